@@ -1,0 +1,1 @@
+//! io_uring HTTP server and embeddable library for Linux.

@@ -1,0 +1,1 @@
+//! Probes, explains, applies and restores what the kernel is set to.
