@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Install what the tests need, then run all of them.
+#
+#   scripts/test.sh [STEP...]     steps: fmt clippy test doc (all of them when none is named)
+#
+# Each step ends with its own tool's summary; the last line counts tests and checks together, and
+# the exit status is that of the whole. Logs stay in target/test-logs/.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case "${1:-}" in
+-h | --help)
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+esac
+
+cd "$root"
+logs=$target/test-logs
+mkdir -p "$logs"
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(fmt clippy test doc)
+
+# Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
+# counts. Fonts, so that the browser's screenshots have letters.
+test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core
+    python3 python3-venv)
+# Python's independent implementations, for differential tests.
+python_packages=(hpack==4.2.0 h2==4.4.1 aioquic==1.7.2)
+
+prepare() {
+    toolchain
+    packages "${build_packages[@]}" "${test_packages[@]}"
+    local venv=$target/venv
+    if [ "$(cat "$venv/installed" 2>/dev/null)" != "${python_packages[*]}" ]; then
+        say "installing Python packages into $venv: ${python_packages[*]}"
+        rm -rf "$venv"
+        python3 -m venv "$venv" || die "python3 cannot make a virtual environment"
+        "$venv/bin/pip" install -q --disable-pip-version-check "${python_packages[@]}" ||
+            die "pip could not install: ${python_packages[*]}"
+        echo "${python_packages[*]}" >"$venv/installed"
+    fi
+    export RINGWAY_TEST_PYTHON=$venv/bin/python
+}
+
+passed=0
+failed=0
+
+# step NAME COMMAND...: run a step with its output shown and kept.
+step() {
+    local name=$1 started=$SECONDS
+    shift
+    say "$name: $*"
+    status=0
+    "$@" 2>&1 </dev/null | tee "$logs/$name.log" || status=$?
+    say "$name: $([ $status -eq 0 ] && echo passed || echo FAILED) in $((SECONDS - started)) s"
+}
+
+# A step that passes or fails as a whole counts as one check.
+check() {
+    step "$@"
+    if [ $status -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+# sum PATTERN LOG: add up the numbers that stand before a word in a runner's summary lines.
+sum() {
+    sed -e 's/\x1b\[[0-9;]*m//g' "$2" | grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# Rust's tests: one build, then every test in a process of its own, in parallel.
+run_tests() {
+    local cargo_profile=tested
+    if cargo nextest --version >/dev/null 2>&1; then
+        step test cargo nextest run --workspace --no-fail-fast --cargo-profile $cargo_profile
+        summaries=$(grep -aE 'Summary \[' "$logs/test.log" || true)
+    else
+        step test cargo test --workspace --no-fail-fast --profile $cargo_profile \
+            --lib --bins --tests --examples
+        summaries=$(grep -aE '^test result:' "$logs/test.log" || true)
+    fi
+    tally
+}
+
+run_doc_tests() {
+    step doc cargo test --workspace --doc --no-fail-fast --profile tested
+    summaries=$(grep -aE '^test result:' "$logs/doc.log" || true)
+    tally
+}
+
+# tally: add a runner's summary lines to the totals; no summary at all is a failure of its own.
+tally() {
+    local ok bad
+    echo "$summaries" >"$logs/summary"
+    ok=$(sum passed "$logs/summary")
+    bad=$(($(sum failed "$logs/summary") + $(sum 'timed out' "$logs/summary")))
+    [ $status -eq 0 ] || [ $bad -gt 0 ] || bad=1
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+
+prepare
+for name in "${steps[@]}"; do
+    case $name in
+    fmt) check fmt cargo fmt --all -- --check ;;
+    clippy) check clippy cargo clippy --workspace --all-targets -- -D warnings ;;
+    test) run_tests ;;
+    doc) run_doc_tests ;;
+    *) die "no such step: $name (fmt, clippy, test, doc)" ;;
+    esac
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
