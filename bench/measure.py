@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""Measure the CPU time that servers spend per request, side by side.
+
+    bench/measure.py [WORK...] [--rounds N] [--seconds S] [--results DIR] [--list]
+
+A WORK is a load and the servers that it is put on (see WORKS below; all of them when none is
+named). The servers run pinned to CPU 0 with one worker each, the load generator pinned to CPU 1.
+Rounds alternate, A B C A B C, because a shared machine's speed drifts by more than the differences
+that matter: what is compared is the ratio of two servers within one round, and the figure is the
+median of those ratios with its quartiles. The absolute figures are medians too, and worth less.
+
+The generator is often the bottleneck, so requests per second say little about a server: its CPU
+time (user and system, all threads, as the kernel accounts it) is what one request costs.
+Prints a table and writes JSON to bench/results/. Needs wrk; nginx where it is a peer.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+SERVER_CPU, LOAD_CPU = 0, 1
+CPUACCT = "/sys/fs/cgroup/cpuacct"
+
+# Each command may name {bin} (where the built programs are), {port}, {tmp} and {site}.
+SERVERS = {
+    "ringway": "{bin}/arena --http 127.0.0.1:{port} --workers 1",
+    "ring": "{bin}/donothing --http 127.0.0.1:{port}",
+    "ring-single": "{bin}/donothing --http 127.0.0.1:{port} --recv single",
+    "ring-direct": "{bin}/donothing --http 127.0.0.1:{port} --descriptors direct",
+    "nginx": "nginx -p {tmp} -c {tmp}/nginx.conf",
+    "hyper": "{bin}/peer-hyper --http 127.0.0.1:{port}",
+}
+
+WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:{port}"
+BASELINE = WRK + "/baseline11?a=13\\&b=42"
+PIPELINE = WRK + "/pipeline -s {here}/pipeline.lua -- 16"
+
+# name: (load, connections, servers; ratios are those of the first to each of the others)
+WORKS = {
+    "h1-64": (BASELINE, 64, ["ringway", "ring", "nginx", "hyper"]),
+    "h1-512": (BASELINE, 512, ["ringway", "ring", "nginx", "hyper"]),
+    "h1-pipelined-16": (PIPELINE, 64, ["ringway", "ring", "hyper"]),
+    "ring-modes-64": (BASELINE, 64, ["ring", "ring-single", "ring-direct"]),
+    "ring-modes-512": (BASELINE, 512, ["ring", "ring-single", "ring-direct"]),
+}
+
+
+class Server:
+    """A server process on SERVER_CPU, in a CPU accounting group of its own where there is one."""
+
+    def __init__(self, name, binaries):
+        self.name = name
+        self.group = make_group(name)
+        self.tmp = tempfile.mkdtemp(prefix="ringway-measure-")
+        self.port = free_port()
+        site = os.path.join(ROOT, "server", "site")
+        if name == "nginx":
+            write_nginx_conf(self.tmp, self.port, site)
+        self.command = SERVERS[name].format(bin=binaries, port=self.port, tmp=self.tmp, site=site)
+        self.process = subprocess.Popen(
+            ["bash", "-c", "exec " + self.command],
+            preexec_fn=self.enter,
+            stdout=subprocess.DEVNULL,
+            stderr=open(os.path.join(self.tmp, "stderr"), "w"),
+        )
+        self.wait_until_it_answers()
+
+    def enter(self):
+        os.setsid()
+        os.sched_setaffinity(0, {SERVER_CPU})
+        if self.group:
+            with open(self.group + "/cgroup.procs", "w") as procs:
+                procs.write(str(os.getpid()))
+
+    def wait_until_it_answers(self):
+        for _ in range(100):
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        with open(os.path.join(self.tmp, "stderr")) as said:
+            why = said.read().strip()
+        self.stop()
+        sys.exit(f"{self.name}: does not listen on {self.port}: {why or self.command}")
+
+    def pids(self):
+        """The process and its children (nginx's worker does the work, not its master)."""
+        found = [self.process.pid]
+        for pid in found:
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children") as children:
+                    found += [int(child) for child in children.read().split()]
+            except OSError:
+                pass
+        return found
+
+    def cpu(self):
+        """(total, user, system) seconds used until now."""
+        if self.group:
+            with open(self.group + "/cpuacct.usage") as usage:
+                total = int(usage.read()) / 1e9
+            with open(self.group + "/cpuacct.stat") as stat:
+                ticks = dict(line.split() for line in stat)
+            hertz = os.sysconf("SC_CLK_TCK")
+            return total, int(ticks["user"]) / hertz, int(ticks["system"]) / hertz
+        return tuple(map(sum, zip(*(task_cpu(pid) for pid in self.pids()))))
+
+    def resident_kib(self):
+        total = 0
+        for pid in self.pids():
+            with open(f"/proc/{pid}/status") as status:
+                total += int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+        return total
+
+    def stop(self):
+        for pid in reversed(self.pids()):
+            try:
+                os.kill(pid, 9)
+            except OSError:
+                pass
+        self.process.wait()
+        shutil.rmtree(self.tmp, ignore_errors=True)
+        if self.group:
+            time.sleep(0.1)
+            try:
+                os.rmdir(self.group)
+            except OSError:
+                pass
+
+
+def make_group(name):
+    """A new CPU accounting group, or None where the kernel or our rights do not give one."""
+    path = f"{CPUACCT}/ringway-{name}-{os.getpid()}"
+    try:
+        os.makedirs(path)
+        return path
+    except OSError:
+        return None
+
+
+def task_cpu(pid):
+    """(total, user, system) seconds of all threads of a process, from /proc."""
+    total = user = system = 0.0
+    hertz = os.sysconf("SC_CLK_TCK")
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as schedstat:
+            total += int(schedstat.read().split()[0]) / 1e9
+        with open(f"/proc/{pid}/task/{task}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        user += int(fields[11]) / hertz
+        system += int(fields[12]) / hertz
+    return total, user, system
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_nginx_conf(tmp, port, site):
+    with open(os.path.join(HERE, "peers", "nginx.conf")) as template:
+        text = template.read()
+    text = text.replace("PORT", str(port)).replace("PREFIX", tmp).replace("SITE", site)
+    # The body and proxy folders belong to the worker's user.
+    os.chmod(tmp, 0o755)
+    with open(os.path.join(tmp, "nginx.conf"), "w") as conf:
+        conf.write(text)
+
+
+def read_wrk(output):
+    """(requests, requests per second, errors, 99th percentile)"""
+    requests = re.search(r"(\d+) requests in", output)
+    if not requests or int(requests[1]) == 0:
+        sys.exit("the load generator got no answer:\n" + output[-2000:])
+    errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", output)))
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p99 = re.search(r"99%\s+(\S+)", output)
+    errors += int(refused[1]) if refused else 0
+    return int(requests[1]), float(rate[1]), errors, p99 and p99[1]
+
+
+def one_round(server, load):
+    total, user, system = server.cpu()
+    pinned = ["taskset", "-c", str(LOAD_CPU), "bash", "-c", load.format(port=server.port)]
+    done = subprocess.run(pinned, capture_output=True, text=True)
+    total_after, user_after, system_after = server.cpu()
+    requests, rate, errors, p99 = read_wrk(done.stdout + done.stderr)
+    micros = 1e6 / requests
+    return {
+        "us": (total_after - total) * micros,
+        "user_us": (user_after - user) * micros,
+        "system_us": (system_after - system) * micros,
+        "rps": rate,
+        "errors": errors,
+        "p99": p99,
+        "rss_kib": server.resident_kib(),
+    }
+
+
+def quartiles(values):
+    ordered = sorted(values)
+    at = lambda share: round(ordered[round(share * (len(ordered) - 1))], 3)
+    return {"median": round(statistics.median(ordered), 3), "q1": at(0.25), "q3": at(0.75)}
+
+
+def measure(name, rounds, seconds, binaries):
+    load, connections, names = WORKS[name]
+    load = load.format(connections=connections, seconds=seconds, here=HERE, port="{port}")
+    servers, kept = [], {}
+    try:
+        for server in names:
+            servers.append(Server(server, binaries))
+        for round_index in range(rounds + 1):
+            for server in servers:
+                result = one_round(server, load)
+                if round_index > 0:  # the first one warms up
+                    kept.setdefault(server.name, []).append(result)
+    finally:
+        for server in servers:
+            server.stop()
+    return {"work": name, "load": load, "servers": summary(kept), "ratios": ratios(kept, names)}
+
+
+def summary(kept):
+    rows = {}
+    for name, results in kept.items():
+        middle = lambda key: round(statistics.median(r[key] for r in results), 3)
+        rows[name] = {key: middle(key) for key in ("us", "user_us", "system_us", "rps", "rss_kib")}
+        rows[name]["errors"] = sum(r["errors"] for r in results)
+        rows[name]["p99"] = sorted(results, key=lambda r: r["us"])[len(results) // 2]["p99"]
+    return rows
+
+
+def ratios(kept, names):
+    first = kept[names[0]]
+    return {
+        f"{names[0]} / {peer}": quartiles(a["us"] / b["us"] for a, b in zip(first, kept[peer]))
+        for peer in names[1:]
+    }
+
+
+def show(result):
+    print(f"\n{result['work']}: {result['load']}")
+    print(f"  {'server':12} {'µs/request':>10} {'user':>6} {'system':>6} {'req/s':>9} {'p99':>9}")
+    for name, row in result["servers"].items():
+        print(
+            f"  {name:12} {row['us']:10.3f} {row['user_us']:6.2f} {row['system_us']:6.2f}"
+            f" {row['rps']:9.0f} {row['p99'] or '-':>9}"
+            + (f"  {row['errors']} ERRORS" if row["errors"] else "")
+        )
+    for pair, q in result["ratios"].items():
+        print(f"  {pair}: {q['median']:.3f}  [{q['q1']:.3f} .. {q['q3']:.3f}]", flush=True)
+
+
+def machine():
+    with open("/proc/cpuinfo") as cpuinfo:
+        model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read())
+    return {
+        "cpu": model[1] if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "network": "loopback",
+    }
+
+
+def version(command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+        return (done.stdout + done.stderr).splitlines()[0].strip()
+    except (OSError, IndexError):
+        return None
+
+
+def build(profile):
+    command = ["cargo", "build", "-q", "-p", "ringway-bench", "--features", "peers", "--bins"]
+    subprocess.run(command + ["--profile", profile], cwd=ROOT, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    return os.path.join(target, profile)
+
+
+def main():
+    about, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("works", nargs="*", help="default: all; see --list")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=3, help="of load in each round")
+    parser.add_argument("--results", default=os.path.join(HERE, "results"), metavar="DIR")
+    parser.add_argument("--bin", help="where the built programs are; default: build them")
+    parser.add_argument("--profile", default="release", help="cargo profile to build")
+    parser.add_argument("--list", action="store_true", help="name the works and stop")
+    args = parser.parse_args()
+    if args.list:
+        for name, (_, connections, servers) in WORKS.items():
+            print(f"{name}: {connections} connections on {', '.join(servers)}")
+        return
+    names = args.works or list(WORKS)
+    for name in names:
+        if name not in WORKS:
+            sys.exit(f"no such work: {name} (--list names them)")
+    for tool in ("wrk", "taskset"):
+        if not shutil.which(tool):
+            sys.exit(f"{tool} is missing: apt-get install {'wrk' if tool == 'wrk' else 'util-linux'}")
+    binaries = args.bin or build(args.profile)
+    today = datetime.date.today().isoformat()
+    about = {"date": today, "machine": machine(), "wrk": version(["wrk", "-v"]),
+             "nginx": version(["nginx", "-v"]), "rounds": args.rounds, "seconds": args.seconds}
+    for name in names:
+        result = measure(name, args.rounds, args.seconds, binaries)
+        show(result)
+        os.makedirs(args.results, exist_ok=True)
+        with open(os.path.join(args.results, f"{today}-{name}.json"), "w") as file:
+            json.dump({**about, **result}, file, indent=1)
+            file.write("\n")
+
+
+main()
