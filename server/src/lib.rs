@@ -1,1 +1,3 @@
 //! io_uring HTTP server and embeddable library for Linux.
+
+pub mod config;

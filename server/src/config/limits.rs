@@ -1,0 +1,194 @@
+//! The one table of bounds: every amount that a peer could otherwise make grow, with its key, its
+//! default, the range it may be set to and why it exists. The defaults, the parsing, the range
+//! check, `ringway check --print` and the documentation are all made from these rows; a protocol
+//! that needs a bound adds a row here.
+
+use std::time::Duration;
+
+/// One binary kilobyte, in bytes.
+pub const KIB: u64 = 1024;
+/// One binary megabyte, in bytes.
+pub const MIB: u64 = 1024 * KIB;
+/// One binary gigabyte, in bytes.
+pub const GIB: u64 = 1024 * MIB;
+
+/// What a bound counts, and so how it is written in a file and printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things: `100`.
+    Count,
+    /// Bytes: `"64KiB"`, or a plain integer.
+    Bytes,
+    /// A span of time, kept in milliseconds: `"10s"`.
+    Time,
+    /// Bytes in each second: `"1KiB"` or a plain integer; 0 turns the rate check off.
+    Rate,
+}
+
+/// One row of the table of bounds. Amounts are in the row's unit (milliseconds for [`Unit::Time`]).
+#[derive(Clone, Copy)]
+pub struct Limit {
+    /// The key in the configuration file, with its block: `limits.header_bytes`.
+    pub key: &'static str,
+    /// What the number counts.
+    pub unit: Unit,
+    /// The value when nothing was said.
+    pub default: u64,
+    /// The smallest value that may be set.
+    pub min: u64,
+    /// The largest value that may be set.
+    pub max: u64,
+    /// One line of documentation.
+    pub doc: &'static str,
+    pub(super) read: fn(&Limits) -> u64,
+    pub(super) write: fn(&mut Limits, u64),
+}
+
+impl Limit {
+    /// The value that this row has in `limits`, in the row's unit.
+    pub fn of(&self, limits: &Limits) -> u64 {
+        (self.read)(limits)
+    }
+}
+
+/// How a bound's field type goes to and from the table's common `u64`. The conversion from `u64` is
+/// only reached with values inside the row's range, and a test holds every range inside its field's
+/// type.
+trait Amount: Sized {
+    fn to_amount(&self) -> u64;
+    fn from_amount(amount: u64) -> Self;
+}
+
+macro_rules! integer_amount {
+    ($($type:ty),*) => { $(impl Amount for $type {
+        fn to_amount(&self) -> u64 { *self as u64 }
+        fn from_amount(amount: u64) -> Self { Self::try_from(amount).unwrap_or(Self::MAX) }
+    })* };
+}
+integer_amount!(u16, u32, u64, usize);
+
+impl Amount for Duration {
+    fn to_amount(&self) -> u64 {
+        u64::try_from(self.as_millis()).unwrap_or(u64::MAX)
+    }
+    fn from_amount(amount: u64) -> Self {
+        Self::from_millis(amount)
+    }
+}
+
+macro_rules! limits {
+    ($($key:literal $field:ident: $type:ty, $unit:ident = $default:expr, $min:expr => $max:expr;
+        $doc:literal)*) => {
+        /// Every bound that ringway keeps, ready for use. `Limits::default()` has the documented
+        /// defaults.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = $doc] pub $field: $type,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: <$type>::from_amount($default),)* }
+            }
+        }
+
+        impl Limits {
+            /// All rows, in the order in which they are documented.
+            pub const TABLE: &'static [Limit] = &[
+                $(Limit {
+                    key: $key,
+                    unit: Unit::$unit,
+                    default: $default,
+                    min: $min,
+                    max: $max,
+                    doc: $doc,
+                    read: |limits| limits.$field.to_amount(),
+                    write: |limits, amount| limits.$field = <$type>::from_amount(amount),
+                },)*
+            ];
+        }
+    };
+}
+
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+
+// key, field: type, unit = default, min => max; why
+limits! {
+    "limits.connections" connections: u32, Count = 65_536, 8 => 16_777_215;
+        "connections per worker; further ones wait in the kernel's accept queue"
+    "limits.connections_per_ip" connections_per_ip: u32, Count = 65_536, 8 => 16_777_215;
+        "connections per worker from one address; a browser needs 8"
+    "limits.request_line" request_line: u32, Bytes = 8 * KIB, 256 => MIB;
+        "bytes of an HTTP/1 request line; more is answered 414"
+    "limits.header_bytes" header_bytes: u32, Bytes = 32 * KIB, KIB => MIB;
+        "bytes of a request's header block; more is answered 431"
+    "limits.header_fields" header_fields: u16, Count = 100, 8 => 4096;
+        "header fields of a request; more is answered 431"
+    "limits.trailer_fields" trailer_fields: u16, Count = 32, 0 => 4096;
+        "trailer fields of a request body; more is answered 431"
+    "limits.body_bytes" body_bytes: u64, Bytes = MIB, 0 => 1024 * GIB;
+        "bytes of a request body unless the route says otherwise; more is answered 413"
+    "limits.chunk_extension_bytes" chunk_extension_bytes: u32, Bytes = 16 * KIB, 0 => MIB;
+        "bytes of chunk extensions in one request body; more is answered 400"
+    "limits.output_bytes" output_bytes: usize, Bytes = 256 * KIB, 16 * KIB => GIB;
+        "bytes of output held for a connection; no further request is taken above it"
+    "limits.spill_bytes" spill_bytes: usize, Bytes = 64 * KIB, 4 * KIB => 64 * MIB;
+        "bytes of input held for a connection from one turn to the next"
+    "limits.header_timeout" header_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
+        "time for a request's whole header block; longer is answered 408"
+    "limits.idle_timeout" idle_timeout: Duration, Time = 60 * SECOND, 10 => 24 * HOUR;
+        "time for which a connection may stand idle between requests"
+    "limits.body_rate" body_rate: u64, Rate = 240, 0 => GIB;
+        "bytes a second at which a request body must come in, after the grace time; 0 is off"
+    "limits.write_rate" write_rate: u64, Rate = 240, 0 => GIB;
+        "bytes a second at which a peer must take a response, after the grace time; 0 is off"
+    "limits.rate_grace" rate_grace: Duration, Time = 5 * SECOND, 10 => HOUR;
+        "time before the minimum rates are applied"
+    "limits.drain_timeout" drain_timeout: Duration, Time = 30 * SECOND, 0 => 24 * HOUR;
+        "time that requests in flight have to finish once the server is told to stop"
+    "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
+        "batches of log lines waiting for the writer; above it lines are dropped and counted"
+    "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
+        "bytes of file contents that each worker keeps in memory"
+    "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 256 * KIB, 0 => GIB;
+        "size of the largest file that is kept in memory"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_in_its_range_and_every_range_fits_its_field() {
+        let mut limits = Limits::default();
+        for row in Limits::TABLE {
+            assert!(row.min <= row.default && row.default <= row.max, "{}", row.key);
+            assert_eq!(row.of(&limits), row.default, "{}", row.key);
+            for amount in [row.min, row.max] {
+                (row.write)(&mut limits, amount);
+                assert_eq!(row.of(&limits), amount, "{} cannot hold its range", row.key);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_unique_and_name_a_block() {
+        let mut keys: Vec<_> = Limits::TABLE.iter().map(|row| row.key).collect();
+        assert!(keys.iter().all(|key| key.split('.').count() == 2));
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), Limits::TABLE.len());
+    }
+
+    #[test]
+    fn the_documented_defaults() {
+        let limits = Limits::default();
+        assert_eq!(limits.header_bytes, 32 * 1024);
+        assert_eq!(limits.header_fields, 100);
+        assert_eq!(limits.request_line, 8 * 1024);
+        assert_eq!(limits.body_bytes, 1024 * 1024);
+        assert_eq!(limits.header_timeout, Duration::from_secs(10));
+        assert_eq!(limits.idle_timeout, Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,391 @@
+//! The layers: defaults, under the file, under the environment, under the command line. Every value
+//! remembers which layer it came from, and all mistakes are reported together, each at its place.
+
+use super::error::{Error, Errors, Origin};
+use super::settings::{SETTINGS, Setting};
+use super::suggest::nearest;
+use super::value::{Shape, Written, Wrong};
+use super::{Address, Config};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// What a configuration is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if one was named.
+    pub file: Option<PathBuf>,
+    /// The process's environment, or the part that starts with `RINGWAY_`.
+    pub environment: Vec<(String, String)>,
+    /// The options of the command line, in their order.
+    pub command_line: Vec<Given>,
+}
+
+/// One option that was given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The key that it sets: `limits.header_bytes`.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// The option as it was typed, for messages: `--http`.
+    pub option: String,
+}
+
+/// A configuration that is whole and valid, and where each of its values came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// What looks like a mistake but need not be one, a line each.
+    pub warnings: Vec<String>,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Loaded {
+    /// Where the value of `key` came from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+}
+
+/// Makes a configuration from all its layers and checks it as a whole.
+///
+/// # Errors
+/// Every mistake of every layer: a file that cannot be read or parsed, unknown keys, values of the
+/// wrong type or out of range, and values that contradict each other.
+pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
+    let mut layers = Layers {
+        loaded: Loaded {
+            config: Config::default(),
+            warnings: Vec::new(),
+            origins: BTreeMap::new(),
+        },
+        errors: Vec::new(),
+    };
+    if let Some(path) = &sources.file {
+        layers.file(path);
+    }
+    layers.environment(&sources.environment);
+    layers.command_line(&sources.command_line);
+    layers.listeners();
+    if layers.errors.is_empty() {
+        layers.contradictions();
+    }
+    match layers.errors {
+        errors if errors.is_empty() => Ok(layers.loaded),
+        errors => Err(Errors(errors)),
+    }
+}
+
+/// A configuration file larger than this is some other file.
+const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+struct Layers {
+    loaded: Loaded,
+    errors: Vec<Error>,
+}
+
+impl Layers {
+    fn set(&mut self, setting: &'static Setting, written: &Written<'_>, origin: Origin) {
+        match setting.set(&mut self.loaded.config, written) {
+            Ok(()) => {
+                self.loaded.origins.insert(setting.key, origin);
+            }
+            Err(wrong) => self.refuse(setting, wrong, origin),
+        }
+    }
+
+    fn refuse(&mut self, setting: &Setting, wrong: Wrong, origin: Origin) {
+        // An option or a variable names itself; a place in a file needs the key beside it.
+        let message = match origin {
+            Origin::File { .. } => format!("`{}`: {}", setting.key, wrong.message),
+            _ => wrong.message,
+        };
+        self.errors.push(Error { origin, message, hint: wrong.hint });
+    }
+
+    fn file(&mut self, path: &Path) {
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) => return self.errors.push(error),
+        };
+        let file = File { path, text: &text };
+        let (table, wrongs) = DeTable::parse_recoverable(&text);
+        let from = self.errors.len();
+        for wrong in wrongs {
+            let at = wrong.span().map_or(0, |span| span.start);
+            let message = wrong.message().replace('\n', ", ");
+            self.errors.push(Error { origin: file.origin(at), message, hint: None });
+        }
+        // After a syntax error the rest of the tree is a guess: what it lacks is not the writer's
+        // mistake.
+        if self.errors.len() == from {
+            self.table(&file, table.get_ref());
+        }
+        self.errors[from..].sort_by_key(|error| match error.origin {
+            Origin::File { line, column, .. } => (line, column),
+            _ => (0, 0),
+        });
+    }
+
+    fn table(&mut self, file: &File<'_>, top: &DeTable<'_>) {
+        for (key, value) in top {
+            let name: &str = key.get_ref();
+            match value.get_ref() {
+                DeValue::Table(block) if is_block(name) => {
+                    for (key, value) in block {
+                        let at = (key.span().start, value.span().start);
+                        self.entry(file, name, key.get_ref(), at, value.get_ref());
+                    }
+                }
+                other => {
+                    let at = (key.span().start, value.span().start);
+                    self.entry(file, "", name, at, other);
+                }
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        file: &File<'_>,
+        block: &str,
+        name: &str,
+        (key_at, value_at): (usize, usize),
+        value: &DeValue<'_>,
+    ) {
+        let found = SETTINGS.iter().find(|s| s.block() == block && s.name() == name);
+        let Some(setting) = found else {
+            let error = unknown(block, name, value, file.origin(key_at));
+            return self.errors.push(error);
+        };
+        let is_table = matches!(value, DeValue::Table(_));
+        let value_at = if is_table { key_at } else { value_at };
+        let base = file.path.parent().filter(|base| !base.as_os_str().is_empty());
+        let written = Written { shape: shape(value, base), at: value_at, base };
+        match setting.set(&mut self.loaded.config, &written) {
+            Ok(()) => {
+                self.loaded.origins.insert(setting.key, file.origin(key_at));
+            }
+            Err(wrong) => {
+                let origin = file.origin(wrong.at.unwrap_or(value_at));
+                self.refuse(setting, wrong, origin);
+            }
+        }
+    }
+
+    fn environment(&mut self, variables: &[(String, String)]) {
+        let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+        for (variable, value) in variables {
+            if !variable.starts_with("RINGWAY_") || variable == "RINGWAY_CONFIG" {
+                continue;
+            }
+            if let Some(index) = names.iter().position(|name| name == variable) {
+                let origin = Origin::Environment(variable.clone());
+                self.set(&SETTINGS[index], &Written::loose(value), origin);
+            } else if let Some(near) = nearest(variable, names.iter().map(String::as_str)) {
+                // Not an error: a cluster that runs a service called "ringway" sets RINGWAY_PORT
+                // and more.
+                let warning =
+                    format!("{variable} is not a variable of ringway; did you mean {near}");
+                self.loaded.warnings.push(warning);
+            }
+        }
+    }
+
+    fn command_line(&mut self, given: &[Given]) {
+        let mut keys: Vec<&str> = Vec::new();
+        for each in given {
+            if !keys.contains(&each.key.as_str()) {
+                keys.push(&each.key);
+            }
+        }
+        for key in keys {
+            let all = || given.iter().filter(|each| each.key == key);
+            let Some(last) = all().next_back() else { continue };
+            let origin = Origin::CommandLine(last.option.clone());
+            let Some(setting) = Setting::named(key) else {
+                let (block, name) = key.split_once('.').unwrap_or(("", key));
+                self.errors.push(unknown(block, name, &DeValue::Boolean(true), origin));
+                continue;
+            };
+            if setting.list {
+                let items = all().flat_map(|each| each.value.split(','));
+                let items = items.map(|item| Written::loose(item.trim())).collect();
+                let written = Written { shape: Shape::List(items), at: 0, base: None };
+                self.set(setting, &written, origin);
+            } else {
+                self.set(setting, &Written::loose(&last.value), origin);
+            }
+        }
+    }
+
+    /// The documented listeners, unless some layer spoke of listeners at all.
+    fn listeners(&mut self) {
+        let config = &mut self.loaded.config;
+        let spoken =
+            ["http", "https", "h2c"].iter().any(|key| self.loaded.origins.contains_key(key));
+        if !spoken {
+            config.http = vec![Address::Ip((Ipv4Addr::LOCALHOST, 8080).into())];
+            config.https = vec![Address::Ip((Ipv4Addr::LOCALHOST, 8443).into())];
+        }
+    }
+
+    fn contradictions(&mut self) {
+        let config = &self.loaded.config;
+        let mut found: Vec<(&str, String)> = Vec::new();
+        let listeners: Vec<(&str, &Address)> = [
+            ("http", config.http.as_slice()),
+            ("https", &config.https),
+            ("h2c", &config.h2c),
+            ("metrics", config.metrics.as_slice()),
+        ]
+        .into_iter()
+        .flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
+        .collect();
+        if listeners.iter().all(|(key, _)| *key == "metrics") {
+            found.push(("http", "nothing to listen on: no http, https or h2c address".into()));
+        }
+        for (index, (key, address)) in listeners.iter().enumerate() {
+            if let Some((other, theirs)) =
+                listeners[..index].iter().find(|(_, earlier)| earlier.collides(address))
+            {
+                found.push((key, format!("`{key}` {address} is taken by `{other}` {theirs}")));
+            }
+        }
+        match (&config.tls.cert, &config.tls.key) {
+            (Some(_), None) => {
+                found.push((
+                    "tls.cert",
+                    "a certificate without its key: `tls.key` is missing".into(),
+                ));
+            }
+            (None, Some(_)) => {
+                found.push((
+                    "tls.key",
+                    "a key without its certificate: `tls.cert` is missing".into(),
+                ));
+            }
+            _ => {}
+        }
+        if let Some(address) = config.metrics.as_ref().filter(|address| !address.is_local()) {
+            let message = format!("metrics on {address} could be read from outside: use loopback");
+            found.push(("metrics", message));
+        }
+        if let (Some(workers), Some(cpus)) = (config.workers, &config.cpus)
+            && usize::from(workers) > cpus.0.len()
+        {
+            let count = cpus.0.len();
+            found.push(("workers", format!("{workers} workers cannot be pinned to {count} CPUs")));
+        }
+        let limits = &config.limits;
+        for (key, amount, needed, name) in [
+            ("limits.spill_bytes", limits.spill_bytes, limits.header_bytes, "limits.header_bytes"),
+            (
+                "limits.header_bytes",
+                limits.header_bytes as usize,
+                limits.request_line,
+                "limits.request_line",
+            ),
+        ] {
+            if amount < needed as usize {
+                found
+                    .push((key, format!("`{key}` is smaller than `{name}`, which it has to hold")));
+            }
+        }
+        for (key, message) in found {
+            let origin = self.loaded.origin(key).clone();
+            self.errors.push(Error { origin, message, hint: None });
+        }
+    }
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn origin(&self, at: usize) -> Origin {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        Origin::File {
+            path: self.path.to_owned(),
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            column: 1 + String::from_utf8_lossy(&before[line_start..]).chars().count(),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let whole = |message: String| Error {
+        origin: Origin::File { path: path.to_owned(), line: 0, column: 0 },
+        message,
+        hint: None,
+    };
+    let cannot = |error: std::io::Error| whole(format!("cannot be read: {error}"));
+    let size = std::fs::metadata(path).map_err(cannot)?.len();
+    if size > FILE_MAX {
+        return Err(whole(format!("{size} bytes are too many for a configuration")));
+    }
+    let bytes = std::fs::read(path).map_err(cannot)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+        let origin = File { path, text: &text }.origin(good);
+        Error { origin, message: "the file is not UTF-8 from here on".into(), hint: None }
+    })
+}
+
+fn is_block(name: &str) -> bool {
+    !name.is_empty() && SETTINGS.iter().any(|setting| setting.block() == name)
+}
+
+/// The error for a key that nobody knows: the nearest name in its block, or the block where that
+/// key would stand.
+fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: Origin) -> Error {
+    let is_table = matches!(value, DeValue::Table(_));
+    let what = if is_table { "block" } else { "key" };
+    let within = match block {
+        "" => String::new(),
+        block => format!(" in [{block}]"),
+    };
+    let neighbours = SETTINGS.iter().filter(|setting| !is_table && setting.block() == block);
+    let at_top = is_table && block.is_empty();
+    let blocks = SETTINGS.iter().map(Setting::block).filter(|name| at_top && !name.is_empty());
+    let elsewhere = || SETTINGS.iter().find(|setting| setting.name() == name && !is_table);
+    let near = nearest(name, neighbours.map(Setting::name).chain(blocks));
+    let hint = match (near, elsewhere()) {
+        (_, Some(setting)) if setting.block().is_empty() => {
+            Some(format!("the top-level `{name}`, before the first block"))
+        }
+        (_, Some(setting)) => Some(format!("`{}`", setting.key)),
+        (Some(near), None) => Some(format!("`{near}`")),
+        (None, None) => None,
+    };
+    Error { origin, message: format!("unknown {what} `{name}`{within}"), hint }
+}
+
+fn shape<'a>(value: &'a DeValue<'_>, base: Option<&'a Path>) -> Shape<'a> {
+    match value {
+        DeValue::String(text) => Shape::Text(text),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map_or(Shape::Other("an integer that is too large"), Shape::Integer),
+        DeValue::Float(_) => Shape::Other("a float"),
+        DeValue::Boolean(on) => Shape::Switch(*on),
+        DeValue::Datetime(_) => Shape::Other("a date"),
+        DeValue::Array(items) => Shape::List(
+            items
+                .iter()
+                .map(|item| Written {
+                    shape: shape(item.get_ref(), base),
+                    at: item.span().start,
+                    base,
+                })
+                .collect(),
+        ),
+        DeValue::Table(_) => Shape::Other("a block"),
+    }
+}

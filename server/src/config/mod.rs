@@ -1,0 +1,162 @@
+//! The configuration: plain typed values, made from the command line over the environment over a
+//! TOML file over the defaults. Nothing here opens a socket or reads anything but the one file that
+//! it is told to read; and nothing but `settings` and `limits` knows a key, so that parsing,
+//! `--help`, `ringway check --print`, the shell completions and the manual cannot disagree.
+
+mod address;
+mod error;
+mod limits;
+mod load;
+mod print;
+mod settings;
+mod suggest;
+mod value;
+
+pub use address::{Address, BadAddress, Descriptor};
+pub use error::{Error, Errors, Origin};
+pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
+pub use load::{Given, Loaded, Sources, load};
+pub use print::{print, reference};
+pub use settings::{Flag, SETTINGS, Setting};
+pub use suggest::nearest;
+
+use std::path::PathBuf;
+
+#[cfg(test)]
+mod tests;
+
+/// Everything that a server is told before it starts. `Config::default()` listens nowhere; [`load`]
+/// gives it the documented listeners when nothing else was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Cleartext listeners: HTTP/1.1, and HTTP/2 with prior knowledge or by upgrade.
+    pub http: Vec<Address>,
+    /// TLS listeners: HTTP/2 and HTTP/1.1 over TCP, HTTP/3 over UDP on the same port.
+    pub https: Vec<Address>,
+    /// Cleartext listeners that speak HTTP/2 with prior knowledge only.
+    pub h2c: Vec<Address>,
+    /// Where metrics are served, on loopback or a Unix socket; none keeps them unserved.
+    pub metrics: Option<Address>,
+    /// Worker threads; none means one for each CPU that the process may use.
+    pub workers: Option<u16>,
+    /// The CPUs that workers are pinned to, in worker order; none means the allowed ones.
+    pub cpus: Option<Cpus>,
+    /// Which vector instructions the codecs use.
+    pub simd: Simd,
+    /// Protocols whose every frame is traced to standard error.
+    pub trace: Vec<Trace>,
+    /// Directory that receives one qlog file for each QUIC connection.
+    pub qlog: Option<PathBuf>,
+    /// The static file service.
+    pub files: Files,
+    /// Certificates.
+    pub tls: Tls,
+    /// HTTP/3.
+    pub http3: Http3,
+    /// The access log.
+    pub log: Log,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// `[files]`: the static file service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// Whether a directory without an index file is listed.
+    pub browse: bool,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { root: PathBuf::from("."), browse: false }
+    }
+}
+
+/// `[tls]`: certificate and key; a self-signed certificate is made for the process's life when
+/// neither is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// The private key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+/// `[http3]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http3 {
+    /// Whether each TLS listener also answers HTTP/3 on the UDP port of the same number.
+    pub enabled: bool,
+}
+
+impl Default for Http3 {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// `[log]`: the access log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The file that lines are appended to; none means standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// The form of an access log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// No access log.
+    #[default]
+    Off,
+    /// Apache's and nginx's combined format.
+    Combined,
+    /// One JSON object a line, with Caddy's names.
+    Json,
+}
+
+/// Which vector instructions the codecs use; more than the CPU has is refused at start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Simd {
+    /// The best that the CPU has.
+    #[default]
+    Auto,
+    /// None.
+    Scalar,
+    /// SSE4.2, 16 bytes at a time (x86_64).
+    Sse,
+    /// AVX2, 32 bytes at a time (x86_64).
+    Avx2,
+    /// AVX-512, 64 bytes at a time (x86_64).
+    Avx512,
+    /// NEON, 16 bytes at a time (aarch64).
+    Neon,
+}
+
+impl Simd {
+    /// The word that stands for it in a configuration: `auto`, `scalar`, `sse`, `avx2`, `avx512` or
+    /// `neon`.
+    pub fn name(self) -> &'static str {
+        settings::name_of(settings::SIMD, self)
+    }
+}
+
+/// A protocol that `--trace` can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// HTTP/1.1 heads.
+    H1,
+    /// HTTP/2 frames.
+    H2,
+    /// HTTP/3 frames and QUIC events.
+    H3,
+    /// TLS handshakes.
+    Tls,
+}
+
+/// CPU numbers in the order in which workers take them. Never empty, no CPU twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpus(pub Vec<usize>);

@@ -1,0 +1,390 @@
+//! The table of settings: every key of the file with its option, its environment variable, its
+//! documentation and the field it sets. The rows of `limits` are settings too and are appended to
+//! these.
+
+use super::limits::{Limit, Limits, Unit};
+use super::value::{self, Shape, Typed, Written, Wrong, quote};
+use super::{Config, Cpus, LogFormat, Simd, Trace};
+use std::sync::LazyLock;
+
+/// One key, and everything that is known about it.
+pub struct Setting {
+    /// The key with its block: `http`, `tls.cert`.
+    pub key: &'static str,
+    /// Its option on the command line, if it has one of its own; any key can be set with `--set
+    /// KEY=VALUE`.
+    pub flag: Option<Flag>,
+    /// Whether it is a list, so that its option may be given more than once.
+    pub list: bool,
+    /// One line of documentation.
+    pub doc: &'static str,
+    rule: Rule,
+}
+
+/// A command-line option, without its two dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The option's name, without its dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+}
+
+/// What follows an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A value, by the word that stands for it in the help: `--http ADDR`.
+    Value(&'static str),
+    /// Nothing: the option itself means this value.
+    Means(&'static str),
+}
+
+type ParseField = fn(&mut Config, &Written<'_>) -> Result<(), Wrong>;
+
+#[derive(Clone, Copy)]
+enum Rule {
+    Field { parse: ParseField, show: fn(&Config) -> String },
+    Bound(&'static Limit),
+}
+
+/// Every setting, in the order in which they are documented: the top-level keys first, then block
+/// by block.
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let bounds = Limits::TABLE.iter().map(|row| Setting {
+        key: row.key,
+        flag: None,
+        list: false,
+        doc: row.doc,
+        rule: Rule::Bound(row),
+    });
+    let mut all: Vec<Setting> = fields().into_iter().chain(bounds).collect();
+    // A stable sort: rows of one block come together, in their own order.
+    let blocks: Vec<&str> = all.iter().map(|setting| setting.block()).collect();
+    let first = |block: &str| blocks.iter().position(|b| *b == block);
+    all.sort_by_key(|setting| first(setting.block()));
+    all
+});
+
+impl Setting {
+    /// The setting with this key, `limits.header_bytes`.
+    pub fn named(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The block of the file that the key stands in; empty for a top-level key.
+    pub fn block(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(block, _)| block)
+    }
+
+    /// The key inside its block.
+    pub fn name(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, name)| name)
+    }
+
+    /// The environment variable: named after the option if that takes a value, else after the whole
+    /// key.
+    pub fn variable(&self) -> String {
+        let name = match self.flag {
+            Some(Flag { name, takes: Takes::Value(_) }) => name,
+            _ => self.key,
+        };
+        format!("RINGWAY_{}", name.replace(['.', '-'], "_").to_uppercase())
+    }
+
+    /// The row of the table of bounds, if it is one.
+    pub fn bound(&self) -> Option<&'static Limit> {
+        match self.rule {
+            Rule::Bound(row) => Some(row),
+            Rule::Field { .. } => None,
+        }
+    }
+
+    /// The value in `config` as a file would write it; empty if there is none.
+    pub fn show(&self, config: &Config) -> String {
+        match self.rule {
+            Rule::Field { show, .. } => show(config),
+            Rule::Bound(row) => show_amount(row.unit, row.of(&config.limits)),
+        }
+    }
+
+    pub(super) fn set(&self, config: &mut Config, written: &Written<'_>) -> Result<(), Wrong> {
+        match self.rule {
+            Rule::Field { parse, .. } => parse(config, written),
+            Rule::Bound(row) => {
+                let amount = parse_amount(row, written)?;
+                (row.write)(&mut config.limits, amount);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An amount of the table of bounds as a file would write it.
+pub(super) fn show_amount(unit: Unit, amount: u64) -> String {
+    match unit {
+        Unit::Count => amount.to_string(),
+        Unit::Bytes | Unit::Rate => quote(&value::show_bytes(amount)),
+        Unit::Time => quote(&value::show_millis(amount)),
+    }
+}
+
+fn parse_amount(row: &Limit, written: &Written<'_>) -> Result<u64, Wrong> {
+    let amount = match row.unit {
+        Unit::Count => return value::count(written, row.min..row.max.saturating_add(1)),
+        Unit::Bytes | Unit::Rate => value::bytes(written)?,
+        Unit::Time => {
+            let time = value::time(written)?;
+            if time.subsec_nanos() % 1_000_000 != 0 {
+                return Err(Wrong::new("times are kept in whole milliseconds"));
+            }
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        }
+    };
+    if (row.min..=row.max).contains(&amount) {
+        return Ok(amount);
+    }
+    let show = |amount| show_amount(row.unit, amount);
+    Err(Wrong::new(format!(
+        "{} is out of range: {} to {}",
+        show(amount),
+        show(row.min),
+        show(row.max)
+    )))
+}
+
+macro_rules! field {
+    ($key:literal, $($path:ident).+, $flag:expr, $doc:literal) => {
+        field!(@ $key, $($path).+, $flag, false, $doc)
+    };
+    (list $key:literal, $($path:ident).+, $flag:expr, $doc:literal) => {
+        field!(@ $key, $($path).+, $flag, true, $doc)
+    };
+    (@ $key:literal, $($path:ident).+, $flag:expr, $list:literal, $doc:literal) => {
+        Setting {
+            key: $key,
+            flag: $flag,
+            list: $list,
+            doc: $doc,
+            rule: Rule::Field {
+                parse: |config, written| {
+                    config.$($path).+ = Typed::parse(written)?;
+                    Ok(())
+                },
+                show: |config| config.$($path).+.show(),
+            },
+        }
+    };
+}
+
+const fn takes(name: &'static str, value: &'static str) -> Option<Flag> {
+    Some(Flag { name, takes: Takes::Value(value) })
+}
+
+const fn means(name: &'static str, value: &'static str) -> Option<Flag> {
+    Some(Flag { name, takes: Takes::Means(value) })
+}
+
+fn fields() -> Vec<Setting> {
+    vec![
+        field!(list "http", http, takes("http", "ADDR"),
+            "listen for cleartext HTTP/1.1 (and HTTP/2 where a client asks for it)"),
+        field!(list "https", https, takes("https", "ADDR"),
+            "listen for HTTPS: HTTP/2 and HTTP/1.1 over TCP, HTTP/3 over UDP"),
+        field!(list "h2c", h2c, takes("h2c", "ADDR"),
+            "listen for cleartext HTTP/2 with prior knowledge only"),
+        field!(
+            "metrics",
+            metrics,
+            takes("metrics", "ADDR"),
+            "serve metrics here; loopback or a Unix socket only"
+        ),
+        field!(
+            "workers",
+            workers,
+            takes("workers", "N"),
+            "worker threads; one for each usable CPU if not given"
+        ),
+        field!(
+            "cpus",
+            cpus,
+            takes("cpus", "LIST"),
+            "CPUs that the workers are pinned to, such as 0-3,6"
+        ),
+        field!(
+            "simd",
+            simd,
+            takes("simd", "NAME"),
+            "vector instructions: auto, scalar, sse, avx2, avx512, neon"
+        ),
+        field!(list "trace", trace, takes("trace", "LIST"),
+            "trace protocols to standard error: h1, h2, h3, tls"),
+        field!(
+            "qlog",
+            qlog,
+            takes("qlog", "DIR"),
+            "write a qlog file for each QUIC connection into this directory"
+        ),
+        field!("files.root", files.root, None, "the directory that is served"),
+        field!(
+            "files.browse",
+            files.browse,
+            means("browse", "true"),
+            "list directories that have no index file"
+        ),
+        field!(
+            "tls.cert",
+            tls.cert,
+            takes("cert", "PEM"),
+            "certificate chain; self-signed if neither this nor the key is given"
+        ),
+        field!("tls.key", tls.key, takes("key", "PEM"), "private key of the certificate"),
+        field!(
+            "http3.enabled",
+            http3.enabled,
+            means("no-h3", "false"),
+            "answer HTTP/3 on the UDP port of each HTTPS listener"
+        ),
+        field!("log.format", log.format, takes("log", "FORM"), "access log: off, combined, json"),
+        field!(
+            "log.file",
+            log.file,
+            takes("log-file", "FILE"),
+            "append the access log to this file instead of standard output"
+        ),
+    ]
+}
+
+type Words<T> = &'static [(&'static str, T)];
+
+pub(super) const SIMD: Words<Simd> = &[
+    ("auto", Simd::Auto),
+    ("scalar", Simd::Scalar),
+    ("sse", Simd::Sse),
+    ("avx2", Simd::Avx2),
+    ("avx512", Simd::Avx512),
+    ("neon", Simd::Neon),
+];
+const TRACE: Words<Trace> =
+    &[("h1", Trace::H1), ("h2", Trace::H2), ("h3", Trace::H3), ("tls", Trace::Tls)];
+const LOG: Words<LogFormat> =
+    &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+
+pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
+    words.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
+}
+
+macro_rules! typed_words {
+    ($($type:ty, $words:ident);*) => { $(impl Typed for $type {
+        fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+            value::word(written, $words)
+        }
+
+        fn show(&self) -> String {
+            quote(name_of($words, *self))
+        }
+    })* };
+}
+typed_words!(Simd, SIMD; Trace, TRACE; LogFormat, LOG);
+
+/// Workers: more than this many is a mistake, not a machine.
+const WORKERS_MAX: u64 = 1024;
+
+impl Typed for u16 {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let number = value::count(written, 1..WORKERS_MAX + 1)?;
+        Ok(Self::try_from(number).unwrap_or(Self::MAX))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Typed for Cpus {
+    /// `"0-3,6"`, or in a file also a list of numbers.
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let mut cpus = Vec::new();
+        if let Shape::List(items) = &written.shape {
+            for item in items {
+                let cpu = value::count(item, 0..CPU_END as u64);
+                let cpu = cpu.map_err(|wrong| Wrong { at: Some(item.at), ..wrong })?;
+                cpus.push(cpu as usize);
+            }
+        } else {
+            let text = written.text("a CPU list like \"0-3,6\"")?;
+            for part in text.split(',') {
+                cpus.extend(cpu_range(part.trim()).ok_or_else(|| {
+                    Wrong::new(format!("`{text}` is not a CPU list like \"0-3,6\""))
+                })?);
+            }
+        }
+        let mut sorted = cpus.clone();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Wrong::new(format!("CPU {} stands in the list twice", pair[0]))),
+            None if cpus.is_empty() => Err(Wrong::new("the list of CPUs is empty")),
+            None => Ok(Self(cpus)),
+        }
+    }
+
+    fn show(&self) -> String {
+        let numbers: Vec<_> = self.0.iter().map(usize::to_string).collect();
+        quote(&numbers.join(","))
+    }
+}
+
+/// The kernel's own ceiling (`CONFIG_NR_CPUS` is at most 8192).
+const CPU_END: usize = 8192;
+
+fn cpu_range(part: &str) -> Option<std::ops::Range<usize>> {
+    let (first, last) = part.split_once('-').unwrap_or((part, part));
+    let (first, last) = (first.parse().ok()?, last.parse::<usize>().ok()?);
+    (first <= last && last < CPU_END).then_some(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_options_and_variables_are_unique() {
+        let unique = |mut names: Vec<String>| {
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        };
+        unique(SETTINGS.iter().map(|s| s.key.to_owned()).collect());
+        unique(SETTINGS.iter().map(|s| s.variable()).collect());
+        unique(SETTINGS.iter().filter_map(|s| s.flag).map(|f| f.name.to_owned()).collect());
+    }
+
+    #[test]
+    fn blocks_are_contiguous() {
+        let mut blocks: Vec<_> = SETTINGS.iter().map(Setting::block).collect();
+        blocks.dedup();
+        let mut unique = blocks.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(blocks.len(), unique.len());
+        assert_eq!(blocks[0], "", "top-level keys have to come before the first block");
+    }
+
+    #[test]
+    fn cpu_lists() {
+        let parse = |text| Cpus::parse(&Written::loose(text)).map(|cpus| cpus.0);
+        assert_eq!(parse("0"), Ok(vec![0]));
+        assert_eq!(parse("2,0-1"), Ok(vec![2, 0, 1]));
+        for bad in ["", "1-0", "0,0", "a", "0-", "9000", "0-99999999999"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_option_with_a_value_names_the_variable() {
+        assert_eq!(Setting::named("log.format").unwrap().variable(), "RINGWAY_LOG");
+        assert_eq!(Setting::named("http3.enabled").unwrap().variable(), "RINGWAY_HTTP3_ENABLED");
+        let bound = Setting::named("limits.header_bytes").unwrap();
+        assert_eq!(bound.variable(), "RINGWAY_LIMITS_HEADER_BYTES");
+    }
+}

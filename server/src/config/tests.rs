@@ -1,0 +1,312 @@
+use super::*;
+use std::path::Path;
+use std::time::Duration;
+
+/// A configuration file in a directory of its own, removed with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("ringway-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let scratch = Self(directory);
+        std::fs::write(scratch.file(), text).unwrap();
+        scratch
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("ringway.toml")
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { file: Some(self.file()), ..Sources::default() }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The one-line errors of a file's text, without the directory.
+fn errors(name: &str, text: &str) -> Vec<String> {
+    let scratch = Scratch::new(name, text);
+    let prefix = format!("{}/", scratch.0.display());
+    let errors = load(&scratch.sources()).unwrap_err();
+    errors.0.iter().map(|error| error.to_string().replace(&prefix, "")).collect()
+}
+
+fn given(option: &str, key: &str, value: &str) -> Given {
+    Given { key: key.into(), value: value.into(), option: option.into() }
+}
+
+fn variable(name: &str, value: &str) -> (String, String) {
+    (name.into(), value.into())
+}
+
+#[test]
+fn without_a_word_the_documented_listeners() {
+    let loaded = load(&Sources::default()).unwrap();
+    assert_eq!(loaded.config.http[0].to_string(), "127.0.0.1:8080");
+    assert_eq!(loaded.config.https[0].to_string(), "127.0.0.1:8443");
+    assert_eq!(loaded.config.limits, Limits::default());
+    assert_eq!(loaded.origin("http"), &Origin::Default);
+}
+
+#[test]
+fn a_listener_that_is_named_is_the_only_one() {
+    let sources = Sources {
+        command_line: vec![given("--http", "http", "127.0.0.1:0")],
+        ..Sources::default()
+    };
+    let config = load(&sources).unwrap().config;
+    assert_eq!(config.http.len(), 1);
+    assert!(config.https.is_empty() && config.h2c.is_empty());
+}
+
+#[test]
+fn a_whole_file() {
+    let scratch = Scratch::new(
+        "whole",
+        r#"
+http = [":8080", "unix:/run/ringway.sock"]
+https = "[::]:443"
+workers = 2
+cpus = [1, 0]
+[files]
+root = "site"
+browse = true
+[tls]
+cert = "/etc/cert.pem"
+key = "key.pem"
+[http3]
+enabled = false
+[log]
+format = "json"
+[limits]
+header_bytes = "16KiB"
+body_bytes = 0
+idle_timeout = "1m30s"
+"#,
+    );
+    let loaded = load(&scratch.sources()).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.http, [Address::Any(8080), Address::Unix("/run/ringway.sock".into())]);
+    assert_eq!(config.cpus, Some(Cpus(vec![1, 0])));
+    assert_eq!(config.files.root, scratch.0.join("site"), "relative to the file");
+    assert_eq!(config.tls.cert.as_deref(), Some(Path::new("/etc/cert.pem")));
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(!config.http3.enabled);
+    assert_eq!(config.limits.header_bytes, 16 * 1024);
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(90));
+    let Origin::File { line, column, .. } = loaded.origin("limits.header_bytes") else { panic!() };
+    assert_eq!((*line, *column), (17, 1));
+}
+
+#[test]
+fn layers_in_their_order() {
+    let scratch = Scratch::new(
+        "layers",
+        "workers = 2\nmetrics = \"127.0.0.1:1\"\n[log]\nformat = \"json\"\n",
+    );
+    let sources = Sources {
+        environment: vec![
+            variable("RINGWAY_WORKERS", "3"),
+            variable("RINGWAY_LOG", "combined"),
+            variable("UNRELATED", "x"),
+        ],
+        command_line: vec![given("--workers", "workers", "4")],
+        ..scratch.sources()
+    };
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.config.workers, Some(4));
+    assert_eq!(loaded.origin("workers"), &Origin::CommandLine("--workers".into()));
+    assert_eq!(loaded.config.log.format, LogFormat::Combined);
+    assert_eq!(loaded.origin("log.format"), &Origin::Environment("RINGWAY_LOG".into()));
+    assert!(matches!(loaded.origin("metrics"), Origin::File { line: 2, .. }));
+}
+
+#[test]
+fn a_list_on_the_command_line_replaces_the_files() {
+    let scratch = Scratch::new("lists", "http = [\":1\", \":2\"]\n");
+    let sources = Sources {
+        command_line: vec![given("--http", "http", ":3"), given("--http", "http", ":4,:5")],
+        ..scratch.sources()
+    };
+    let config = load(&sources).unwrap().config;
+    assert_eq!(config.http, [Address::Any(3), Address::Any(4), Address::Any(5)]);
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_place_and_the_nearest_name() {
+    assert_eq!(
+        errors("unknown", "[limits]\nbody_bytes = 1\n  haeder_bytes = \"1KiB\"\n"),
+        ["ringway.toml:3:3: unknown key `haeder_bytes` in [limits]; did you mean `header_bytes`"]
+    );
+    assert_eq!(
+        errors("block", "[limit]\nx = 1\n"),
+        ["ringway.toml:1:2: unknown block `limit`; did you mean `limits`"]
+    );
+    assert_eq!(
+        errors("misplaced", "header_bytes = \"1KiB\"\n[log]\nworkers = 1\n"),
+        [
+            "ringway.toml:1:1: unknown key `header_bytes`; did you mean `limits.header_bytes`",
+            "ringway.toml:3:1: unknown key `workers` in [log]; did you mean the top-level \
+             `workers`, before the first block",
+        ]
+    );
+    assert_eq!(errors("far", "colour = 1\n"), ["ringway.toml:1:1: unknown key `colour`"]);
+    assert_eq!(
+        errors("deep", "[limits.header_bytes]\nx = 1\n"),
+        ["ringway.toml:1:9: `limits.header_bytes`: expected a size like \"64KiB\", found a block"]
+    );
+}
+
+#[test]
+fn wrong_values_are_named_with_their_place_and_what_was_meant() {
+    let text = "http = [\":80\", 8080]\nworkers = \"4\"\n[limits]\nidle_timeout = 10\n\
+                header_bytes = \"64k\"\nheader_fields = 5\n[log]\nformat = \"jsno\"\n";
+    assert_eq!(
+        errors("values", text),
+        [
+            "ringway.toml:1:16: `http`: expected an address like \"127.0.0.1:8080\", \
+             found an integer",
+            "ringway.toml:2:11: `workers`: expected a whole number, found a string; did you mean 4",
+            "ringway.toml:4:16: `limits.idle_timeout`: expected a duration like \"10s\", found \
+             a number without a unit; did you mean \"10s\"",
+            "ringway.toml:5:16: `limits.header_bytes`: expected a size like \"64KiB\", found \
+             \"64k\"; did you mean \"64KiB\"",
+            "ringway.toml:6:17: `limits.header_fields`: 5 is out of range: 8 to 4096",
+            "ringway.toml:8:10: `log.format`: expected one of off, combined, json, found \"jsno\"; \
+             did you mean \"json\"",
+        ]
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    let found = errors("columns", "# é\nqlog = \"é\" # é\n\"é\" = 1\n");
+    assert_eq!(found, ["ringway.toml:3:1: unknown key `é`"]);
+    let found = errors("tabs", "[log]\n\t\"é\" . x = 1\n");
+    assert_eq!(found, ["ringway.toml:2:2: unknown block `é` in [log]"]);
+}
+
+#[test]
+fn broken_files_never_panic_and_name_a_line() {
+    for (name, text) in [
+        ("open", "http = ["),
+        ("twice", "workers = 1\nworkers = 2\n"),
+        ("bare", "workers\n"),
+        ("nul", "workers = \0"),
+        ("huge", "workers = 999999999999999999999999999999999999999999999999"),
+    ] {
+        let found = errors(name, text);
+        assert!(found[0].starts_with("ringway.toml:") && !found[0].contains('\n'), "{found:?}");
+    }
+    let scratch = Scratch::new("binary", "");
+    std::fs::write(scratch.file(), b"workers = 1\n# \xff").unwrap();
+    let found = load(&scratch.sources()).unwrap_err().to_string();
+    assert!(found.ends_with("ringway.toml:2:3: the file is not UTF-8 from here on"), "{found}");
+    let missing = Sources { file: Some("/nonexistent/ringway.toml".into()), ..Sources::default() };
+    let found = load(&missing).unwrap_err().to_string();
+    assert!(found.starts_with("/nonexistent/ringway.toml: cannot be read: "), "{found}");
+}
+
+#[test]
+fn contradictions() {
+    for (name, text, wanted) in [
+        (
+            "taken",
+            "http = \":80\"\nhttps = \"127.0.0.1:80\"",
+            "ringway.toml:2:1: `https` 127.0.0.1:80 is taken by `http` :80",
+        ),
+        (
+            "nothing",
+            "http = []",
+            "ringway.toml:1:1: nothing to listen on: no http, https or h2c address",
+        ),
+        (
+            "cert",
+            "[tls]\ncert = \"x\"",
+            "ringway.toml:2:1: a certificate without its key: `tls.key` is missing",
+        ),
+        (
+            "metrics",
+            "metrics = \":9\"",
+            "ringway.toml:1:1: metrics on :9 could be read from outside: use loopback",
+        ),
+        (
+            "pin",
+            "workers = 3\ncpus = \"0-1\"",
+            "ringway.toml:1:1: 3 workers cannot be pinned to 2 CPUs",
+        ),
+        (
+            "spill",
+            "[limits]\nspill_bytes = \"4KiB\"",
+            "ringway.toml:2:1: `limits.spill_bytes` is smaller than \
+             `limits.header_bytes`, which it has to hold",
+        ),
+    ] {
+        assert_eq!(errors(name, text), [wanted]);
+    }
+}
+
+#[test]
+fn the_environment_and_the_command_line_name_themselves() {
+    let sources = Sources {
+        environment: vec![
+            variable("RINGWAY_WORKERS", "many"),
+            variable("RINGWAY_PORT", "tcp://1.2.3.4:80"),
+        ],
+        command_line: vec![
+            given("--set limits.body_byte", "limits.body_byte", "1"),
+            given("--log", "log.format", "xml"),
+        ],
+        ..Sources::default()
+    };
+    let found = load(&sources).unwrap_err();
+    let found: Vec<_> = found.0.iter().map(Error::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "RINGWAY_WORKERS: expected a whole number, found `many`",
+            "--set limits.body_byte: unknown key `body_byte` in [limits]; \
+             did you mean `body_bytes`",
+            "--log: expected one of off, combined, json, found \"xml\"",
+        ]
+    );
+    let sources =
+        Sources { environment: vec![variable("RINGWAY_WORKER", "1")], ..Sources::default() };
+    let loaded = load(&sources).unwrap();
+    assert_eq!(
+        loaded.warnings,
+        ["RINGWAY_WORKER is not a variable of ringway; did you mean RINGWAY_WORKERS"]
+    );
+}
+
+#[test]
+fn what_is_printed_loads_to_the_same() {
+    let scratch = Scratch::new(
+        "printed",
+        "h2c = [\"127.0.0.1:1\"]\ncpus = \"2,0-1\"\nsimd = \"scalar\"\ntrace = [\"h2\", \"tls\"]\n\
+         [files]\nroot = \"/srv/a \\\"b\\\"\"\n[limits]\nbody_rate = 1000\n\
+         rate_grace = \"1500ms\"\n",
+    );
+    let first = load(&scratch.sources()).unwrap();
+    let printed = print(&first);
+    let again = Scratch::new("again", &printed);
+    assert_eq!(load(&again.sources()).unwrap().config, first.config, "{printed}");
+    assert!(printed.contains("rate_grace = \"1500ms\""), "{printed}");
+    assert!(printed.contains("# default, 8 to 4096"), "{printed}");
+}
+
+#[test]
+fn every_setting_is_documented_and_in_the_reference() {
+    let reference = reference();
+    for setting in SETTINGS.iter() {
+        assert!(!setting.doc.is_empty() && !setting.doc.contains('|'), "{}", setting.key);
+        assert!(reference.contains(&format!("| `{}` |", setting.key)));
+    }
+}
