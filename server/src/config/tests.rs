@@ -1,3 +1,5 @@
+//! The layers together, from whole files: what loads, what is refused, and in which words.
+
 use super::*;
 use std::path::Path;
 use std::time::Duration;
