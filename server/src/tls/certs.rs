@@ -1,0 +1,281 @@
+//! Certificates: read from PEM, checked before they are used, chosen by server name.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::error::ConfigError;
+use super::{tap, x509};
+
+/// The files of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// PEM: the certificate first, then its issuers up to but without the root.
+    pub chain: PathBuf,
+    /// PEM: the private key (PKCS#8, PKCS#1 or SEC1), unencrypted.
+    pub key: PathBuf,
+    /// DER: an OCSP response to staple.
+    pub ocsp: Option<PathBuf>,
+}
+
+impl Files {
+    /// A chain and its key.
+    pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { chain: chain.into(), key: key.into(), ocsp: None }
+    }
+
+    /// Every file to watch.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.chain, &self.key].into_iter().chain(&self.ocsp).map(PathBuf::as_path)
+    }
+}
+
+/// A certificate with its key, fit to be served by either TLS stack.
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    key_der: PrivateKeyDer<'static>,
+    facts: x509::Facts,
+}
+
+impl Certificate {
+    /// Reads and checks the files: both parse, the key belongs to the certificate, and every
+    /// certificate of the chain is valid at `now` (seconds since 1970).
+    pub(super) fn load(files: &Files, now: i64) -> Result<Self, ConfigError> {
+        let chain = read(&files.chain)?;
+        let chain = CertificateDer::pem_slice_iter(&chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ConfigError::new(&files.chain, bad_pem(error)))?;
+        if chain.is_empty() {
+            return Err(ConfigError::new(&files.chain, "holds no certificate"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+            .map_err(|error| ConfigError::new(&files.key, bad_pem(error)))?;
+        let ocsp = files.ocsp.as_deref().map(read).transpose()?;
+        Self::new(chain, key, ocsp, now).map_err(|refused| match refused {
+            Refused::Chain(reason) => ConfigError::new(&files.chain, reason),
+            Refused::Key(reason) => ConfigError::new(&files.key, reason),
+        })
+    }
+
+    /// Checks what [`Certificate::load`] checks.
+    pub(super) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key_der: PrivateKeyDer<'static>,
+        ocsp: Option<Vec<u8>>,
+        now: i64,
+    ) -> Result<Self, Refused> {
+        let mut facts = Vec::with_capacity(chain.len());
+        for (at, der) in chain.iter().enumerate() {
+            let of = x509::read(der)
+                .ok_or_else(|| Refused::Chain(format!("certificate {} is malformed", at + 1)))?;
+            if now > of.not_after {
+                let reason = format!("certificate {} expired on {}", at + 1, Day(of.not_after));
+                return Err(Refused::Chain(reason));
+            }
+            if now < of.not_before {
+                let day = Day(of.not_before);
+                let reason = format!("certificate {} is not valid before {day}", at + 1);
+                return Err(Refused::Chain(reason));
+            }
+            facts.push(of);
+        }
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key_der)
+            .map_err(|error| Refused::Key(format!("unusable private key: {error}")))?;
+        let key = CertifiedKey { cert: chain, key: signer, ocsp };
+        key.keys_match().map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Refused::Key("the private key does not belong to the certificate".into())
+            }
+            error => Refused::Chain(error.to_string()),
+        })?;
+        Ok(Self { key: Arc::new(key), key_der, facts: facts.swap_remove(0) })
+    }
+
+    /// DNS names it covers, lower case, wildcards as they stand.
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// IP addresses it covers.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.facts.addresses
+    }
+
+    /// The last second of its validity, since 1970.
+    pub fn not_after(&self) -> i64 {
+        self.facts.not_after
+    }
+
+    /// The chain in DER, the certificate itself first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
+
+    /// The private key in DER, for the QUIC stack.
+    pub fn key_der(&self) -> &PrivateKeyDer<'static> {
+        &self.key_der
+    }
+
+    /// The SHA-256 fingerprint as browsers show it: `AB:CD:…`.
+    pub fn fingerprint(&self) -> String {
+        let hash = digest(&SHA256, &self.key.cert[0]);
+        let pairs: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        pairs.join(":")
+    }
+
+    /// Base64 of the SHA-256 of the public key: what Chromium's
+    /// `--ignore-certificate-errors-spki-list` and curl's `--pinnedpubkey sha256//` take.
+    pub fn spki_pin(&self) -> String {
+        base64(digest(&SHA256, &self.key.cert[0][self.facts.spki.clone()]).as_ref())
+    }
+
+    /// Whether it covers `host`: a DNS name in lower case or an IP address, without a port.
+    pub fn covers(&self, host: &str) -> bool {
+        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return self.facts.addresses.contains(&address);
+        }
+        let above = host.split_once('.').map(|(_, above)| above);
+        self.facts.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(name) => Some(name) == above,
+            None => name == host,
+        })
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("names", &self.facts.names).finish_non_exhaustive()
+    }
+}
+
+/// Why a certificate or its key was refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Chain(String),
+    Key(String),
+}
+
+impl Refused {
+    /// For a certificate that comes from no file.
+    pub(super) fn into_reason(self) -> String {
+        match self {
+            Self::Chain(reason) | Self::Key(reason) => reason,
+        }
+    }
+}
+
+/// The certificates in use, found by server name. The first is for everyone else.
+#[derive(Debug)]
+pub(super) struct Store {
+    certificates: Vec<Arc<Certificate>>,
+    /// Those that name a host, in order; several may (an RSA and an ECDSA one).
+    exact: HashMap<String, Vec<usize>>,
+    /// The same by what stands behind `*.`.
+    wildcard: HashMap<String, Vec<usize>>,
+    everyone: Vec<usize>,
+}
+
+impl Store {
+    /// `certificates` is not empty.
+    pub(super) fn new(certificates: Vec<Arc<Certificate>>) -> Self {
+        assert!(!certificates.is_empty());
+        let mut store = Self {
+            certificates,
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            everyone: vec![0],
+        };
+        for (at, certificate) in store.certificates.iter().enumerate() {
+            for name in certificate.names() {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(name) => (&mut store.wildcard, name),
+                    None => (&mut store.exact, name.as_str()),
+                };
+                map.entry(name.to_owned()).or_default().push(at);
+            }
+        }
+        // A second certificate of the first one's names (RSA beside ECDSA) is a default too.
+        let first = store.certificates[0].names();
+        let twins = (1..store.certificates.len())
+            .filter(|&at| !first.is_empty() && store.certificates[at].names() == first);
+        let twins: Vec<usize> = twins.collect();
+        store.everyone.extend(twins);
+        store
+    }
+
+    pub(super) fn certificates(&self) -> &[Arc<Certificate>] {
+        &self.certificates
+    }
+
+    /// The certificates for `name`, best first; exact names before wildcards before the default.
+    fn candidates(&self, name: Option<&str>) -> &[usize] {
+        let Some(name) = name else { return &self.everyone };
+        let above = || name.split_once('.').and_then(|(_, above)| self.wildcard.get(above));
+        self.exact.get(name).or_else(above).unwrap_or(&self.everyone)
+    }
+
+    /// Whether a connection made for `name` may be asked for `host` (RFC 9110 §7.4: otherwise 421).
+    pub(super) fn covers(&self, name: Option<&str>, host: &str) -> bool {
+        self.candidates(name).iter().any(|&at| self.certificates[at].covers(host))
+    }
+}
+
+impl ResolvesServerCert for Store {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(name) = hello.server_name() {
+            tap::name(name);
+        }
+        let candidates = self.candidates(hello.server_name());
+        let usable = candidates.iter().find(|&&at| {
+            let key = &self.certificates[at].key.key;
+            key.choose_scheme(hello.signature_schemes()).is_some()
+        });
+        let at = usable.or(candidates.first())?;
+        Some(Arc::clone(&self.certificates[*at].key))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| ConfigError::new(path, format!("cannot be read: {error}")))
+}
+
+fn bad_pem(error: pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "holds no private key".into(),
+        error => format!("is not valid PEM: {error}"),
+    }
+}
+
+/// A moment as its day, `2026-11-21`.
+struct Day(i64);
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = x509::date(self.0.div_euclid(86_400));
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |group, &byte| group << 8 | u32::from(byte));
+        let group = group << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            match at <= chunk.len() {
+                true => text.push(DIGITS[(group >> (18 - 6 * at) & 63) as usize].into()),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}

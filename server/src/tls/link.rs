@@ -1,0 +1,283 @@
+//! The record layer of an established session: data both ways, alerts, TLS 1.3 key updates, and the
+//! budgets that keep a peer from making us work for nothing (RFC 8446 §4.6.3, §5, §6).
+
+use rustls::{AlertDescription, ExtractedSecrets};
+
+use super::error::Error;
+use super::record::{
+    Fault, Half, MAX_BODY_12, MAX_BODY_13, MAX_PLAIN, Secret, Unsealable, content,
+};
+use super::session::{BadHeader, Event, Step, record_len};
+
+/// Key updates a peer may send before it earns more: one for every [`RECORDS_PER_UPDATE`] records
+/// of data. An honest peer needs one in 2^24.
+const UPDATES: u8 = 16;
+const RECORDS_PER_UPDATE: u8 = 64;
+/// Records without data that may follow each other.
+const EMPTIES: u8 = 32;
+/// Warnings that are overlooked in a session's life.
+const WARNINGS: u8 = 4;
+/// Records of a key kept back: for the KeyUpdate itself, for alerts, for close_notify.
+const RESERVE: u64 = 4;
+
+/// The level and code of close_notify (RFC 8446 §6.1).
+const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+const FATAL: u8 = 2;
+const WARNING: u8 = 1;
+const USER_CANCELED: u8 = 90;
+const NO_RENEGOTIATION: u8 = 100;
+
+/// A KeyUpdate message: type, length, request (RFC 8446 §4.6.3).
+const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+const NOT_REQUESTED: u8 = 0;
+const REQUESTED: u8 = 1;
+
+/// The keys of both directions and what remains of the budgets.
+#[derive(Debug)]
+pub(super) struct Link {
+    rx: Half,
+    tx: Half,
+    rx_secret: Secret,
+    tx_secret: Secret,
+    /// The beginning of a KeyUpdate that the peer split over records.
+    partial: [u8; KEY_UPDATE.len()],
+    partial_len: u8,
+    updates: u8,
+    records: u8,
+    empties: u8,
+    warnings: u8,
+    /// The peer asked for a KeyUpdate; it goes out before the next data (RFC 8446 §4.6.3), one
+    /// however many were asked for.
+    owes_update: bool,
+    sent_close: bool,
+    got_close: bool,
+}
+
+impl Link {
+    /// Takes over the keys; `None` if the AEAD refuses them.
+    pub(super) fn new(
+        keys: &ExtractedSecrets,
+        (rx_secret, tx_secret): (Secret, Secret),
+        tls13: bool,
+    ) -> Option<Self> {
+        Some(Self {
+            rx: Half::new(&keys.rx.1, keys.rx.0, tls13)?,
+            tx: Half::new(&keys.tx.1, keys.tx.0, tls13)?,
+            rx_secret,
+            tx_secret,
+            partial: [0; KEY_UPDATE.len()],
+            partial_len: 0,
+            updates: UPDATES,
+            records: 0,
+            empties: 0,
+            warnings: 0,
+            owes_update: false,
+            sent_close: false,
+            got_close: false,
+        })
+    }
+
+    /// Opens the first record of `input`; appends the alert if that fails.
+    pub(super) fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
+        if self.got_close {
+            // "Any data received after a closure alert has been received MUST be ignored."
+            return Ok(Step { consumed: input.len(), ..Step::default() });
+        }
+        let read = self.record(input);
+        if let Err(error) = &read
+            && let Some(alert) = error.alert()
+            && !self.sent_close
+        {
+            let level = if alert == NO_RENEGOTIATION { WARNING } else { FATAL };
+            // If even this cannot be sealed the connection just closes.
+            let _ = self.tx.seal(content::ALERT, &[level, alert], out);
+            self.sent_close = true;
+        }
+        read
+    }
+
+    /// Appends `plain` as records, behind a KeyUpdate where one is due.
+    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.sent_close {
+            return Err(Error::Internal("sealed after close_notify".into()));
+        }
+        for plain in plain.chunks(MAX_PLAIN) {
+            if self.owes_update || self.tx.remaining() <= RESERVE {
+                self.update_ours(out)?;
+            }
+            self.tx.seal(content::APPLICATION_DATA, plain, out)?;
+        }
+        Ok(())
+    }
+
+    /// Appends close_notify, once.
+    pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.sent_close, true) {
+            let _ = self.tx.seal(content::ALERT, &CLOSE_NOTIFY, out);
+        }
+    }
+
+    fn record(&mut self, input: &mut [u8]) -> Result<Step, Error> {
+        let tls13 = self.rx.is_tls13();
+        let max_body = if tls13 { MAX_BODY_13 } else { MAX_BODY_12 };
+        let Some(consumed) = record_len(input, max_body)? else { return Ok(Step::default()) };
+        let record = &mut input[..consumed];
+        if tls13 && record[0] != content::APPLICATION_DATA {
+            return Err(unexpected("an unencrypted record after the handshake"));
+        }
+        let (kind, plain) = self.rx.open(record)?;
+        if self.partial_len != 0 && kind != content::HANDSHAKE {
+            return Err(unexpected("a record between the parts of a handshake message"));
+        }
+        let mut step = Step { consumed, plain: 0..0, event: Event::None };
+        match kind {
+            content::APPLICATION_DATA => {
+                self.count(plain.is_empty())?;
+                step.plain = plain;
+            }
+            content::ALERT => step.event = self.alert(&record[plain])?,
+            content::HANDSHAKE if tls13 => self.handshake(&record[plain])?,
+            content::HANDSHAKE => {
+                let what = "a renegotiation";
+                return Err(Error::peer(AlertDescription::NoRenegotiation, what));
+            }
+            _ => return Err(unexpected("a record of an unexpected type")),
+        }
+        Ok(step)
+    }
+
+    /// Keeps the budgets: data earns key updates, emptiness is bounded.
+    fn count(&mut self, empty: bool) -> Result<(), Error> {
+        if empty {
+            self.empties += 1;
+            return match self.empties > EMPTIES {
+                true => Err(unexpected("too many records without data")),
+                false => Ok(()),
+            };
+        }
+        self.empties = 0;
+        self.records += 1;
+        if self.records == RECORDS_PER_UPDATE {
+            self.records = 0;
+            self.updates = UPDATES.min(self.updates + 1);
+        }
+        Ok(())
+    }
+
+    fn alert(&mut self, plain: &[u8]) -> Result<Event, Error> {
+        let &[level, alert] = plain else {
+            return Err(Error::peer(AlertDescription::DecodeError, "an alert not of two bytes"));
+        };
+        if alert == CLOSE_NOTIFY[1] {
+            self.got_close = true;
+            return Ok(Event::Closed);
+        }
+        // In TLS 1.3 the level says nothing and every alert but these two is fatal (§6).
+        let warning = if self.rx.is_tls13() { alert == USER_CANCELED } else { level == WARNING };
+        if !warning {
+            self.sent_close = true;
+            return Err(Error::Alerted(alert));
+        }
+        self.warnings += 1;
+        match self.warnings > WARNINGS {
+            true => Err(unexpected("too many warnings")),
+            false => Ok(Event::None),
+        }
+    }
+
+    /// A client has only one message to send after the handshake: KeyUpdate.
+    fn handshake(&mut self, plain: &[u8]) -> Result<(), Error> {
+        if plain.is_empty() {
+            return Err(unexpected("an empty handshake record"));
+        }
+        for (at, &byte) in plain.iter().enumerate() {
+            let have = usize::from(self.partial_len);
+            if have < self.partial.len() {
+                self.partial[have] = byte;
+                self.partial_len += 1;
+                if self.partial[0] != KEY_UPDATE[0] {
+                    return Err(unexpected("a handshake message other than KeyUpdate"));
+                }
+                continue;
+            }
+            if self.partial != KEY_UPDATE {
+                return Err(Error::peer(AlertDescription::DecodeError, "a KeyUpdate's length"));
+            }
+            // Keys change here, so nothing may follow in this record (§5.1).
+            if at + 1 != plain.len() {
+                return Err(unexpected("data behind a KeyUpdate in its record"));
+            }
+            return self.update_theirs(byte);
+        }
+        Ok(())
+    }
+
+    fn update_theirs(&mut self, request: u8) -> Result<(), Error> {
+        if request != NOT_REQUESTED && request != REQUESTED {
+            let what = "a KeyUpdate with an unknown request";
+            return Err(Error::peer(AlertDescription::IllegalParameter, what));
+        }
+        self.partial_len = 0;
+        let Some(left) = self.updates.checked_sub(1) else {
+            return Err(unexpected("too many key updates"));
+        };
+        self.updates = left;
+        self.owes_update |= request == REQUESTED;
+        self.rx.update(&mut self.rx_secret).ok_or(Unsealable)?;
+        Ok(())
+    }
+
+    /// Goes on to new keys of ours, telling the peer. TLS 1.2 cannot.
+    fn update_ours(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if !self.tx.is_tls13() {
+            return Err(Error::Internal("the key has protected all the records it may".into()));
+        }
+        let [kind, a, b, c] = KEY_UPDATE;
+        self.tx.seal(content::HANDSHAKE, &[kind, a, b, c, NOT_REQUESTED], out)?;
+        self.tx.update(&mut self.tx_secret).ok_or(Unsealable)?;
+        self.owes_update = false;
+        Ok(())
+    }
+
+    /// The two directions, receiving first: tests move their sequence numbers.
+    #[cfg(test)]
+    pub(super) fn halves(&mut self) -> (&mut Half, &mut Half) {
+        (&mut self.rx, &mut self.tx)
+    }
+}
+
+fn unexpected(what: &'static str) -> Error {
+    Error::peer(AlertDescription::UnexpectedMessage, what)
+}
+
+impl From<BadHeader> for Error {
+    fn from(bad: BadHeader) -> Self {
+        match bad {
+            BadHeader::Kind => Self::peer(AlertDescription::UnexpectedMessage, "no TLS record"),
+            BadHeader::Length => {
+                Self::peer(AlertDescription::RecordOverflow, "a record longer than allowed")
+            }
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::BadMac => {
+                Self::peer(AlertDescription::BadRecordMac, "a record that does not authenticate")
+            }
+            Fault::Overflow => {
+                Self::peer(AlertDescription::RecordOverflow, "more than 2^14 bytes in a record")
+            }
+            Fault::NoContentType => unexpected("a record of padding only"),
+            Fault::Exhausted => unexpected("more records than sequence numbers"),
+        }
+    }
+}
+
+impl From<Unsealable> for Error {
+    fn from(_: Unsealable) -> Self {
+        Self::Internal("the AEAD failed".into())
+    }
+}

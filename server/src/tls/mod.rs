@@ -1,0 +1,298 @@
+//! TLS on TCP, sans-I/O but for the certificate files: rustls makes the handshake, [`Session`] keeps
+//! the records (RFC 8446, RFC 5246; with HTTP/2's rules of RFC 9113 §9.2, which rustls' suites, all
+//! ECDHE and AEAD, meet). Early data and renegotiation do not exist here.
+//!
+//! [`Tls`] holds what the whole process shares and may swap while running: certificates, ticket
+//! keys, key log; the QUIC stack takes the same from it. Each worker has an [`Acceptor`] per
+//! listener, which makes a [`Session`] per connection. Session tickets are bound to the server name
+//! by rustls, so none resumes at another virtual host.
+
+mod certs;
+mod error;
+mod keylog;
+mod link;
+mod record;
+mod reload;
+mod self_signed;
+mod session;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod tickets;
+mod x509;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::version::{TLS12, TLS13};
+
+pub use certs::{Certificate, Files};
+pub use error::{ConfigError, Error};
+pub use keylog::KeyLog;
+pub use session::{Event, Session, Step, Version};
+pub use tickets::{KeyMaterial, ROTATION, Tickets};
+
+use certs::Store;
+use reload::Watch;
+
+/// An application protocol that a listener speaks (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// `h2`.
+    H2,
+    /// `http/1.1`.
+    Http11,
+}
+
+impl Alpn {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Http11 => "http/1.1",
+        }
+    }
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        [Self::H2, Self::Http11].into_iter().find(|alpn| alpn.name().as_bytes() == name)
+    }
+}
+
+/// What to make a [`Tls`] of.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The certificates; the first serves clients that name no host or an unknown one. With none,
+    /// a self-signed one is made for localhost.
+    pub certificates: Vec<Files>,
+    /// Where the master secret of session tickets is kept, so that tickets survive a restart.
+    pub ticket_key: Option<PathBuf>,
+    /// Where session secrets are logged for debugging (`SSLKEYLOGFILE`).
+    pub key_log: Option<PathBuf>,
+    /// Refuse TLS 1.2.
+    pub only_tls13: bool,
+}
+
+/// What happened in [`Tls::poll_changes`].
+#[derive(Debug)]
+pub enum Change {
+    /// New certificates are in use; the generation they made.
+    Reloaded(u64),
+    /// The files changed but were refused: the former certificates stay in use.
+    Kept(ConfigError),
+    /// Ticket keys moved on by an epoch.
+    TicketsRotated,
+    /// They did, but could not be saved.
+    TicketsUnsaved(ConfigError),
+}
+
+/// The certificates, ticket keys and key log of the process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    store: Mutex<Arc<Store>>,
+    /// Counts the stores; workers compare it with what they hold.
+    generation: AtomicU64,
+    watch: Mutex<Watch>,
+    tickets: Arc<Tickets>,
+    key_log: Arc<KeyLog>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Tls {
+    /// Loads everything that `options` names and checks it.
+    ///
+    /// # Errors
+    /// The file that cannot be used, and why.
+    pub fn new(options: Options) -> Result<Self, ConfigError> {
+        let now = SystemTime::now();
+        let watched = options.certificates.iter().flat_map(Files::paths).map(Into::into).collect();
+        let watch = Watch::new(watched);
+        let store = load(&options, now)?;
+        let tickets = Tickets::new(options.ticket_key.as_deref(), unix(now) as u64)?;
+        let key_log = KeyLog::open(options.key_log.as_deref())?;
+        let shared = Shared {
+            options,
+            store: Mutex::new(Arc::new(store)),
+            generation: AtomicU64::new(1),
+            watch: Mutex::new(watch),
+            tickets: Arc::new(tickets),
+            key_log: Arc::new(key_log),
+            provider: Arc::new(aws_lc_rs::default_provider()),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A self-signed certificate for localhost, 127.0.0.1 and ::1: for development.
+    ///
+    /// # Errors
+    /// No random numbers.
+    pub fn self_signed() -> Result<Self, ConfigError> {
+        Self::new(Options::default())
+    }
+
+    /// One certificate chain and its key, PEM files.
+    ///
+    /// # Errors
+    /// As [`Tls::new`].
+    pub fn pem(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        Self::new(Options { certificates: vec![Files::new(chain, key)], ..Options::default() })
+    }
+
+    /// Makes sessions that offer `alpn`, best first. One per worker and listener.
+    ///
+    /// # Errors
+    /// None that a configuration could cause: rustls refuses its own provider.
+    pub fn acceptor(&self, alpn: &[Alpn]) -> Result<Acceptor, ConfigError> {
+        let generation = self.generation();
+        let store = Arc::clone(&self.store());
+        let config = self.config(Arc::clone(&store), alpn)?;
+        Ok(Acceptor { tls: self.clone(), alpn: alpn.to_vec(), generation, store, config })
+    }
+
+    /// Rotates ticket keys when their time has come, and reloads certificates whose files changed.
+    /// For a background thread, every second or so; certificates take two looks.
+    pub fn poll_changes(&self, now: SystemTime) -> Vec<Change> {
+        let mut changes = Vec::new();
+        match self.shared.tickets.rotate(unix(now) as u64) {
+            Ok(true) => changes.push(Change::TicketsRotated),
+            Ok(false) => {}
+            Err(error) => changes.push(Change::TicketsUnsaved(error)),
+        }
+        if lock(&self.shared.watch).changed() {
+            changes.push(match self.swap(now) {
+                Ok(generation) => Change::Reloaded(generation),
+                Err(error) => Change::Kept(error),
+            });
+        }
+        changes
+    }
+
+    /// Reloads the certificates at once (SIGHUP); the new generation.
+    ///
+    /// # Errors
+    /// Those in use stay in use: the file at fault and why.
+    pub fn reload(&self) -> Result<u64, ConfigError> {
+        lock(&self.shared.watch).reset();
+        self.swap(SystemTime::now())
+    }
+
+    /// Counts reloads, from 1.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// The certificates in use, the default first: for printing, for metrics and for QUIC.
+    pub fn certificates(&self) -> Vec<Arc<Certificate>> {
+        self.store().certificates().to_vec()
+    }
+
+    /// The ticket keys: QUIC's are derived from the same secret.
+    pub fn tickets(&self) -> &Arc<Tickets> {
+        &self.shared.tickets
+    }
+
+    /// The key log, shared with QUIC.
+    pub fn key_log(&self) -> &Arc<KeyLog> {
+        &self.shared.key_log
+    }
+
+    /// Whether the certificate is the one made at start.
+    pub fn is_self_signed(&self) -> bool {
+        self.shared.options.certificates.is_empty()
+    }
+
+    fn swap(&self, now: SystemTime) -> Result<u64, ConfigError> {
+        if self.is_self_signed() {
+            return Ok(self.generation());
+        }
+        let store = Arc::new(load(&self.shared.options, now)?);
+        let mut slot = self.store();
+        *slot = store;
+        // Counted under the lock: a worker that sees the number finds the store or a later one.
+        Ok(self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    fn store(&self) -> MutexGuard<'_, Arc<Store>> {
+        lock(&self.shared.store)
+    }
+
+    fn config(&self, store: Arc<Store>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        let versions = match self.shared.options.only_tls13 {
+            true => &[&TLS13][..],
+            false => &[&TLS13, &TLS12],
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.shared.provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| ConfigError::general(error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(store);
+        config.alpn_protocols = alpn.iter().map(|alpn| alpn.name().into()).collect();
+        config.ticketer = Arc::clone(&self.shared.tickets) as _;
+        // Tickets carry all state: no table of sessions that workers would have to share.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.key_log = Arc::clone(&self.shared.key_log) as _;
+        config.enable_secret_extraction = true;
+        Ok(Arc::new(config))
+    }
+}
+
+/// Makes the sessions of one listener on one worker.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    tls: Tls,
+    alpn: Vec<Alpn>,
+    generation: u64,
+    store: Arc<Store>,
+    config: Arc<ServerConfig>,
+}
+
+impl Acceptor {
+    /// A session for a connection just accepted, with the certificates of now.
+    ///
+    /// # Errors
+    /// Ours only: rustls cannot make a connection.
+    pub fn session(&mut self) -> Result<Session, Error> {
+        if self.tls.generation() != self.generation
+            && let Ok(fresh) = self.tls.acceptor(&self.alpn)
+        {
+            *self = fresh;
+        }
+        Session::new(Arc::clone(&self.config))
+    }
+
+    /// Whether the certificate of a connection made for server name `sni` covers `host` (lower
+    /// case, no port): if not, 421 (RFC 9110 §7.4).
+    pub fn covers(&self, sni: Option<&str>, host: &str) -> bool {
+        self.store.covers(sni, host)
+    }
+}
+
+fn load(options: &Options, now: SystemTime) -> Result<Store, ConfigError> {
+    let now = unix(now);
+    let mut certificates = Vec::with_capacity(options.certificates.len().max(1));
+    for files in &options.certificates {
+        certificates.push(Arc::new(Certificate::load(files, now)?));
+    }
+    if certificates.is_empty() {
+        certificates.push(Arc::new(self_signed::make(now)?));
+    }
+    Ok(Store::new(certificates))
+}
+
+/// Seconds since 1970; a clock before that counts as 0.
+fn unix(now: SystemTime) -> i64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

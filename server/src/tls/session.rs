@@ -1,0 +1,410 @@
+//! One connection's TLS, sans-I/O: rustls' unbuffered connection until the handshake is done, then
+//! our own record layer over the traffic keys it hands out (RFC 8446, RFC 5246).
+//!
+//! Records are opened in place in the caller's buffer, one at a time, and sealed straight into the
+//! caller's output. Deadlines are the connection's; so is what to do with the plaintext.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+
+use super::Alpn;
+use super::error::Error;
+use super::link::Link;
+use super::record::{HEADER, MAX_BODY_12, Secret, content};
+use super::tap::{self, Heard};
+
+/// What one [`Session::read`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes of the input that are done with; 0 when the first record is not complete yet.
+    pub consumed: usize,
+    /// Where in the input decrypted application data stands; often empty.
+    pub plain: Range<usize>,
+    /// What else happened.
+    pub event: Event,
+}
+
+/// What a record brought besides data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing to act on.
+    #[default]
+    None,
+    /// The handshake is complete: [`Session::alpn`] and the rest are known, and
+    /// [`Session::seal`] works.
+    Established,
+    /// The peer sent close_notify: it will send nothing more.
+    Closed,
+}
+
+/// The protocol version of an established session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Version {
+    /// As it is written in logs: `TLSv1.3`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+/// The server's side of one TLS connection.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    about: About,
+}
+
+#[derive(Debug)]
+enum State {
+    Handshake(Box<Handshake>),
+    Open(Link),
+    Over,
+}
+
+/// What the handshake settled.
+#[derive(Debug, Default)]
+struct About {
+    name: Option<Box<str>>,
+    suite: Option<CipherSuite>,
+    group: Option<NamedGroup>,
+    alpn: Option<Alpn>,
+    version: Option<Version>,
+    resumed: bool,
+}
+
+impl Session {
+    /// A session that awaits a ClientHello.
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
+        let handshake = Handshake { rustls, pending: Vec::new(), rx: None, tx: None, begun: false };
+        Ok(Self { state: State::Handshake(Box::new(handshake)), about: About::default() })
+    }
+
+    /// Handles the first complete record of `input`; handshake messages and alerts due to the peer
+    /// are appended to `out`. Call again with the rest until `consumed` is 0; the bytes then left
+    /// are the beginning of a record, which the caller keeps and completes (at most
+    /// 5 + 2^14 + 2048 bytes).
+    ///
+    /// # Errors
+    /// The session is over; an alert, if one is due, stands in `out`. Send it, then close.
+    pub fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
+        let read = match &mut self.state {
+            State::Open(link) => link.read(input, out),
+            State::Handshake(handshake) => match handshake.read(input, out, &mut self.about) {
+                Ok(step) if step.event == Event::Established => self.establish(step),
+                read => read,
+            },
+            State::Over => Err(Error::Over),
+        };
+        if read.is_err() {
+            self.state = State::Over;
+        }
+        read
+    }
+
+    /// Appends `plain` to `out` as application data records of up to 2^14 bytes each: gather a
+    /// whole flush and seal it at once. Key updates that are due go in front.
+    ///
+    /// # Errors
+    /// Before [`Event::Established`], after [`Session::close_notify`], or when a TLS 1.2 session
+    /// has used its key up (2^24 records): then send close_notify and close.
+    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        match &mut self.state {
+            State::Open(link) => link.seal(plain, out),
+            State::Handshake(_) => Err(Error::Internal("sealed before the handshake".into())),
+            State::Over => Err(Error::Over),
+        }
+    }
+
+    /// Appends close_notify, once, if the session is established: we send nothing more, and may
+    /// still receive.
+    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+        if let State::Open(link) = &mut self.state {
+            link.close_notify(out);
+        }
+    }
+
+    /// Whether the handshake still goes on: the connection then keeps its handshake deadline.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.state, State::Handshake(_))
+    }
+
+    /// The application protocol; `None` when the client did not ask for one (speak HTTP/1.1).
+    pub fn alpn(&self) -> Option<Alpn> {
+        self.about.alpn
+    }
+
+    /// The server name that the client asked for, lower case.
+    pub fn sni(&self) -> Option<&str> {
+        self.about.name.as_deref()
+    }
+
+    /// Whether the handshake resumed an earlier session by its ticket.
+    pub fn resumed(&self) -> bool {
+        self.about.resumed
+    }
+
+    /// The protocol version, once established.
+    pub fn version(&self) -> Option<Version> {
+        self.about.version
+    }
+
+    /// The cipher suite, once established; its `Debug` is the IANA name.
+    pub fn cipher(&self) -> Option<CipherSuite> {
+        self.about.suite
+    }
+
+    /// The key exchange group of a full handshake, once established.
+    pub fn group(&self) -> Option<NamedGroup> {
+        self.about.group
+    }
+
+    fn establish(&mut self, step: Step) -> Result<Step, Error> {
+        let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Over) else {
+            return Err(Error::Over);
+        };
+        self.state = State::Open(handshake.into_link(&mut self.about)?);
+        Ok(step)
+    }
+
+    /// The record layer: tests reach its limits through it.
+    #[cfg(test)]
+    pub(super) fn link(&mut self) -> &mut Link {
+        match &mut self.state {
+            State::Open(link) => link,
+            _ => panic!("not established"),
+        }
+    }
+}
+
+/// A handshake in progress.
+struct Handshake {
+    rustls: UnbufferedServerConnection,
+    /// Whole records that rustls could not finish with: a handshake message that spans records.
+    pending: Vec<u8>,
+    rx: Option<Secret>,
+    tx: Option<Secret>,
+    /// A record has been seen, so the client does speak TLS.
+    begun: bool,
+}
+
+/// A ClientHello of 16 KiB cut into one-byte records fits. rustls itself stops at 64 KiB of message.
+const MAX_PENDING: usize = 128 * 1024;
+
+impl Handshake {
+    fn read(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        about: &mut About,
+    ) -> Result<Step, Error> {
+        let consumed = match record_len(input, MAX_BODY_12) {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(Step::default()),
+            Err(BadHeader::Length) if !self.begun => {
+                out.extend_from_slice(&plain_alert(AlertDescription::RecordOverflow));
+                let what = "record longer than 2^14 + 2048 bytes";
+                return Err(Error::peer(AlertDescription::RecordOverflow, what));
+            }
+            Err(_) if !self.begun => return Err(Error::NotTls),
+            // rustls knows whether an alert must be encrypted by now: let it refuse the record.
+            Err(_) => HEADER,
+        };
+        self.begun = true;
+        let record = &mut input[..consumed];
+        let fresh = self.pending.is_empty();
+        let (driven, heard) = tap::listen(|| {
+            if fresh {
+                return drive(&mut self.rustls, record, out);
+            }
+            self.pending.extend_from_slice(record);
+            drive(&mut self.rustls, &mut self.pending, out)
+        });
+        self.note(heard, about);
+        let (used, event) = driven?;
+        match fresh {
+            true => self.pending.extend_from_slice(&record[used..]),
+            false => drop(self.pending.drain(..used)),
+        }
+        if self.pending.len() > MAX_PENDING {
+            let what = "handshake message too long or too finely cut";
+            return Err(Error::Peer { alert: None, what: what.into() });
+        }
+        if event == Event::Established && !self.pending.is_empty() {
+            let what = "data behind the Finished message in its record";
+            return Err(Error::Peer { alert: None, what: what.into() });
+        }
+        Ok(Step { consumed, plain: 0..0, event })
+    }
+
+    fn note(&mut self, heard: Heard, about: &mut About) {
+        self.rx = heard.client.or(self.rx);
+        self.tx = heard.server.or(self.tx);
+        about.name = heard.name.or(about.name.take());
+    }
+
+    /// Takes the keys over from rustls and lets go of it.
+    fn into_link(self, about: &mut About) -> Result<Link, Error> {
+        let rustls = self.rustls;
+        about.suite = rustls.negotiated_cipher_suite().map(|suite| suite.suite());
+        about.group = rustls.negotiated_key_exchange_group().map(|group| group.name());
+        about.alpn = rustls.alpn_protocol().and_then(Alpn::from_name);
+        about.resumed = rustls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let version = match rustls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
+            _ => Version::Tls12,
+        };
+        about.version = Some(version);
+        // The kernel connection could derive key updates too; `tap` has the secrets for 98 bytes.
+        let (keys, _kernel) = rustls.dangerous_into_kernel_connection().map_err(internal)?;
+        let secrets = match (version, self.rx, self.tx) {
+            (Version::Tls12, ..) => (Secret::NONE, Secret::NONE),
+            (Version::Tls13, Some(rx), Some(tx)) => (rx, tx),
+            (Version::Tls13, ..) => return Err(Error::Internal("no traffic secrets".into())),
+        };
+        Link::new(&keys, secrets, version == Version::Tls13)
+            .ok_or(Error::Internal("the AEAD refused its key".into()))
+    }
+}
+
+impl std::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handshake").field("pending", &self.pending.len()).finish_non_exhaustive()
+    }
+}
+
+/// Lets rustls process `records`; its answers go to `out`. How many bytes it is done with.
+fn drive(
+    rustls: &mut UnbufferedServerConnection,
+    records: &mut [u8],
+    out: &mut Vec<u8>,
+) -> Result<(usize, Event), Error> {
+    let mut used = 0;
+    loop {
+        let UnbufferedStatus { discard, state } = rustls.process_tls_records(&mut records[used..]);
+        let event = match state {
+            Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                encode(|out| message.encode(out), out)?;
+                None
+            }
+            Ok(ConnectionState::TransmitTlsData(message)) => {
+                message.done();
+                None
+            }
+            Ok(ConnectionState::BlockedHandshake) => Some(Event::None),
+            Ok(ConnectionState::WriteTraffic(_)) => Some(Event::Established),
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Some(Event::Closed),
+            // Early data is off, and no record is passed on once the handshake is done.
+            Ok(_) => return Err(Error::Internal("data during the handshake".into())),
+            Err(error) => return Err(refusal(rustls, error, out)),
+        };
+        used += discard;
+        if let Some(event) = event {
+            return Ok((used, event));
+        }
+    }
+}
+
+/// Appends what `encode` writes: asked with no room, it says how much it needs.
+fn encode(
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if let Err(EncodeError::InsufficientSize(room)) = encode(&mut []) {
+        let at = out.len();
+        out.resize(at + room.required_size, 0);
+        let written = encode(&mut out[at..]).map_err(|error| internal(&error))?;
+        out.truncate(at + written);
+    }
+    Ok(())
+}
+
+/// After rustls failed: appends the alert that it queued, and says who erred.
+fn refusal(
+    rustls: &mut UnbufferedServerConnection,
+    error: rustls::Error,
+    out: &mut Vec<u8>,
+) -> Error {
+    let at = out.len();
+    loop {
+        match rustls.process_tls_records(&mut []).state {
+            Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                if encode(|out| message.encode(out), out).is_err() {
+                    break;
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
+            _ => break,
+        }
+    }
+    // Readable while nothing is encrypted yet, which is when most refusals happen.
+    let alert = match out[at..].last_chunk::<7>() {
+        Some([content::ALERT, _, _, 0, 2, _, alert]) => Some(*alert),
+        _ if error == rustls::Error::NoApplicationProtocol => {
+            Some(AlertDescription::NoApplicationProtocol.into())
+        }
+        _ => None,
+    };
+    match error {
+        rustls::Error::AlertReceived(alert) => Error::Alerted(alert.into()),
+        rustls::Error::General(_)
+        | rustls::Error::FailedToGetCurrentTime
+        | rustls::Error::FailedToGetRandomBytes
+        | rustls::Error::EncryptError => internal(error),
+        error => Error::Peer { alert, what: error.to_string().into() },
+    }
+}
+
+/// What is wrong with a record's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHeader {
+    /// Unknown type or version.
+    Kind,
+    /// The body is longer than allowed.
+    Length,
+}
+
+/// The length of the record at the front of `input`, header included, judged as soon as its header
+/// is there; `None` while the record is incomplete.
+pub(super) fn record_len(input: &[u8], max_body: usize) -> Result<Option<usize>, BadHeader> {
+    let Some(&[kind, major, _, high, low]) = input.first_chunk::<HEADER>() else {
+        return match input.first() {
+            Some(kind) if !is_known(*kind) => Err(BadHeader::Kind),
+            _ => Ok(None),
+        };
+    };
+    if !is_known(kind) || major != 3 {
+        return Err(BadHeader::Kind);
+    }
+    let body = usize::from(u16::from_be_bytes([high, low]));
+    if body > max_body {
+        return Err(BadHeader::Length);
+    }
+    Ok((input.len() >= HEADER + body).then_some(HEADER + body))
+}
+
+fn is_known(kind: u8) -> bool {
+    (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&kind)
+}
+
+/// A fatal alert while nothing is encrypted yet.
+fn plain_alert(alert: AlertDescription) -> [u8; 7] {
+    [content::ALERT, 3, 3, 0, 2, 2, alert.into()]
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::Internal(error.to_string().into())
+}

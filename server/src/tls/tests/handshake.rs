@@ -1,0 +1,223 @@
+//! Handshakes: versions, suites, names, protocols, tickets, fragments, refusals.
+
+use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+use rustls::{AlertDescription, HandshakeKind, NamedGroup};
+
+use super::*;
+use crate::tls::Version;
+
+#[test]
+fn every_suite_carries_data_both_ways() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut tried = 0;
+    for &suite in ALL_CIPHER_SUITES {
+        // The certificate is an ECDSA one: RSA suites have a test of their own.
+        if format!("{:?}", suite.suite()).contains("RSA") {
+            continue;
+        }
+        let config = Arc::new(client_of(&tls, suite));
+        let mut pair = Pair::established(config, "localhost", &mut acceptor);
+        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.server.cipher(), Some(suite.suite()));
+        assert_eq!(pair.server.alpn(), Some(Alpn::H2));
+        assert_eq!(pair.server.sni(), Some("localhost"));
+        assert!(!pair.server.resumed());
+        for len in [0, 1, 2, 15, 16, 17, 1000, 16_383, 16_384, 16_385, 100_000] {
+            let data = pattern(len);
+            assert_eq!(pair.up(&data).unwrap(), data);
+            assert_eq!(pair.down(&data), data);
+        }
+        tried += 1;
+    }
+    assert_eq!(tried, 3 + 3, "three suites of TLS 1.3, three ECDSA ones of TLS 1.2");
+}
+
+#[test]
+fn prefers_tls13_and_the_post_quantum_group() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let pair = Pair::established(Arc::new(client(&tls, &["h2"])), "localhost", &mut acceptor);
+    assert_eq!(pair.server.version(), Some(Version::Tls13));
+    assert_eq!(pair.server.group(), Some(NamedGroup::X25519MLKEM768));
+    assert_eq!(pair.server.version().unwrap().name(), "TLSv1.3");
+}
+
+#[test]
+fn alpn_by_the_servers_preference_or_refused() {
+    let tls = Tls::self_signed().unwrap();
+    let negotiated = |ours: &[Alpn], theirs: &[&str]| {
+        let mut acceptor = tls.acceptor(ours).unwrap();
+        let mut pair = Pair::new(Arc::new(client(&tls, theirs)), "localhost", &mut acceptor);
+        pair.settle().map(|()| pair.server.alpn())
+    };
+    assert_eq!(negotiated(BOTH, &["http/1.1", "h2"]), Ok(Some(Alpn::H2)));
+    assert_eq!(negotiated(BOTH, &["http/1.1"]), Ok(Some(Alpn::Http11)));
+    assert_eq!(negotiated(&[Alpn::Http11], &["h2", "http/1.1"]), Ok(Some(Alpn::Http11)));
+    assert_eq!(negotiated(BOTH, &[]), Ok(None));
+    // ATTACKS row 57 (ALPACA): a client of another protocol goes no further.
+    let alert = AlertDescription::NoApplicationProtocol;
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let strange = Arc::new(client(&tls, &["ftp", "smtp"]));
+    let mut pair = Pair::new(strange, "localhost", &mut acceptor);
+    let refused = pair.settle().unwrap_err();
+    assert!(refused.by_peer());
+    assert_eq!(refused.alert(), Some(alert.into()));
+    assert_eq!(pair.deliver(), Err(rustls::Error::AlertReceived(alert)));
+}
+
+#[test]
+fn a_ticket_resumes_on_any_acceptor_in_both_versions() {
+    let tls = Tls::self_signed().unwrap();
+    for suite in [0, 3].map(|at| ALL_CIPHER_SUITES[at]) {
+        let config = Arc::new(client_of(&tls, suite));
+        let mut first = tls.acceptor(BOTH).unwrap();
+        let mut other = tls.acceptor(BOTH).unwrap();
+        let pair = Pair::established(Arc::clone(&config), "localhost", &mut first);
+        assert!(!pair.server.resumed());
+        let mut pair = Pair::established(config, "localhost", &mut other);
+        assert!(pair.server.resumed());
+        assert_eq!(pair.client.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert_eq!(pair.up(b"again").unwrap(), b"again");
+        assert_eq!(pair.down(b"and back"), b"and back");
+    }
+}
+
+#[test]
+fn a_client_hello_may_come_a_byte_at_a_time() {
+    // ATTACKS row 81.
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    for suite in [0, 3].map(|at| ALL_CIPHER_SUITES[at]) {
+        let config = Arc::new(client_of(&tls, suite));
+        let mut pair = Pair::new(config, "localhost", &mut acceptor);
+        while pair.server.is_handshaking() || pair.client.is_handshaking() {
+            let mut flight = Vec::new();
+            while pair.client.wants_write() {
+                pair.client.write_tls(&mut flight).unwrap();
+            }
+            for byte in flight {
+                pair.wire.push(byte);
+                pair.receive().unwrap();
+            }
+            pair.deliver().unwrap();
+        }
+        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.up(b"hello").unwrap(), b"hello");
+    }
+}
+
+/// Cuts the handshake records in front of `flight` into records of `size` bytes of body.
+fn cut(flight: &[u8], size: usize) -> Vec<u8> {
+    let mut cut = Vec::new();
+    let mut rest = flight;
+    while let [22, _, _, high, low, ..] = *rest {
+        let (body, after) = rest[5..].split_at(usize::from(u16::from_be_bytes([high, low])));
+        for part in body.chunks(size) {
+            cut.extend([22, 3, 1]);
+            cut.extend((part.len() as u16).to_be_bytes());
+            cut.extend(part);
+        }
+        rest = after;
+    }
+    cut.extend(rest);
+    cut
+}
+
+#[test]
+fn a_client_hello_may_be_cut_into_records_and_be_16_kib_long() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut config = client(&tls, &["h2"]);
+    // 16 KiB by way of protocols that nobody speaks.
+    config.alpn_protocols.extend((0..64).map(|at| vec![b'a' + (at % 26); 250]));
+    let config = Arc::new(config);
+    for size in [1, 2, 3, 4, 5, 7, 100, 1000, 16_384] {
+        let mut pair = Pair::new(Arc::clone(&config), "localhost", &mut acceptor);
+        let mut flight = Vec::new();
+        pair.client.write_tls(&mut flight).unwrap();
+        assert!(flight.len() > 16_000);
+        pair.wire = cut(&flight, size);
+        pair.settle().unwrap();
+        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.server.alpn(), Some(Alpn::H2));
+    }
+}
+
+#[test]
+fn a_handshake_message_without_end_is_refused() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut session = acceptor.session().unwrap();
+    let mut out = Vec::new();
+    // A ClientHello that claims 65,000 bytes, in one-byte records.
+    let claim = 65_000u32.to_be_bytes();
+    let body = [1, claim[1], claim[2], claim[3]].into_iter().chain(std::iter::repeat(0));
+    let mut taken = 0;
+    for byte in body {
+        match session.read(&mut [22, 3, 1, 0, 1, byte], &mut out) {
+            Ok(step) => taken += step.consumed,
+            Err(error) => {
+                assert!(error.by_peer());
+                break;
+            }
+        }
+        assert!(taken <= 128 * 1024 + 6);
+    }
+    assert_eq!(session.read(&mut [0; 5], &mut out), Err(Error::Over));
+}
+
+#[test]
+fn what_is_no_tls_is_told_apart() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    for input in [&b"G"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x80\x2e\x01\x03\x01", b"\x16\x02\0\0\0"]
+    {
+        let mut out = Vec::new();
+        let read = acceptor.session().unwrap().read(&mut input.to_vec(), &mut out);
+        assert_eq!(read, Err(Error::NotTls), "{input:?}");
+        assert!(out.is_empty());
+    }
+    let mut out = Vec::new();
+    let long = acceptor.session().unwrap().read(&mut [22, 3, 1, 0xff, 0xff], &mut out);
+    let overflow: u8 = AlertDescription::RecordOverflow.into();
+    assert_eq!(long.unwrap_err().alert(), Some(overflow));
+    assert_eq!(out, [21, 3, 3, 0, 2, 2, overflow]);
+}
+
+#[test]
+fn data_right_behind_the_clients_finished_is_opened() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut pair = Pair::new(Arc::new(client(&tls, &["h2"])), "localhost", &mut acceptor);
+    pair.client.writer().write_all(b"early bird").unwrap();
+    pair.settle().unwrap();
+    assert_eq!(pair.received, b"early bird");
+}
+
+#[test]
+fn sealing_waits_for_the_handshake_and_ends_with_close_notify() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut pair = Pair::new(Arc::new(client(&tls, &["h2"])), "localhost", &mut acceptor);
+    let mut out = Vec::new();
+    assert!(pair.server.seal(b"too soon", &mut out).is_err());
+    pair.server.close_notify(&mut out);
+    assert!(out.is_empty());
+    pair.settle().unwrap();
+    pair.server.close_notify(&mut pair.answer);
+    let once = pair.answer.len();
+    pair.server.close_notify(&mut pair.answer);
+    assert_eq!(pair.answer.len(), once);
+    assert!(pair.server.seal(b"too late", &mut out).is_err());
+    pair.deliver().unwrap();
+    assert_eq!(pair.client.reader().read(&mut [0; 1]).unwrap(), 0);
+    // The other direction is still open.
+    assert_eq!(pair.up(b"last words").unwrap(), b"last words");
+    pair.client.send_close_notify();
+    pair.settle().unwrap();
+    assert_eq!(pair.events, [Event::Established, Event::Closed]);
+    pair.wire.extend(b"ignored");
+    pair.receive().unwrap();
+    assert!(pair.wire.is_empty() && pair.received.is_empty());
+}
