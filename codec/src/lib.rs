@@ -1,1 +1,20 @@
-//! Hand-tuned, sans-I/O codecs for HTTP/1.1, HTTP/2 and HTTP/3.
+//! Hand-tuned, sans-I/O codecs for HTTP/1.1, HTTP/2 and HTTP/3: bytes to meaning and back.
+//!
+//! Everything here is a function of bytes and, where a deadline is involved, of a [`Time`] that the
+//! caller passes in. There is no socket, no clock, no thread and no environment variable in this
+//! crate; with `default-features = false` it needs `alloc` only, and the caller names the
+//! instruction set ([`scan::Backend`]) instead of having it detected.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod date;
+pub mod field;
+pub mod h1;
+#[allow(unsafe_code)]
+pub mod scan;
+pub mod time;
+
+pub use time::Time;

@@ -1,0 +1,236 @@
+//! Chunked bodies, decoded in place: the data of each chunk is a range of the input, nothing is
+//! copied.
+//!
+//! RFC 9112 section 7.1. Sizes are hexadecimal digits and nothing else, lines end in CRLF and
+//! nothing else, extensions are passed over but counted, trailer fields are yielded unless they
+//! would change the framing of a message that has already been framed. Not for `Content-Length`
+//! bodies: those need no decoder.
+
+use super::Error;
+use crate::field::{Field, Known};
+use crate::scan::{CONTROL, TOKEN};
+use core::ops::Range;
+
+/// Bounds of a chunked body's overhead; the data itself the caller counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all chunk extensions of one body; beyond: 413.
+    pub extension_bytes: u32,
+    /// Bytes of the trailer section; beyond: 431.
+    pub trailer_bytes: u32,
+    /// Number of trailer fields; beyond: 431.
+    pub trailer_fields: u16,
+}
+
+impl Default for Limits {
+    /// 16 KiB of extensions, 8 KiB and 32 fields of trailers.
+    fn default() -> Self {
+        Self { extension_bytes: 16 << 10, trailer_bytes: 8 << 10, trailer_fields: 32 }
+    }
+}
+
+/// What comes next in a chunked body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Bytes of the body: a range of the input, never empty. A chunk may come in several.
+    Data(Range<usize>),
+    /// A trailer field, its offsets into the input. Fields that a trailer section must not hold
+    /// (RFC 9110 section 6.5.1) are passed over.
+    Trailer(Field),
+    /// The input is used up to `at`. Bytes behind `at` (the beginning of a trailer line) have to
+    /// come again with more behind them.
+    More,
+    /// The body is complete; the next message begins at `at`.
+    End,
+}
+
+/// A decoder for one body.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    state: State,
+    /// Data bytes left in the chunk, or the size as far as it was read.
+    left: u64,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// At the first digit of a size.
+    Begin,
+    /// Behind at least one digit.
+    Size,
+    /// Behind the size and whitespace, which only an extension may follow.
+    Blank,
+    /// In an extension.
+    Extension,
+    /// In a quoted string of an extension.
+    Quoted,
+    /// Behind a backslash in one.
+    Escaped,
+    /// Behind the CR of a size line.
+    SizeEnd,
+    Data,
+    /// Behind a chunk's data.
+    DataEnd,
+    /// Behind the CR that follows a chunk's data.
+    DataEndLf,
+    Trailers,
+    Done,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a body.
+    pub fn new(limits: Limits) -> Self {
+        Self { state: State::Begin, left: 0, limits }
+    }
+
+    /// Whether the body has been decoded to its end.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Decodes from `input[*at]` on to the next item and moves `*at` behind it. To be called until
+    /// it says [`Item::More`] or [`Item::End`]; after an error the connection is of no more use.
+    pub fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Item, Error> {
+        loop {
+            match self.state {
+                State::Done => return Ok(Item::End),
+                State::Trailers => {
+                    if let Some(item) = self.trailer(input, at)? {
+                        return Ok(item);
+                    }
+                }
+                State::Data => {
+                    let there = input.len() - *at;
+                    let take = usize::try_from(self.left).map_or(there, |left| left.min(there));
+                    if take == 0 {
+                        return Ok(Item::More);
+                    }
+                    let range = *at..*at + take;
+                    *at += take;
+                    self.left -= take as u64;
+                    if self.left == 0 {
+                        self.state = State::DataEnd;
+                    }
+                    return Ok(Item::Data(range));
+                }
+                _ => {
+                    let Some(&byte) = input.get(*at) else { return Ok(Item::More) };
+                    *at += 1;
+                    self.step(byte)?;
+                }
+            }
+        }
+    }
+
+    /// Takes one byte of what stands between the data.
+    fn step(&mut self, byte: u8) -> Result<(), Error> {
+        self.state = match (self.state, byte) {
+            (State::Begin | State::Size, _) if byte.is_ascii_hexdigit() => {
+                self.digit(byte)?;
+                State::Size
+            }
+            (State::Size | State::Extension, b'\r') => State::SizeEnd,
+            (State::Size | State::Blank, b';') => self.extension(State::Extension)?,
+            (State::Size | State::Blank, b' ' | b'\t') => self.extension(State::Blank)?,
+            (State::Begin | State::Size | State::Blank, _) => return Err(Error::ChunkSize),
+            (State::SizeEnd, b'\n') if self.left == 0 => State::Trailers,
+            (State::SizeEnd, b'\n') => State::Data,
+            (State::DataEnd, b'\r') => State::DataEndLf,
+            (State::DataEndLf, b'\n') => State::Begin,
+            (State::DataEnd | State::DataEndLf, _) => return Err(Error::ChunkEnd),
+            (_, b'\r' | b'\n') => return Err(Error::ChunkExtension),
+            (_, _) if CONTROL.has(byte) => return Err(Error::ChunkExtension),
+            (State::Extension, b'"') | (State::Escaped, _) => self.extension(State::Quoted)?,
+            (State::Quoted, b'"') => self.extension(State::Extension)?,
+            (State::Quoted, b'\\') => self.extension(State::Escaped)?,
+            (State::Extension, _) => self.extension(State::Extension)?,
+            (State::Quoted, _) => self.extension(State::Quoted)?,
+            (State::SizeEnd, _) => return Err(Error::LineEnd),
+            (State::Data | State::Trailers | State::Done, _) => unreachable!("not between data"),
+        };
+        Ok(())
+    }
+
+    /// Takes a digit of a size, which stays below 2^60: no body is longer, and no sum of ours
+    /// overflows.
+    fn digit(&mut self, byte: u8) -> Result<(), Error> {
+        let value = if byte <= b'9' { byte - b'0' } else { (byte | 0x20) - b'a' + 10 };
+        if self.left >> 56 != 0 {
+            return Err(Error::ChunkSize);
+        }
+        self.left = self.left << 4 | u64::from(value);
+        Ok(())
+    }
+
+    fn extension(&mut self, next: State) -> Result<State, Error> {
+        self.limits.extension_bytes =
+            self.limits.extension_bytes.checked_sub(1).ok_or(Error::ChunkExtensions)?;
+        Ok(next)
+    }
+
+    /// Reads one trailer line; `None` when it was one to pass over.
+    fn trailer(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Item>, Error> {
+        let rest = &input[*at..];
+        let Some(lf) = memchr::memchr(b'\n', rest) else {
+            return match rest.len() > self.limits.trailer_bytes as usize + 2 {
+                true => Err(Error::Trailers),
+                false => Ok(Some(Item::More)),
+            };
+        };
+        if lf == 0 || rest[lf - 1] != b'\r' {
+            return Err(Error::LineEnd);
+        }
+        let (line, begin) = (&rest[..lf - 1], *at);
+        *at += lf + 1;
+        if line.is_empty() {
+            self.state = State::Done;
+            return Ok(Some(Item::End));
+        }
+        let spent = (lf + 1) as u32;
+        let limits = &mut self.limits;
+        limits.trailer_bytes = limits.trailer_bytes.checked_sub(spent).ok_or(Error::Trailers)?;
+        limits.trailer_fields = limits.trailer_fields.checked_sub(1).ok_or(Error::Trailers)?;
+        let field = trailer_field(line, begin)?;
+        Ok((!forbidden(field.known)).then_some(Item::Trailer(field)))
+    }
+}
+
+fn trailer_field(line: &[u8], begin: usize) -> Result<Field, Error> {
+    let colon = line.iter().position(|&b| !TOKEN.has(b)).unwrap_or(line.len());
+    if colon == 0 || line.get(colon) != Some(&b':') || colon > u16::MAX as usize {
+        return Err(if matches!(line[0], b' ' | b'\t') { Error::Fold } else { Error::Trailer });
+    }
+    let rest = &line[colon + 1..];
+    if rest.iter().any(|&b| b == b'\r' || CONTROL.has(b)) {
+        return Err(Error::Trailer);
+    }
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let from = rest.iter().position(|b| !blank(b)).unwrap_or(rest.len());
+    let to = rest.iter().rposition(|b| !blank(b)).map_or(from, |last| last + 1);
+    Ok(Field {
+        name_at: begin as u32,
+        value_at: (begin + colon + 1 + from) as u32,
+        value_len: (to - from) as u32,
+        name_len: colon as u16,
+        known: Known::of(&line[..colon]),
+        flags: 0,
+    })
+}
+
+/// Framing, routing, authentication, request modifiers and content form: decided before the body
+/// and not to be changed behind it (RFC 9110 section 6.5.1).
+fn forbidden(known: Known) -> bool {
+    use Known::*;
+    known != Other && known <= Known::LAST_FRAMING
+        || matches!(known, Te | Trailer | KeepAlive | ProxyConnection | MaxForwards | CacheControl)
+        || matches!(known, ContentEncoding | ContentType | ContentRange | Range | Pragma)
+        || matches!(known, Authorization | ProxyAuthorization | Cookie | SetCookie)
+        || matches!(known, IfMatch | IfNoneMatch | IfModifiedSince | IfUnmodifiedSince | IfRange)
+}
