@@ -1,0 +1,29 @@
+//! HPACK, the header compression of HTTP/2 (RFC 7541): a [`Decoder`] and an [`Encoder`] for one direction each of one
+//! connection. Blocks go in and out whole; frames, pseudo-header order and what a request means are the HTTP/2 layer's.
+
+use alloc::vec::Vec;
+
+pub mod decode;
+pub mod encode;
+pub(crate) mod int;
+pub(crate) mod statics;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Decoder, Error, Flaws, Limits, Section};
+pub use encode::{Block, Encoder, Indexing};
+
+/// Appends the first `length` octets of `chunk`: one move of fixed length instead of a call.
+#[inline(always)]
+pub(crate) fn append_short(out: &mut Vec<u8>, chunk: &[u8; table::SLACK], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(chunk);
+    out.truncate(end);
+}
+
+/// The name with this number.
+#[inline]
+pub(crate) fn known_from(number: u8) -> crate::field::Known {
+    statics::KNOWN[number as usize]
+}

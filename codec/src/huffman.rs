@@ -1,0 +1,55 @@
+//! The static Huffman code that HPACK and QPACK share (RFC 7541 section 5.2 and appendix B): whole strings to and from
+//! octets. It knows nothing of the length prefix before a string nor of the fields around it.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+mod code;
+mod decode;
+mod encode;
+
+use crate::scan::Backend;
+
+/// Why a Huffman string was refused. The peer erred: COMPRESSION_ERROR or QPACK_DECOMPRESSION_FAILED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The string holds the EOS symbol.
+    EndOfString,
+    /// The string ends in more than seven bits of padding, in padding that is not all ones, or within a code.
+    Padding,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndOfString => "the peer sent a Huffman string that holds EOS",
+            Self::Padding => "the peer sent a Huffman string with wrong padding",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Appends what `input` decodes to. At most ⌊8/5 × `input.len()`⌋ octets are added; after an error `out` holds what it
+/// held before.
+pub fn decode(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    let result = decode::append(backend, input, out);
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// Appends the Huffman coding of `input`, padded to whole octets with ones.
+pub fn encode(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
+    encode::append(backend, input, out);
+}
+
+/// The octets that [`encode`] would add.
+pub fn encoded_len(input: &[u8]) -> usize {
+    encode::octets(input)
+}
+
+#[cfg(test)]
+mod tests;
