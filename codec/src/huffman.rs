@@ -1,5 +1,6 @@
-//! The static Huffman code that HPACK and QPACK share (RFC 7541 section 5.2 and appendix B): whole strings to and from
-//! octets. It knows nothing of the length prefix before a string nor of the fields around it.
+//! The static Huffman code that HPACK and QPACK share (RFC 7541 section 5.2 and appendix B): whole
+//! strings to and from octets. It knows nothing of the length prefix before a string nor of the
+//! fields around it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,12 +11,14 @@ mod encode;
 
 use crate::scan::Backend;
 
-/// Why a Huffman string was refused. The peer erred: COMPRESSION_ERROR or QPACK_DECOMPRESSION_FAILED.
+/// Why a Huffman string was refused. The peer erred: COMPRESSION_ERROR or
+/// QPACK_DECOMPRESSION_FAILED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The string holds the EOS symbol.
     EndOfString,
-    /// The string ends in more than seven bits of padding, in padding that is not all ones, or within a code.
+    /// The string ends in more than seven bits of padding, in padding that is not all ones, or
+    /// within a code.
     Padding,
 }
 
@@ -30,8 +33,8 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Appends what `input` decodes to. At most ⌊8/5 × `input.len()`⌋ octets are added; after an error `out` holds what it
-/// held before.
+/// Appends what `input` decodes to. At most ⌊8/5 × `input.len()`⌋ octets are added; after an error
+/// `out` holds what it held before.
 pub fn decode(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let before = out.len();
     let result = decode::append(backend, input, out);

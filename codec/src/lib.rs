@@ -9,10 +9,15 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod date;
 pub mod field;
 pub mod h1;
+pub mod hpack;
+#[allow(unsafe_code)]
+pub mod huffman;
 #[allow(unsafe_code)]
 pub mod scan;
 pub mod time;

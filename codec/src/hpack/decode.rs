@@ -10,7 +10,8 @@ use crate::field::{Field, Known};
 use crate::huffman;
 use crate::scan::Backend;
 
-/// Why a block was refused. The peer erred and the two tables may now differ: a connection error, COMPRESSION_ERROR.
+/// Why a block was refused. The peer erred and the two tables may now differ: a connection error,
+/// COMPRESSION_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The block ends within a representation.
@@ -21,7 +22,8 @@ pub enum Error {
     Index,
     /// A table size update over the size that we allowed, or behind a field.
     SizeUpdate,
-    /// We lowered the table's size and the peer did not acknowledge it in the next block (section 4.2).
+    /// We lowered the table's size and the peer did not acknowledge it in the next block (section
+    /// 4.2).
     SizeUpdateMissing,
     /// A bad Huffman string.
     Huffman(huffman::Error),
@@ -71,8 +73,8 @@ impl Flaws {
     pub const TOO_MANY: Self = Self(2);
     /// A name holds an upper-case letter (RFC 9113 section 8.2.1).
     pub const UPPERCASE: Self = Self(4);
-    /// A name is empty or holds another octet that is not a token's; a colon only leads the names of pseudo-headers that
-    /// are known.
+    /// A name is empty or holds another octet that is not a token's; a colon only leads the names
+    /// of pseudo-headers that are known.
     pub const BAD_NAME: Self = Self(8);
     /// A value holds a control character other than a tab: NUL, CR and LF among them.
     pub const BAD_VALUE: Self = Self(16);
@@ -143,15 +145,16 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder whose SETTINGS_HEADER_TABLE_SIZE is `table_size` (octets, at most 65,535; the protocol's default is
-    /// 4096). Nothing is allocated before the peer inserts. A size other than 4096 must be announced in the first
-    /// SETTINGS; while it is lower and that is not acknowledged, call [`Decoder::set_table_size`] at the
-    /// acknowledgement instead.
+    /// A decoder whose SETTINGS_HEADER_TABLE_SIZE is `table_size` (octets, at most 65,535; the
+    /// protocol's default is 4096). Nothing is allocated before the peer inserts. A size other than
+    /// 4096 must be announced in the first SETTINGS; while it is lower and that is not
+    /// acknowledged, call [`Decoder::set_table_size`] at the acknowledgement instead.
     pub const fn new(backend: Backend, table_size: u32) -> Self {
         Self { table: Table::new(table_size), backend, allowed: table_size, update_owed: false }
     }
 
-    /// The peer has acknowledged a SETTINGS_HEADER_TABLE_SIZE of `table_size` octets (at most 65,535).
+    /// The peer has acknowledged a SETTINGS_HEADER_TABLE_SIZE of `table_size` octets (at most
+    /// 65,535).
     pub fn set_table_size(&mut self, table_size: u32) {
         assert!(table_size <= LARGEST);
         self.update_owed = (table_size as usize) < self.table.bound();
@@ -163,10 +166,12 @@ impl Decoder {
         self.table.memory()
     }
 
-    /// Decodes a whole block: appends names and values to `bytes` and a [`Field`] into `bytes` for each line to
-    /// `fields`, up to the limits. After an error both may hold the fields before it; the connection cannot go on.
+    /// Decodes a whole block: appends names and values to `bytes` and a [`Field`] into `bytes` for
+    /// each line to `fields`, up to the limits. After an error both may hold the fields before it;
+    /// the connection cannot go on.
     ///
-    /// Memory: `bytes` grows by at most `limits.list_bytes` and, for a moment, by 8/5 of `block` and one table entry.
+    /// Memory: `bytes` grows by at most `limits.list_bytes` and, for a moment, by 8/5 of `block`
+    /// and one table entry.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -315,7 +320,8 @@ pub(crate) fn line(
     mut flaws: u8,
 ) -> (Field, u8) {
     let name_len = u16::try_from(value_at - name_at).unwrap_or_else(|_| {
-        flaws |= Flaws::TOO_LARGE.0; // longer than a Field can say: dropped, and too large for any table
+        // Longer than a Field can say: dropped, and too large for any table.
+        flaws |= Flaws::TOO_LARGE.0;
         u16::MAX
     });
     let field = Field {
@@ -381,7 +387,8 @@ pub(crate) fn classify_name(name: &[u8]) -> (Known, u8) {
         seen |= NAME_CLASSES[octet as usize];
     }
     let known = Known::of(name);
-    // A colon is right only as the first octet of a pseudo-header's name, and all of those are known.
+    // A colon is right only as the first octet of a pseudo-header's name, and all of those are
+    // known.
     if seen & Flaws::BAD_NAME.0 != 0 && seen & NOT_COLON == 0 && known != Known::Other {
         seen &= !Flaws::BAD_NAME.0;
     }
@@ -434,7 +441,8 @@ fn has_control(value: &[u8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
     let controls = |word: u64| {
-        // Exact in the high bit of each octet: no borrow crosses octets whose high bit was set beforehand.
+        // Exact in the high bit of each octet: no borrow crosses octets whose high bit was set
+        // beforehand.
         let below_space = !((word & !HIGH | HIGH) - ONES * 0x20) & !word;
         let zero = |x: u64| !((x & !HIGH) + !HIGH | x);
         let tab = zero(word ^ ONES * 0x09);

@@ -1,8 +1,8 @@
-//! HPACK blocks from fields (RFC 7541 section 6): what stands in a table becomes an index, what is likely to come again is
-//! inserted, the rest are literals, Huffman coded where that is shorter.
+//! HPACK blocks from fields (RFC 7541 section 6): what stands in a table becomes an index, what is
+//! likely to come again is inserted, the rest are literals, Huffman coded where that is shorter.
 //!
-//! Which entry holds a pair is remembered in a small direct-mapped index instead of searched for; a collision costs an
-//! insertion. Nothing is allocated before the first insertion.
+//! Which entry holds a pair is remembered in a small direct-mapped index instead of searched for; a
+//! collision costs an insertion. Nothing is allocated before the first insertion.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,8 +19,9 @@ const INITIAL: u32 = 4096;
 /// How a field is to be compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexing {
-    /// By its name: secrets (authorization, proxy-authorization, cookie, set-cookie) as [`Indexing::Never`], values that
-    /// stay the same as [`Indexing::Insert`], others inserted when they come a second time.
+    /// By its name: secrets (authorization, proxy-authorization, cookie, set-cookie) as
+    /// [`Indexing::Never`], values that stay the same as [`Indexing::Insert`], others inserted when
+    /// they come a second time.
     Auto,
     /// Into the dynamic table, so that the next time it is one octet.
     Insert,
@@ -84,9 +85,10 @@ static POLICIES: [Policy; 256] = {
     policies
 };
 
-/// Where pairs, names and pairs seen once are remembered: regions of one vector. A word is 16 bits of the hash above the low
-/// 16 bits of an insertion number. Pairs have buckets of four, the newest first, so that fields which come in every block
-/// do not drive each other out: with direct mapping a head of six fields in 64 slots did so in one case of five.
+/// Where pairs, names and pairs seen once are remembered: regions of one vector. A word is 16 bits
+/// of the hash above the low 16 bits of an insertion number. Pairs have buckets of four, the newest
+/// first, so that fields which come in every block do not drive each other out: with direct mapping
+/// a head of six fields in 64 slots did so in one case of five.
 const WAYS: usize = 4;
 const BUCKETS: usize = 16;
 const NAMES: usize = 16;
@@ -101,15 +103,16 @@ pub struct Encoder {
     backend: Backend,
     /// The most that we want to spend, whatever the peer allows.
     own_bound: u32,
-    /// Before the next block the peer must be told these: the lowest bound since the last one, and the last.
+    /// Before the next block the peer must be told these: the lowest bound since the last one, and
+    /// the last.
     updates: Option<(u32, u32)>,
     /// Insertion numbers by hash of pair and by hash of name; hashes of pairs seen once.
     memory: Vec<u32>,
 }
 
 impl Encoder {
-    /// An encoder that spends at most `table_size` octets (at most 65,535) on its table. The peer is taken to allow the
-    /// protocol's initial 4096 until [`Encoder::set_peer_table_size`].
+    /// An encoder that spends at most `table_size` octets (at most 65,535) on its table. The peer
+    /// is taken to allow the protocol's initial 4096 until [`Encoder::set_peer_table_size`].
     pub const fn new(backend: Backend, table_size: u32) -> Self {
         let size = if table_size < INITIAL { table_size } else { INITIAL };
         let updates = if size == INITIAL { None } else { Some((size, size)) };
@@ -122,7 +125,8 @@ impl Encoder {
         }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE, any value. The next block announces what becomes of it.
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE, any value. The next block announces what becomes of
+    /// it.
     pub fn set_peer_table_size(&mut self, size: u32) {
         let size = size.min(self.own_bound).min(LARGEST);
         if size as usize != self.table.bound() {
@@ -137,8 +141,8 @@ impl Encoder {
         self.table.memory() + self.memory.capacity() * 4
     }
 
-    /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and before any later one:
-    /// the peer's table follows it.
+    /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and
+    /// before any later one: the peer's table follows it.
     pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Block<'a> {
         if let Some((lowest, last)) = self.updates.take() {
             if lowest < last {
@@ -178,8 +182,8 @@ impl Block<'_> {
         self.out.push(0x80 | index);
     }
 
-    /// Adds a field, compressed as its name suggests. `name` is read only if `known` is `Known::Other`, and then must be
-    /// lower case.
+    /// Adds a field, compressed as its name suggests. `name` is read only if `known` is
+    /// `Known::Other`, and then must be lower case.
     #[inline]
     pub fn field(&mut self, known: Known, name: &[u8], value: &[u8]) {
         self.field_as(Indexing::Auto, known, name, value);
@@ -289,7 +293,8 @@ impl Encoder {
         (self.table.inserted() - number) as u32 + (statics::ENTRIES.len() as u32 - 1)
     }
 
-    /// The last insertion number below the next whose low 16 bits are those of `word`; the next if there is none.
+    /// The last insertion number below the next whose low 16 bits are those of `word`; the next if
+    /// there is none.
     #[inline]
     fn number(&self, word: u32) -> u64 {
         let next = self.table.inserted();
@@ -338,7 +343,8 @@ fn hash_name(known: Known, name: &[u8]) -> u64 {
     if known == Known::Other { hash_value(seed, name) } else { seed ^ seed >> 32 }
 }
 
-/// A hash of `seed`, the length and the first and last octets: what differs in between only is rare, and then collides.
+/// A hash of `seed`, the length and the first and last octets: what differs in between only is
+/// rare, and then collides.
 #[inline]
 fn hash_value(seed: u64, value: &[u8]) -> u64 {
     let (first, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
@@ -356,7 +362,8 @@ fn hash_value(seed: u64, value: &[u8]) -> u64 {
     hash ^ hash >> 29 ^ hash >> 47
 }
 
-/// Appends a string (section 5.2): the flag for Huffman before a `prefix`-bit length, the other bits being `pattern`.
+/// Appends a string (section 5.2): the flag for Huffman before a `prefix`-bit length, the other
+/// bits being `pattern`.
 #[inline]
 pub(crate) fn string(backend: Backend, value: &[u8], pattern: u8, prefix: u32, out: &mut Vec<u8>) {
     let flag = 1u8 << prefix;

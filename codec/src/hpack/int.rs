@@ -1,5 +1,6 @@
-//! Prefixed integers and string headers (RFC 7541 section 5, which QPACK shares with other prefixes). Integers end at five
-//! octets after the prefix and 2^28: nothing that may be sent to us needs more, and everything fits a `u32`.
+//! Prefixed integers and string headers (RFC 7541 section 5, which QPACK shares with other
+//! prefixes). Integers end at five octets after the prefix and 2^28: nothing that may be sent to us
+//! needs more, and everything fits a `u32`.
 
 use alloc::vec::Vec;
 
@@ -15,7 +16,8 @@ pub(crate) enum Fault {
     TooLarge,
 }
 
-/// Reads the integer whose first octet is `input[*at]`, its value in the low `prefix` bits, and moves `at` past it.
+/// Reads the integer whose first octet is `input[*at]`, its value in the low `prefix` bits, and
+/// moves `at` past it.
 #[inline]
 pub(crate) fn read(input: &[u8], at: &mut usize, prefix: u32) -> Result<u32, Fault> {
     let mask = (1u32 << prefix) - 1;

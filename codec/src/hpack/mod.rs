@@ -1,5 +1,6 @@
-//! HPACK, the header compression of HTTP/2 (RFC 7541): a [`Decoder`] and an [`Encoder`] for one direction each of one
-//! connection. Blocks go in and out whole; frames, pseudo-header order and what a request means are the HTTP/2 layer's.
+//! HPACK, the header compression of HTTP/2 (RFC 7541): a [`Decoder`] and an [`Encoder`] for one
+//! direction each of one connection. Blocks go in and out whole; frames, pseudo-header order and
+//! what a request means are the HTTP/2 layer's.
 
 use alloc::vec::Vec;
 

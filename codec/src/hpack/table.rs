@@ -1,14 +1,17 @@
-//! The dynamic table of HPACK and QPACK, on both sides: a queue of name-value pairs with a bound on its size.
+//! The dynamic table of HPACK and QPACK, on both sides: a queue of name-value pairs with a bound on
+//! its size.
 //!
-//! All of it stands in one block, which is grown from the first insertion on and never exceeds the bound by much:
+//! All of it stands in one block, which is grown from the first insertion on and never exceeds the
+//! bound by much:
 //!
 //! ```text
 //!     | descriptors: a ring of 8-byte words | ... | name value name value ... |      | slack |
 //! ```
 //!
-//! A pair's octets are contiguous (one copy makes it a field), new pairs go behind the last, and when the end is reached
-//! the live ones slide to the front. Each entry is charged 32 octets more than it holds and needs 8, so that a full
-//! table of N entries has 24 N octets of room: with 4096 octets and 40-octet pairs, one slide of 2 KiB in 30 insertions.
+//! A pair's octets are contiguous (one copy makes it a field), new pairs go behind the last, and
+//! when the end is reached the live ones slide to the front. Each entry is charged 32 octets more
+//! than it holds and needs 8, so that a full table of N entries has 24 N octets of room: with 4096
+//! octets and 40-octet pairs, one slide of 2 KiB in 30 insertions.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -150,7 +153,8 @@ impl Table {
         }
     }
 
-    /// Lowers or raises the bound, evicting what no longer fits. A bound of 0 gives the memory back.
+    /// Lowers or raises the bound, evicting what no longer fits. A bound of 0 gives the memory
+    /// back.
     pub(crate) fn set_bound(&mut self, bound: u32) {
         assert!(bound <= LARGEST);
         self.bound = bound as usize;
@@ -160,7 +164,8 @@ impl Table {
         }
     }
 
-    /// Evicts from the oldest on until `size` more fit the bound or nothing is left; says whether they fit.
+    /// Evicts from the oldest on until `size` more fit the bound or nothing is left; says whether
+    /// they fit.
     pub(crate) fn make_room(&mut self, size: usize) -> bool {
         while self.size + size > self.bound && self.first < self.next {
             self.evict();
@@ -178,8 +183,8 @@ impl Table {
         }
     }
 
-    /// Inserts a pair, evicting what must go. An entry larger than the bound leaves the table empty and is not inserted
-    /// (RFC 7541 section 4.4): false.
+    /// Inserts a pair, evicting what must go. An entry larger than the bound leaves the table empty
+    /// and is not inserted (RFC 7541 section 4.4): false.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], known: Known, flags: u8) -> bool {
         let length = name.len() + value.len();
         if !self.make_room(length + OVERHEAD) {
@@ -214,7 +219,8 @@ impl Table {
         self.block.len().saturating_sub(self.ring * 8 + SLACK)
     }
 
-    /// Makes `more` octets fit behind the last pair: by sliding while a quarter of the area is free, else by growing.
+    /// Makes `more` octets fit behind the last pair: by sliding while a quarter of the area is
+    /// free, else by growing.
     fn reach(&mut self, more: usize) {
         let (area, live) = (self.area(), self.to - self.from + more);
         if live <= area - area / 4 || (live <= area && area >= self.bound) {

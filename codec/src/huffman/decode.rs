@@ -1,4 +1,5 @@
-//! Octets from a Huffman string: a table looked up by the next twelve bits gives up to two symbols at once.
+//! Octets from a Huffman string: a table looked up by the next twelve bits gives up to two symbols
+//! at once.
 
 use alloc::vec::Vec;
 
@@ -9,7 +10,8 @@ use crate::scan::Backend;
 /// Bits that index the table. ENGINE: codes of at most twelve bits are 99.97 % of real text.
 const INDEX: usize = 12;
 
-/// `symbol 0 | symbol 1 << 8 | bits of all << 16 | bits of symbol 0 << 24 | symbols << 30`; no symbols: a longer code.
+/// `symbol 0 | symbol 1 << 8 | bits of all << 16 | bits of symbol 0 << 24 | symbols << 30`; no
+/// symbols: a longer code.
 static TABLE: [u32; 1 << INDEX] = table();
 
 const fn table() -> [u32; 1 << INDEX] {
