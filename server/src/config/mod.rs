@@ -7,6 +7,7 @@ mod address;
 mod error;
 mod limits;
 mod load;
+mod paths;
 mod print;
 mod settings;
 mod suggest;
@@ -16,8 +17,9 @@ pub use address::{Address, BadAddress, Descriptor};
 pub use error::{Error, Errors, Origin};
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{Given, Loaded, Sources, load};
+pub use paths::missing_paths;
 pub use print::{print, reference};
-pub use settings::{Flag, SETTINGS, Setting};
+pub use settings::{Flag, SETTINGS, Setting, Takes};
 pub use suggest::nearest;
 
 use std::path::PathBuf;

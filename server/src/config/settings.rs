@@ -28,6 +28,8 @@ pub struct Flag {
     pub name: &'static str,
     /// What it takes.
     pub takes: Takes,
+    /// What the option does, where that is not what the key means (`--no-h3`); else empty.
+    pub doc: &'static str,
 }
 
 /// What follows an option.
@@ -39,11 +41,16 @@ pub enum Takes {
     Means(&'static str),
 }
 
+/// The choices of the type of a field, named by an accessor that is never called.
+fn choices_of<T: Typed>(_field: fn(&Config) -> &T) -> Vec<&'static str> {
+    T::choices()
+}
+
 type ParseField = fn(&mut Config, &Written<'_>) -> Result<(), Wrong>;
 
 #[derive(Clone, Copy)]
 enum Rule {
-    Field { parse: ParseField, show: fn(&Config) -> String },
+    Field { parse: ParseField, show: fn(&Config) -> String, choices: fn() -> Vec<&'static str> },
     Bound(&'static Limit),
 }
 
@@ -85,7 +92,7 @@ impl Setting {
     /// key.
     pub fn variable(&self) -> String {
         let name = match self.flag {
-            Some(Flag { name, takes: Takes::Value(_) }) => name,
+            Some(Flag { name, takes: Takes::Value(_), .. }) => name,
             _ => self.key,
         };
         format!("RINGWAY_{}", name.replace(['.', '-'], "_").to_uppercase())
@@ -96,6 +103,15 @@ impl Setting {
         match self.rule {
             Rule::Bound(row) => Some(row),
             Rule::Field { .. } => None,
+        }
+    }
+
+    /// The words that the value can be, if there are only a few; of a list, the words of one
+    /// element.
+    pub fn choices(&self) -> Vec<&'static str> {
+        match self.rule {
+            Rule::Field { choices, .. } => choices(),
+            Rule::Bound(_) => Vec::new(),
         }
     }
 
@@ -171,17 +187,18 @@ macro_rules! field {
                     Ok(())
                 },
                 show: |config| config.$($path).+.show(),
+                choices: || choices_of(|config| &config.$($path).+),
             },
         }
     };
 }
 
 const fn takes(name: &'static str, value: &'static str) -> Option<Flag> {
-    Some(Flag { name, takes: Takes::Value(value) })
+    Some(Flag { name, takes: Takes::Value(value), doc: "" })
 }
 
-const fn means(name: &'static str, value: &'static str) -> Option<Flag> {
-    Some(Flag { name, takes: Takes::Means(value) })
+const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Option<Flag> {
+    Some(Flag { name, takes: Takes::Means(value), doc })
 }
 
 fn fields() -> Vec<Setting> {
@@ -210,14 +227,9 @@ fn fields() -> Vec<Setting> {
             takes("cpus", "LIST"),
             "CPUs that the workers are pinned to, such as 0-3,6"
         ),
-        field!(
-            "simd",
-            simd,
-            takes("simd", "NAME"),
-            "vector instructions: auto, scalar, sse, avx2, avx512, neon"
-        ),
+        field!("simd", simd, takes("simd", "NAME"), "vector instructions to use"),
         field!(list "trace", trace, takes("trace", "LIST"),
-            "trace protocols to standard error: h1, h2, h3, tls"),
+            "trace these protocols to standard error"),
         field!(
             "qlog",
             qlog,
@@ -228,7 +240,7 @@ fn fields() -> Vec<Setting> {
         field!(
             "files.browse",
             files.browse,
-            means("browse", "true"),
+            means("browse", "true", ""),
             "list directories that have no index file"
         ),
         field!(
@@ -241,10 +253,10 @@ fn fields() -> Vec<Setting> {
         field!(
             "http3.enabled",
             http3.enabled,
-            means("no-h3", "false"),
+            means("no-h3", "false", "do not answer HTTP/3"),
             "answer HTTP/3 on the UDP port of each HTTPS listener"
         ),
-        field!("log.format", log.format, takes("log", "FORM"), "access log: off, combined, json"),
+        field!("log.format", log.format, takes("log", "FORM"), "form of the access log"),
         field!(
             "log.file",
             log.file,
@@ -281,6 +293,10 @@ macro_rules! typed_words {
 
         fn show(&self) -> String {
             quote(name_of($words, *self))
+        }
+
+        fn choices() -> Vec<&'static str> {
+            $words.iter().map(|(name, _)| *name).collect()
         }
     })* };
 }

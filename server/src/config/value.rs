@@ -57,6 +57,10 @@ pub(super) trait Typed: Sized {
     /// As it would be written in a file; empty for "nothing", which a file says by leaving the key
     /// out.
     fn show(&self) -> String;
+    /// The words that it can be, where there are only a few; for completions and the manual.
+    fn choices() -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 impl Written<'_> {
@@ -268,6 +272,10 @@ impl Typed for bool {
     fn show(&self) -> String {
         self.to_string()
     }
+
+    fn choices() -> Vec<&'static str> {
+        vec!["true", "false"]
+    }
 }
 
 impl Typed for String {
@@ -305,6 +313,10 @@ impl<T: Typed> Typed for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map(T::show).unwrap_or_default()
     }
+
+    fn choices() -> Vec<&'static str> {
+        T::choices()
+    }
 }
 
 impl<T: Typed> Typed for Vec<T> {
@@ -329,6 +341,10 @@ impl<T: Typed> Typed for Vec<T> {
 
     fn show(&self) -> String {
         format!("[{}]", self.iter().map(T::show).collect::<Vec<_>>().join(", "))
+    }
+
+    fn choices() -> Vec<&'static str> {
+        T::choices()
     }
 }
 

@@ -1,0 +1,55 @@
+//! `ringway check`: everything that can be known to be wrong without starting, each mistake on one
+//! line.
+
+use super::options::Parsed;
+use super::{End, complain, print};
+use ringway::config::{self, Config, Errors, Loaded, Origin};
+use std::fmt::Write;
+
+pub(crate) fn run(parsed: &Parsed) -> End {
+    let loaded = match load(parsed) {
+        Ok(loaded) => loaded,
+        Err(end) => return end,
+    };
+    if parsed.print {
+        return print(&config::print(&loaded));
+    }
+    print(&summary(&loaded.config))
+}
+
+/// The configuration that the command line asks for; its mistakes are printed, not returned.
+pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
+    let loaded = config::load(&parsed.sources()).and_then(|loaded| {
+        let missing = config::missing_paths(&loaded);
+        if missing.is_empty() { Ok(loaded) } else { Err(Errors(missing)) }
+    });
+    match loaded {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                complain(&format!("warning: {warning}"));
+            }
+            Ok(loaded)
+        }
+        Err(errors) => {
+            for error in &errors.0 {
+                complain(&error.to_string());
+            }
+            let typed = |origin: &Origin| matches!(origin, Origin::CommandLine(_));
+            let usage = errors.0.iter().all(|error| typed(&error.origin));
+            Err(if usage { End::Usage } else { End::Failed })
+        }
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let mut out = String::from("the configuration is valid\n");
+    for (name, addresses) in
+        [("http", &config.http), ("https", &config.https), ("h2c", &config.h2c)]
+    {
+        for address in addresses {
+            let _ = writeln!(out, "  {name} on {address}");
+        }
+    }
+    let _ = writeln!(out, "  serving {}", config.files.root.display());
+    out
+}

@@ -1,0 +1,173 @@
+//! The command line: reads it, does what one verb says, and answers with an exit code that
+//! supervisors can act on. What an option means for serving is not decided here: options are
+//! settings of `ringway::config`.
+
+mod check;
+mod completions;
+mod help;
+mod options;
+mod serve;
+mod version;
+
+use options::{Parsed, Usage};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What the first word of the command line asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Verb {
+    #[default]
+    Serve,
+    Check,
+    Version,
+    Completions,
+    Man,
+    Help,
+}
+
+/// A verb with its operand and what it does, for parsing and for the help alike.
+pub(crate) struct VerbRow {
+    pub(crate) verb: Verb,
+    pub(crate) name: &'static str,
+    /// The operand as the usage line shows it; brackets mean that it may be left out.
+    pub(crate) operand: &'static str,
+    pub(crate) choices: &'static [&'static str],
+    pub(crate) doc: &'static str,
+}
+
+/// Every verb, in the order of the help.
+pub(crate) const VERBS: &[VerbRow] = &[
+    VerbRow {
+        verb: Verb::Serve,
+        name: "serve",
+        operand: "[DIR]",
+        choices: &[],
+        doc: "serve a directory (the default verb)",
+    },
+    VerbRow {
+        verb: Verb::Check,
+        name: "check",
+        operand: "",
+        choices: &[],
+        doc: "validate the configuration and say what is wrong where",
+    },
+    VerbRow {
+        verb: Verb::Version,
+        name: "version",
+        operand: "",
+        choices: &[],
+        doc: "print the version; -v says what it was built with and runs on",
+    },
+    VerbRow {
+        verb: Verb::Completions,
+        name: "completions",
+        operand: "SHELL",
+        choices: &["bash", "zsh", "fish"],
+        doc: "print the completions for a shell",
+    },
+    VerbRow {
+        verb: Verb::Man,
+        name: "man",
+        operand: "",
+        choices: &[],
+        doc: "print the manual page",
+    },
+    VerbRow {
+        verb: Verb::Help,
+        name: "help",
+        operand: "[COMMAND]",
+        choices: &[],
+        doc: "print help, of one command if it is named",
+    },
+];
+
+impl Verb {
+    pub(crate) fn row(self) -> &'static VerbRow {
+        let row = VERBS.iter().find(|row| row.verb == self);
+        row.unwrap_or(&VERBS[0])
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        VERBS.iter().find(|row| row.name == name).map(|row| row.verb)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Exit code 0.
+    Fine,
+    /// Exit code 1: it could not be done, and doing it again would not help.
+    Failed,
+    /// Exit code 2: the command line itself is wrong.
+    Usage,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        match end {
+            End::Fine => Self::SUCCESS,
+            End::Failed => Self::from(1),
+            End::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Does what the process's arguments (without its own name) ask for.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
+    let parsed = match options::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(Usage(message)) => {
+            complain(&format!("{message}\n(`ringway --help` lists what there is)"));
+            return End::Usage;
+        }
+    };
+    if parsed.help {
+        return print(&help::of(parsed.verb));
+    }
+    dispatch(&parsed)
+}
+
+fn dispatch(parsed: &Parsed) -> End {
+    match parsed.verb {
+        Verb::Serve => serve::run(parsed),
+        Verb::Check => check::run(parsed),
+        Verb::Version => print(&version::text(parsed.verbose)),
+        Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
+        Verb::Man => print(&help::man()),
+        Verb::Help => match parsed.operand().map(|name| (name, Verb::named(name))) {
+            None => print(&help::overview()),
+            Some((_, Some(verb))) => print(&help::of(verb)),
+            Some((name, None)) => {
+                complain(&options::unknown_verb(name));
+                End::Usage
+            }
+        },
+    }
+}
+
+/// Writes to standard output. A reader that went away (`ringway man | head`) is not an error.
+pub(crate) fn print(text: &str) -> End {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => End::Fine,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => End::Fine,
+        Err(error) => {
+            complain(&format!("standard output: {error}"));
+            End::Failed
+        }
+    }
+}
+
+/// Writes an error to standard error, its first line marked as ours.
+pub(crate) fn complain(message: &str) {
+    let mut lines = message.lines();
+    let mut out = std::io::stderr().lock();
+    if let Some(first) = lines.next() {
+        let _ = writeln!(out, "ringway: {first}");
+    }
+    for line in lines {
+        let _ = writeln!(out, "{line}");
+    }
+}

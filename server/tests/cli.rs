@@ -1,0 +1,195 @@
+//! The command line from outside: what each verb prints, where, and with which exit code. Serving
+//! itself is tested elsewhere; here a server only ever fails to start.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What a finished run left behind.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn ringway(arguments: &[&str]) -> Ran {
+    with(arguments, &[])
+}
+
+fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RINGWAY_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A directory with one file in it, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ringway-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("r.toml"), text).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> String {
+        self.0.join("r.toml").to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output_and_is_fine() {
+    for arguments in [&["--help"][..], &["-h"], &["help"], &["serve", "--help"], &["help", "check"]]
+    {
+        let ran = ringway(arguments);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
+        assert!(ran.out.contains("Usage: ringway"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn version_in_one_line_and_at_length() {
+    let short = ringway(&["version"]);
+    assert_eq!(short.out, format!("ringway {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(ringway(&["--version"]).out, short.out);
+    let long = ringway(&["version", "-v"]);
+    assert!(long.out.starts_with(&short.out) && long.out.contains("kernel"), "{}", long.out);
+}
+
+#[test]
+fn usage_errors_are_2_and_say_what_was_meant() {
+    for (arguments, wanted) in [
+        (&["serve", "--htpp", ":1"][..], "did you mean `--http`"),
+        (&["chekc"], "did you mean `ringway check`"),
+        (&["serve", "--workers", "many"], "--workers: expected a whole number, found `many`"),
+        (&["serve", "--http", "8080"], "did you mean 127.0.0.1:8080 or :8080"),
+        (&["check", "--set", "limits.boddy_bytes=1"], "did you mean `body_bytes`"),
+        (&["check", "--set", "limits.body_rate=1TiB"], "expected a size"),
+        (&["help", "nothing"], "neither a command nor a directory"),
+        (&["completions", "tcsh"], "expected one of bash, zsh, fish"),
+    ] {
+        let ran = ringway(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(wanted), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_wrong_file_is_1_with_every_mistake_at_its_place() {
+    let scratch = Scratch::new("wrong", "workers = \"4\"\n[limits]\nhaeder_bytes = \"1KiB\"\n");
+    let ran = ringway(&["check", "-c", &scratch.file()]);
+    let file = scratch.file();
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.err,
+        format!(
+            "ringway: {file}:1:11: `workers`: expected a whole number, found a string; did you \
+             mean 4\nringway: {file}:3:1: unknown key `haeder_bytes` in [limits]; did you mean \
+             `header_bytes`\n"
+        )
+    );
+    let serving = ringway(&["serve", "-c", &scratch.file()]);
+    assert_eq!((serving.code, serving.err), (1, ran.err), "serve refuses it in the same words");
+}
+
+#[test]
+fn paths_that_are_missing_are_found_by_check() {
+    let scratch =
+        Scratch::new("paths", "[files]\nroot = \"absent\"\n[tls]\ncert = \"a\"\nkey = \"b\"\n");
+    let ran = ringway(&["check", "-c", &scratch.file()]);
+    assert_eq!(ran.code, 1);
+    let lines: Vec<_> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.err);
+    assert!(lines[0].contains("r.toml:2:1: `files.root`: "), "{}", lines[0]);
+    assert!(lines[0].contains("absent cannot be opened: No such file"), "{}", lines[0]);
+    let ran = ringway(&["check", "-c", "/nonexistent.toml"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("/nonexistent.toml: cannot be read: No such file"), "{}", ran.err);
+}
+
+#[test]
+fn printed_configuration_names_origins_and_can_be_read_again() {
+    let scratch = Scratch::new("print", "[limits]\nbody_bytes = \"2MiB\"\nidle_timeout = \"5s\"\n");
+    let arguments = ["check", "--print", "-c", &scratch.file(), "--set", "limits.header_fields=50"];
+    let ran = with(&arguments, &[("RINGWAY_LIMITS_IDLE_TIMEOUT", "7s"), ("RINGWAY_LOG", "json")]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let line = |key: &str| ran.out.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("body_bytes").contains("\"2MiB\""));
+    assert!(line("body_bytes").contains("r.toml:2:1"));
+    assert!(line("idle_timeout").contains("\"7s\""));
+    assert!(line("idle_timeout").contains("RINGWAY_LIMITS_IDLE_TIMEOUT"));
+    assert!(line("header_fields").contains("# --set limits.header_fields"));
+    assert!(line("format").contains("# RINGWAY_LOG"));
+    assert!(line("header_bytes").contains("# default, \"1KiB\" to \"1MiB\""));
+    let again = Scratch::new("again", &ran.out);
+    let ran = ringway(&["check", "-c", &again.file()]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+}
+
+#[test]
+fn the_file_can_be_named_by_a_variable() {
+    let scratch = Scratch::new("variable", "workers = 0\n");
+    let ran = with(&["check"], &[("RINGWAY_CONFIG", &scratch.file())]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("r.toml:1:11: `workers`: 0 is out of range"), "{}", ran.err);
+}
+
+#[test]
+fn bash_completions_complete() {
+    let completions = ringway(&["completions", "bash"]).out;
+    let complete = |line: &[&str]| {
+        let words: Vec<_> = line.iter().map(|word| format!("'{word}'")).collect();
+        let script = format!(
+            "{completions}\nCOMP_WORDS=({}); COMP_CWORD={}; _ringway; printf '%s\\n' \
+             \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            line.len() - 1
+        );
+        let output = Command::new("bash").args(["-c", &script]).current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(complete(&["ringway", "chec"]), "check\n");
+    assert_eq!(complete(&["ringway", "serve", "--wor"]), "--workers\n");
+    assert_eq!(complete(&["ringway", "serve", "--log", "j"]), "json\n");
+    assert_eq!(complete(&["ringway", "completions", "f"]), "fish\n");
+}
+
+#[test]
+fn the_manual_is_valid_roff() {
+    let manual = ringway(&["man"]).out;
+    assert!(manual.starts_with(".TH RINGWAY 1"));
+    let known = [".TH", ".SH", ".SS", ".TP", ".B", ".RI", ".br", ".RS", ".RE"];
+    for line in manual.lines().filter(|line| line.starts_with('.')) {
+        assert!(known.contains(&line.split(' ').next().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error() {
+    let script = format!("{} man | head -1", env!("CARGO_BIN_EXE_ringway"));
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
