@@ -1,4 +1,5 @@
-//! The `ringway` command. Everything it can do is in `cli`; everything it serves with is in the library.
+//! The `ringway` command. Everything it can do is in `cli`; everything it serves with is in the
+//! library.
 
 mod cli;
 
