@@ -339,15 +339,13 @@ fn refusal(
     out: &mut Vec<u8>,
 ) -> Error {
     let at = out.len();
-    loop {
-        match rustls.process_tls_records(&mut []).state {
-            Ok(ConnectionState::EncodeTlsData(mut message)) => {
-                if encode(|out| message.encode(out), out).is_err() {
-                    break;
-                }
-            }
-            Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
-            _ => break,
+    // What is queued comes out before rustls looks at any record; asked once more it would look
+    // for the bytes it remembers.
+    while rustls.wants_write() {
+        let queued = rustls.process_tls_records(&mut []).state;
+        let Ok(ConnectionState::EncodeTlsData(mut message)) = queued else { break };
+        if encode(|out| message.encode(out), out).is_err() {
+            break;
         }
     }
     // Readable while nothing is encrypted yet, which is when most refusals happen.

@@ -1,6 +1,7 @@
 //! Against rustls' own client, in memory: no sockets, no threads, no time that matters.
 
 mod handshake;
+mod records;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
