@@ -1,1 +1,11 @@
-//! Probes, explains, applies and restores what the kernel is set to.
+//! Probes, explains, applies and restores what the kernel is set to. A leaf: it knows nothing of
+//! HTTP or of ringway's engine, reads `/proc` and `/sys` through one [`Host`] (a directory of
+//! fixtures in tests), and changes nothing unless told. What needs the ring itself (which
+//! operations io_uring supports) is handed in.
+
+mod host;
+mod sockets;
+pub mod start;
+
+pub use host::Host;
+pub use sockets::{Holder, Transport};
