@@ -18,6 +18,7 @@ pub mod h1;
 pub mod hpack;
 #[allow(unsafe_code)]
 pub mod huffman;
+pub mod qpack;
 #[allow(unsafe_code)]
 pub mod scan;
 pub mod time;

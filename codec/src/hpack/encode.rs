@@ -1,12 +1,11 @@
 //! HPACK blocks from fields (RFC 7541 section 6): what stands in a table becomes an index, what is
 //! likely to come again is inserted, the rest are literals, Huffman coded where that is shorter.
-//!
-//! Which entry holds a pair is remembered in a small direct-mapped index instead of searched for; a
-//! collision costs an insertion. Nothing is allocated before the first insertion.
+//! Nothing is allocated before the first insertion.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
+use super::index::{Hashes, Index};
+use super::policy::{Indexing, Plan, plan};
 use super::table::{LARGEST, OVERHEAD, Table};
 use super::{int, statics};
 use crate::field::{Field, Known};
@@ -15,86 +14,6 @@ use crate::scan::Backend;
 
 /// The size of both sides' tables before any SETTINGS (RFC 9113 section 6.5.2).
 const INITIAL: u32 = 4096;
-
-/// How a field is to be compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Indexing {
-    /// By its name: secrets (authorization, proxy-authorization, cookie, set-cookie) as
-    /// [`Indexing::Never`], values that stay the same as [`Indexing::Insert`], others inserted when
-    /// they come a second time.
-    Auto,
-    /// Into the dynamic table, so that the next time it is one octet.
-    Insert,
-    /// A literal that leaves the table alone; another hop may index it.
-    Literal,
-    /// A literal that no hop may ever index: a secret (section 7.1.3).
-    Never,
-}
-
-/// What [`Indexing::Auto`] does by name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Policy {
-    /// Insert what has been seen a short while ago.
-    SecondTime,
-    Stable,
-    Secret,
-}
-
-const SECRET: &[Known] =
-    &[Known::Authorization, Known::ProxyAuthorization, Known::Cookie, Known::SetCookie];
-
-const STABLE: &[Known] = &[
-    // of responses
-    Known::PseudoStatus,
-    Known::Server,
-    Known::Date,
-    Known::ContentType,
-    Known::ContentLength,
-    Known::ContentEncoding,
-    Known::CacheControl,
-    Known::AltSvc,
-    Known::Vary,
-    Known::AcceptRanges,
-    Known::StrictTransportSecurity,
-    Known::AccessControlAllowOrigin,
-    Known::XContentTypeOptions,
-    Known::XFrameOptions,
-    Known::ContentSecurityPolicy,
-    // of requests
-    Known::PseudoMethod,
-    Known::PseudoScheme,
-    Known::PseudoAuthority,
-    Known::UserAgent,
-    Known::Accept,
-    Known::AcceptEncoding,
-    Known::AcceptLanguage,
-];
-
-static POLICIES: [Policy; 256] = {
-    let mut policies = [Policy::SecondTime; 256];
-    let mut at = 0;
-    while at < SECRET.len() {
-        policies[SECRET[at] as usize] = Policy::Secret;
-        at += 1;
-    }
-    at = 0;
-    while at < STABLE.len() {
-        policies[STABLE[at] as usize] = Policy::Stable;
-        at += 1;
-    }
-    policies
-};
-
-/// Where pairs, names and pairs seen once are remembered: regions of one vector. A word is 16 bits
-/// of the hash above the low 16 bits of an insertion number. Pairs have buckets of four, the newest
-/// first, so that fields which come in every block do not drive each other out: with direct mapping
-/// a head of six fields in 64 slots did so in one case of five.
-const WAYS: usize = 4;
-const BUCKETS: usize = 16;
-const NAMES: usize = 16;
-const SEEN: usize = 16;
-const NAMES_AT: usize = BUCKETS * WAYS;
-const SEEN_AT: usize = NAMES_AT + NAMES;
 
 /// The encoding side of one connection: the dynamic table that the peer's decoder mirrors.
 #[derive(Debug)]
@@ -106,8 +25,7 @@ pub struct Encoder {
     /// Before the next block the peer must be told these: the lowest bound since the last one, and
     /// the last.
     updates: Option<(u32, u32)>,
-    /// Insertion numbers by hash of pair and by hash of name; hashes of pairs seen once.
-    memory: Vec<u32>,
+    index: Index,
 }
 
 impl Encoder {
@@ -121,7 +39,7 @@ impl Encoder {
             backend,
             own_bound: table_size,
             updates,
-            memory: Vec::new(),
+            index: Index::new(),
         }
     }
 
@@ -138,7 +56,7 @@ impl Encoder {
 
     /// Octets of memory held by the dynamic table and its index.
     pub fn memory(&self) -> usize {
-        self.table.memory() + self.memory.capacity() * 4
+        self.table.memory() + self.index.memory()
     }
 
     /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and
@@ -151,6 +69,11 @@ impl Encoder {
             int::write(out, 0x20, 5, last);
         }
         Block { encoder: self, out }
+    }
+
+    /// The index that names a live entry now.
+    fn position(&self, number: u64) -> u32 {
+        (self.table.inserted() - number) as u32 + (statics::ENTRIES.len() as u32 - 1)
     }
 }
 
@@ -200,34 +123,35 @@ impl Block<'_> {
 
     /// Adds a field, compressed as told.
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
+        let name = if known == Known::Other { name } else { known.name().as_bytes() };
+        let plan = plan(indexing, known);
+        if plan == Plan::Never {
+            return self.literal(0x10, 4, known, name, None, value);
+        }
         let whole = statics::pair(known, value);
-        if whole != 0 && indexing != Indexing::Never {
+        if whole != 0 {
             self.out.push(0x80 | whole);
             return;
         }
-        let policy = POLICIES[known as usize];
-        let (insert, pattern) = match (indexing, policy) {
-            (Indexing::Never, _) | (Indexing::Auto, Policy::Secret) => {
-                return self.literal(0x10, 4, known, name, 0, value);
-            }
-            (Indexing::Literal, _) => (Insert::No, 0),
-            (Indexing::Insert, _) | (Indexing::Auto, Policy::Stable) => (Insert::Now, 0x40),
-            (Indexing::Auto, Policy::SecondTime) => (Insert::SecondTime, 0x40),
-        };
-        let name = if known == Known::Other { name } else { known.name().as_bytes() };
-        let name_hash = hash_name(known, name);
-        let hash = hash_value(name_hash, value);
-        if let Some(index) = self.encoder.find(hash, known, name, value) {
-            int::write(self.out, 0x80, 7, index);
+        let encoder = &mut *self.encoder;
+        let hashes = Hashes::of(known, name, value);
+        if let Some(number) = encoder.index.find(&encoder.table, hashes, known, name, value) {
+            int::write(self.out, 0x80, 7, encoder.position(number));
             return;
         }
-        let encoder = &mut *self.encoder;
         let fits = name.len() + value.len() + OVERHEAD <= encoder.table.bound();
-        if !fits || insert == Insert::No || insert == Insert::SecondTime && !encoder.seen(hash) {
-            return self.literal(0, 4, known, name, name_hash, value);
+        let inserts = match plan {
+            Plan::Insert => fits,
+            Plan::InsertSecondTime => fits && encoder.index.seen(hashes),
+            Plan::Literal | Plan::Never => false,
+        };
+        if !inserts {
+            return self.literal(0, 4, known, name, Some(hashes), value);
         }
-        self.literal(pattern, 6, known, name, name_hash, value);
-        self.encoder.insert(hash, name_hash, known, name, value);
+        self.literal(0x40, 6, known, name, Some(hashes), value);
+        let encoder = &mut *self.encoder;
+        encoder.index.remember(&encoder.table, hashes);
+        encoder.table.insert(name, value, known, 0);
     }
 
     /// A literal whose first octet holds `pattern` and, in `prefix` bits, the name's index.
@@ -237,129 +161,22 @@ impl Block<'_> {
         prefix: u32,
         known: Known,
         name: &[u8],
-        name_hash: u64,
+        hashes: Option<Hashes>,
         value: &[u8],
     ) {
+        let encoder = &*self.encoder;
         let index = match statics::NAMES[known as usize] {
-            0 => self.encoder.find_name(known, name, name_hash).unwrap_or(0),
+            0 => hashes
+                .and_then(|hashes| encoder.index.find_name(&encoder.table, hashes, known, name))
+                .map_or(0, |number| encoder.position(number)),
             index => u32::from(index),
         };
         int::write(self.out, pattern, prefix, index);
         if index == 0 {
-            let name = if known == Known::Other { name } else { known.name().as_bytes() };
-            string(self.encoder.backend, name, 0, 7, self.out);
+            string(encoder.backend, name, 0, 7, self.out);
         }
-        string(self.encoder.backend, value, 0, 7, self.out);
+        string(encoder.backend, value, 0, 7, self.out);
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Insert {
-    No,
-    Now,
-    SecondTime,
-}
-
-impl Encoder {
-    /// The index of a pair in the dynamic table.
-    #[inline]
-    fn find(&self, hash: u64, known: Known, name: &[u8], value: &[u8]) -> Option<u32> {
-        let bucket = self.memory.get(bucket(hash)..)?.first_chunk::<WAYS>()?;
-        for &word in bucket.iter().filter(|&&word| word >> 16 == tag(hash) >> 16) {
-            let number = self.number(word);
-            let Some(entry) = self.table.entry(number) else { continue };
-            let (own_name, own_value) = self.table.pair(&entry).split_at(entry.name_len.into());
-            if entry.known == known
-                && own_value == value
-                && (known != Known::Other || own_name == name)
-            {
-                return Some(self.index(number));
-            }
-        }
-        None
-    }
-
-    /// The index of some entry with this name.
-    fn find_name(&self, known: Known, name: &[u8], name_hash: u64) -> Option<u32> {
-        let word = *self.memory.get(NAMES_AT + name_hash as usize % NAMES)?;
-        let number = self.number(word);
-        let entry = self.table.entry(number)?;
-        let same = || self.table.pair(&entry)[..entry.name_len.into()] == *name;
-        let found = entry.known == known && (known != Known::Other || same());
-        found.then(|| self.index(number))
-    }
-
-    fn index(&self, number: u64) -> u32 {
-        (self.table.inserted() - number) as u32 + (statics::ENTRIES.len() as u32 - 1)
-    }
-
-    /// The last insertion number below the next whose low 16 bits are those of `word`; the next if
-    /// there is none.
-    #[inline]
-    fn number(&self, word: u32) -> u64 {
-        let next = self.table.inserted();
-        next.saturating_sub(u64::from((next as u16).wrapping_sub(word as u16)))
-    }
-
-    /// Whether the pair came a short while ago; it is remembered.
-    fn seen(&mut self, hash: u64) -> bool {
-        self.allocate();
-        let slot = &mut self.memory[SEEN_AT + hash as usize % SEEN];
-        core::mem::replace(slot, tag(hash)) == tag(hash)
-    }
-
-    fn insert(&mut self, hash: u64, name_hash: u64, known: Known, name: &[u8], value: &[u8]) {
-        self.allocate();
-        let number = u32::from(self.table.inserted() as u16);
-        let bucket = &mut self.memory[bucket(hash)..][..WAYS];
-        bucket.copy_within(..WAYS - 1, 1);
-        bucket[0] = tag(hash) | number;
-        self.memory[NAMES_AT + name_hash as usize % NAMES] = number;
-        self.table.insert(name, value, known, 0);
-    }
-
-    fn allocate(&mut self) {
-        if self.memory.is_empty() {
-            self.memory = vec![0; SEEN_AT + SEEN];
-        }
-    }
-}
-
-fn bucket(hash: u64) -> usize {
-    hash as usize % BUCKETS * WAYS
-}
-
-/// The part of a hash that is remembered; never 0, in the high half.
-fn tag(hash: u64) -> u32 {
-    hash as u32 & 0xffff_0000 | 0x1_0000
-}
-
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// A hash of a name; the low bits are good.
-#[inline]
-fn hash_name(known: Known, name: &[u8]) -> u64 {
-    let seed = (known as u64 + 1).wrapping_mul(MIX);
-    if known == Known::Other { hash_value(seed, name) } else { seed ^ seed >> 32 }
-}
-
-/// A hash of `seed`, the length and the first and last octets: what differs in between only is
-/// rare, and then collides.
-#[inline]
-fn hash_value(seed: u64, value: &[u8]) -> u64 {
-    let (first, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => {
-            let mut word = 0;
-            for &octet in value {
-                word = word << 8 | u64::from(octet);
-            }
-            (word, 0)
-        }
-    };
-    let mixed = (seed ^ first ^ (value.len() as u64) << 56).wrapping_mul(MIX) ^ last;
-    let hash = mixed.wrapping_mul(MIX);
-    hash ^ hash >> 29 ^ hash >> 47
 }
 
 /// Appends a string (section 5.2): the flag for Huffman before a `prefix`-bit length, the other

@@ -44,6 +44,27 @@ fn read_long(input: &[u8], at: &mut usize, mask: u32) -> Result<u32, Fault> {
     if input.len() - *at > 5 { Err(Fault::TooLarge) } else { Err(Fault::Incomplete) }
 }
 
+/// Reads the integer of at most 62 bits that `input` is: those of the decoder stream, which hold
+/// stream identifiers.
+pub(crate) fn read_u64(input: &[u8], prefix: u32) -> Result<u64, Fault> {
+    let mask = (1u64 << prefix) - 1;
+    let (first, rest) = input.split_first().ok_or(Fault::Incomplete)?;
+    let mut value = u64::from(*first) & mask;
+    if value < mask {
+        return Ok(value);
+    }
+    for (count, &octet) in rest.iter().enumerate() {
+        if count == 9 {
+            return Err(Fault::TooLarge);
+        }
+        value += u64::from(octet & 0x7f) << (7 * count);
+        if octet < 0x80 {
+            return if value >> 62 == 0 { Ok(value) } else { Err(Fault::TooLarge) };
+        }
+    }
+    if rest.len() > 8 { Err(Fault::TooLarge) } else { Err(Fault::Incomplete) }
+}
+
 /// Appends `value` in `prefix` bits, the first octet's other bits being `pattern`.
 #[inline]
 pub(crate) fn write(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: u32) {

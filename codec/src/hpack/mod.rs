@@ -6,14 +6,18 @@ use alloc::vec::Vec;
 
 pub mod decode;
 pub mod encode;
+pub(crate) mod index;
 pub(crate) mod int;
+mod policy;
 pub(crate) mod statics;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
 pub use decode::{Decoder, Error, Flaws, Limits, Section};
-pub use encode::{Block, Encoder, Indexing};
+pub use encode::{Block, Encoder};
+pub use policy::Indexing;
+pub(crate) use policy::{Plan, plan};
 
 /// Appends the first `length` octets of `chunk`: one move of fixed length instead of a call.
 #[inline(always)]

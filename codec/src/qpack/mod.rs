@@ -1,0 +1,15 @@
+//! QPACK, the header compression of HTTP/3 (RFC 9204): a [`Decoder`] and an [`Encoder`] for one
+//! direction each of one connection, each with a dynamic table. It holds no stream: the caller
+//! carries the octets of the encoder and decoder streams, keeps a block that is blocked, and says
+//! which stream a block is of.
+
+pub mod decode;
+pub mod encode;
+mod statics;
+
+pub use crate::hpack::{Flaws, Indexing, Limits, Section};
+pub use decode::{Decoded, Decoder, Error};
+pub use encode::{Encoder, Writer};
+
+#[cfg(test)]
+mod tests;
