@@ -1,0 +1,208 @@
+//! One connection: a received segment goes in and is decrypted where it lies, batches of equal segments come out, and a
+//! deadline says when to come again. Not for what the streams mean: that is [`crate::http`]'s.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use quiche::{Error, PathEvent, RecvInfo};
+
+use crate::buf::Buffers;
+use crate::gso::{Batch, Transmit};
+use crate::replay;
+
+/// Packets that are due within this time of one another go out together. quiche stamps each packet with its own reading
+/// of the clock, so the stamps of an unpaced burst differ by microseconds; its pacer's own grain is 100 µs.
+const SAME_BURST: Duration = Duration::from_millis(1);
+
+/// A server-side QUIC connection.
+pub struct Conn {
+    quic: quiche::Connection<Buffers>,
+    /// A packet that quiche has made and that could not go into the last batch: of another path, longer than the rest,
+    /// or not yet due.
+    held: Option<Held>,
+    early_last: Option<u64>,
+    counts: Counts,
+}
+
+struct Held {
+    packet: Box<[u8]>,
+    to: SocketAddr,
+    from: SocketAddr,
+    at: Instant,
+}
+
+/// What a connection has been through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Times the client moved to another address and went on there.
+    pub migrations: u32,
+    /// New paths whose validation succeeded.
+    pub paths_validated: u32,
+    /// New paths whose validation failed.
+    pub paths_failed: u32,
+    /// Batches sent.
+    pub batches: u64,
+    /// Datagrams sent.
+    pub segments: u64,
+}
+
+impl Conn {
+    pub(crate) fn new(quic: quiche::Connection<Buffers>) -> Self {
+        Self { quic, held: None, early_last: None, counts: Counts::default() }
+    }
+
+    /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of which [`transmit`] will
+    /// tell the peer; datagrams that are merely useless are no errors.
+    ///
+    /// [`transmit`]: Self::transmit
+    pub fn receive(
+        &mut self,
+        segment: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<(), Error> {
+        let was_early = self.quic.is_in_early_data();
+        let result = self.quic.recv(segment, RecvInfo { from, to });
+        if was_early || self.quic.is_in_early_data() {
+            self.tag_early();
+        }
+        self.note_paths();
+        match result {
+            Ok(_) | Err(Error::Done) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fills `out` with the next batch. `None` when there is nothing to send now: nothing at all, or nothing that the
+    /// congestion controller releases before the next [`deadline`](Self::deadline). `out` should have room for
+    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes; with less the batches are smaller.
+    pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<Transmit> {
+        let is_paced = self.quic.gcongestion_enabled() == Some(true);
+        let is_due = |at: Instant| !is_paced || at <= now + SAME_BURST;
+        let mut batch = match self.held.take() {
+            Some(held) if !is_due(held.at) => {
+                self.held = Some(held);
+                return None;
+            }
+            Some(held) => {
+                out.get_mut(..held.packet.len())?.copy_from_slice(&held.packet);
+                Batch::begin(held.to, held.from, held.packet.len())
+            }
+            None => {
+                let (len, info) = self.quic.send(out).ok()?;
+                if !is_due(info.at) {
+                    self.hold(&out[..len], info);
+                    return None;
+                }
+                Batch::begin(info.to, info.from, len)
+            }
+        };
+        // Without a pacer quiche's quantum stays at the initial window for ever and means nothing; the congestion window
+        // bounds the burst then.
+        let quantum = if is_paced { self.quic.send_quantum() } else { usize::MAX };
+        while !batch.is_full() && batch.len() < quantum && batch.next_end() <= out.len() {
+            let at = batch.len();
+            let Ok((len, info)) = self.quic.send(&mut out[at..]) else { break };
+            if !is_due(info.at) || !batch.join(info.to, info.from, len) {
+                self.hold(&out[at..at + len], info);
+                break;
+            }
+        }
+        let transmit = batch.finish();
+        self.counts.batches += 1;
+        self.counts.segments += transmit.segments() as u64;
+        Some(transmit)
+    }
+
+    /// When to call [`expire`](Self::expire) and then [`transmit`](Self::transmit).
+    pub fn deadline(&self) -> Option<Instant> {
+        let release = self.held.as_ref().map(|held| held.at);
+        match (self.quic.timeout_instant(), release) {
+            (Some(timer), Some(release)) => Some(timer.min(release)),
+            (timer, release) => timer.or(release),
+        }
+    }
+
+    /// Lets the timers that are due take effect.
+    pub fn expire(&mut self) {
+        self.quic.on_timeout();
+    }
+
+    /// Whether the handshake is complete.
+    pub fn is_established(&self) -> bool {
+        self.quic.is_established()
+    }
+
+    /// Whether nothing more will happen here, so that the connection can be dropped.
+    pub fn is_closed(&self) -> bool {
+        self.quic.is_closed()
+    }
+
+    /// Whether requests may be read: the handshake is complete or early data is being accepted.
+    pub fn is_open(&self) -> bool {
+        (self.quic.is_established() || self.quic.is_in_early_data()) && !self.is_ending()
+    }
+
+    /// Whether the connection has been closed by either side, though its end may not have been told yet.
+    pub fn is_ending(&self) -> bool {
+        self.quic.local_error().is_some()
+            || self.quic.peer_error().is_some()
+            || self.quic.is_draining()
+            || self.quic.is_closed()
+    }
+
+    /// Whether stream `id` was first seen in 0-RTT data, which an attacker can repeat (RFC 8470).
+    pub fn is_early(&self, id: u64) -> bool {
+        self.early_last.is_some_and(|last| id <= last)
+    }
+
+    /// Whether the ClientHello was seen before, as noted by [`replay::mark`].
+    pub fn is_replay(&mut self) -> bool {
+        replay::marked(self.quic.as_mut())
+    }
+
+    /// What happened on this connection so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Closes with the application error `code` (for HTTP/3: RFC 9114 section 8.1).
+    pub fn close(&mut self, code: u64, reason: &[u8]) {
+        // `Done` says that it is closed already.
+        let _ = self.quic.close(true, code, reason);
+    }
+
+    /// The transport, for statistics, qlog and the streams.
+    pub fn quic(&mut self) -> &mut quiche::Connection<Buffers> {
+        &mut self.quic
+    }
+
+    /// The transport, to look at.
+    pub fn transport(&self) -> &quiche::Connection<Buffers> {
+        &self.quic
+    }
+
+    fn hold(&mut self, packet: &[u8], info: quiche::SendInfo) {
+        assert!(self.held.is_none(), "a held packet goes out before another is made");
+        self.held = Some(Held { packet: packet.into(), to: info.to, from: info.from, at: info.at });
+    }
+
+    /// All streams known by now carry early data. Streams below the last one that are first seen later count as early
+    /// too: a client may have sent them earlier, and the price of the error is a 425.
+    fn tag_early(&mut self) {
+        for id in self.quic.readable() {
+            self.early_last = self.early_last.max(Some(id));
+        }
+    }
+
+    fn note_paths(&mut self) {
+        while let Some(event) = self.quic.path_event_next() {
+            match event {
+                PathEvent::PeerMigrated(..) => self.counts.migrations += 1,
+                PathEvent::Validated(..) => self.counts.paths_validated += 1,
+                PathEvent::FailedValidation(..) => self.counts.paths_failed += 1,
+                _ => {}
+            }
+        }
+    }
+}

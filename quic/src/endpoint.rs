@@ -1,0 +1,492 @@
+//! The endpoint of one worker: which connection a datagram belongs to, and what a datagram that belongs to none gets:
+//! a new connection, a Retry, a version negotiation, a stateless reset, another worker, or nothing. RFC 9000 sections
+//! 5.2, 6, 8.1 and 10.3. Not for sockets, and not for what the streams mean.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use quiche::{ConnectionId, Header, RetryConnectionIds, Type};
+
+use crate::cid::{self, Cids, Origin};
+use crate::conn::Conn;
+use crate::gso::Transmit;
+use crate::keys::Keys;
+use crate::reset::{Budget, Resets};
+use crate::table::{Entry, Id, Table};
+use crate::token::{Refused, Tokens};
+pub use crate::totals::{Drop, Totals};
+
+/// A client's first datagrams are at least this long (RFC 9000 section 14.1).
+const INITIAL_MIN: usize = 1200;
+/// A client's first destination is at least this long (RFC 9000 section 7.2).
+const INITIAL_CID_MIN: usize = 8;
+
+/// What an endpoint is and how much it may hold.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Who we are: goes into every connection ID.
+    pub origin: Origin,
+    /// A process that this one replaces and that still serves its connections.
+    pub predecessor: Option<u16>,
+    /// Connections at a time; the Initials of more are dropped.
+    pub connections: usize,
+    /// From this many unfinished handshakes on, clients must show that they own their address. 0: always.
+    pub retry_from: usize,
+    /// How long a Retry token holds.
+    pub token_lifetime: Duration,
+    /// A handshake that takes longer is forgotten.
+    pub handshake_timeout: Duration,
+    /// Version negotiations and stateless resets, each, in a second.
+    pub answers_per_second: u32,
+}
+
+impl Policy {
+    /// The defaults for the worker `origin`.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            predecessor: None,
+            connections: 16_384,
+            retry_from: 100,
+            token_lifetime: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(10),
+            answers_per_second: 1000,
+        }
+    }
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It went to this connection.
+    Connection(Id),
+    /// It began this connection.
+    Accepted(Id),
+    /// It is answered without a connection: send this from the buffer that was filled.
+    Reply(Transmit),
+    /// It belongs to a connection of another worker, or of the process that this one replaces: forward it as it is.
+    Forward(Origin),
+    /// It was dropped.
+    Dropped(Drop),
+}
+
+/// A connection that has ended.
+pub struct Ended<T> {
+    /// Its name.
+    pub id: Id,
+    /// What the caller kept with it.
+    pub state: T,
+    /// The connection, for its statistics and errors.
+    pub conn: Conn,
+}
+
+/// Makes the writer of a connection's qlog from its first connection ID.
+pub type QlogOpener = Box<dyn FnMut(&[u8]) -> Option<Box<dyn std::io::Write + Send + Sync>>>;
+
+/// All QUIC connections of a worker. `T` is what the caller keeps with each.
+pub struct Endpoint<T> {
+    policy: Policy,
+    config: quiche::Config,
+    table: Table<T>,
+    cids: Cids,
+    tokens: Tokens,
+    resets: Resets,
+    negotiations: Budget,
+    half_open: usize,
+    unix_s: u64,
+    is_draining: bool,
+    ended: Vec<Ended<T>>,
+    qlog: Option<QlogOpener>,
+    totals: Totals,
+}
+
+impl<T: Default> Endpoint<T> {
+    /// An endpoint that gives every connection the configuration `config`, of [`Settings::config`].
+    ///
+    /// [`Settings::config`]: crate::Settings::config
+    pub fn new(policy: Policy, config: quiche::Config, keys: &Keys, now: Instant) -> Self {
+        Self {
+            config,
+            table: Table::new(),
+            cids: Cids::new(keys),
+            tokens: Tokens::new(keys),
+            resets: Resets::new(keys, policy.answers_per_second, now),
+            negotiations: Budget::new(policy.answers_per_second, now),
+            half_open: 0,
+            unix_s: 0,
+            is_draining: false,
+            ended: Vec::new(),
+            qlog: None,
+            totals: Totals::default(),
+            policy,
+        }
+    }
+
+    /// Sets the seconds of Unix time, which Retry tokens are stamped with. Once a second is enough.
+    pub fn tick(&mut self, unix_s: u64) {
+        self.unix_s = unix_s;
+    }
+
+    /// Gives connections that begin from now on another configuration, with new certificates.
+    pub fn replace_config(&mut self, config: quiche::Config) {
+        self.config = config;
+    }
+
+    /// Writes a qlog of every new connection for which `opener` gives a writer.
+    pub fn write_qlog(&mut self, opener: QlogOpener) {
+        self.qlog = Some(opener);
+    }
+
+    /// Takes no new connections from now on.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Takes one datagram (one segment of what UDP_GRO delivers), decrypting it in place. `out`, of at least 1,200
+    /// bytes, is for an answer that needs no connection.
+    pub fn receive(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Received {
+        let found = match datagram.first() {
+            Some(first) if first & 0x80 == 0 => self.route_short(datagram, from, to, now, out),
+            Some(_) => self.route_long(datagram, from, to, now, out),
+            None => Err(Received::Dropped(Drop::Malformed)),
+        };
+        match found {
+            Ok((id, is_new)) => {
+                self.deliver(id, datagram, from, to);
+                if is_new { Received::Accepted(id) } else { Received::Connection(id) }
+            }
+            Err(other) => {
+                match other {
+                    Received::Dropped(reason) => self.totals.dropped[reason as usize] += 1,
+                    Received::Forward(_) => self.totals.forwarded += 1,
+                    _ => {}
+                }
+                other
+            }
+        }
+    }
+
+    /// The next batch to send, from the front of `out`, which should have room for
+    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes. Call until `None`; stop sooner when the socket is full, and go on
+    /// later: no order is lost.
+    pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<(Id, Transmit)> {
+        while let Some(id) = self.table.front() {
+            let sent = self.table.get(id).and_then(|entry| entry.conn.transmit(out, now));
+            if let Some(transmit) = sent {
+                self.table.rotate();
+                self.totals.batches += 1;
+                self.totals.segments += transmit.segments() as u64;
+                return Some((id, transmit));
+            }
+            self.table.pop();
+            self.settle(id);
+        }
+        None
+    }
+
+    /// When to call [`expire`](Self::expire). May be early, never late.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.table.deadline()
+    }
+
+    /// Lets the timers due at `now` take effect; [`transmit`](Self::transmit) afterwards.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(id) = self.table.due(now) {
+            let timeout = self.policy.handshake_timeout;
+            let Some(entry) = self.table.get(id) else { continue };
+            if !entry.established && now >= entry.accepted + timeout {
+                self.totals.stalled += 1;
+                self.end(id);
+                continue;
+            }
+            entry.conn.expire();
+            self.table.touch(id);
+        }
+    }
+
+    /// The connection `id` and what is kept with it, and a note that it may have something to send.
+    pub fn get(&mut self, id: Id) -> Option<(&mut Conn, &mut T)> {
+        self.table.touch(id);
+        self.table.get(id).map(|entry| (&mut entry.conn, &mut entry.state))
+    }
+
+    /// All connections.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        self.table.ids()
+    }
+
+    /// A connection that has ended since the last call, and is forgotten. Ask until `None` after
+    /// [`transmit`](Self::transmit).
+    pub fn next_ended(&mut self) -> Option<Ended<T>> {
+        self.ended.pop()
+    }
+
+    /// Number of connections, of unfinished handshakes among them, and of connection IDs that lead to them.
+    pub fn load(&self) -> (usize, usize, usize) {
+        (self.table.len(), self.half_open, self.table.cids())
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The key of the steering byte, for a kernel filter: see [`cid`].
+    pub fn steering(&self) -> u32 {
+        self.cids.steering()
+    }
+
+    /// RFC 9000 section 5.2: a short header names a connection by its ID alone.
+    fn route_short(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<(Id, bool), Received> {
+        let Some(cid) = datagram.get(1..=cid::LEN) else {
+            return Err(Received::Dropped(Drop::Malformed));
+        };
+        if let Some(id) = self.table.by_cid(cid) {
+            return Ok((id, false));
+        }
+        self.divert_foreign(cid)?;
+        if self.cids.decode(cid).is_none() {
+            return Err(Received::Dropped(Drop::UnknownCid));
+        }
+        match self.resets.packet(cid, datagram.len(), now, out) {
+            None => Err(Received::Dropped(Drop::Rationed)),
+            Some(len) => {
+                self.totals.resets += 1;
+                Err(Received::Reply(answer(from, to, len)))
+            }
+        }
+    }
+
+    fn route_long(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<(Id, bool), Received> {
+        let Ok(header) = Header::from_slice(datagram, cid::LEN) else {
+            return Err(Received::Dropped(Drop::Malformed));
+        };
+        if header.version == 0 {
+            return Err(Received::Dropped(Drop::VersionNegotiation));
+        }
+        if let Some(id) = self.table.by_cid(&header.dcid) {
+            return Ok((id, false));
+        }
+        if !quiche::version_is_supported(header.version) {
+            return Err(self.negotiate(&header, datagram.len(), from, to, now, out));
+        }
+        self.divert_foreign(&header.dcid)?;
+        if header.ty != Type::Initial {
+            return Err(Received::Dropped(Drop::UnknownLong));
+        }
+        if datagram.len() < INITIAL_MIN || header.dcid.len() < INITIAL_CID_MIN {
+            return Err(Received::Dropped(Drop::ShortInitial));
+        }
+        self.begin(&header, from, to, now, out).map(|id| (id, true))
+    }
+
+    /// A connection of another worker, or of our predecessor, is served there.
+    fn divert_foreign(&mut self, cid: &[u8]) -> Result<(), Received> {
+        let Some(origin) = self.cids.decode(cid) else { return Ok(()) };
+        let ours = self.policy.origin;
+        let is_sibling = origin.generation == ours.generation && origin.worker != ours.worker;
+        if is_sibling || Some(origin.generation) == self.policy.predecessor {
+            return Err(Received::Forward(origin));
+        }
+        Ok(())
+    }
+
+    /// RFC 9000 section 6.1: only for datagrams that could begin a connection, so that the answer is the smaller.
+    fn negotiate(
+        &mut self,
+        header: &Header<'_>,
+        len: usize,
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Received {
+        if len < INITIAL_MIN {
+            return Received::Dropped(Drop::ShortInitial);
+        }
+        if !self.negotiations.spend(now) {
+            return Received::Dropped(Drop::Rationed);
+        }
+        match quiche::negotiate_version(&header.scid, &header.dcid, out) {
+            Ok(len) => {
+                self.totals.version_negotiations += 1;
+                Received::Reply(answer(from, to, len))
+            }
+            Err(_) => Received::Dropped(Drop::Malformed),
+        }
+    }
+
+    /// A client's first packet: a connection, or a Retry, or nothing.
+    fn begin(
+        &mut self,
+        header: &Header<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<Id, Received> {
+        if self.is_draining {
+            return Err(Received::Dropped(Drop::Draining));
+        }
+        if self.table.len() >= self.policy.connections {
+            return Err(Received::Dropped(Drop::Full));
+        }
+        let original = self.original(header, from);
+        if original.is_none() && self.half_open >= self.policy.retry_from {
+            return Err(self.retry(header, from, to, out));
+        }
+        let scid = self.cids.mint(self.policy.origin);
+        self.config.set_stateless_reset_token(Some(self.resets.token(&scid)));
+        let scid = ConnectionId::from_ref(&scid);
+        let quic = match &original {
+            None => quiche::accept_with_buf_factory(&scid, None, to, from, &mut self.config),
+            Some(original) => {
+                let cids = RetryConnectionIds {
+                    original_destination_cid: &ConnectionId::from_ref(original),
+                    retry_source_cid: &header.dcid,
+                };
+                quiche::accept_with_retry(&scid, cids, to, from, &mut self.config)
+            }
+        };
+        let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
+        self.begin_qlog(&mut quic, &scid);
+        let id = self.table.insert(Conn::new(quic), T::default(), now);
+        self.table.learn(&scid, id);
+        self.table.learn(&header.dcid, id);
+        self.table.arm(id, Some(now + self.policy.handshake_timeout));
+        self.half_open += 1;
+        self.totals.accepted += 1;
+        Ok(id)
+    }
+
+    /// The destination of the client's very first Initial, when this one brings a good token of ours. A bad token is
+    /// treated as none (RFC 9000 section 8.1.3): quiche cannot make the stateless close that is the alternative.
+    fn original(&mut self, header: &Header<'_>, from: SocketAddr) -> Option<Vec<u8>> {
+        let token = header.token.as_deref().filter(|token| !token.is_empty())?;
+        match self.tokens.open(token, from, &header.dcid, self.unix_s) {
+            Ok(original) => {
+                self.totals.tokens_good += 1;
+                Some(original)
+            }
+            Err(Refused::Forged) => {
+                self.totals.tokens_forged += 1;
+                None
+            }
+            Err(Refused::Expired) => {
+                self.totals.tokens_expired += 1;
+                None
+            }
+        }
+    }
+
+    fn retry(
+        &mut self,
+        header: &Header<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+        out: &mut [u8],
+    ) -> Received {
+        let scid = self.cids.mint(self.policy.origin);
+        let expires_s = self.unix_s + self.policy.token_lifetime.as_secs();
+        let token = self.tokens.seal(from, &header.dcid, &scid, expires_s);
+        let scid = ConnectionId::from_ref(&scid);
+        match quiche::retry(&header.scid, &header.dcid, &scid, &token, header.version, out) {
+            Ok(len) => {
+                self.totals.retries += 1;
+                Received::Reply(answer(from, to, len))
+            }
+            Err(_) => Received::Dropped(Drop::Refused),
+        }
+    }
+
+    fn begin_qlog(&mut self, quic: &mut quiche::Connection<crate::Buffers>, scid: &[u8]) {
+        if let Some(writer) = self.qlog.as_mut().and_then(|opener| opener(scid)) {
+            let title = "ringway".to_string();
+            quic.set_qlog(writer, title, "ringway server".to_string());
+        }
+    }
+
+    fn deliver(&mut self, id: Id, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
+        if let Some(entry) = self.table.get(id) {
+            // quiche keeps the error and tells the peer; the caller finds the connection ending.
+            let _ = entry.conn.receive(datagram, from, to);
+        }
+        self.supply_cids(id);
+        self.table.touch(id);
+    }
+
+    /// RFC 9000 section 5.1.1: a peer gets as many connection IDs as it will hold, and fresh ones for those it retires.
+    fn supply_cids(&mut self, id: Id) {
+        let Some(entry) = self.table.get(id) else { return };
+        if !entry.conn.is_established() {
+            return;
+        }
+        if !std::mem::replace(&mut entry.established, true) {
+            self.half_open -= 1;
+            self.totals.established += 1;
+            self.totals.resumed += u64::from(entry.conn.transport().is_resumed());
+        }
+        while let Some(entry) = self.table.get(id) {
+            let quic = entry.conn.quic();
+            if let Some(retired) = quic.retired_scid_next() {
+                self.table.forget(&retired, id);
+                continue;
+            }
+            if quic.scids_left() == 0 {
+                break;
+            }
+            let scid = self.cids.mint(self.policy.origin);
+            let token = self.resets.token(&scid);
+            if quic.new_scid(&ConnectionId::from_ref(&scid), token, false).is_err() {
+                break;
+            }
+            self.table.learn(&scid, id);
+        }
+    }
+
+    /// After a connection has sent all it has: when to come back to it, unless it has ended.
+    fn settle(&mut self, id: Id) {
+        let Some(entry) = self.table.get(id) else { return };
+        if entry.conn.is_closed() {
+            self.end(id);
+        } else {
+            let deadline = entry.conn.deadline();
+            self.table.arm(id, deadline);
+        }
+    }
+
+    fn end(&mut self, id: Id) {
+        let Some(Entry { conn, state, established, .. }) = self.table.remove(id) else { return };
+        self.half_open -= usize::from(!established);
+        let counts = conn.counts();
+        self.totals.ended += 1;
+        self.totals.migrations += u64::from(counts.migrations);
+        self.ended.push(Ended { id, state, conn });
+    }
+}
+
+/// A datagram back to where one came from.
+fn answer(from: SocketAddr, to: SocketAddr, len: usize) -> Transmit {
+    Transmit { to: from, from: to, len, segment_size: None }
+}
