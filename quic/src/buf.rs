@@ -1,6 +1,6 @@
-//! The buffers that quiche keeps until their bytes are acknowledged: views of bytes that are never copied, whether they
-//! are static, a cached file shared by many responses, or this response's own. Reference counts are not atomic except
-//! for bytes that workers share.
+//! The buffers that quiche keeps until their bytes are acknowledged: views of bytes that are never
+//! copied, whether they are static, a cached file shared by many responses, or this response's own.
+//! Reference counts are not atomic except for bytes that workers share.
 
 use std::fmt;
 use std::rc::Rc;

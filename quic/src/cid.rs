@@ -1,16 +1,17 @@
-//! Connection IDs that say which worker of which process owns a connection, to us alone: to any observer they are
-//! random, and two IDs of one connection cannot be linked (RFC 9000 sections 5.1 and 9.5). Not for looking connections
-//! up: that is the endpoint's table.
+//! Connection IDs that say which worker of which process owns a connection, to us alone: to any
+//! observer they are random, and two IDs of one connection cannot be linked (RFC 9000 sections 5.1
+//! and 9.5). Not for looking connections up: that is the endpoint's table.
 //!
 //! ```text
 //! byte  0      1..17
 //!       steer  AES-128( zero 4 | generation 2 | worker 1 | random 9 )
 //! ```
 //!
-//! The four zero bytes tell our IDs from noise with an error of 2^-32. The steering byte repeats the worker under a mask
-//! that a classic BPF program on the socket group can undo (four instructions; AES is beyond it): it is
-//! `worker ^ high_byte(first four block bytes * steering key)`. Who works the steering key out learns the worker of a
-//! connection, a few bits that many connections share, and nothing else.
+//! The four zero bytes tell our IDs from noise with an error of 2^-32. The steering byte repeats
+//! the worker under a mask that a classic BPF program on the socket group can undo (four
+//! instructions; AES is beyond it): it is `worker ^ high_byte(first four block bytes * steering
+//! key)`. Who works the steering key out learns the worker of a connection, a few bits that many
+//! connections share, and nothing else.
 
 use boring::symm::{Cipher, Crypter, Mode};
 
@@ -29,7 +30,8 @@ pub type Cid = [u8; LEN];
 pub struct Origin {
     /// Index of the worker within its process.
     pub worker: u8,
-    /// Number of the process: a replacement has its own, so that it can tell its predecessor's connections.
+    /// Number of the process: a replacement has its own, so that it can tell its predecessor's
+    /// connections.
     pub generation: u16,
 }
 
@@ -90,7 +92,8 @@ fn mask(block: &[u8; BLOCK], steering: u32) -> u8 {
     (head.wrapping_mul(steering) >> 24) as u8
 }
 
-/// ECB keeps no state between blocks, so one cipher context serves for all of them; it wants a block of room to spare.
+/// ECB keeps no state between blocks, so one cipher context serves for all of them; it wants a
+/// block of room to spare.
 fn one_block(crypter: &mut Crypter, block: &[u8; BLOCK]) -> [u8; BLOCK] {
     let mut room = [0; 2 * BLOCK];
     let written = crypter.update(block, &mut room);

@@ -1,5 +1,6 @@
-//! One connection: a received segment goes in and is decrypted where it lies, batches of equal segments come out, and a
-//! deadline says when to come again. Not for what the streams mean: that is [`crate::http`]'s.
+//! One connection: a received segment goes in and is decrypted where it lies, batches of equal
+//! segments come out, and a deadline says when to come again. Not for what the streams mean: that
+//! is [`crate::http`]'s.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,15 +11,16 @@ use crate::buf::Buffers;
 use crate::gso::{Batch, Transmit};
 use crate::replay;
 
-/// Packets that are due within this time of one another go out together. quiche stamps each packet with its own reading
-/// of the clock, so the stamps of an unpaced burst differ by microseconds; its pacer's own grain is 100 µs.
+/// Packets that are due within this time of one another go out together. quiche stamps each packet
+/// with its own reading of the clock, so the stamps of an unpaced burst differ by microseconds; its
+/// pacer's own grain is 100 µs.
 const SAME_BURST: Duration = Duration::from_millis(1);
 
 /// A server-side QUIC connection.
 pub struct Conn {
     quic: quiche::Connection<Buffers>,
-    /// A packet that quiche has made and that could not go into the last batch: of another path, longer than the rest,
-    /// or not yet due.
+    /// A packet that quiche has made and that could not go into the last batch: of another path,
+    /// longer than the rest, or not yet due.
     held: Option<Held>,
     early_last: Option<u64>,
     counts: Counts,
@@ -51,8 +53,8 @@ impl Conn {
         Self { quic, held: None, early_last: None, counts: Counts::default() }
     }
 
-    /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of which [`transmit`] will
-    /// tell the peer; datagrams that are merely useless are no errors.
+    /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of
+    /// which [`transmit`] will tell the peer; datagrams that are merely useless are no errors.
     ///
     /// [`transmit`]: Self::transmit
     pub fn receive(
@@ -73,8 +75,9 @@ impl Conn {
         }
     }
 
-    /// Fills `out` with the next batch. `None` when there is nothing to send now: nothing at all, or nothing that the
-    /// congestion controller releases before the next [`deadline`](Self::deadline). `out` should have room for
+    /// Fills `out` with the next batch. `None` when there is nothing to send now: nothing at all,
+    /// or nothing that the congestion controller releases before the next
+    /// [`deadline`](Self::deadline). `out` should have room for
     /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes; with less the batches are smaller.
     pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<Transmit> {
         let is_paced = self.quic.gcongestion_enabled() == Some(true);
@@ -97,8 +100,8 @@ impl Conn {
                 Batch::begin(info.to, info.from, len)
             }
         };
-        // Without a pacer quiche's quantum stays at the initial window for ever and means nothing; the congestion window
-        // bounds the burst then.
+        // Without a pacer quiche's quantum stays at the initial window for ever and means nothing;
+        // the congestion window bounds the burst then.
         let quantum = if is_paced { self.quic.send_quantum() } else { usize::MAX };
         while !batch.is_full() && batch.len() < quantum && batch.next_end() <= out.len() {
             let at = batch.len();
@@ -143,7 +146,8 @@ impl Conn {
         (self.quic.is_established() || self.quic.is_in_early_data()) && !self.is_ending()
     }
 
-    /// Whether the connection has been closed by either side, though its end may not have been told yet.
+    /// Whether the connection has been closed by either side, though its end may not have been told
+    /// yet.
     pub fn is_ending(&self) -> bool {
         self.quic.local_error().is_some()
             || self.quic.peer_error().is_some()
@@ -187,8 +191,9 @@ impl Conn {
         self.held = Some(Held { packet: packet.into(), to: info.to, from: info.from, at: info.at });
     }
 
-    /// All streams known by now carry early data. Streams below the last one that are first seen later count as early
-    /// too: a client may have sent them earlier, and the price of the error is a 425.
+    /// All streams known by now carry early data. Streams below the last one that are first seen
+    /// later count as early too: a client may have sent them earlier, and the price of the error is
+    /// a 425.
     fn tag_early(&mut self) {
         for id in self.quic.readable() {
             self.early_last = self.early_last.max(Some(id));

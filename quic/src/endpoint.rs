@@ -1,6 +1,7 @@
-//! The endpoint of one worker: which connection a datagram belongs to, and what a datagram that belongs to none gets:
-//! a new connection, a Retry, a version negotiation, a stateless reset, another worker, or nothing. RFC 9000 sections
-//! 5.2, 6, 8.1 and 10.3. Not for sockets, and not for what the streams mean.
+//! The endpoint of one worker: which connection a datagram belongs to, and what a datagram that
+//! belongs to none gets: a new connection, a Retry, a version negotiation, a stateless reset,
+//! another worker, or nothing. RFC 9000 sections 5.2, 6, 8.1 and 10.3. Not for sockets, and not for
+//! what the streams mean.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,7 +31,8 @@ pub struct Policy {
     pub predecessor: Option<u16>,
     /// Connections at a time; the Initials of more are dropped.
     pub connections: usize,
-    /// From this many unfinished handshakes on, clients must show that they own their address. 0: always.
+    /// From this many unfinished handshakes on, clients must show that they own their address. 0:
+    /// always.
     pub retry_from: usize,
     /// How long a Retry token holds.
     pub token_lifetime: Duration,
@@ -64,7 +66,8 @@ pub enum Received {
     Accepted(Id),
     /// It is answered without a connection: send this from the buffer that was filled.
     Reply(Transmit),
-    /// It belongs to a connection of another worker, or of the process that this one replaces: forward it as it is.
+    /// It belongs to a connection of another worker, or of the process that this one replaces:
+    /// forward it as it is.
     Forward(Origin),
     /// It was dropped.
     Dropped(Drop),
@@ -142,8 +145,8 @@ impl<T: Default> Endpoint<T> {
         self.is_draining = true;
     }
 
-    /// Takes one datagram (one segment of what UDP_GRO delivers), decrypting it in place. `out`, of at least 1,200
-    /// bytes, is for an answer that needs no connection.
+    /// Takes one datagram (one segment of what UDP_GRO delivers), decrypting it in place. `out`, of
+    /// at least 1,200 bytes, is for an answer that needs no connection.
     pub fn receive(
         &mut self,
         datagram: &mut [u8],
@@ -228,7 +231,8 @@ impl<T: Default> Endpoint<T> {
         self.ended.pop()
     }
 
-    /// Number of connections, of unfinished handshakes among them, and of connection IDs that lead to them.
+    /// Number of connections, of unfinished handshakes among them, and of connection IDs that lead
+    /// to them.
     pub fn load(&self) -> (usize, usize, usize) {
         (self.table.len(), self.half_open, self.table.cids())
     }
@@ -312,7 +316,8 @@ impl<T: Default> Endpoint<T> {
         Ok(())
     }
 
-    /// RFC 9000 section 6.1: only for datagrams that could begin a connection, so that the answer is the smaller.
+    /// RFC 9000 section 6.1: only for datagrams that could begin a connection, so that the answer
+    /// is the smaller.
     fn negotiate(
         &mut self,
         header: &Header<'_>,
@@ -380,8 +385,9 @@ impl<T: Default> Endpoint<T> {
         Ok(id)
     }
 
-    /// The destination of the client's very first Initial, when this one brings a good token of ours. A bad token is
-    /// treated as none (RFC 9000 section 8.1.3): quiche cannot make the stateless close that is the alternative.
+    /// The destination of the client's very first Initial, when this one brings a good token of
+    /// ours. A bad token is treated as none (RFC 9000 section 8.1.3): quiche cannot make the
+    /// stateless close that is the alternative.
     fn original(&mut self, header: &Header<'_>, from: SocketAddr) -> Option<Vec<u8>> {
         let token = header.token.as_deref().filter(|token| !token.is_empty())?;
         match self.tokens.open(token, from, &header.dcid, self.unix_s) {
@@ -436,7 +442,8 @@ impl<T: Default> Endpoint<T> {
         self.table.touch(id);
     }
 
-    /// RFC 9000 section 5.1.1: a peer gets as many connection IDs as it will hold, and fresh ones for those it retires.
+    /// RFC 9000 section 5.1.1: a peer gets as many connection IDs as it will hold, and fresh ones
+    /// for those it retires.
     fn supply_cids(&mut self, id: Id) {
         let Some(entry) = self.table.get(id) else { return };
         if !entry.conn.is_established() {

@@ -1,10 +1,11 @@
-//! Segment batches: datagrams of one size, laid end to end, that the kernel splits (UDP_SEGMENT), so that a burst costs
-//! one system call and one walk down the stack. Not for the control messages that say so to the kernel: those are the
-//! server's.
+//! Segment batches: datagrams of one size, laid end to end, that the kernel splits (UDP_SEGMENT),
+//! so that a burst costs one system call and one walk down the stack. Not for the control messages
+//! that say so to the kernel: those are the server's.
 
 use std::net::SocketAddr;
 
-/// The most segments the kernel takes in one message (`UDP_MAX_SEGMENTS` before Linux 6.9, and enough).
+/// The most segments the kernel takes in one message (`UDP_MAX_SEGMENTS` before Linux 6.9, and
+/// enough).
 pub const SEGMENTS_MAX: usize = 64;
 
 /// The most payload one UDP message can carry over IPv4.
@@ -15,12 +16,13 @@ pub const BYTES_MAX: usize = 65_507;
 pub struct Transmit {
     /// The peer.
     pub to: SocketAddr,
-    /// The local address to send from, which names the socket and, on a wildcard socket, goes into PKTINFO.
+    /// The local address to send from, which names the socket and, on a wildcard socket, goes into
+    /// PKTINFO.
     pub from: SocketAddr,
     /// Bytes to send.
     pub len: usize,
-    /// The size of every datagram but the last, which may be shorter; `None` when there is just one datagram, which
-    /// needs no control message.
+    /// The size of every datagram but the last, which may be shorter; `None` when there is just one
+    /// datagram, which needs no control message.
     pub segment_size: Option<u16>,
 }
 

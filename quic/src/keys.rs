@@ -1,11 +1,13 @@
-//! What the endpoint's secrets are made from: one master secret, which survives restarts and is shared by all workers,
-//! gives the keys of connection IDs, Retry tokens and stateless resets. Not for TLS ticket keys: those are derived from
-//! the same master by the module that owns certificates.
+//! What the endpoint's secrets are made from: one master secret, which survives restarts and is
+//! shared by all workers, gives the keys of connection IDs, Retry tokens and stateless resets. Not
+//! for TLS ticket keys: those are derived from the same master by the module that owns
+//! certificates.
 
 use boring::hash::hmac_sha256;
 
-/// The derived keys of one endpoint. Endpoints made from the same master understand each other's connection IDs,
-/// accept each other's tokens and can reset each other's connections (RFC 9000 sections 8.1.4 and 10.3.2).
+/// The derived keys of one endpoint. Endpoints made from the same master understand each other's
+/// connection IDs, accept each other's tokens and can reset each other's connections (RFC 9000
+/// sections 8.1.4 and 10.3.2).
 #[derive(Clone)]
 pub struct Keys {
     /// AES-128 key of connection IDs.

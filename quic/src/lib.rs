@@ -1,5 +1,6 @@
-//! QUIC and HTTP/3 as functions of datagrams and time, over quiche's transport: no sockets, no threads, no unsafe code.
-//! RFC 9000, 9001, 9002 and 9114. `now` is a parameter everywhere; quiche alone also reads its own clock.
+//! QUIC and HTTP/3 as functions of datagrams and time, over quiche's transport: no sockets, no
+//! threads, no unsafe code. RFC 9000, 9001, 9002 and 9114. `now` is a parameter everywhere; quiche
+//! alone also reads its own clock.
 #![forbid(unsafe_code)]
 
 mod buf;

@@ -1,7 +1,8 @@
-//! The register of early data (RFC 8446 section 8.2, RFC 8470): a process-wide memory of the ClientHellos of the last
-//! two minutes, so that a second copy of one is known as a replay and its requests get 425. Two minutes are enough:
-//! BoringSSL refuses early data whose ticket age is off by more than one. Not for deciding what is safe to repeat: that
-//! is the server's, by the request's method.
+//! The register of early data (RFC 8446 section 8.2, RFC 8470): a process-wide memory of the
+//! ClientHellos of the last two minutes, so that a second copy of one is known as a replay and its
+//! requests get 425. Two minutes are enough: BoringSSL refuses early data whose ticket age is off
+//! by more than one. Not for deciding what is safe to repeat: that is the server's, by the
+//! request's method.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -18,8 +19,9 @@ const KEPT_S: u64 = 130;
 const STAMP_BITS: u32 = 16;
 const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 
-/// A bounded set of recent ClientHellos, shared by all workers without a lock. When it is too small for the traffic it
-/// fails closed: an unremembered hello counts as a replay, which costs its client one round trip and nothing else.
+/// A bounded set of recent ClientHellos, shared by all workers without a lock. When it is too small
+/// for the traffic it fails closed: an unremembered hello counts as a replay, which costs its
+/// client one round trip and nothing else.
 pub struct Register {
     /// 48 bits of keyed hash over 16 bits of the second at which it was seen, plus one; 0 is empty.
     entries: Box<[AtomicU64]>,
@@ -34,7 +36,8 @@ impl Register {
         Self { entries, hasher: RandomState::new() }
     }
 
-    /// Notes the ClientHello with this `random` at `now_s` (seconds of any clock) and says whether it is the first.
+    /// Notes the ClientHello with this `random` at `now_s` (seconds of any clock) and says whether
+    /// it is the first.
     pub fn first_use(&self, random: &[u8], now_s: u64) -> bool {
         let hash = self.hasher.hash_one(random);
         let print = hash & !STAMP_MASK;
@@ -73,8 +76,9 @@ fn is_fresh(entry: u64, now_s: u64) -> bool {
     (now_s.wrapping_sub(entry & STAMP_MASK) & STAMP_MASK) <= KEPT_S
 }
 
-/// Notes on a connection's TLS state whether its ClientHello was a replay. For the select-certificate callback of the
-/// context that goes into [`Settings::config`](crate::Settings::config).
+/// Notes on a connection's TLS state whether its ClientHello was a replay. For the
+/// select-certificate callback of the context that goes into
+/// [`Settings::config`](crate::Settings::config).
 pub fn mark(ssl: &mut SslRef, replayed: bool) {
     ssl.set_ex_data(index(), replayed);
 }

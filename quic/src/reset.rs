@@ -1,11 +1,13 @@
-//! Stateless resets (RFC 9000 section 10.3): what a client gets for a packet of a connection that we no longer know, so
-//! that it stops waiting. quiche advertises the tokens; the packet is made here.
+//! Stateless resets (RFC 9000 section 10.3): what a client gets for a packet of a connection that
+//! we no longer know, so that it stops waiting. quiche advertises the tokens; the packet is made
+//! here.
 
 use std::time::Instant;
 
 use crate::keys::{Keys, keyed_hash, random};
 
-/// The shortest packet that can be a reset: a first byte, 4 bytes that look like the rest of a header, the token.
+/// The shortest packet that can be a reset: a first byte, 4 bytes that look like the rest of a
+/// header, the token.
 const LEN_MIN: usize = 21;
 /// A reset this long cannot be told from a short packet of a live connection.
 const LEN_MAX: usize = 43;
@@ -30,9 +32,10 @@ impl Resets {
         u128::from_be_bytes(token)
     }
 
-    /// Writes the reset for a packet of `trigger` bytes that was sent to `cid` into `out` and returns its length.
-    /// `None` when the packet was too short to be answered by a shorter one (which is what ends a loop of two endpoints
-    /// that reset each other, RFC 9000 section 10.3.3), or when this second's resets are spent.
+    /// Writes the reset for a packet of `trigger` bytes that was sent to `cid` into `out` and
+    /// returns its length. `None` when the packet was too short to be answered by a shorter one
+    /// (which is what ends a loop of two endpoints that reset each other, RFC 9000 section 10.3.3),
+    /// or when this second's resets are spent.
     pub fn packet(
         &mut self,
         cid: &[u8],
@@ -54,7 +57,8 @@ impl Resets {
     }
 }
 
-/// A bucket of `per_second` that refills once a second: coarse, and enough to bound answers to the unknown.
+/// A bucket of `per_second` that refills once a second: coarse, and enough to bound answers to the
+/// unknown.
 pub(crate) struct Budget {
     per_second: u32,
     left: u32,
@@ -86,7 +90,8 @@ mod tests {
         Resets::new(&Keys::derive(&[1; 32]), per_second, now)
     }
 
-    /// ATTACKS row 76: always shorter than its trigger, so two endpoints cannot reset each other for ever.
+    /// ATTACKS row 76: always shorter than its trigger, so two endpoints cannot reset each other
+    /// for ever.
     #[test]
     fn a_reset_is_shorter_than_its_trigger_and_ends_in_the_token() {
         let now = Instant::now();

@@ -1,5 +1,6 @@
-//! What an operator may set of the transport, with the defaults that protect, and how it becomes quiche's
-//! configuration. Certificates, ticket keys and the key log are not here: they come inside the TLS context.
+//! What an operator may set of the transport, with the defaults that protect, and how it becomes
+//! quiche's configuration. Certificates, ticket keys and the key log are not here: they come inside
+//! the TLS context.
 
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use quiche::CongestionControlAlgorithm;
 /// The only application protocol offered (RFC 9114 section 3.1).
 pub const ALPN: &[u8] = b"h3";
 
-/// Connection IDs a peer may hold at a time: the one in use, one for a path it moves to, and two for paths it probes.
+/// Connection IDs a peer may hold at a time: the one in use, one for a path it moves to, and two
+/// for paths it probes.
 const CONNECTION_IDS: u64 = 4;
 
-/// Unidirectional streams a client may open: control, QPACK encoder and decoder, and some of unknown types, which are
-/// to be tolerated (RFC 9114 section 6.2).
+/// Unidirectional streams a client may open: control, QPACK encoder and decoder, and some of
+/// unknown types, which are to be tolerated (RFC 9114 section 6.2).
 const UNI_STREAMS: u64 = 16;
 
 /// Unidirectional streams carry settings and QPACK instructions, never bodies.
@@ -46,7 +48,8 @@ pub struct Settings {
     pub streams: u64,
     /// The largest datagram to send, payload bytes. 1,452 fits an Ethernet frame under IPv6.
     pub datagram_bytes: u16,
-    /// Probe for the path's real size, starting from 1,200 bytes, up to `datagram_bytes` (RFC 8899).
+    /// Probe for the path's real size, starting from 1,200 bytes, up to `datagram_bytes` (RFC
+    /// 8899).
     pub discover_size: bool,
     /// Datagrams of the first flight (RFC 9002 section 7.2 recommends 10).
     pub initial_window: u16,
@@ -77,8 +80,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// quiche's configuration with these settings around `tls`, which holds the certificates and every callback. Fails
-    /// when BoringSSL does.
+    /// quiche's configuration with these settings around `tls`, which holds the certificates and
+    /// every callback. Fails when BoringSSL does.
     pub fn config(&self, tls: SslContextBuilder) -> Result<quiche::Config, quiche::Error> {
         let mut config =
             quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, tls)?;
@@ -118,6 +121,7 @@ impl Settings {
     }
 }
 
-/// quiche grows a window that its reader keeps up with; uploads over long paths need it, up to these.
+/// quiche grows a window that its reader keeps up with; uploads over long paths need it, up to
+/// these.
 const MAX_STREAM_WINDOW: u64 = 1024 * 1024;
 const MAX_CONNECTION_WINDOW: u64 = 4 * 1024 * 1024;

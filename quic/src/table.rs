@@ -1,5 +1,5 @@
-//! The connections of an endpoint: a slab with generations, every connection ID that leads to each, and the timers. All
-//! three are bounded by the number of connections.
+//! The connections of an endpoint: a slab with generations, every connection ID that leads to each,
+//! and the timers. All three are bounded by the number of connections.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -50,7 +50,8 @@ pub(crate) struct Table<T> {
     slots: Vec<(u32, Option<Entry<T>>)>,
     free: Vec<u32>,
     by_cid: HashMap<Key, Id>,
-    /// Never later than the deadline of the connection; an entry that is not what `armed` says is void.
+    /// Never later than the deadline of the connection; an entry that is not what `armed` says is
+    /// void.
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
     dirty: VecDeque<Id>,
 }

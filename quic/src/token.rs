@@ -1,6 +1,6 @@
-//! Retry tokens (RFC 9000 section 8.1.2): what a client must echo to show that it owns its address, sealed so that it
-//! cannot be forged, moved to another address, or used for another attempt or after its time. Not for NEW_TOKEN frames,
-//! which quiche does not send.
+//! Retry tokens (RFC 9000 section 8.1.2): what a client must echo to show that it owns its address,
+//! sealed so that it cannot be forged, moved to another address, or used for another attempt or
+//! after its time. Not for NEW_TOKEN frames, which quiche does not send.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -35,8 +35,9 @@ impl Tokens {
         Self { key: keys.token }
     }
 
-    /// A token for the client at `address` whose first Initial had the destination `original`, and whose next one will
-    /// have `retry`, the source of our Retry packet. It holds until `expires_s` (seconds of Unix time).
+    /// A token for the client at `address` whose first Initial had the destination `original`, and
+    /// whose next one will have `retry`, the source of our Retry packet. It holds until `expires_s`
+    /// (seconds of Unix time).
     pub fn seal(
         &self,
         address: SocketAddr,
@@ -59,8 +60,9 @@ impl Tokens {
         }
     }
 
-    /// The original destination that `token` carries, if it was sealed for the client at `address` and the Initial's
-    /// destination `retry`, and `now_s` (seconds of Unix time) is not past its time.
+    /// The original destination that `token` carries, if it was sealed for the client at `address`
+    /// and the Initial's destination `retry`, and `now_s` (seconds of Unix time) is not past its
+    /// time.
     pub fn open(
         &self,
         token: &[u8],
