@@ -41,6 +41,8 @@ prepare() {
         echo "${python_packages[*]}" >"$venv/installed"
     fi
     export RINGWAY_TEST_PYTHON=$venv/bin/python
+    # Everything is there now: a test that misses a tool fails instead of skipping.
+    export RINGWAY_TEST_COMPLETE=1
 }
 
 passed=0
