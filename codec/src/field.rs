@@ -113,7 +113,6 @@ names! {
     ContentSecurityPolicyReportOnly = "content-security-policy-report-only",
     ContentType = "content-type",
     Cookie = "cookie",
-    CrossOriginEmbedderPolicy = "cross-origin-embedder-policy",
     CrossOriginOpenerPolicy = "cross-origin-opener-policy",
     CrossOriginResourcePolicy = "cross-origin-resource-policy",
     Date = "date",
@@ -225,17 +224,11 @@ impl Known {
     /// The known name that `name` is, ASCII case-insensitively.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        let len = name.len();
-        if len == 0 || len > LONGEST {
+        if name.len() < 2 || name.len() > LONGEST {
             return Self::Other;
         }
-        let (head, tail) = if len >= 8 {
-            (fold(load(&name[..8])), fold(load(&name[len - 8..])))
-        } else {
-            let both = fold(load(name)) & low_bytes(len);
-            (both, both)
-        };
-        let candidate = candidate(head, tail, len);
+        let (head, tail) = ends(name);
+        let candidate = candidate(head, tail, name.len());
         if candidate.name().as_bytes().eq_ignore_ascii_case(name) { candidate } else { Self::Other }
     }
 
@@ -246,70 +239,88 @@ impl Known {
     }
 }
 
-/// The only known name that can have these first and last eight bytes (both folded to lower case by
-/// [`fold`]; a name shorter than eight bytes gives the same word twice, zero above its end) and
-/// this length. Whether it is that name the caller has to compare.
+/// The only known name that a field line with these four first and last bytes of its name can have;
+/// whether it is that name the caller has to compare. For a name of two or three bytes they reach
+/// into the line end before it and the colon behind it, which are the same for every line that can
+/// match.
 #[inline(always)]
-pub(crate) fn candidate(head: u64, tail: u64, len: usize) -> Known {
-    TABLE[hash(head, tail, len as u64)]
+pub(crate) fn candidate(head: u32, tail: u32, len: usize) -> Known {
+    TABLE[hash(head, tail, len)]
 }
 
-/// Sets bit 5 of every byte: upper case becomes lower case, and nothing else that a token may
-/// contain becomes a letter, a digit or a hyphen.
+/// What a field line with this name begins with, up to and including the blank behind the colon;
+/// nothing for [`Known::Other`] and for names that leave no room in 32 bytes.
 #[inline(always)]
-pub(crate) const fn fold(word: u64) -> u64 {
-    word | 0x2020_2020_2020_2020
+pub(crate) fn line_start(known: Known) -> &'static [u8; 32] {
+    &LINE_STARTS[known as usize]
 }
 
-/// A mask over the first `len` bytes of a little-endian word, `len` at most 8.
-#[inline(always)]
-pub(crate) const fn low_bytes(len: usize) -> u64 {
-    if len >= 8 { u64::MAX } else { (1 << (8 * len)) - 1 }
-}
-
-const fn load(bytes: &[u8]) -> u64 {
-    let mut word = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        word |= (bytes[at] as u64) << (8 * at);
-        at += 1;
+/// The four first and last bytes of a name of two bytes or more, as they stand in a field line.
+const fn ends(name: &[u8]) -> (u32, u32) {
+    let len = name.len();
+    if len >= 4 {
+        let head = [name[0], name[1], name[2], name[3]];
+        let tail = [name[len - 4], name[len - 3], name[len - 2], name[len - 1]];
+        return (u32::from_le_bytes(head), u32::from_le_bytes(tail));
     }
-    word
+    let (a, b) = (name[0], name[1]);
+    let (head, tail) = if len == 3 {
+        ([a, b, name[2], b':'], [b'\n', a, b, name[2]])
+    } else {
+        ([a, b, b':', b' '], [b'\r', b'\n', a, b])
+    };
+    (u32::from_le_bytes(head), u32::from_le_bytes(tail))
 }
 
-/// Two independent multiplications. The odd constants were drawn until no two names met in the
-/// table (the 35,906th pair of 2^127 did it); `TABLE` proves at compile time that they still do
+/// One multiplication over eight bytes folded to lower case and the length. The odd constant was
+/// drawn until no two names met in the table; `TABLE` proves at compile time that they still do
 /// not.
 #[inline(always)]
-const fn hash(head: u64, tail: u64, len: u64) -> usize {
-    let mixed = head
-        .wrapping_mul(0x32c8_fa98_c9d2_0afb)
-        .wrapping_add((tail ^ len).wrapping_mul(0x25ac_fddb_14c5_a04b));
-    (mixed >> (64 - TABLE_BITS)) as usize
+const fn hash(head: u32, tail: u32, len: usize) -> usize {
+    let ends = (head as u64 | (tail as u64) << 32) | 0x2020_2020_2020_2020;
+    ((ends ^ len as u64).wrapping_mul(MULTIPLIER) >> (64 - TABLE_BITS)) as usize
 }
 
-/// 1024 single bytes for 140 names: a request touches a dozen of its cache lines.
+const MULTIPLIER: u64 = 0x8a3b_2b50_dcc8_7d61;
+
+/// 1024 single bytes for 139 names: a request touches a dozen of its cache lines.
 static TABLE: [Known; 1 << TABLE_BITS] = {
     let mut table = [Known::Other; 1 << TABLE_BITS];
     let mut at = 0;
     while at < Known::ALL.len() {
-        let known = Known::ALL[at];
-        let name = known.name().as_bytes();
-        let len = name.len();
-        assert!(len <= LONGEST);
-        let head = fold(load(name.split_at(if len < 8 { len } else { 8 }).0));
-        let tail = if len < 8 { head } else { fold(load(name.split_at(len - 8).1)) };
-        let place = hash(head & low_bytes(len), tail & low_bytes(len), len as u64);
+        let name = Known::ALL[at].name().as_bytes();
+        assert!(name.len() >= 2 && name.len() <= LONGEST);
+        let (head, tail) = ends(name);
+        let place = hash(head, tail, name.len());
         assert!(matches!(table[place], Known::Other), "two known names have the same hash");
-        table[place] = known;
+        table[place] = Known::ALL[at];
         at += 1;
     }
     table
 };
 
+static LINE_STARTS: [[u8; 32]; Known::ALL.len() + 1] = {
+    let mut starts = [[0; 32]; Known::ALL.len() + 1];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let name = Known::ALL[at].name().as_bytes();
+        let mut n = 0;
+        while n < name.len() && name.len() <= 30 {
+            starts[at + 1][n] = name[n];
+            n += 1;
+        }
+        if n != 0 {
+            starts[at + 1][n] = b':';
+            starts[at + 1][n + 1] = b' ';
+        }
+        at += 1;
+    }
+    starts
+};
+
 const TABLE_BITS: u32 = 10;
 /// Bytes of the longest known name.
-pub(crate) const LONGEST: usize = 35;
+const LONGEST: usize = 35;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 //! crate; with `default-features = false` it needs `alloc` only, and the caller names the
 //! instruction set ([`scan::Backend`]) instead of having it detected.
 
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![deny(unsafe_code)]
 
 extern crate alloc;

@@ -50,7 +50,8 @@ impl Facts {
         match field.known {
             Known::Connection => self.connection(value),
             Known::ContentLength => {
-                if self.length.replace(content_length(value)?).is_some() {
+                let before = self.length.replace(content_length(value)?);
+                if before.is_some() {
                     return Err(Error::ContentLength);
                 }
             }

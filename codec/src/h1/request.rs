@@ -9,8 +9,8 @@
 use super::framing::Facts;
 use super::target::{self, RequestLine};
 use super::{Error, Span};
-use crate::field::{Field, Known};
-use crate::scan::{self, Backend, Block, Padded, TOKEN, Work};
+use crate::field::{self, Field, Known};
+use crate::scan::{self, Backend, Block, CONTROL, Lines, PAD, Padded, TOKEN, Work};
 use alloc::vec::Vec;
 
 /// Bounds of a request head.
@@ -143,7 +143,7 @@ impl Work for Parse<'_> {
     fn run<B: Block>(self, block: B) -> Self::Output {
         let Parse { input, fields, resume, limits } = self;
         fields.clear();
-        if resume.scanned != 0 && !worth_parsing(block, input, resume, limits) {
+        if resume.scanned != 0 && !worth_parsing(input, resume, limits) {
             return Ok(None);
         }
         match parse_head(block, input, fields, limits)? {
@@ -165,28 +165,15 @@ impl Work for Parse<'_> {
 /// be looked for again. The second doubles each time, so that a head which trickles in costs time
 /// linear in its length.
 #[cold]
-#[inline(never)]
-fn worth_parsing<B: Block>(
-    block: B,
-    input: Padded<'_>,
-    resume: &mut Resume,
-    limits: &Limits,
-) -> bool {
-    let len = input.len();
+fn worth_parsing(input: Padded<'_>, resume: &mut Resume, limits: &Limits) -> bool {
+    let data = input.data();
     // A line feed with another two bytes before it; a false alarm such as LF x LF costs one parse
     // that then fails.
-    let mut base = (resume.scanned as usize).saturating_sub(2);
-    let mut carry = 0;
-    while base < len {
-        let lf = block.equal(input, base, b'\n') & low_bits(len - base);
-        if lf & (lf << 2 | carry) != 0 {
-            return true;
-        }
-        carry = lf >> 62;
-        base += 64;
-    }
-    resume.scanned = len as u32;
-    len > limits.head as usize || len >= 2 * resume.parsed as usize
+    let from = (resume.scanned as usize).min(data.len());
+    let mut ends = memchr::memchr_iter(b'\n', &data[from..]).map(|n| from + n);
+    let ended = ends.any(|lf| lf >= 2 && data[lf - 2] == b'\n');
+    resume.scanned = data.len() as u32;
+    ended || data.len() > limits.head as usize || data.len() >= 2 * resume.parsed as usize
 }
 
 #[inline(always)]
@@ -224,18 +211,19 @@ fn walk<B: Block>(
     let (mut base, mut line) = (start, start);
     // What the two bytes before the block were: the request line's LF is the byte before the first
     // one.
-    let (mut cr_carry, mut lf_carry) = (0, 0b10);
-    let mut controls = block.none();
+    let (mut odd_carry, mut lf_carry) = (0, 0b10);
     loop {
-        let lines = block.lines(input, base);
+        let Lines { lf, odd } = block.lines(input.bytes(base));
         let left = len - base;
         let valid = low_bits(left);
-        let lf = lines.lf & valid;
+        let lf = lf & valid;
         let end = lf & (lf << 2 | lf_carry);
         // Up to and including the line feed that ends the head; everything if there is none.
         let keep = (end ^ end.wrapping_sub(1)) & valid;
-        if (lf ^ (lines.cr << 1 | cr_carry)) & keep != 0 {
-            return Err(Error::LineEnd);
+        // In an ordinary block each odd byte is an LF or the one before an LF.
+        let before = odd & !lf;
+        if (lf ^ (before << 1 | odd_carry)) & keep != 0 {
+            examine(block, input, base, keep)?;
         }
         let mut ends = lf & keep & !end;
         while ends != 0 {
@@ -251,21 +239,38 @@ fn walk<B: Block>(
             fields.push(field);
             line = eol + 2;
         }
-        if end != 0 || left < 64 {
-            let here = block.controls(lines.control) & keep;
-            if here | block.controls(controls) != 0 {
-                return Err(Error::Control);
-            }
-            return Ok((end != 0).then(|| base + end.trailing_zeros() as usize + 1));
+        if end != 0 {
+            let lf = base + end.trailing_zeros() as usize;
+            return if input.byte(lf - 1) == b'\r' {
+                Ok(Some(lf + 1))
+            } else {
+                Err(Error::LineEnd)
+            };
         }
-        controls = block.gather(controls, lines.control);
-        cr_carry = lines.cr >> 63;
+        if left < 64 {
+            return Ok(None);
+        }
+        odd_carry = before >> 63;
         lf_carry = lf >> 62;
         base += 64;
     }
 }
 
-/// The field line from `line` to its CR at `eol`.
+/// Looks closer at a block with odd bytes besides its line ends, and at the byte before it: HTAB
+/// and bytes from 0x80 on may stand in a value; CR and LF only together.
+#[inline(always)]
+fn examine<B: Block>(block: B, input: Padded<'_>, base: usize, keep: u64) -> Result<(), Error> {
+    let (bytes, before) = (input.bytes(base), input.byte(base - 1));
+    let controls = !block.outside(bytes, &CONTROL) & keep;
+    if controls != 0 || CONTROL.has(before) {
+        return Err(Error::Control);
+    }
+    let (lf, cr) = (block.equal(bytes, b'\n'), block.equal(bytes, b'\r'));
+    let carry = u64::from(before == b'\r');
+    if (lf ^ (cr << 1 | carry)) & keep != 0 { Err(Error::LineEnd) } else { Ok(()) }
+}
+
+/// The field line from `line` to `eol`, which is the byte before its LF.
 #[inline(always)]
 fn field_line<B: Block>(
     block: B,
@@ -273,17 +278,28 @@ fn field_line<B: Block>(
     line: usize,
     eol: usize,
 ) -> Result<Field, Error> {
-    let gaps = block.not_token(input, line);
-    let name_len = if gaps != 0 { gaps.trailing_zeros() as usize } else { long_name(input, line) };
-    let colon = line + name_len;
-    // CR is no token character, so the colon, if it is one, lies before `eol`.
-    if input.byte(colon) != b':' || name_len == 0 || name_len > u16::MAX as usize {
-        return Err(bad_name(input, line));
+    let [last, cr, ..] = *input.bytes(eol - 1);
+    if cr != b'\r' {
+        return Err(Error::LineEnd);
     }
-    let mut from = colon + 1;
-    from += usize::from(input.byte(from) == b' ');
+    // Nearly every line begins with a known name, a colon and one blank, which one comparison finds
+    // out.
+    let near = input.bytes(line - 4);
+    let name = block.name(near);
+    let mut name_len = block.colons(name).trailing_zeros() as usize;
+    let mut known = field::candidate(half(near, 4), half(near, name_len), name_len);
+    let same = block.differing(name, field::line_start(known)).trailing_zeros() as usize;
+    let mut from = line + name_len + 2;
+    let mut first = near[name_len + 6];
+    if same < name_len + 2 {
+        name_len = other_name(block, input, line)?;
+        known = Known::of(&input.data()[line..line + name_len]);
+        from = line + name_len + 1;
+        from += usize::from(input.byte(from) == b' ');
+        first = input.byte(from);
+    }
     let mut to = eol;
-    if input.byte(from) <= b' ' || input.byte(to - 1) <= b' ' {
+    if first <= b' ' || last <= b' ' {
         (from, to) = trim(input, from, to);
     }
     Ok(Field {
@@ -291,9 +307,26 @@ fn field_line<B: Block>(
         value_at: from as u32,
         value_len: (to - from) as u32,
         name_len: name_len as u16,
-        known: Known::of(&input.data()[line..colon]),
+        known,
         flags: 0,
     })
+}
+
+#[inline(always)]
+fn half(near: &[u8; PAD], at: usize) -> u32 {
+    u32::from_le_bytes([near[at], near[at + 1], near[at + 2], near[at + 3]])
+}
+
+/// The length of a name that is not one of ours followed by a colon and one blank.
+#[inline(always)]
+fn other_name<B: Block>(block: B, input: Padded<'_>, line: usize) -> Result<usize, Error> {
+    let gaps = block.outside(input.bytes(line), &TOKEN);
+    let len = if gaps != 0 { gaps.trailing_zeros() as usize } else { long_name(input, line) };
+    // CR is no token character, so the colon, if it is one, lies within the line.
+    if input.byte(line + len) != b':' || len == 0 || len > u16::MAX as usize {
+        return Err(bad_name(input, line));
+    }
+    Ok(len)
 }
 
 #[cold]

@@ -7,54 +7,72 @@
 //! of whole blocks: [`Padded`] promises 64 readable bytes after the data, and that promise, checked
 //! when it is made, is what the unsafe code of this folder rests on.
 
+#[cfg(all(target_arch = "x86_64", ringway_avx512))]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod padded;
 mod scalar;
+mod set;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use padded::{PAD, Padded};
+pub(crate) use set::{CONTROL, HOST, Set, TOKEN, VISIBLE};
 
 use core::fmt;
 
-/// Bytes that have to be readable after the data of a [`Padded`].
-pub const PAD: usize = 64;
-
 /// An instruction set that the classifiers are written for.
+///
+/// A value other than [`Backend::Scalar`] can only be had from [`Backend::detect`],
+/// [`Backend::from_name`] and [`Backend::available`], which give none that this CPU lacks: that is
+/// what makes it safe to enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// No vector instructions; on every CPU.
     Scalar,
     /// SSSE3 and below.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Sse,
     /// AVX2 with BMI1, BMI2, LZCNT and POPCNT.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx2,
-    /// AVX-512 F, BW, VL and VBMI, and what [`Backend::Avx2`] has.
+    /// AVX-512 F, BW, VL, VBMI and VBMI2, and what [`Backend::Avx2`] has.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx512,
     /// Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
     Neon,
 }
 
 impl Backend {
-    /// Every backend of this architecture, slowest first, whether or not this CPU has it.
     #[cfg(target_arch = "x86_64")]
-    pub const ALL: &'static [Self] = &[Self::Scalar, Self::Sse, Self::Avx2, Self::Avx512];
-    /// Every backend of this architecture, slowest first, whether or not this CPU has it.
+    const ALL: &'static [Self] = &[Self::Scalar, Self::Sse, Self::Avx2, Self::Avx512];
     #[cfg(target_arch = "aarch64")]
-    pub const ALL: &'static [Self] = &[Self::Scalar, Self::Neon];
-    /// Every backend of this architecture.
+    const ALL: &'static [Self] = &[Self::Scalar, Self::Neon];
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub const ALL: &'static [Self] = &[Self::Scalar];
+    const ALL: &'static [Self] = &[Self::Scalar];
 
-    /// The fastest backend that this CPU has.
-    #[cfg(feature = "std")]
-    pub fn detect() -> Self {
-        Self::ALL.iter().rev().copied().find(|b| b.is_available()).unwrap_or(Self::Scalar)
+    /// The backends that this CPU and this build have, slowest first. Without the feature `std`:
+    /// those whose instructions the whole build may use.
+    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|b| b.is_available())
     }
 
-    /// The backend called `name` (`scalar`, `sse`, `avx2`, `avx512`, `neon`). `None` when there is
-    /// none of that name on this architecture or, with the feature `std`, when this CPU does not
-    /// have it.
+    /// The fastest backend that there is.
+    pub fn detect() -> Self {
+        Self::available().next_back().unwrap_or(Self::Scalar)
+    }
+
+    /// The available backend called `name`: `scalar`, `sse`, `avx2`, `avx512` or `neon`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|b| b.name() == name && b.is_available())
+        Self::available().find(|b| b.name() == name)
     }
 
     /// The name that [`Backend::from_name`] takes.
@@ -72,9 +90,36 @@ impl Backend {
         }
     }
 
-    /// Whether this CPU and this build have it.
-    pub fn is_available(self) -> bool {
-        matches!(self, Self::Scalar)
+    fn is_available(self) -> bool {
+        /// All of the named features: asked of the CPU, or of the build where there is no `std`.
+        #[cfg(target_arch = "x86_64")]
+        macro_rules! have {
+            ($($feature:tt)*) => {{
+                #[cfg(feature = "std")]
+                let all = $(std::arch::is_x86_feature_detected!($feature))&&*;
+                #[cfg(not(feature = "std"))]
+                let all = $(cfg!(target_feature = $feature))&&*;
+                all
+            }};
+        }
+        #[cfg(target_arch = "x86_64")]
+        let avx2 = || have!("avx2" "bmi1" "bmi2" "lzcnt" "popcnt");
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse => have!("ssse3"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                cfg!(ringway_avx512)
+                    && avx2()
+                    && have!("avx512f" "avx512bw" "avx512vl" "avx512vbmi" "avx512vbmi2")
+            }
+            // Advanced SIMD is part of every aarch64 target that this crate builds for.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => true,
+        }
     }
 }
 
@@ -84,177 +129,35 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Bytes to parse, with 64 readable bytes of anything after them.
-#[derive(Clone, Copy)]
-pub struct Padded<'a> {
-    whole: &'a [u8],
-    len: usize,
-}
-
-impl<'a> Padded<'a> {
-    /// The first `len` bytes of `whole` are the data, the rest is padding (whatever it holds).
-    ///
-    /// # Panics
-    /// When fewer than [`PAD`] bytes follow the data: that is the caller's error, never the peer's.
-    #[inline]
-    pub fn new(whole: &'a [u8], len: usize) -> Self {
-        assert!(len <= whole.len() && whole.len() - len >= PAD, "64 bytes of padding");
-        Self { whole, len }
-    }
-
-    /// Bytes of data.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is no data.
-    #[inline(always)]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The data without the padding.
-    #[inline(always)]
-    pub fn data(&self) -> &'a [u8] {
-        &self.whole[..self.len]
-    }
-
-    /// The byte at `at`, which may lie up to 63 bytes behind the data.
-    #[inline(always)]
-    pub(crate) fn byte(&self, at: usize) -> u8 {
-        self.whole[at]
-    }
-
-    /// The eight bytes from `at` on as a little-endian word.
-    #[inline(always)]
-    pub(crate) fn word(&self, at: usize) -> u64 {
-        assert!(at <= self.len);
-        // SAFETY: `at + 8 <= len + PAD <= whole.len()` by the assertion here and the one in `new`.
-        u64::from_le(unsafe { self.whole.as_ptr().add(at).cast::<u64>().read_unaligned() })
-    }
-}
-
-/// A set of ASCII characters as a 16-byte table: bit `b >> 4` of entry `b & 15` says whether `b` is
-/// in it. This is the form that a byte shuffle looks up 16 to 64 at a time; bytes from 0x80 on are
-/// in no set.
-#[derive(Clone, Copy)]
-pub(crate) struct Set(pub(crate) [u8; 16]);
-
-impl Set {
-    /// The set of all `bytes`.
-    pub(crate) const fn of(bytes: &[u8]) -> Self {
-        let mut table = [0; 16];
-        let mut at = 0;
-        while at < bytes.len() {
-            assert!(bytes[at] < 0x80);
-            table[(bytes[at] & 15) as usize] |= 1 << (bytes[at] >> 4);
-            at += 1;
-        }
-        Self(table)
-    }
-
-    /// This set and every byte from `first` to `last`.
-    pub(crate) const fn and_range(self, first: u8, last: u8) -> Self {
-        assert!(first <= last && last < 0x80);
-        let mut table = self.0;
-        let mut byte = first;
-        while byte <= last {
-            table[(byte & 15) as usize] |= 1 << (byte >> 4);
-            byte += 1;
-        }
-        Self(table)
-    }
-
-    /// This set without `byte`.
-    pub(crate) const fn without(self, byte: u8) -> Self {
-        assert!(byte < 0x80);
-        let mut table = self.0;
-        table[(byte & 15) as usize] &= !(1 << (byte >> 4));
-        Self(table)
-    }
-
-    /// Whether `byte` is in the set.
-    #[inline(always)]
-    pub(crate) const fn has(&self, byte: u8) -> bool {
-        byte < 0x80 && self.0[(byte & 15) as usize] >> (byte >> 4) & 1 != 0
-    }
-}
-
-/// Letters and digits.
-const ALPHANUMERIC: Set =
-    Set([0; 16]).and_range(b'0', b'9').and_range(b'A', b'Z').and_range(b'a', b'z');
-
-const fn alphanumeric_and(bytes: &[u8]) -> Set {
-    let mut set = Set::of(bytes);
-    let mut at = 0;
-    while at < 16 {
-        set.0[at] |= ALPHANUMERIC.0[at];
-        at += 1;
-    }
-    set
-}
-
-/// `tchar`, the characters of a field name or method (RFC 9110 section 5.6.2).
-pub(crate) const TOKEN: Set = alphanumeric_and(b"!#$%&'*+-.^_`|~");
-/// Control characters that no line of a message may hold: all but HTAB, CR and LF (RFC 9110 section
-/// 5.5).
-pub(crate) const CONTROL: Set = Set::of(&[9, 10, 13]).not_control();
-/// Visible ASCII: what a request target consists of here (RFC 9112 section 3.2 allows less; we let
-/// `{`, `|` and the like through, as every server does, but no control, space or byte from 0x80
-/// on).
-pub(crate) const VISIBLE: Set = Set([0; 16]).and_range(0x21, 0x7e);
-/// `reg-name` without percent-encoding (RFC 3986 section 3.2.2): the characters of an ordinary
-/// host.
-pub(crate) const HOST: Set = alphanumeric_and(b"-._~!$&'()*+,;=");
-
-impl Set {
-    /// The control characters that are not in this set.
-    const fn not_control(self) -> Self {
-        let all = Self([0; 16]).and_range(0, 0x1f).and_range(0x7f, 0x7f);
-        let mut table = all.0;
-        let mut at = 0;
-        while at < 16 {
-            table[at] &= !self.0[at];
-            at += 1;
-        }
-        Self(table)
-    }
-}
-
-/// The line structure of one block, bit n for its byte n.
-#[derive(Clone, Copy)]
-pub(crate) struct Lines<C> {
-    /// Carriage returns.
-    pub(crate) cr: u64,
+/// Which bytes of a block may not be part of an ordinary line, bit n for its byte n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lines {
     /// Line feeds.
     pub(crate) lf: u64,
-    /// [`CONTROL`] characters, in the backend's own form: gathered with [`Block::gather`], asked
-    /// once per message.
-    pub(crate) control: C,
+    /// Controls, DEL and bytes from 0x80 on: in an ordinary head the CRs and LFs and nothing else.
+    pub(crate) odd: u64,
 }
 
 /// What an instruction set does with 64 bytes. Sealed: private to this crate, implemented in this
 /// folder only.
 pub(crate) trait Block: Copy {
-    /// A vector's worth of "is a control character", cheap to gather over blocks.
-    type Control: Copy;
+    /// 32 bytes in registers.
+    type Name: Copy;
 
-    /// No control character.
-    fn none(self) -> Self::Control;
-    /// Both.
-    fn gather(self, a: Self::Control, b: Self::Control) -> Self::Control;
-    /// As one bit per byte.
-    fn controls(self, c: Self::Control) -> u64;
+    /// Line feeds and odd bytes of the block.
+    fn lines(self, block: &[u8; PAD]) -> Lines;
+    /// The bytes of the block that are not in `set`.
+    fn outside(self, block: &[u8; PAD], set: &'static Set) -> u64;
+    /// The bytes of the block that equal `byte`.
+    fn equal(self, block: &[u8; PAD], byte: u8) -> u64;
 
-    /// Line ends and control characters of the block at `at`.
-    fn lines(self, input: Padded<'_>, at: usize) -> Lines<Self::Control>;
-    /// The bytes of the block at `at` that are not in `set`.
-    fn outside(self, input: Padded<'_>, at: usize, set: &'static Set) -> u64;
-    /// The bytes of the block at `at` that equal `byte`.
-    fn equal(self, input: Padded<'_>, at: usize, byte: u8) -> u64;
-    /// [`Block::outside`] of [`TOKEN`], for the first 32 bytes only: names are short.
-    fn not_token(self, input: Padded<'_>, at: usize) -> u32;
+    /// Loads the 32 bytes that a line begins with, from a block that begins 4 bytes before the
+    /// line.
+    fn name(self, near: &[u8; PAD]) -> Self::Name;
+    /// Its colons.
+    fn colons(self, name: Self::Name) -> u32;
+    /// Its bytes that, when bit 5 is set in each, differ from `entry`.
+    fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32;
 }
 
 /// Work that is entered once per message with the block operations of the backend in use.
@@ -267,12 +170,24 @@ pub(crate) trait Work {
     fn run<B: Block>(self, block: B) -> Self::Output;
 }
 
-/// Runs `work` on `backend`, or on the scalar one if this CPU does not have it.
+/// Runs `work` on `backend`.
 #[inline]
 pub(crate) fn dispatch<W: Work>(backend: Backend, work: W) -> W::Output {
     match backend {
         Backend::Scalar => work.run(scalar::Scalar),
-        #[allow(unreachable_patterns)]
-        _ => work.run(scalar::Scalar),
+        // SAFETY: `is_available` was asked before this value was handed out.
+        #[cfg(target_arch = "x86_64")]
+        Backend::Sse => unsafe { x86::sse(work) },
+        // SAFETY: as for SSE.
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => unsafe { x86::avx2(work) },
+        // SAFETY: as for SSE.
+        #[cfg(all(target_arch = "x86_64", ringway_avx512))]
+        Backend::Avx512 => unsafe { avx512::avx512(work) },
+        // Never available.
+        #[cfg(all(target_arch = "x86_64", not(ringway_avx512)))]
+        Backend::Avx512 => work.run(scalar::Scalar),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => work.run(neon::Neon),
     }
 }

@@ -1,57 +1,49 @@
 //! The scalar classifier: the definition of correct that every other backend is tested against.
 
-use super::{Block, CONTROL, Lines, Padded, Set, TOKEN};
+use super::{Block, Lines, PAD, Set};
 
 /// Byte by byte.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
 
 impl Block for Scalar {
-    type Control = u64;
+    type Name = [u8; 32];
 
     #[inline(always)]
-    fn none(self) -> u64 {
-        0
+    fn lines(self, block: &[u8; PAD]) -> Lines {
+        Lines { lf: mask(block, |b| b == b'\n'), odd: mask(block, |b| !(0x20..0x7f).contains(&b)) }
     }
 
     #[inline(always)]
-    fn gather(self, a: u64, b: u64) -> u64 {
-        a | b
+    fn outside(self, block: &[u8; PAD], set: &'static Set) -> u64 {
+        mask(block, |b| !set.has(b))
     }
 
     #[inline(always)]
-    fn controls(self, c: u64) -> u64 {
-        c
+    fn equal(self, block: &[u8; PAD], byte: u8) -> u64 {
+        mask(block, |b| b == byte)
     }
 
     #[inline(always)]
-    fn lines(self, input: Padded<'_>, at: usize) -> Lines<u64> {
-        Lines {
-            cr: mask(input, at, |b| b == b'\r'),
-            lf: mask(input, at, |b| b == b'\n'),
-            control: mask(input, at, |b| CONTROL.has(b)),
-        }
+    fn name(self, near: &[u8; PAD]) -> [u8; 32] {
+        let mut name = [0; 32];
+        name.copy_from_slice(&near[4..36]);
+        name
     }
 
     #[inline(always)]
-    fn outside(self, input: Padded<'_>, at: usize, set: &'static Set) -> u64 {
-        mask(input, at, |b| !set.has(b))
+    fn colons(self, name: [u8; 32]) -> u32 {
+        mask(&name, |b| b == b':') as u32
     }
 
     #[inline(always)]
-    fn equal(self, input: Padded<'_>, at: usize, byte: u8) -> u64 {
-        mask(input, at, |b| b == byte)
-    }
-
-    #[inline(always)]
-    fn not_token(self, input: Padded<'_>, at: usize) -> u32 {
-        mask(input, at, |b| !TOKEN.has(b)) as u32
+    fn differing(self, name: [u8; 32], entry: &[u8; 32]) -> u32 {
+        let pairs = name.iter().zip(entry).enumerate();
+        pairs.fold(0, |bits, (n, (a, b))| bits | u32::from(a | 0x20 != *b) << n)
     }
 }
 
 #[inline(always)]
-fn mask(input: Padded<'_>, at: usize, test: impl Fn(u8) -> bool) -> u64 {
-    assert!(at <= input.len);
-    let block = &input.whole[at..at + 64];
-    block.iter().enumerate().fold(0, |bits, (n, &b)| bits | u64::from(test(b)) << n)
+fn mask(bytes: &[u8], test: impl Fn(u8) -> bool) -> u64 {
+    bytes.iter().enumerate().fold(0, |bits, (n, &b)| bits | u64::from(test(b)) << n)
 }
