@@ -15,6 +15,7 @@ extern crate std;
 pub mod date;
 pub mod field;
 pub mod h1;
+pub mod h2;
 pub mod hpack;
 #[allow(unsafe_code)]
 pub mod huffman;

@@ -54,6 +54,13 @@ impl Encoder {
         }
     }
 
+    /// How many fields have ever been inserted into the table: while this stays, and the peer's
+    /// size with it, the same fields come to the same octets.
+    #[inline]
+    pub fn insertions(&self) -> u64 {
+        self.table.inserted()
+    }
+
     /// Octets of memory held by the dynamic table and its index.
     pub fn memory(&self) -> usize {
         self.table.memory() + self.index.memory()

@@ -1,0 +1,505 @@
+//! A connection: what it holds, how it begins (preface, or an h2c upgrade), how it ends (two-step
+//! GOAWAY), and its deadlines. Frames come in through `receive`, answers go out through `send`. RFC
+//! 9113 sections 3.3, 3.4, 5.4 and 6.8.
+
+use super::budget::{Buckets, Kind};
+use super::frame::{self, Code, MAX_31};
+use super::queue::Queue;
+use super::send::Memos;
+use super::settings::Peer;
+use super::stream::{
+    HEAD_SENT, INCREMENTAL, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, STALLED, STATED,
+    Stream, Streams,
+};
+use super::{Error, Event, Priority, Shared, Turn};
+use crate::{Time, hpack};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// One HTTP/2 connection, the server's end.
+#[derive(Debug)]
+pub struct Conn {
+    pub(super) decoder: hpack::Decoder,
+    pub(super) encoder: hpack::Encoder,
+    pub(super) streams: Streams,
+    pub(super) queue: Queue,
+    pub(super) memos: Option<Box<Memos>>,
+    pub(super) rare: Option<Box<Rare>>,
+    pub(super) peer: Peer,
+    pub(super) buckets: Buckets,
+    /// What is left of a DATA or ignored frame whose payload is passed over piecewise.
+    pub(super) payload: Payload,
+    /// Until when our SETTINGS must be acknowledged, and the first ones not: `NEVER` afterwards.
+    pub(super) settings_due: Time,
+    /// When the next PING of ours goes out, or its answer is due.
+    pub(super) ping_due: Time,
+    /// The earliest moment at which some stream has waited for window too long; may be early.
+    pub(super) stall_due: Time,
+    pub(super) send_window: i32,
+    pub(super) recv_window: i32,
+    /// Octets consumed, for which no WINDOW_UPDATE went out yet.
+    pub(super) recv_owed: u32,
+    /// The greatest client stream id seen.
+    pub(super) last_id: u32,
+    /// The last run of client ids that were passed over: (first, last), closed without having been
+    /// open.
+    pub(super) skipped: (u32, u32),
+    /// Client streams above this are ignored: what our last GOAWAY said.
+    pub(super) accept_to: u32,
+    /// The id of our next push.
+    pub(super) next_push: u32,
+    /// The last round trip measured, in microseconds.
+    pub(super) rtt_us: u32,
+    /// Requests open, out of `max_concurrent_streams`.
+    pub(super) requests: u32,
+    pub(super) pushes: u16,
+    pub(super) phase: Phase,
+    pub(super) drain: Drain,
+    /// The peer sent GOAWAY.
+    pub(super) peer_leaves: bool,
+    /// A PING of ours is unanswered.
+    pub(super) pinging: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Preface,
+    Settings,
+    Open,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drain {
+    No,
+    /// GOAWAY(2^31 - 1) and PING are out.
+    Announced,
+    /// GOAWAY with the final id is out.
+    Final,
+}
+
+/// A payload under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payload {
+    /// Octets of content still to come.
+    pub(super) left: u32,
+    /// Octets behind the content to pass over: padding, or all of an unknown frame.
+    pub(super) skip: u32,
+    /// Whose; a stream that has died since finds nothing.
+    pub(super) key: Key,
+    /// END_STREAM, to be told with the last octet.
+    pub(super) end: bool,
+}
+
+/// State that most connections never need.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// A header block that spans frames.
+    pub(super) block: Vec<u8>,
+    /// Its frame header's stream and flags, and its priority octets; stream 0 when there is none.
+    pub(super) block_stream: u32,
+    pub(super) block_flags: u8,
+    pub(super) block_priority: Option<[u8; 5]>,
+    pub(super) continuations: u8,
+    pub(super) block_due: Time,
+    /// Streams that we reset a short while ago: the peer may not know yet.
+    pub(super) reset: Vec<u32>,
+    pub(super) reset_at: usize,
+    /// PRIORITY_UPDATE for requests that have not come yet.
+    pub(super) early: Vec<(u32, Priority)>,
+    /// Hashes of what was pushed, against pushing it twice.
+    pub(super) pushed: Vec<u64>,
+    /// When our PING went out, and its octets.
+    pub(super) ping_sent: Time,
+    pub(super) ping_opaque: u64,
+    pub(super) drain_due: Time,
+    /// When the connection's window, rather than a stream's, began to hold everything up.
+    pub(super) stalled_since: Option<Time>,
+}
+
+impl Conn {
+    /// A connection whose client will send the preface: after ALPN, or with prior knowledge.
+    /// Appends our SETTINGS.
+    pub fn new(turn: &mut Turn<'_>) -> Self {
+        let config = &turn.shared.config;
+        config.announce(turn.out);
+        turn.shared.counters.connections += 1;
+        Self {
+            decoder: hpack::Decoder::new(turn.shared.backend, config.header_table.max(4096)),
+            encoder: hpack::Encoder::new(turn.shared.backend, config.encoder_table),
+            streams: Streams::new(),
+            queue: Queue::new(),
+            memos: None,
+            rare: None,
+            peer: Peer::default(),
+            buckets: Buckets::default(),
+            payload: Payload { left: 0, skip: 0, key: Key { id: 0, slot: NONE }, end: false },
+            settings_due: turn.now + Duration::from_micros(config.settings_timeout),
+            ping_due: ping_at(turn.now, config.ping_interval),
+            stall_due: Time::NEVER,
+            send_window: frame::DEFAULT_WINDOW as i32,
+            recv_window: config.connection_window as i32,
+            recv_owed: 0,
+            last_id: 0,
+            skipped: (1, 0),
+            accept_to: MAX_31,
+            next_push: 2,
+            rtt_us: 0,
+            requests: 0,
+            pushes: 0,
+            phase: Phase::Preface,
+            drain: Drain::No,
+            peer_leaves: false,
+            pinging: false,
+        }
+    }
+
+    /// A connection that an HTTP/1.1 request upgraded (`Upgrade: h2c`, RFC 7540 section 3.2):
+    /// `settings` is the decoded HTTP2-Settings field, and the request becomes stream 1, of which
+    /// the client's side is closed. The 101 response is the caller's and goes first; our SETTINGS
+    /// are appended. The client still sends the preface.
+    pub fn upgraded(
+        settings: &[u8],
+        no_body: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<(Self, Key), Error> {
+        let mut conn = Self::new(turn);
+        conn.apply_settings(settings, turn)?;
+        // These settings came without a SETTINGS frame: what binds us to the first such frame is
+        // still to come.
+        conn.peer.seen = false;
+        let key = conn.open(1, Priority { urgency: 3, incremental: true }, true, turn.shared);
+        conn.last_id = 1;
+        if no_body {
+            conn.streams.at(key.slot).set(super::stream::NO_BODY);
+        }
+        turn.shared.counters.requests += 1;
+        Ok((conn, key))
+    }
+
+    /// When [`Conn::expire`] wants to be called, if nothing happens before.
+    pub fn deadline(&self) -> Option<Time> {
+        let mut due = self.settings_due.min(self.ping_due).min(self.stall_due);
+        if let Some(rare) = &self.rare {
+            let block = if rare.block_stream != 0 { rare.block_due } else { Time::NEVER };
+            let drain = if self.drain == Drain::Announced { rare.drain_due } else { Time::NEVER };
+            due = due.min(block).min(drain);
+        }
+        (due != Time::NEVER && self.phase != Phase::Dead).then_some(due)
+    }
+
+    /// Acts on deadlines that have passed. Call until it returns `None`; streams whose responses
+    /// were left without window for too long come as [`Event::Reset`].
+    pub fn expire(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+        if self.phase == Phase::Dead {
+            return Ok(None);
+        }
+        let result = self.expire_inner(turn);
+        result.inspect_err(|error| self.fail(error, turn))
+    }
+
+    fn expire_inner(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+        let now = turn.now;
+        if now >= self.settings_due {
+            let what = "no acknowledgement of our SETTINGS in time";
+            return Err(Error::new(Code::SETTINGS_TIMEOUT, 0, what));
+        }
+        if let Some(rare) = &self.rare {
+            if rare.block_stream != 0 && now >= rare.block_due {
+                let (stream, what) = (rare.block_stream, "a header block without end");
+                return Err(Error::new(Code::ENHANCE_YOUR_CALM, stream, what));
+            }
+            if self.drain == Drain::Announced && now >= rare.drain_due {
+                self.finish_drain(turn);
+            }
+        }
+        if now >= self.ping_due {
+            if self.pinging {
+                return Err(Error::new(Code::NO_ERROR, 0, "no answer to our PING in time"));
+            }
+            self.ping(turn);
+        }
+        if now >= self.stall_due {
+            return self.reap_stalled(turn);
+        }
+        Ok(None)
+    }
+
+    /// Sends a PING; its answer gives [`Conn::rtt`]. While one is unanswered this does nothing.
+    pub fn ping(&mut self, turn: &mut Turn<'_>) {
+        if self.pinging || self.phase == Phase::Dead {
+            return;
+        }
+        self.pinging = true;
+        self.ping_due = turn.now + Duration::from_micros(turn.shared.config.ping_timeout);
+        let rare = self.rare.get_or_insert_default();
+        rare.ping_sent = turn.now;
+        rare.ping_opaque = rare.ping_opaque.wrapping_add(1);
+        frame::ping(turn.out, false, rare.ping_opaque.to_be_bytes());
+    }
+
+    /// The last round trip measured by PING, if any.
+    pub fn rtt(&self) -> Option<Duration> {
+        (self.rtt_us > 0).then(|| Duration::from_micros(u64::from(self.rtt_us)))
+    }
+
+    /// Begins to leave without losing a request (RFC 9113 section 6.8): GOAWAY(2^31 - 1) and a PING
+    /// now; when the PING has come back, so that every request sent before the client knew is here,
+    /// GOAWAY with the last id accepted.
+    pub fn drain(&mut self, turn: &mut Turn<'_>) {
+        if self.drain != Drain::No || self.phase == Phase::Dead {
+            return;
+        }
+        self.drain = Drain::Announced;
+        frame::goaway(turn.out, MAX_31, Code::NO_ERROR, b"");
+        let due = turn.now + Duration::from_micros(turn.shared.config.drain_round_trip);
+        self.rare.get_or_insert_default().drain_due = due;
+        self.pinging = false;
+        self.ping(turn);
+    }
+
+    pub(super) fn finish_drain(&mut self, turn: &mut Turn<'_>) {
+        self.drain = Drain::Final;
+        self.accept_to = self.last_id;
+        frame::goaway(turn.out, self.last_id, Code::NO_ERROR, b"");
+    }
+
+    /// Ends the connection at once: GOAWAY with `code` and a sentence for a person at the other
+    /// end. Send what is in `Turn::out`, then close.
+    pub fn close(&mut self, code: Code, debug: &str, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Dead {
+            self.phase = Phase::Dead;
+            frame::goaway(turn.out, self.last_id, code, debug.as_bytes());
+            turn.shared.counters.goaways_sent += u64::from(code != Code::NO_ERROR);
+        }
+    }
+
+    /// Whether everything is over, so that the TCP connection can be closed once `Turn::out` is
+    /// sent.
+    pub fn is_done(&self) -> bool {
+        let leaving = self.drain == Drain::Final || self.peer_leaves;
+        self.phase == Phase::Dead || leaving && self.streams.live() == 0
+    }
+
+    /// Whether no stream is open: the connection is idle but for what lies in the caller's buffers.
+    pub fn is_idle(&self) -> bool {
+        self.streams.live() == 0
+    }
+
+    /// Whether [`Conn::output`] has something to send now.
+    #[inline]
+    pub fn wants_output(&self) -> bool {
+        !self.queue.is_empty() && self.send_window > 0 && self.phase != Phase::Dead
+    }
+
+    /// Streams open, pushes included.
+    pub fn open_streams(&self) -> usize {
+        self.streams.live()
+    }
+
+    /// Gives back memory that an idle connection does not need; nothing when a stream is open.
+    pub fn trim(&mut self) {
+        if self.streams.live() == 0 {
+            self.streams.trim();
+            self.queue.trim();
+            self.memos = None;
+            if self.rare.as_ref().is_some_and(|rare| rare.is_disposable()) && !self.pinging {
+                self.rare = None;
+            }
+        }
+    }
+
+    /// Opens a stream of the client's, or one of ours (`id` even).
+    #[inline]
+    pub(super) fn open(&mut self, id: u32, priority: Priority, end: bool, shared: &Shared) -> Key {
+        let config = &shared.config;
+        // Until the client has acknowledged a window below the default it may use the default.
+        let window = match self.settings_due {
+            Time::NEVER => config.stream_window,
+            _ => config.stream_window.max(frame::DEFAULT_WINDOW),
+        };
+        let pushed = id & 1 == 0;
+        let flags = if end { REMOTE_CLOSED } else { 0 }
+            | if priority.incremental { INCREMENTAL } else { 0 }
+            | if pushed { PUSHED | REMOTE_CLOSED } else { 0 };
+        let slot = self.streams.insert(Stream {
+            body_left: u64::MAX,
+            id,
+            send_window: self.peer.initial_window as i32,
+            recv_window: window as i32,
+            recv_target: window,
+            unconsumed: 0,
+            credit: 0,
+            since: 0,
+            flags,
+            next: NONE,
+            prev: NONE,
+            node: NONE,
+            level: priority.urgency,
+        });
+        match pushed {
+            true => self.pushes += 1,
+            false => self.requests += 1,
+        }
+        self.queue.opened(&mut self.streams, slot);
+        Key { id, slot }
+    }
+
+    /// Forgets a stream. Octets that the application still held are given back to the connection's
+    /// window.
+    #[inline]
+    pub(super) fn forget(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        self.queue.closed(&mut self.streams, slot);
+        let stream = self.streams.see(slot);
+        let unconsumed = stream.unconsumed;
+        match stream.has(PUSHED) {
+            true => self.pushes -= 1,
+            false => self.requests -= 1,
+        }
+        self.streams.remove(slot);
+        if unconsumed > 0 {
+            self.owe(unconsumed, turn);
+        }
+    }
+
+    /// Resets a live stream and remembers that the peer may not know yet.
+    #[cold]
+    pub(super) fn kill(&mut self, slot: u16, code: Code, turn: &mut Turn<'_>) {
+        let id = self.streams.see(slot).id;
+        self.forget(slot, turn);
+        self.send_reset(id, code, turn);
+    }
+
+    /// Appends RST_STREAM for a stream that is not, or no longer, in the table.
+    #[cold]
+    pub(super) fn send_reset(&mut self, id: u32, code: Code, turn: &mut Turn<'_>) {
+        turn.shared.counters.resets_sent += 1;
+        frame::rst_stream(turn.out, id, code);
+        let room = (turn.shared.config.max_concurrent_streams as usize * 2).clamp(64, 4096);
+        let rare = self.rare.get_or_insert_default();
+        if rare.reset.len() < room {
+            rare.reset.push(id);
+        } else {
+            let place = rare.reset_at % rare.reset.len();
+            rare.reset[place] = id;
+            rare.reset_at = place + 1;
+        }
+    }
+
+    /// Whether we reset `id` a short while ago.
+    pub(super) fn was_reset(&self, id: u32) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.reset.contains(&id))
+    }
+
+    /// The peer erred on a live stream: resets it, meters that, and makes the event.
+    #[cold]
+    pub(super) fn stream_error(
+        &mut self,
+        slot: u16,
+        code: Code,
+        turn: &mut Turn<'_>,
+    ) -> Result<Event, Error> {
+        let key = Key { id: self.streams.see(slot).id, slot };
+        self.charge(Kind::Provoked, key.id, turn)?;
+        self.reply_room(turn)?;
+        self.kill(slot, code, turn);
+        Ok(Event::Reset { key, code, by_peer: false })
+    }
+
+    #[cold]
+    pub(super) fn charge(
+        &mut self,
+        kind: Kind,
+        stream: u32,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Error> {
+        let Shared { config, counters, .. } = &mut *turn.shared;
+        if self.buckets.charge(kind, &config.budgets, counters, turn.now) {
+            return Ok(());
+        }
+        Err(Error::new(Code::ENHANCE_YOUR_CALM, stream, kind.sentence()))
+    }
+
+    /// Refuses to gather more answers for a peer that does not read them.
+    #[inline]
+    pub(super) fn reply_room(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
+        if turn.out.len() <= turn.shared.config.output_bytes {
+            return Ok(());
+        }
+        turn.shared.counters.tripped_output += 1;
+        Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, "more to answer than it reads"))
+    }
+
+    #[cold]
+    pub(super) fn fail(&mut self, error: &Error, turn: &mut Turn<'_>) {
+        use alloc::string::ToString;
+        self.close(error.code, &error.to_string(), turn);
+    }
+
+    /// Resets what has waited too long for window.
+    #[cold]
+    fn reap_stalled(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+        let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
+        let since = self.rare.as_ref().and_then(|rare| rare.stalled_since);
+        if since.is_some_and(|since| turn.now >= since + timeout) && self.send_window <= 0 {
+            let what = "no WINDOW_UPDATE for the connection in time";
+            return Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, what));
+        }
+        let mut next = since.filter(|_| self.send_window <= 0).map_or(Time::NEVER, |s| s + timeout);
+        for slot in 0..self.streams.slots() {
+            let stream = self.streams.see(slot);
+            if !self.streams.is_live(slot) || !stream.has(STALLED) {
+                continue;
+            }
+            let due = seconds(stream.since) + timeout;
+            if turn.now >= due {
+                let key = Key { id: stream.id, slot };
+                self.charge(Kind::Stalled, key.id, turn)?;
+                self.kill(slot, Code::ENHANCE_YOUR_CALM, turn);
+                // stall_due stays: the caller calls again and the rest is looked at then.
+                let code = Code::ENHANCE_YOUR_CALM;
+                return Ok(Some(Event::Reset { key, code, by_peer: false }));
+            }
+            next = next.min(due);
+        }
+        self.stall_due = next;
+        Ok(None)
+    }
+
+    /// Whether the stream is still of use: for handlers that are about to do something costly.
+    pub fn is_open(&self, key: Key) -> bool {
+        self.streams.is_live(key.slot) && self.streams.see(key.slot).id == key.id
+    }
+
+    /// Whether nothing of the response has been sent on a live stream, so that its head can still
+    /// be chosen.
+    pub fn awaits_head(&self, key: Key) -> bool {
+        self.is_open(key) && !self.streams.see(key.slot).has(HEAD_SENT | LOCAL_CLOSED)
+    }
+
+    /// Marks the stream as one whose client stated a priority.
+    pub(super) fn state_priority(&mut self, slot: u16, priority: Priority) {
+        self.streams.at(slot).set(STATED);
+        self.queue.prioritise(&mut self.streams, slot, priority);
+    }
+}
+
+impl Rare {
+    fn is_disposable(&self) -> bool {
+        self.block_stream == 0
+            && self.reset.is_empty()
+            && self.early.is_empty()
+            && self.pushed.is_empty()
+    }
+}
+
+/// When the next PING is due, `interval` microseconds from now; 0 is never.
+pub(super) fn ping_at(now: Time, interval: u64) -> Time {
+    if interval == 0 { Time::NEVER } else { now + Duration::from_micros(interval) }
+}
+
+/// The moment that lies `s` whole seconds after the origin.
+pub(super) fn seconds(s: u32) -> Time {
+    Time(u64::from(s) * 1_000_000)
+}

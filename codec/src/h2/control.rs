@@ -1,0 +1,350 @@
+//! The frames that carry no message: SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY,
+//! PRIORITY_UPDATE, and PUSH_PROMISE, which a client may not send. RFC 9113 sections 6.3 to 6.9,
+//! RFC 9218 section 7.1.
+
+use super::budget::Kind;
+use super::conn::{Conn, Drain, ping_at};
+use super::frame::{self, Code, DEFAULT_WINDOW, Header, MAX_31, u32_at};
+use super::stream::{Key, LOCAL_CLOSED, STALLED, STATED};
+use super::tree::Place;
+use super::{Error, Event, Priority, Turn};
+use crate::Time;
+
+/// A window at least this large ends a stall; smaller ones let octets through while the clock goes
+/// on.
+const USEFUL_WINDOW: i32 = 1024;
+
+impl Conn {
+    #[cold]
+    pub(super) fn control(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        self.check_stream_and_length(header)?;
+        match header.kind {
+            frame::SETTINGS => self.settings(header, payload, turn),
+            frame::PING => self.pinged(header, payload, turn),
+            frame::GOAWAY => {
+                turn.shared.counters.goaways_received += 1;
+                self.peer_leaves = true;
+                self.peer.enable_push = false;
+                Ok(Some(Event::GoAway { code: Code(u32_at(payload, 4)) }))
+            }
+            frame::WINDOW_UPDATE => self.window_update(header.stream, payload, turn),
+            frame::RST_STREAM => self.rst_stream(header.stream, payload, turn),
+            frame::PRIORITY => self.priority(header.stream, payload, turn),
+            frame::PRIORITY_UPDATE => self.priority_update(payload, turn),
+            _ => {
+                let what = "PUSH_PROMISE, which only a server may";
+                Err(Error::new(Code::PROTOCOL_ERROR, header.stream, what))
+            }
+        }
+    }
+
+    /// Which frames belong to the connection, and which lengths are fixed.
+    fn check_stream_and_length(&self, header: &Header) -> Result<(), Error> {
+        let of_connection = matches!(
+            header.kind,
+            frame::SETTINGS | frame::PING | frame::GOAWAY | frame::PRIORITY_UPDATE
+        );
+        let id = header.stream;
+        if of_connection && id != 0 {
+            let what = "a connection's frame";
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+        }
+        let of_stream = matches!(header.kind, frame::RST_STREAM | frame::PRIORITY);
+        if of_stream && id == 0 {
+            let what = "a stream's frame on stream 0";
+            return Err(Error::new(Code::PROTOCOL_ERROR, 0, what));
+        }
+        let fits = match header.kind {
+            frame::PING => header.len == 8,
+            frame::WINDOW_UPDATE | frame::RST_STREAM => header.len == 4,
+            frame::GOAWAY => header.len >= 8,
+            frame::PRIORITY_UPDATE => header.len >= 4,
+            frame::SETTINGS => header.len % 6 == 0 && (header.len == 0 || !header.has(frame::ACK)),
+            _ => true,
+        };
+        if !fits {
+            let what = "a frame whose length its type does not allow";
+            return Err(Error::new(Code::FRAME_SIZE_ERROR, id, what));
+        }
+        Ok(())
+    }
+
+    fn settings(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        if header.has(frame::ACK) {
+            if self.settings_due != Time::NEVER {
+                self.settings_due = Time::NEVER;
+                self.acknowledged(turn);
+            }
+            return Ok(None);
+        }
+        self.charge(Kind::Settings, 0, turn)?;
+        self.apply_settings(payload, turn)?;
+        self.reply_room(turn)?;
+        frame::settings_ack(turn.out);
+        Ok(None)
+    }
+
+    /// The client now knows our settings: those that take something away bind it from here on.
+    fn acknowledged(&mut self, turn: &mut Turn<'_>) {
+        let config = &turn.shared.config;
+        if config.header_table < 4096 {
+            self.decoder.set_table_size(config.header_table);
+        }
+        let less = DEFAULT_WINDOW.saturating_sub(config.stream_window);
+        for slot in 0..self.streams.slots() {
+            if less > 0 && self.streams.is_live(slot) {
+                let stream = self.streams.at(slot);
+                stream.recv_window -= less as i32;
+                stream.recv_target = stream.recv_target.saturating_sub(less);
+            }
+        }
+    }
+
+    /// Applies the peer's settings, to open streams too (RFC 9113 sections 6.5.3 and 6.9.2).
+    pub(super) fn apply_settings(
+        &mut self,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Error> {
+        let before = self.peer;
+        let mut smallest = before.header_table;
+        let applied = self.peer.apply(payload, &mut smallest);
+        applied.map_err(|(code, what)| Error::new(code, 0, what))?;
+        if smallest != before.header_table || self.peer.header_table != before.header_table {
+            self.encoder.set_peer_table_size(smallest);
+            self.encoder.set_peer_table_size(self.peer.header_table);
+            self.memos = None;
+        }
+        if self.peer_leaves {
+            self.peer.enable_push = false;
+        }
+        let delta = i64::from(self.peer.initial_window) - i64::from(before.initial_window);
+        if delta != 0 {
+            for slot in 0..self.streams.slots() {
+                if self.streams.is_live(slot) {
+                    self.widen(slot, delta, turn)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a stream's send window by a SETTINGS delta.
+    fn widen(&mut self, slot: u16, delta: i64, turn: &mut Turn<'_>) -> Result<(), Error> {
+        let stream = self.streams.at(slot);
+        let window = i64::from(stream.send_window) + delta;
+        let Ok(window) = i32::try_from(window) else {
+            let what = "an INITIAL_WINDOW_SIZE that makes a window too large";
+            return Err(Error::new(Code::FLOW_CONTROL_ERROR, stream.id, what));
+        };
+        stream.send_window = window;
+        self.window_changed(slot, turn);
+        Ok(())
+    }
+
+    /// A stream's send window is another: it may go on, or has to wait.
+    fn window_changed(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        let stream = self.streams.at(slot);
+        if stream.send_window >= USEFUL_WINDOW {
+            stream.clear(STALLED);
+        }
+        self.update_ready(slot, turn);
+    }
+
+    fn pinged(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let mut opaque = [0; 8];
+        opaque.copy_from_slice(payload);
+        if !header.has(frame::ACK) {
+            self.charge(Kind::Ping, 0, turn)?;
+            self.reply_room(turn)?;
+            frame::ping(turn.out, true, opaque);
+            return Ok(None);
+        }
+        let Some(rare) = &self.rare else { return Ok(None) };
+        if !self.pinging || u64::from_be_bytes(opaque) != rare.ping_opaque {
+            return Ok(None);
+        }
+        let rtt = turn.now.since(rare.ping_sent).as_micros().max(1);
+        self.rtt_us = u32::try_from(rtt).unwrap_or(u32::MAX);
+        turn.shared.counters.round_trips += 1;
+        turn.shared.counters.round_trip_us += u64::from(self.rtt_us);
+        self.pinging = false;
+        self.ping_due = ping_at(turn.now, turn.shared.config.ping_interval);
+        if self.drain == Drain::Announced {
+            self.finish_drain(turn);
+        }
+        Ok(None)
+    }
+
+    fn window_update(
+        &mut self,
+        id: u32,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        self.charge(Kind::WindowUpdate, id, turn)?;
+        let increment = u32_at(payload, 0) & MAX_31;
+        if id == 0 {
+            return self.connection_window_update(increment).map(|()| None);
+        }
+        let Some(slot) = self.streams.slot(id) else {
+            if self.is_unborn(id) {
+                let what = "WINDOW_UPDATE before HEADERS";
+                return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+            }
+            return Ok(None);
+        };
+        if increment == 0 {
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        }
+        let stream = self.streams.at(slot);
+        match stream.send_window.checked_add(increment as i32) {
+            Some(window) => stream.send_window = window,
+            None => return self.stream_error(slot, Code::FLOW_CONTROL_ERROR, turn).map(Some),
+        }
+        self.window_changed(slot, turn);
+        Ok(None)
+    }
+
+    fn connection_window_update(&mut self, increment: u32) -> Result<(), Error> {
+        if increment == 0 {
+            let what = "WINDOW_UPDATE of 0 for the connection";
+            return Err(Error::new(Code::PROTOCOL_ERROR, 0, what));
+        }
+        let Some(window) = self.send_window.checked_add(increment as i32) else {
+            let what = "WINDOW_UPDATE that makes the connection's window too large";
+            return Err(Error::new(Code::FLOW_CONTROL_ERROR, 0, what));
+        };
+        self.send_window = window;
+        if window >= USEFUL_WINDOW {
+            if let Some(rare) = &mut self.rare {
+                rare.stalled_since = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn rst_stream(
+        &mut self,
+        id: u32,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        if self.is_unborn(id) {
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, "RST_STREAM before HEADERS"));
+        }
+        turn.shared.counters.resets_received += 1;
+        self.charge(Kind::Reset, id, turn)?;
+        let Some(slot) = self.streams.slot(id) else { return Ok(None) };
+        let answered = self.streams.see(slot).has(LOCAL_CLOSED);
+        self.forget(slot, turn);
+        if answered {
+            return Ok(None);
+        }
+        Ok(Some(Event::Reset {
+            key: Key { id, slot },
+            code: Code(u32_at(payload, 0)),
+            by_peer: true,
+        }))
+    }
+
+    fn priority(
+        &mut self,
+        id: u32,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        self.charge(Kind::Priority, id, turn)?;
+        let Ok(octets) = <&[u8; 5]>::try_from(payload) else {
+            return self.bad_priority(id, Code::FRAME_SIZE_ERROR, turn);
+        };
+        self.place(id, octets, turn)
+    }
+
+    /// Applies five octets of RFC 7540 priority, from a PRIORITY frame or a HEADERS flag.
+    pub(super) fn place(
+        &mut self,
+        id: u32,
+        octets: &[u8; 5],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let place = Place::read(octets);
+        if place.depends_on == id {
+            return self.bad_priority(id, Code::PROTOCOL_ERROR, turn);
+        }
+        let honoured = turn.shared.config.rfc7540_priorities && !self.peer.no_rfc7540_priorities;
+        let stated = self.streams.slot(id).is_some_and(|s| self.streams.see(s).has(STATED));
+        if honoured && !stated {
+            self.queue.place(&mut self.streams, id, place);
+        }
+        Ok(None)
+    }
+
+    /// A malformed priority is the stream's error; on a stream that is still idle no RST_STREAM may
+    /// be sent, so the connection pays.
+    fn bad_priority(
+        &mut self,
+        id: u32,
+        code: Code,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        if let Some(slot) = self.streams.slot(id) {
+            return self.stream_error(slot, code, turn).map(Some);
+        }
+        if self.is_unborn(id) {
+            return Err(Error::new(code, id, "a malformed PRIORITY"));
+        }
+        self.charge(Kind::Provoked, id, turn)?;
+        self.reply_room(turn)?;
+        self.send_reset(id, code, turn);
+        Ok(None)
+    }
+
+    fn priority_update(
+        &mut self,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let id = u32_at(payload, 0) & MAX_31;
+        self.charge(Kind::Priority, id, turn)?;
+        let unborn = self.is_unborn(id);
+        if id == 0 || unborn && id & 1 == 0 {
+            let what = "PRIORITY_UPDATE for a stream that it may not name";
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+        }
+        // The frame replaces the whole priority: what it does not mention has its default.
+        let priority = Priority::default().updated(&payload[4..]);
+        if let Some(slot) = self.streams.slot(id) {
+            self.state_priority(slot, priority);
+        } else if unborn {
+            self.remember_early(id, priority, turn.shared.config.max_concurrent_streams as usize);
+        }
+        Ok(None)
+    }
+
+    fn remember_early(&mut self, id: u32, priority: Priority, room: usize) {
+        let rare = self.rare.get_or_insert_default();
+        let full = rare.early.len() >= room;
+        match rare.early.iter_mut().find(|(other, _)| *other == id) {
+            Some(entry) => entry.1 = priority,
+            // RFC 9218 section 7.1 lets a server drop what exceeds the streams that could be open.
+            None if full => {}
+            None => rare.early.push((id, priority)),
+        }
+    }
+}

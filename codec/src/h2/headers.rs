@@ -1,0 +1,279 @@
+//! Header blocks in: HEADERS and CONTINUATION gathered, decoded in place where one frame holds all,
+//! and turned into a request or trailers. RFC 9113 sections 4.3, 5.1.1, 5.1.2, 6.2, 6.10 and 8.
+
+use super::budget::Kind;
+use super::conn::Conn;
+use super::frame::{self, Code, Header, MAX_31};
+use super::request::{self, Malformed};
+use super::stream::{INCREMENTAL, Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, TUNNEL};
+use super::{Body, Error, Event, Priority, Turn, What};
+use crate::h1::request::Method;
+use crate::hpack::{Flaws, Limits};
+use core::time::Duration;
+
+impl Conn {
+    #[inline]
+    pub(super) fn headers(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let id = header.stream;
+        if id & 1 == 0 {
+            let what = if id == 0 { "HEADERS on stream 0" } else { "HEADERS on a server's stream" };
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+        }
+        let (mut fragment, mut priority) = (payload, None);
+        if header.flags & (frame::PADDED | frame::PRIORITY_FLAG) != 0 {
+            (fragment, priority) = strip(header, payload)?;
+        }
+        if header.has(frame::END_HEADERS) {
+            return self.block(id, header.flags, priority, fragment, turn);
+        }
+        let due = turn.now + Duration::from_micros(turn.shared.config.header_timeout);
+        let rare = self.rare.get_or_insert_default();
+        rare.block.clear();
+        rare.block.extend_from_slice(fragment);
+        (rare.block_stream, rare.block_flags) = (id, header.flags);
+        (rare.block_priority, rare.continuations, rare.block_due) = (priority, 0, due);
+        Ok(None)
+    }
+
+    #[cold]
+    pub(super) fn continuation(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let id = header.stream;
+        let last = header.has(frame::END_HEADERS);
+        if payload.is_empty() && !last {
+            self.charge(Kind::Empty, id, turn)?;
+        }
+        let config = &turn.shared.config;
+        // `admit` has seen that a block is under way.
+        let Some(rare) = &mut self.rare else { return Ok(None) };
+        rare.continuations = rare.continuations.saturating_add(1);
+        let many = rare.continuations > config.budgets.continuations;
+        if many || rare.block.len() + payload.len() > config.max_header_list as usize {
+            turn.shared.counters.tripped_continuation += 1;
+            let what = "more CONTINUATION than the budget allows";
+            return Err(Error::new(Code::ENHANCE_YOUR_CALM, id, what));
+        }
+        rare.block.extend_from_slice(payload);
+        if !last {
+            return Ok(None);
+        }
+        let block = core::mem::take(&mut rare.block);
+        let (flags, priority) = (rare.block_flags, rare.block_priority);
+        rare.block_stream = 0;
+        self.block(id, flags, priority, &block, turn)
+    }
+
+    /// A whole block. It is decoded whatever becomes of it: the table is the connection's.
+    #[inline]
+    fn block(
+        &mut self,
+        id: u32,
+        flags: u8,
+        priority: Option<[u8; 5]>,
+        block: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let shared = &mut *turn.shared;
+        shared.bytes.clear();
+        shared.fields.clear();
+        let limits = Limits {
+            list_bytes: shared.config.max_header_list,
+            fields: u32::from(shared.config.max_fields),
+        };
+        let decoded = self.decoder.decode(block, &limits, &mut shared.bytes, &mut shared.fields);
+        let flaws = match decoded {
+            Ok(section) => section.flaws,
+            Err(error) => {
+                let (code, what) = (Code::COMPRESSION_ERROR, What::Hpack(error));
+                return Err(Error { code, stream: id, what });
+            }
+        };
+        let end = flags & frame::END_STREAM != 0;
+        if id > self.last_id {
+            return self.request(id, end, priority, flaws, turn);
+        }
+        self.late_block(id, end, flaws, turn)
+    }
+
+    /// The head of a new request.
+    #[inline]
+    fn request(
+        &mut self,
+        id: u32,
+        end: bool,
+        priority: Option<[u8; 5]>,
+        flaws: Flaws,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        if id > self.last_id + 2 {
+            self.skipped = ((self.last_id + 1) | 1, id - 2);
+        }
+        self.last_id = id;
+        if id > self.accept_to {
+            // Sent before the peer saw our GOAWAY, which told it to try elsewhere.
+            return Ok(None);
+        }
+        if self.requests >= turn.shared.config.max_concurrent_streams {
+            self.charge(Kind::Refused, id, turn)?;
+            self.reply_room(turn)?;
+            self.send_reset(id, Code::REFUSED_STREAM, turn);
+            return Ok(None);
+        }
+        if flaws.over_limit() {
+            self.open(id, Priority::default(), end, turn.shared);
+            return self.too_large(id, turn);
+        }
+        let shared = &mut *turn.shared;
+        let key = Key { id, slot: NONE };
+        let extended = shared.config.connect_protocol;
+        let read = match flaws.none() {
+            true => request::read(key, end, extended, &shared.bytes, &shared.fields),
+            false => Err(Malformed("octets that a field may not have")),
+        };
+        let Ok(mut request) = read else {
+            self.charge(Kind::Provoked, id, turn)?;
+            self.reply_room(turn)?;
+            self.send_reset(id, Code::PROTOCOL_ERROR, turn);
+            return Ok(None);
+        };
+        request::join_cookies(&mut shared.bytes, &mut shared.fields);
+        shared.counters.requests += 1;
+        // A client that says nothing about priorities gets equal shares; one that speaks RFC 9218
+        // its defaults.
+        let silent = Priority { urgency: 3, incremental: !self.peer.no_rfc7540_priorities };
+        let key = self.open(id, request.priority.unwrap_or(silent), end, shared);
+        request.key = key;
+        let stream = self.streams.at(key.slot);
+        match request.method {
+            Method::Head => stream.set(NO_BODY),
+            Method::Connect => stream.set(TUNNEL),
+            _ => {}
+        }
+        if let Some(length) = request.content_length {
+            stream.body_left = length;
+        }
+        self.weigh(key, &mut request.priority, priority, turn)?;
+        if id == MAX_31 {
+            // No ids are left: the client needs another connection (RFC 9113 section 5.1.1).
+            self.finish_drain(turn);
+        }
+        // A priority that is malformed has reset the stream.
+        Ok(self.is_open(key).then_some(Event::Request(request)))
+    }
+
+    /// Applies what priority signals came with or before a request.
+    #[inline]
+    fn weigh(
+        &mut self,
+        key: Key,
+        stated: &mut Option<Priority>,
+        octets: Option<[u8; 5]>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Error> {
+        if let Some(rare) = self.rare.as_mut().filter(|rare| !rare.early.is_empty()) {
+            // A PRIORITY_UPDATE that came first is the later word (RFC 9218 section 7.1). Older
+            // ones are of no use now.
+            let early = rare.early.iter().find(|(id, _)| *id == key.id).map(|(_, p)| *p);
+            rare.early.retain(|(id, _)| *id > key.id);
+            *stated = early.or(*stated);
+        }
+        if let Some(priority) = *stated {
+            self.state_priority(key.slot, priority);
+        }
+        if let Some(octets) = octets {
+            self.place(key.id, &octets, turn)?;
+        }
+        Ok(())
+    }
+
+    /// A block on a stream that is open, or was: trailers, or an error.
+    #[cold]
+    fn late_block(
+        &mut self,
+        id: u32,
+        end: bool,
+        flaws: Flaws,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let Some(slot) = self.streams.slot(id) else {
+            if self.was_reset(id) || id > self.accept_to {
+                return Ok(None);
+            }
+            let (first, last) = self.skipped;
+            if (first..=last).contains(&id) {
+                let what = "HEADERS with a stream id below one that it used before";
+                return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+            }
+            return Err(Error::new(Code::STREAM_CLOSED, id, "HEADERS after the end"));
+        };
+        let stream = self.streams.at(slot);
+        if stream.has(REMOTE_CLOSED) {
+            return self.stream_error(slot, Code::STREAM_CLOSED, turn).map(Some);
+        }
+        if stream.has(LOCAL_CLOSED) {
+            // The request has been answered already: nobody wants its trailers.
+            self.forget(slot, turn);
+            return Ok(None);
+        }
+        let short = stream.body_left != u64::MAX && stream.body_left != 0;
+        if !end || short || flaws.malformed() || self.is_tunnel(slot) {
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        }
+        if flaws.over_limit() {
+            self.charge(Kind::Oversize, id, turn)?;
+            return self.stream_error(slot, Code::ENHANCE_YOUR_CALM, turn).map(Some);
+        }
+        if request::read_trailers(&turn.shared.bytes, &turn.shared.fields).is_err() {
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        }
+        self.streams.at(slot).set(REMOTE_CLOSED);
+        Ok(Some(Event::Trailers { key: Key { id, slot } }))
+    }
+
+    /// Answers a head over the limits with 431, as HTTP/1.1 would; the application does not see it.
+    #[cold]
+    fn too_large(&mut self, id: u32, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+        self.charge(Kind::Oversize, id, turn)?;
+        self.reply_room(turn)?;
+        if let Some(slot) = self.streams.slot(id) {
+            debug_assert!(self.streams.see(slot).flags & !(REMOTE_CLOSED | INCREMENTAL) == 0);
+            self.respond(Key { id, slot }, 431, Body::None, turn, |_| {});
+        }
+        Ok(None)
+    }
+}
+
+/// Takes padding and priority off a HEADERS payload.
+#[cold]
+fn strip<'a>(header: &Header, payload: &'a [u8]) -> Result<(&'a [u8], Option<[u8; 5]>), Error> {
+    let id = header.stream;
+    let short = || {
+        let what = "HEADERS without room for the fields that its flags announce";
+        Error::new(Code::FRAME_SIZE_ERROR, id, what)
+    };
+    let mut rest = payload;
+    let mut pad = 0;
+    if header.has(frame::PADDED) {
+        let (first, after) = rest.split_first().ok_or_else(short)?;
+        (pad, rest) = (usize::from(*first), after);
+    }
+    let mut priority = None;
+    if header.has(frame::PRIORITY_FLAG) {
+        let (octets, after) = rest.split_first_chunk::<5>().ok_or_else(short)?;
+        (priority, rest) = (Some(*octets), after);
+    }
+    let Some(len) = rest.len().checked_sub(pad) else {
+        let what = "more padding than the frame holds";
+        return Err(Error::new(Code::PROTOCOL_ERROR, id, what));
+    };
+    Ok((&rest[..len], priority))
+}

@@ -1,0 +1,348 @@
+//! Frames in: the order in which they may come, DATA passed on piece by piece, everything else
+//! handed on whole to `headers` and `control`. RFC 9113 sections 3.4, 4, 5.1 and 6.1.
+
+use super::budget::Kind;
+use super::conn::{Conn, Phase};
+use super::frame::{self, Code, DEFAULT_WINDOW, HEADER, Header, PREFACE};
+use super::stream::{Key, LOCAL_CLOSED, NONE, REMOTE_CLOSED, TUNNEL};
+use super::{Error, Event, Turn};
+
+impl Conn {
+    /// Takes the next event out of `input[*at..]` and moves `at` past what has been used. Frames
+    /// other than DATA must be there whole before they are looked at: after [`Event::More`] the
+    /// caller keeps `input[*at..]`, which is never longer than [`Conn::tail_max`].
+    ///
+    /// After an error the connection is dead: send what is in `Turn::out`, GOAWAY at its end, and
+    /// close.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Event, Error> {
+        match self.step(input, at, turn) {
+            Ok(event) => Ok(event),
+            Err(error) => {
+                self.fail(&error, turn);
+                Err(error)
+            }
+        }
+    }
+
+    /// The longest tail that a caller may have to keep, in octets.
+    pub fn tail_max(turn: &Turn<'_>) -> usize {
+        HEADER + longest_whole(turn) as usize
+    }
+
+    fn step(&mut self, input: &[u8], at: &mut usize, turn: &mut Turn<'_>) -> Result<Event, Error> {
+        loop {
+            if self.payload.left > 0 || self.payload.skip > 0 {
+                if let Some(event) = self.payload(input, at, turn)? {
+                    return Ok(event);
+                }
+            }
+            if self.phase != Phase::Open && !self.begin(input, at)? {
+                return Ok(Event::More);
+            }
+            let Some(header) = Header::read(input, *at) else { return Ok(Event::More) };
+            self.admit(&header, turn)?;
+            let event = match header.kind {
+                frame::DATA => {
+                    let Some(pad) = padding(&header, input, *at)? else { return Ok(Event::More) };
+                    *at += HEADER + usize::from(header.has(frame::PADDED));
+                    self.data(&header, pad, *at, turn)?
+                }
+                frame::HEADERS..=frame::CONTINUATION | frame::PRIORITY_UPDATE => {
+                    let from = *at + HEADER;
+                    let Some(payload) = input.get(from..from + header.len as usize) else {
+                        return Ok(Event::More);
+                    };
+                    *at = from + header.len as usize;
+                    match header.kind {
+                        frame::HEADERS => self.headers(&header, payload, turn)?,
+                        frame::CONTINUATION => self.continuation(&header, payload, turn)?,
+                        _ => self.control(&header, payload, turn)?,
+                    }
+                }
+                _ => {
+                    self.charge(Kind::Unknown, header.stream, turn)?;
+                    *at += HEADER;
+                    self.payload.skip = header.len;
+                    None
+                }
+            };
+            if let Some(event) = event {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The preface, and that SETTINGS comes first; `false` while not all of the preface is there.
+    #[cold]
+    fn begin(&mut self, input: &[u8], at: &mut usize) -> Result<bool, Error> {
+        if self.phase == Phase::Dead {
+            *at = input.len();
+            return Ok(false);
+        }
+        if self.phase == Phase::Preface {
+            let have = &input[*at..];
+            let n = have.len().min(PREFACE.len());
+            if have[..n] != PREFACE[..n] {
+                let what = "something else than the HTTP/2 connection preface";
+                return Err(Error::new(Code::PROTOCOL_ERROR, 0, what));
+            }
+            if n < PREFACE.len() {
+                return Ok(false);
+            }
+            *at += n;
+            self.phase = Phase::Settings;
+        }
+        match Header::read(input, *at) {
+            None => Ok(false),
+            Some(h) if h.kind == frame::SETTINGS && !h.has(frame::ACK) => {
+                self.phase = Phase::Open;
+                Ok(true)
+            }
+            Some(_) => {
+                Err(Error::new(Code::PROTOCOL_ERROR, 0, "another frame before its SETTINGS"))
+            }
+        }
+    }
+
+    /// Judges a frame by its header alone: size, and the integrity of header blocks.
+    #[inline]
+    fn admit(&mut self, header: &Header, turn: &mut Turn<'_>) -> Result<(), Error> {
+        if header.len > turn.shared.config.max_frame_size {
+            let what = "a frame longer than our SETTINGS_MAX_FRAME_SIZE";
+            return Err(Error::new(Code::FRAME_SIZE_ERROR, header.stream, what));
+        }
+        if header.len > longest_whole(turn) && header.kind != frame::DATA {
+            let what = "a frame longer than the size limit for a head";
+            return Err(Error::new(Code::ENHANCE_YOUR_CALM, header.stream, what));
+        }
+        let block = self.rare.as_ref().map_or(0, |rare| rare.block_stream);
+        if (block != 0) != (header.kind == frame::CONTINUATION)
+            || block != 0 && header.stream != block
+        {
+            let what = if block != 0 {
+                "another frame within a header block"
+            } else {
+                "CONTINUATION outside a header block"
+            };
+            return Err(Error::new(Code::PROTOCOL_ERROR, header.stream, what));
+        }
+        Ok(())
+    }
+
+    /// Begins a DATA frame whose content starts at `at` in the input.
+    fn data(
+        &mut self,
+        header: &Header,
+        pad: u32,
+        at: usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let id = header.stream;
+        if id == 0 {
+            return Err(Error::new(Code::PROTOCOL_ERROR, 0, "DATA on stream 0"));
+        }
+        turn.shared.counters.data_received += u64::from(header.len);
+        let content = header.len - pad;
+        let end = header.has(frame::END_STREAM);
+        if !end && content < u32::from(turn.shared.config.budgets.tiny) {
+            self.charge(if content == 0 { Kind::Empty } else { Kind::Tiny }, id, turn)?;
+        }
+        // Flow control counts the whole payload, whatever becomes of it (RFC 9113 section 6.9.1).
+        self.recv_window -= header.len as i32;
+        if self.recv_window < 0 {
+            let what = "more DATA than the connection's window allows";
+            return Err(Error::new(Code::FLOW_CONTROL_ERROR, id, what));
+        }
+        let padded = header.has(frame::PADDED);
+        self.payload.skip = header.len - content - u32::from(padded);
+        self.payload.left = content;
+        self.payload.key = Key { id: 0, slot: NONE };
+        self.payload.end = end;
+        let Some(slot) = self.streams.slot(id) else {
+            self.data_on_no_stream(id)?;
+            self.owe(header.len - content, turn);
+            return Ok(None);
+        };
+        let stream = self.streams.at(slot);
+        if stream.has(LOCAL_CLOSED) && !stream.has(REMOTE_CLOSED) {
+            self.owe(header.len - content, turn);
+            self.pass_over(slot, header.len, end, turn);
+            return Ok(None);
+        }
+        let error = if stream.has(REMOTE_CLOSED) {
+            Some(Code::STREAM_CLOSED)
+        } else if stream.recv_window < header.len as i32 {
+            Some(Code::FLOW_CONTROL_ERROR)
+        } else if u64::from(content) > stream.body_left
+            || end && stream.body_left != u64::MAX && u64::from(content) != stream.body_left
+        {
+            Some(Code::PROTOCOL_ERROR)
+        } else {
+            None
+        };
+        self.owe(header.len - content, turn);
+        if let Some(code) = error {
+            return self.stream_error(slot, code, turn).map(Some);
+        }
+        let stream = self.streams.at(slot);
+        stream.recv_window -= header.len as i32;
+        stream.unconsumed += content;
+        if stream.body_left != u64::MAX {
+            stream.body_left -= u64::from(content);
+        }
+        let key = Key { id, slot };
+        self.payload.key = key;
+        if content == 0 {
+            return Ok(end.then(|| self.data_event(key, at..at, true)));
+        }
+        Ok(None)
+    }
+
+    /// DATA of a request that has been answered already: nobody wants it.
+    #[cold]
+    fn pass_over(&mut self, slot: u16, len: u32, end: bool, turn: &mut Turn<'_>) {
+        let stream = self.streams.at(slot);
+        stream.recv_window = stream.recv_window.saturating_sub(len as i32);
+        if end {
+            self.forget(slot, turn);
+        } else if stream.recv_window < stream.recv_target as i32 / 2 {
+            self.kill(slot, Code::NO_ERROR, turn);
+        }
+    }
+
+    /// DATA for a stream that is not open: idle and closed differ.
+    #[cold]
+    fn data_on_no_stream(&self, id: u32) -> Result<(), Error> {
+        if self.is_unborn(id) {
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, "DATA before HEADERS"));
+        }
+        if self.was_reset(id) || id > self.accept_to {
+            return Ok(());
+        }
+        Err(Error::new(Code::STREAM_CLOSED, id, "DATA after the end"))
+    }
+
+    /// Whether `id` names a stream that has not been opened or promised, by the numbers.
+    pub(super) fn is_unborn(&self, id: u32) -> bool {
+        if id & 1 == 1 { id > self.last_id } else { id >= self.next_push }
+    }
+
+    /// Passes on what the input holds of the payload under way.
+    fn payload(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let have = input.len() - *at;
+        let p = &mut self.payload;
+        if p.left > 0 {
+            let n = have.min(p.left as usize);
+            if n == 0 {
+                return Ok(None);
+            }
+            p.left -= n as u32;
+            let range = *at..*at + n;
+            *at += n;
+            let (key, end) = (p.key, p.end && p.left == 0);
+            match self.streams.find(key) {
+                Some(stream) if !stream.has(LOCAL_CLOSED) => {
+                    return Ok(Some(self.data_event(key, range, end)));
+                }
+                Some(_) if end => self.forget(key.slot, turn),
+                // Nobody will consume these. A stream that died or was answered on the way has
+                // settled for the whole frame.
+                _ if key.id == 0 => self.owe(n as u32, turn),
+                _ => {}
+            }
+            return Ok(None);
+        }
+        let n = have.min(p.skip as usize);
+        p.skip -= n as u32;
+        *at += n;
+        Ok(None)
+    }
+
+    #[inline]
+    fn data_event(&mut self, key: Key, at: core::ops::Range<usize>, end: bool) -> Event {
+        let stream = self.streams.at(key.slot);
+        if end {
+            stream.set(REMOTE_CLOSED);
+        }
+        Event::Data { key, at, end }
+    }
+
+    /// The application has used `n` octets of a stream's content: the peer may send as many more.
+    /// The stream's window grows, up to `stream_window_max`, as long as the application has drained
+    /// all there was.
+    pub fn consume(&mut self, key: Key, n: usize, turn: &mut Turn<'_>) {
+        // A stream that died has settled its account.
+        let Some(stream) = self.streams.find(key) else { return };
+        debug_assert!(n <= stream.unconsumed as usize);
+        let n = (n as u32).min(stream.unconsumed);
+        stream.unconsumed -= n;
+        let credit = stream.recv_target as i32 - stream.recv_window - stream.unconsumed as i32;
+        if !stream.has(REMOTE_CLOSED | LOCAL_CLOSED)
+            && credit > 0
+            && credit as u32 >= stream.recv_target / 2
+        {
+            let max = turn.shared.config.stream_window_max;
+            let mut credit = credit as u32;
+            if stream.unconsumed == 0 && stream.recv_target < max {
+                let target = stream.recv_target.saturating_mul(2).clamp(1, max);
+                credit += target - stream.recv_target;
+                stream.recv_target = target;
+            }
+            stream.recv_window += credit as i32;
+            frame::window_update(turn.out, key.id, credit);
+        }
+        self.owe(n, turn);
+    }
+
+    /// Gives octets back to the connection's window, and tells the peer once they are half of it.
+    #[inline]
+    pub(super) fn owe(&mut self, n: u32, turn: &mut Turn<'_>) {
+        self.recv_owed += n;
+        let window = turn.shared.config.connection_window.max(DEFAULT_WINDOW);
+        if self.recv_owed >= window / 2 {
+            self.recv_window += self.recv_owed as i32;
+            frame::window_update(turn.out, 0, self.recv_owed);
+            self.recv_owed = 0;
+        }
+    }
+
+    /// Whether the stream is a CONNECT tunnel, on which trailers have no meaning.
+    pub(super) fn is_tunnel(&self, slot: u16) -> bool {
+        self.streams.see(slot).has(TUNNEL)
+    }
+}
+
+/// Frames that are taken whole are no longer than this.
+#[inline]
+fn longest_whole(turn: &Turn<'_>) -> u32 {
+    turn.shared.config.max_header_list.max(frame::MIN_MAX_FRAME)
+}
+
+/// What padding a DATA frame has, its length octet included; `None` while that octet has not come.
+#[inline]
+fn padding(header: &Header, input: &[u8], at: usize) -> Result<Option<u32>, Error> {
+    if !header.has(frame::PADDED) {
+        return Ok(Some(0));
+    }
+    if header.len == 0 {
+        let what = "a padded frame without room for the padding's length";
+        return Err(Error::new(Code::FRAME_SIZE_ERROR, header.stream, what));
+    }
+    let Some(&pad) = input.get(at + HEADER) else { return Ok(None) };
+    if u32::from(pad) >= header.len {
+        let what = "more padding than the frame holds";
+        return Err(Error::new(Code::PROTOCOL_ERROR, header.stream, what));
+    }
+    Ok(Some(u32::from(pad) + 1))
+}

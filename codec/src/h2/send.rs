@@ -1,0 +1,476 @@
+//! Answers out: response heads at once and in order, small bodies with them, larger ones pulled by
+//! the scheduler when the turn gathers its output, trailers, 1xx, resets. RFC 9113 sections 5.2,
+//! 6.1, 6.2 and 8.1.
+
+use super::budget::Kind;
+use super::conn::{Conn, Phase, seconds};
+use super::frame::{self, Code, HEADER};
+use super::stream::{
+    HEAD_SENT, Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, STALLED, STATED, TRAILERS, WANTS,
+};
+use super::{Error, Priority, Turn};
+use crate::field::Known;
+use crate::hpack::{Encoder, Indexing};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What follows a response's head.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// Nothing.
+    None,
+    /// All of the content. What the windows, or something more urgent, do not let out at once is to
+    /// be pulled: see [`Sent::Queued`].
+    Whole(&'a [u8]),
+    /// Content that [`Conn::output`] may pull from now on.
+    Pull,
+    /// Content, or trailers, that will be there after [`Conn::wake`].
+    Later,
+}
+
+/// What became of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the output with its end: forget the stream.
+    All,
+    /// The head is in the output; all of the content is to be pulled.
+    Queued,
+    /// The stream no longer exists (or has been answered): nothing was written.
+    Gone,
+}
+
+/// What a body gave to [`Conn::output`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// There is, or may be, more. Without any octets this is [`Pulled::Pending`].
+    More,
+    /// There will be more after [`Conn::wake`].
+    Pending,
+    /// That was all: the stream ends with these octets, if any.
+    End,
+    /// That was all but trailers: [`Conn::output`] returns the key, for [`Conn::trailers`].
+    Trailers,
+    /// The body cannot go on: the stream is reset with this code, octets just given are taken back.
+    Abort(Code),
+}
+
+/// Writes a response's or trailers' fields.
+#[derive(Debug)]
+pub struct Head<'a> {
+    encoder: &'a mut Encoder,
+    out: &'a mut Vec<u8>,
+    memos: &'a mut Option<Box<Memos>>,
+}
+
+impl Head<'_> {
+    /// Adds a field, compressed as its name suggests. `name` is read only if `known` is
+    /// `Known::Other`, and then must be lower case.
+    #[inline]
+    pub fn field(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        self.encoder.block(self.out).field(known, name, value);
+    }
+
+    /// Adds a field, compressed as told: `Indexing::Never` for secrets beyond those that are known.
+    #[inline]
+    pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
+        self.encoder.block(self.out).field_as(indexing, known, name, value);
+    }
+
+    /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
+    /// the table.
+    #[inline]
+    pub fn content_length(&mut self, n: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = n;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.field_as(Indexing::Literal, Known::ContentLength, b"", &digits[at..]);
+    }
+
+    /// Writes what `fields` writes, or, when that is known to come to the same octets, those. `id`
+    /// stands for names and values: the caller gives different ones to heads that differ (a date in
+    /// them makes the second part of the id).
+    #[inline]
+    pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Head<'_>)) {
+        let stamp = self.encoder.insertions();
+        if let Some(memos) = &self.memos {
+            let memo = &memos.0[Memos::place(id)];
+            if memo.id == id && memo.stamp == stamp && memo.len > 0 {
+                let end = self.out.len() + usize::from(memo.len);
+                self.out.extend_from_slice(&memo.octets);
+                self.out.truncate(end);
+                return;
+            }
+        }
+        let at = self.out.len();
+        fields(self);
+        if self.encoder.insertions() == stamp {
+            self.remember(id, stamp, at);
+        }
+    }
+
+    #[cold]
+    fn remember(&mut self, id: u64, stamp: u64, at: usize) {
+        let written = &self.out[at..];
+        if written.len() <= MEMO {
+            let memos = self.memos.get_or_insert_default();
+            let memo = &mut memos.0[Memos::place(id)];
+            (memo.id, memo.stamp, memo.len) = (id, stamp, written.len() as u8);
+            memo.octets[..written.len()].copy_from_slice(written);
+        }
+    }
+}
+
+/// Octets of a head that are worth remembering.
+const MEMO: usize = 40;
+
+#[derive(Debug)]
+struct Memo {
+    id: u64,
+    /// How many entries the encoder's table had ever held: any more, and indices mean something
+    /// else.
+    stamp: u64,
+    octets: [u8; MEMO],
+    len: u8,
+}
+
+/// Encoded groups of fields that came before. Four, because a page's heads are of few kinds and a
+/// connection is small.
+#[derive(Debug)]
+pub(super) struct Memos([Memo; 4]);
+
+impl Memos {
+    #[inline]
+    fn place(id: u64) -> usize {
+        (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62) as usize
+    }
+}
+
+impl Default for Memos {
+    fn default() -> Self {
+        Self([0; 4].map(|id| Memo { id, stamp: 0, octets: [0; MEMO], len: 0 }))
+    }
+}
+
+impl Conn {
+    /// Answers a request with a final status (200 to 599) and the fields that `fields` writes. To
+    /// HEAD, and with 204 and 304, no content is sent whatever `body` says.
+    #[inline]
+    pub fn respond(
+        &mut self,
+        key: Key,
+        status: u16,
+        body: Body<'_>,
+        turn: &mut Turn<'_>,
+        fields: impl FnOnce(&mut Head<'_>),
+    ) -> Sent {
+        debug_assert!((200..600).contains(&status));
+        let Some(stream) = self.streams.find(key) else { return Sent::Gone };
+        if stream.has(HEAD_SENT | LOCAL_CLOSED) {
+            return Sent::Gone;
+        }
+        let nothing = match body {
+            Body::None => true,
+            Body::Whole(octets) => octets.is_empty(),
+            _ => false,
+        };
+        let last = nothing || stream.has(NO_BODY) || matches!(status, 204 | 304);
+        stream.set(HEAD_SENT);
+        let level = stream.level;
+        let window = stream.send_window.min(self.send_window);
+        let in_tree = stream.node != NONE;
+        let flags = if last { frame::END_STREAM } else { 0 };
+        self.head(key.id, flags, Some(status), turn, fields);
+        if last {
+            self.end(key.slot, turn);
+            return Sent::All;
+        }
+        match body {
+            Body::Whole(octets) => {
+                let config = &turn.shared.config;
+                let most = self.peer.max_frame_size.min(config.data_frame) as i32;
+                let first = !self.queue.outranks(level) && (self.queue.is_empty() || !in_tree);
+                let room = turn.out.len() + octets.len() <= config.output_bytes;
+                if octets.len() > window.min(most).max(0) as usize || !first || !room {
+                    self.want(key.slot, turn);
+                    return Sent::Queued;
+                }
+                frame::header(
+                    turn.out,
+                    octets.len() as u32,
+                    frame::DATA,
+                    frame::END_STREAM,
+                    key.id,
+                );
+                turn.out.extend_from_slice(octets);
+                self.sent(key.slot, octets.len(), turn);
+                self.end(key.slot, turn);
+                Sent::All
+            }
+            Body::Pull => {
+                self.want(key.slot, turn);
+                Sent::Queued
+            }
+            _ => Sent::Queued,
+        }
+    }
+
+    /// Sends an informational response: 103 with Link fields, or 100. `false` when it is too late
+    /// for that.
+    pub fn inform(
+        &mut self,
+        key: Key,
+        status: u16,
+        turn: &mut Turn<'_>,
+        fields: impl FnOnce(&mut Head<'_>),
+    ) -> bool {
+        debug_assert!((100..200).contains(&status) && status != 101);
+        if !self.awaits_head(key) {
+            return false;
+        }
+        self.head(key.id, 0, Some(status), turn, fields);
+        true
+    }
+
+    /// Ends a response with trailers: after [`Pulled::Trailers`], or when nothing has been pulled
+    /// yet. `false` when the stream is gone.
+    pub fn trailers(
+        &mut self,
+        key: Key,
+        turn: &mut Turn<'_>,
+        fields: impl FnOnce(&mut Head<'_>),
+    ) -> bool {
+        let Some(stream) = self.streams.find(key) else { return false };
+        if !stream.has(HEAD_SENT) || stream.has(LOCAL_CLOSED) {
+            return false;
+        }
+        let at = turn.out.len();
+        self.head(key.id, frame::END_STREAM, None, turn, fields);
+        if turn.out.len() == at + HEADER {
+            // An empty section is better said by an empty DATA frame.
+            turn.out.truncate(at);
+            frame::header(turn.out, 0, frame::DATA, frame::END_STREAM, key.id);
+        }
+        self.end(key.slot, turn);
+        true
+    }
+
+    /// The body has more to give, or its end or trailers.
+    #[inline]
+    pub fn wake(&mut self, key: Key, turn: &mut Turn<'_>) {
+        let Some(stream) = self.streams.find(key) else { return };
+        if stream.has(HEAD_SENT) && !stream.has(LOCAL_CLOSED | TRAILERS) {
+            self.want(key.slot, turn);
+        }
+    }
+
+    /// Gives a stream up: RST_STREAM. The key finds nothing afterwards.
+    pub fn reset(&mut self, key: Key, code: Code, turn: &mut Turn<'_>) {
+        if self.streams.find(key).is_some() {
+            self.kill(key.slot, code, turn);
+        }
+    }
+
+    /// The application's word on a response's priority (a Priority field in it, RFC 9218 section 5)
+    /// overrides the client's.
+    pub fn prioritise(&mut self, key: Key, priority: Priority) {
+        if self.streams.find(key).is_some() {
+            self.state_priority(key.slot, priority);
+        }
+    }
+
+    /// What the response's priority is to be if the client has said nothing about it: see
+    /// [`priority::default_for`](super::priority::default_for).
+    #[inline]
+    pub fn suggest_priority(&mut self, key: Key, priority: Priority) {
+        let Some(stream) = self.streams.find(key) else { return };
+        let silent = !stream.has(STATED) && stream.node == NONE && key.id & 1 == 1;
+        if silent && !self.peer.no_rfc7540_priorities {
+            self.queue.prioritise(&mut self.streams, key.slot, priority);
+        }
+    }
+
+    /// The state of the response's priority: urgency 0 to 7 (8 for a push that nobody has ranked)
+    /// and incrementality.
+    pub fn priority_of(&mut self, key: Key) -> Option<Priority> {
+        let stream = self.streams.find(key)?;
+        let incremental = stream.has(super::stream::INCREMENTAL);
+        Some(Priority { urgency: stream.level, incremental })
+    }
+
+    /// Appends DATA, most urgent first, until about `limit` octets have been added, the windows are
+    /// shut, or nobody has anything to send. `pull` appends at most the given number of octets of
+    /// that stream's body.
+    ///
+    /// `Some(key)`: this stream's content is complete; call [`Conn::trailers`] and then this again.
+    #[inline]
+    pub fn output(
+        &mut self,
+        limit: usize,
+        turn: &mut Turn<'_>,
+        mut pull: impl FnMut(Key, usize, &mut Vec<u8>) -> Pulled,
+    ) -> Result<Option<Key>, Error> {
+        let end = turn.out.len().saturating_add(limit);
+        while !self.queue.is_empty() && turn.out.len() < end && self.phase != Phase::Dead {
+            if self.send_window <= 0 {
+                self.connection_stalled(turn);
+                break;
+            }
+            let Some((slot, allowance)) = self.queue.pick(&mut self.streams) else { break };
+            let given = self.data_frame(slot, allowance, turn, &mut pull);
+            match given.inspect_err(|error| self.fail(error, turn))? {
+                None => {}
+                some => return Ok(some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One DATA frame of one stream.
+    fn data_frame(
+        &mut self,
+        slot: u16,
+        allowance: usize,
+        turn: &mut Turn<'_>,
+        pull: &mut impl FnMut(Key, usize, &mut Vec<u8>) -> Pulled,
+    ) -> Result<Option<Key>, Error> {
+        let stream = self.streams.at(slot);
+        let key = Key { id: stream.id, slot };
+        debug_assert!(stream.send_window > 0 && stream.has(WANTS));
+        let frame_max = self.peer.max_frame_size.min(turn.shared.config.data_frame) as usize;
+        let window = stream.send_window.min(self.send_window) as usize;
+        let max = allowance.min(window).min(frame_max);
+        let at = turn.out.len();
+        frame::header(turn.out, 0, frame::DATA, 0, key.id);
+        let pulled = pull(key, max, turn.out);
+        let n = turn.out.len() - at - HEADER;
+        assert!(n <= max, "a body gave more octets than it was asked for");
+        if let Pulled::Abort(code) = pulled {
+            turn.out.truncate(at);
+            self.kill(slot, code, turn);
+            return Ok(None);
+        }
+        if n == 0 && pulled != Pulled::End {
+            turn.out.truncate(at);
+        } else {
+            frame::patch_len(turn.out, at);
+            self.sent(slot, n, turn);
+        }
+        match pulled {
+            Pulled::End => {
+                turn.out[at + 4] |= frame::END_STREAM;
+                self.end(slot, turn);
+                return Ok(None);
+            }
+            Pulled::More if n > 0 => {
+                self.queue.served(&mut self.streams, slot, n);
+                self.update_ready(slot, turn);
+                if n == window && n < usize::from(turn.shared.config.budgets.tiny) {
+                    self.charge(Kind::Dribble, key.id, turn)?;
+                }
+                return Ok(None);
+            }
+            _ => {}
+        }
+        let stream = self.streams.at(slot);
+        stream.clear(WANTS);
+        if pulled == Pulled::Trailers {
+            stream.set(TRAILERS);
+        }
+        self.queue.unready(&mut self.streams, slot);
+        Ok((pulled == Pulled::Trailers).then_some(key))
+    }
+
+    /// Appends a header block as HEADERS and CONTINUATION.
+    #[inline]
+    fn head(
+        &mut self,
+        id: u32,
+        flags: u8,
+        status: Option<u16>,
+        turn: &mut Turn<'_>,
+        fields: impl FnOnce(&mut Head<'_>),
+    ) {
+        let out = &mut *turn.out;
+        let at = out.len();
+        frame::header(out, 0, frame::HEADERS, flags, id);
+        let mut block = self.encoder.block(out);
+        if let Some(status) = status {
+            block.status(status);
+        }
+        fields(&mut Head { encoder: &mut self.encoder, out, memos: &mut self.memos });
+        frame::finish_block(out, at, self.peer.max_frame_size as usize);
+    }
+
+    /// Accounts `n` octets of DATA.
+    #[inline]
+    fn sent(&mut self, slot: u16, n: usize, turn: &mut Turn<'_>) {
+        self.send_window -= n as i32;
+        self.streams.at(slot).send_window -= n as i32;
+        turn.shared.counters.data_sent += n as u64;
+        self.buckets.credit(Kind::WindowUpdate, 2);
+    }
+
+    /// Our side of the stream has ended.
+    #[inline]
+    fn end(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        if self.streams.see(slot).has(REMOTE_CLOSED) {
+            self.forget(slot, turn);
+        } else {
+            self.end_early(slot, turn);
+        }
+    }
+
+    /// The response is complete and the request is not. The rest of the request is passed over as
+    /// far as the window that the client already has; a client that sends on past half of it is
+    /// told to stop (RFC 9113 section 8.1).
+    #[cold]
+    fn end_early(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        self.queue.unready(&mut self.streams, slot);
+        let stream = self.streams.at(slot);
+        stream.clear(WANTS | STALLED);
+        stream.set(LOCAL_CLOSED);
+        let unconsumed = core::mem::take(&mut stream.unconsumed);
+        self.owe(unconsumed, turn);
+    }
+
+    #[inline]
+    fn want(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        self.streams.at(slot).set(WANTS);
+        self.update_ready(slot, turn);
+    }
+
+    /// Tells the scheduler whether the stream can send; a stream that only lacks window is put on
+    /// the clock.
+    #[inline]
+    pub(super) fn update_ready(&mut self, slot: u16, turn: &mut Turn<'_>) {
+        let stream = self.streams.at(slot);
+        if stream.has(WANTS) && stream.send_window > 0 {
+            self.queue.ready(&mut self.streams, slot);
+            return;
+        }
+        if stream.has(WANTS) && !stream.has(STALLED) {
+            stream.set(STALLED);
+            stream.since = (turn.now.0 / 1_000_000) as u32;
+            let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
+            self.stall_due = self.stall_due.min(seconds(stream.since) + timeout);
+        }
+        self.queue.unready(&mut self.streams, slot);
+    }
+
+    #[cold]
+    fn connection_stalled(&mut self, turn: &mut Turn<'_>) {
+        let rare = self.rare.get_or_insert_default();
+        let since = *rare.stalled_since.get_or_insert(turn.now);
+        let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
+        self.stall_due = self.stall_due.min(since + timeout);
+    }
+}
