@@ -157,6 +157,25 @@ fn the_file_can_be_named_by_a_variable() {
 }
 
 #[test]
+fn doctor_explains_in_text_and_json_and_its_exit_code_says_harmful() {
+    let text = ringway(&["doctor"]);
+    let json = ringway(&["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let harmful = report["harmful"].as_bool().unwrap();
+    assert_eq!(json.code, i32::from(harmful), "{}", json.err);
+    assert_eq!(text.code, json.code);
+    let items = report["items"].as_array().unwrap();
+    for name in ["kernel", "file descriptors", "clock source", "net.core.rmem_max", "UDP GSO"] {
+        let item = items.iter().find(|item| item["name"] == name).unwrap();
+        for field in ["group", "found", "wanted", "verdict", "why", "how"] {
+            assert!(!item[field].is_null(), "{name} lacks {field}");
+        }
+        assert!(text.out.contains(name), "{name} is missing from the table");
+    }
+    assert!(text.out.contains(" harmful (!!)"), "{}", text.out);
+}
+
+#[test]
 fn bash_completions_complete() {
     let completions = ringway(&["completions", "bash"]).out;
     let complete = |line: &[&str]| {

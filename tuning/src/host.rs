@@ -86,6 +86,28 @@ impl Host {
         self.status("Seccomp").is_some_and(|mode| mode != "0")
     }
 
+    /// The container that this process runs in, by the marks that the common runtimes leave; none
+    /// if none is seen.
+    pub fn container(&self) -> Option<String> {
+        let named = self.read("run/systemd/container").filter(|name| !name.is_empty());
+        if named.is_some() {
+            return named;
+        }
+        for (mark, name) in [(".dockerenv", "docker"), ("run/.containerenv", "podman")] {
+            if self.has(mark) {
+                return Some(name.to_owned());
+            }
+        }
+        let environment = self.read("proc/1/environ").unwrap_or_default();
+        let named = environment.split('\0').find_map(|each| each.strip_prefix("container="));
+        if let Some(name) = named {
+            return Some(name.to_owned());
+        }
+        let groups = self.read("proc/1/cgroup").unwrap_or_default();
+        let known = ["docker", "kubepods", "containerd", "libpod", "lxc"];
+        known.iter().find(|name| groups.contains(**name)).map(|name| (*name).to_owned())
+    }
+
     /// The kernel's release as two numbers: `6.18.44-x` is `(6, 18)`.
     pub fn kernel(&self) -> Option<(u32, u32)> {
         let release = self.read("proc/sys/kernel/osrelease")?;

@@ -3,9 +3,17 @@
 //! fixtures in tests), and changes nothing unless told. What needs the ring itself (which
 //! operations io_uring supports) is handed in.
 
+pub mod doctor;
 mod host;
+mod netlink;
+mod nic;
+mod report;
 mod sockets;
 pub mod start;
+mod sysctls;
 
 pub use host::Host;
+pub use netlink::{Route, routes};
+pub use report::{Item, Report, Verdict};
 pub use sockets::{Holder, Transport};
+pub use sysctls::Profile;

@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod help;
 mod options;
 mod serve;
@@ -20,6 +21,7 @@ pub(crate) enum Verb {
     #[default]
     Serve,
     Check,
+    Doctor,
     Version,
     Completions,
     Man,
@@ -51,6 +53,13 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "",
         choices: &[],
         doc: "validate the configuration and say what is wrong where",
+    },
+    VerbRow {
+        verb: Verb::Doctor,
+        name: "doctor",
+        operand: "",
+        choices: &[],
+        doc: "say what the kernel and the machine lack: found, wanted, why, how",
     },
     VerbRow {
         verb: Verb::Version,
@@ -133,6 +142,7 @@ fn dispatch(parsed: &Parsed) -> End {
     match parsed.verb {
         Verb::Serve => serve::run(parsed),
         Verb::Check => check::run(parsed),
+        Verb::Doctor => doctor::run(parsed.json),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

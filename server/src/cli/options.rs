@@ -29,6 +29,7 @@ enum Effect {
     Config,
     Set,
     Print,
+    Json,
     Verbose,
     Help,
 }
@@ -43,6 +44,7 @@ pub(crate) struct Parsed {
     pub(crate) config: Option<PathBuf>,
     pub(crate) given: Vec<Given>,
     pub(crate) print: bool,
+    pub(crate) json: bool,
     pub(crate) verbose: bool,
     operand: Option<String>,
 }
@@ -89,6 +91,9 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
             Effect::Print,
             "print the whole configuration with where each value comes from",
         )),
+        Verb::Doctor => {
+            all.push(own("json", Effect::Json, "print one JSON object for programs to read"));
+        }
         Verb::Version => all.push(Opt {
             short: Some('v'),
             ..own("verbose", Effect::Verbose, "say what it was built with and runs on")
@@ -243,6 +248,7 @@ fn apply(
         }
         Effect::Config => parsed.config = Some(PathBuf::from(text)),
         Effect::Print => parsed.print = true,
+        Effect::Json => parsed.json = true,
         Effect::Verbose => parsed.verbose = true,
         Effect::Help => parsed.help = true,
     }

@@ -1,0 +1,117 @@
+//! `ringway doctor`: every capability and limit of the kernel and the hardware that a server
+//! depends on, each as found, wanted, why and how. It only looks, needs no privilege, and takes
+//! what cannot be seen as a note, not as a fault.
+
+mod cpu;
+mod kernel;
+mod network;
+
+use crate::netlink::{self, Route};
+use crate::report::Report;
+use crate::{Host, start};
+use std::io;
+
+/// What only a program with a ring of its own can know, and what is asked over sockets rather than
+/// files.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// What the kernel said to an io_uring; none if nobody asked.
+    pub ring: Option<Ring>,
+    /// The unicast routes of the main table; none if they cannot be listed.
+    pub routes: Option<Vec<Route>>,
+    /// Whether UDP sockets take `UDP_SEGMENT` (batched sending); none if nobody asked.
+    pub udp_gso: Option<bool>,
+    /// Whether UDP sockets take `UDP_GRO` (batched receiving); none if nobody asked.
+    pub udp_gro: Option<bool>,
+}
+
+/// What a probe of io_uring found.
+#[derive(Debug)]
+pub enum Ring {
+    /// It was refused.
+    Refused(io::Error),
+    /// It works, with these features.
+    Works(Vec<Feature>),
+}
+
+/// One operation or flag of io_uring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name: `RECV multishot`.
+    pub name: String,
+    /// Whether this kernel has it.
+    pub has: bool,
+    /// Whether ringway cannot serve without it.
+    pub needed: bool,
+    /// What it is for.
+    pub why: String,
+}
+
+impl Facts {
+    /// What can be asked without a ring.
+    pub fn of_this_machine() -> Self {
+        Self { routes: netlink::routes().ok(), ..Self::default() }
+    }
+}
+
+/// Looks at everything.
+pub fn examine(host: &Host, facts: &Facts) -> Report {
+    let mut items = kernel::examine(host, facts.ring.as_ref());
+    items.extend(kernel::limits(host));
+    items.extend(cpu::examine(host));
+    items.extend(network::examine(host, facts));
+    // A how that is long said already by the start-up answers is taken from there.
+    if let Some(Ring::Refused(error)) = &facts.ring
+        && let Some(item) = items.iter_mut().find(|item| item.name == "io_uring")
+    {
+        let answer = start::explain_ring(host, error);
+        item.found = answer.why;
+        item.how = answer.how;
+    }
+    Report { items }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::Fixture;
+    use crate::report::Verdict;
+
+    #[test]
+    fn this_machine_is_examined_without_privilege() {
+        let report = examine(&Host::live(), &Facts::of_this_machine());
+        let mut names: Vec<_> = report.items.iter().map(|item| item.name.as_str()).collect();
+        for wanted in ["kernel", "file descriptors", "clock source", "net.core.somaxconn"] {
+            assert!(names.contains(&wanted), "{wanted} is missing from {names:?}");
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "a name stands twice");
+        for item in &report.items {
+            assert!(!item.found.is_empty() && !item.why.is_empty(), "{item:?}");
+            assert!(item.verdict < Verdict::Better || !item.wanted.is_empty(), "{item:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_machine_is_a_list_of_notes() {
+        let report = examine(&Fixture::new("empty").host(), &Facts::default());
+        assert!(!report.items.is_empty());
+        for item in report.items.iter().filter(|item| item.group != "limits") {
+            assert_eq!(item.verdict, Verdict::Note, "{item:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_ring_is_harmful_and_says_why() {
+        let machine = Fixture::new("refused").with("proc/sys/kernel/io_uring_disabled", "2\n");
+        let refused = Ring::Refused(io::Error::from_raw_os_error(1));
+        let facts = Facts { ring: Some(refused), ..Facts::default() };
+        let report = examine(&machine.host(), &facts);
+        assert!(report.is_harmful());
+        let item = report.items.iter().find(|item| item.name == "io_uring").unwrap();
+        assert!(item.found.contains("io_uring_disabled is 2"), "{item:?}");
+        assert_eq!(item.how, ["sudo sysctl kernel.io_uring_disabled=0"]);
+    }
+}
