@@ -1,0 +1,480 @@
+//! What makes a field section a request or trailers, in the two protocols that have pseudo-header
+//! fields: RFC 9113 section 8 and RFC 9114 section 4 say the same. Which octets names and values
+//! may hold is checked while they are decoded; this is about the fields as a whole. A violation
+//! makes the message malformed: PROTOCOL_ERROR on the HTTP/2 stream, H3_MESSAGE_ERROR on the HTTP/3
+//! stream.
+
+use crate::field::{Field, Known};
+use crate::h1::Span;
+use crate::h1::request::Method;
+use crate::h2::Priority;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// What is wrong with a message. The peer erred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A pseudo-header field after a regular one, in trailers, or of a response.
+    Pseudo,
+    /// A pseudo-header field, `host` or the like more than once.
+    Duplicate,
+    /// `:method`, `:scheme` or `:path` is missing.
+    Missing,
+    /// `:method` is no token.
+    Method,
+    /// CONNECT with `:scheme` or `:path`; `:protocol` without CONNECT, or not announced.
+    Connect,
+    /// An empty or relative `:path`, or `*` without OPTIONS.
+    Path,
+    /// `http` or `https` without an authority, with userinfo in it, or with a `host` that differs.
+    Authority,
+    /// A field that is about a connection: `connection`, `keep-alive`, `transfer-encoding`,
+    /// `upgrade`, a `te` that is not `trailers`.
+    Connection,
+    /// A `content-length` that is no number, or several that differ.
+    Length,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Pseudo => "the peer sent a pseudo-header field where none may be",
+            Self::Duplicate => "the peer sent a field twice that may come once",
+            Self::Missing => "the peer's request lacks a method, scheme or path",
+            Self::Method => "the peer's request has a method that is no token",
+            Self::Connect => "the peer's CONNECT has the wrong pseudo-header fields",
+            Self::Path => "the peer's request has a bad path",
+            Self::Authority => "the peer's request has no authority, a bad one, or two that differ",
+            Self::Connection => "the peer sent a connection-specific field",
+            Self::Length => "the peer sent a bad content-length",
+        })
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+/// A request's head. Spans are into the bytes that the fields go with; the fields from `first` on
+/// are not pseudo-header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The method's name.
+    pub method_span: Span,
+    /// `:scheme`; empty for CONNECT.
+    pub scheme: Span,
+    /// `:authority`, or else the Host field.
+    pub authority: Span,
+    /// `:path` up to the `?`, still percent-encoded; empty for CONNECT.
+    pub path: Span,
+    /// What follows the first `?` of `:path`, if there is one.
+    pub query: Option<Span>,
+    /// `:protocol` of an extended CONNECT (RFC 8441, RFC 9220).
+    pub protocol: Option<Span>,
+    /// Index of the first field that is not a pseudo-header field.
+    pub first: usize,
+    /// The content's length, if the peer said it.
+    pub content_length: Option<u64>,
+    /// The peer waits for a 100 (Continue).
+    pub expect_continue: bool,
+    /// What the Priority field asks for; `None` when there is none.
+    pub priority: Option<Priority>,
+}
+
+#[derive(Default)]
+struct Seen<'a> {
+    method: Option<&'a Field>,
+    path: Option<&'a Field>,
+    scheme: Option<&'a Field>,
+    authority: Option<&'a Field>,
+    protocol: Option<&'a Field>,
+    host: Option<&'a Field>,
+    content_length: Option<u64>,
+    expect_continue: bool,
+    priority: Option<Priority>,
+}
+
+/// Reads the section `fields` over `bytes` as a request (RFC 9113 section 8.3.1, RFC 9114 section
+/// 4.3.1). `extended`: extended CONNECT was announced.
+pub fn request(bytes: &[u8], fields: &[Field], extended: bool) -> Result<Request, Malformed> {
+    let mut seen = Seen::default();
+    let first = fields.iter().position(|field| field.known < Known::PseudoAuthority);
+    let first = first.unwrap_or(fields.len());
+    for field in &fields[..first] {
+        seen.pseudo(field)?;
+    }
+    for field in &fields[first..] {
+        seen.regular(field, bytes)?;
+    }
+    seen.finish(bytes, first, extended)
+}
+
+/// Judges the section `fields` over `bytes` as trailers: no pseudo-header fields, nothing about a
+/// connection.
+pub fn trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
+    for field in fields {
+        if field.known >= Known::PseudoAuthority {
+            return Err(Malformed::Pseudo);
+        }
+        connection_specific(field, bytes)?;
+    }
+    Ok(())
+}
+
+/// Joins several cookie fields into one more at the end, values separated by "; " (RFC 9113 section
+/// 8.2.3, RFC 9114 section 4.2.1). Nothing without them.
+#[inline]
+pub fn join_cookies(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
+    if fields.iter().filter(|field| field.known == Known::Cookie).count() > 1 {
+        join_crumbs(bytes, fields);
+    }
+}
+
+#[cold]
+fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
+    let value_at = bytes.len();
+    let mut joined: Option<Field> = None;
+    for field in fields.iter().filter(|field| field.known == Known::Cookie) {
+        if joined.is_some() {
+            bytes.extend_from_slice(b"; ");
+        }
+        let at = field.value_at as usize;
+        bytes.extend_from_within(at..at + field.value_len as usize);
+        joined = joined.or(Some(*field));
+    }
+    fields.retain(|field| field.known != Known::Cookie);
+    if let Some(cookie) = joined {
+        let value_len = (bytes.len() - value_at) as u32;
+        fields.push(Field { value_at: value_at as u32, value_len, ..cookie });
+    }
+}
+
+/// The number that a `content-length` value is (RFC 9110 section 8.6): digits only, a list of one
+/// number repeated counting as that number.
+pub fn content_length(value: &[u8]) -> Option<u64> {
+    let mut length = None;
+    for item in value.split(|byte| *byte == b',') {
+        let item = item.trim_ascii();
+        if item.is_empty() || item.len() > 19 || !item.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let number = item.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        if number >= 1 << 63 || length.is_some_and(|length| length != number) {
+            return None;
+        }
+        length = Some(number);
+    }
+    length
+}
+
+impl<'a> Seen<'a> {
+    #[inline]
+    fn pseudo(&mut self, field: &'a Field) -> Result<(), Malformed> {
+        let place = match field.known {
+            Known::PseudoMethod => &mut self.method,
+            Known::PseudoPath => &mut self.path,
+            Known::PseudoScheme => &mut self.scheme,
+            Known::PseudoAuthority => &mut self.authority,
+            Known::PseudoProtocol => &mut self.protocol,
+            _ => return Err(Malformed::Pseudo),
+        };
+        if place.replace(field).is_some() { Err(Malformed::Duplicate) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn regular(&mut self, field: &'a Field, bytes: &[u8]) -> Result<(), Malformed> {
+        match field.known {
+            Known::Other | Known::UserAgent | Known::Accept | Known::AcceptEncoding => Ok(()),
+            Known::Host if self.host.replace(field).is_some() => Err(Malformed::Duplicate),
+            Known::ContentLength => {
+                let length = content_length(field.value(bytes)).ok_or(Malformed::Length)?;
+                match self.content_length.replace(length) {
+                    Some(before) if before != length => Err(Malformed::Length),
+                    _ => Ok(()),
+                }
+            }
+            Known::Priority => {
+                let before = self.priority.unwrap_or_default();
+                self.priority = Some(before.updated(field.value(bytes)));
+                Ok(())
+            }
+            Known::Expect => {
+                self.expect_continue |= field.value(bytes).eq_ignore_ascii_case(b"100-continue");
+                Ok(())
+            }
+            known if known >= Known::PseudoAuthority => Err(Malformed::Pseudo),
+            _ => connection_specific(field, bytes),
+        }
+    }
+
+    fn finish(self, bytes: &[u8], first: usize, extended: bool) -> Result<Request, Malformed> {
+        let name = self.method.ok_or(Malformed::Missing)?;
+        let method = method(name.value(bytes));
+        if method == Method::Other && !is_token(name.value(bytes)) {
+            return Err(Malformed::Method);
+        }
+        let authority = self.authority(bytes)?;
+        let is_tunnel = method == Method::Connect && self.protocol.is_none();
+        if self.protocol.is_some() && !(extended && method == Method::Connect) {
+            return Err(Malformed::Connect);
+        }
+        let (mut scheme, mut path, mut query) = (Span::default(), Span::default(), None);
+        match (self.scheme, self.path) {
+            // RFC 9110 section 9.3.6: only where to.
+            (None, None) if is_tunnel => {}
+            _ if is_tunnel => return Err(Malformed::Connect),
+            (Some(of), Some(to)) if of.value_len > 0 => {
+                scheme = span(of);
+                (path, query) = split_path(to, bytes, method)?;
+            }
+            _ => return Err(Malformed::Missing),
+        }
+        Ok(Request {
+            method,
+            method_span: span(name),
+            scheme,
+            authority,
+            path,
+            query,
+            protocol: self.protocol.map(span),
+            first,
+            content_length: self.content_length,
+            expect_continue: self.expect_continue,
+            priority: self.priority,
+        })
+    }
+
+    /// `:authority`, with which Host must agree, or Host alone.
+    fn authority(&self, bytes: &[u8]) -> Result<Span, Malformed> {
+        let chosen = self.authority.or(self.host).ok_or(Malformed::Authority)?;
+        let value = chosen.value(bytes);
+        let differs = self.host.is_some_and(|host| !host.value(bytes).eq_ignore_ascii_case(value));
+        // No userinfo, and nothing that ends an authority in a URI.
+        let is_bad = |byte: &u8| !byte.is_ascii_graphic() || b"@/?#\\".contains(byte);
+        if differs || value.is_empty() || value.iter().any(is_bad) {
+            return Err(Malformed::Authority);
+        }
+        Ok(span(chosen))
+    }
+}
+
+/// The fields of RFC 9113 section 8.2.2 and RFC 9114 section 4.2, which only HTTP/1.1 has.
+#[inline]
+fn connection_specific(field: &Field, bytes: &[u8]) -> Result<(), Malformed> {
+    match field.known {
+        Known::Connection
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::TransferEncoding
+        | Known::Upgrade => Err(Malformed::Connection),
+        Known::Te if !field.value(bytes).eq_ignore_ascii_case(b"trailers") => {
+            Err(Malformed::Connection)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Splits `:path` at the `?`. It begins with `/`, or is `*` for OPTIONS, and has nothing that would
+/// end a request line.
+fn split_path(
+    field: &Field,
+    bytes: &[u8],
+    method: Method,
+) -> Result<(Span, Option<Span>), Malformed> {
+    let (value, whole) = (field.value(bytes), span(field));
+    if value.first() != Some(&b'/') && !(value == b"*" && method == Method::Options) {
+        return Err(Malformed::Path);
+    }
+    if value.iter().any(|byte| matches!(byte, b' ' | b'#')) {
+        return Err(Malformed::Path);
+    }
+    let Some(at) = value.iter().position(|byte| *byte == b'?') else { return Ok((whole, None)) };
+    let at = at as u32;
+    let query = Span { at: whole.at + at + 1, len: whole.len - at - 1 };
+    Ok((Span { at: whole.at, len: at }, Some(query)))
+}
+
+#[inline]
+fn span(field: &Field) -> Span {
+    Span { at: field.value_at, len: field.value_len }
+}
+
+fn method(name: &[u8]) -> Method {
+    match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"POST" => Method::Post,
+        b"PUT" => Method::Put,
+        b"PATCH" => Method::Patch,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
+        b"CONNECT" => Method::Connect,
+        b"TRACE" => Method::Trace,
+        _ => Method::Other,
+    }
+}
+
+fn is_token(name: &[u8]) -> bool {
+    let is = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(lines: &[(&str, &str)]) -> (Vec<u8>, Vec<Field>) {
+        let (mut bytes, mut fields) = (Vec::new(), Vec::new());
+        for (name, value) in lines {
+            let name_at = bytes.len() as u32;
+            bytes.extend_from_slice(name.as_bytes());
+            let value_at = bytes.len() as u32;
+            bytes.extend_from_slice(value.as_bytes());
+            fields.push(Field {
+                name_at,
+                value_at,
+                value_len: value.len() as u32,
+                name_len: name.len() as u16,
+                known: Known::of(name.as_bytes()),
+                flags: 0,
+            });
+        }
+        (bytes, fields)
+    }
+
+    fn check(lines: &[(&str, &str)]) -> Result<Request, Malformed> {
+        let (bytes, fields) = section(lines);
+        request(&bytes, &fields, true)
+    }
+
+    const GET: [(&str, &str); 4] =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")];
+
+    fn with(more: &[(&str, &str)]) -> Result<Request, Malformed> {
+        check(&[&GET[..], more].concat())
+    }
+
+    fn without(name: &str) -> Result<Request, Malformed> {
+        let left: Vec<_> = GET.iter().copied().filter(|line| line.0 != name).collect();
+        check(&left)
+    }
+
+    fn instead(name: &str, value: &str) -> Result<Request, Malformed> {
+        let lines = GET.map(|line| if line.0 == name { (line.0, value) } else { line });
+        check(&lines)
+    }
+
+    #[test]
+    fn a_request_says_what_it_is() {
+        let lines =
+            [&GET[..], &[("host", "A.example"), ("content-length", "12"), ("x", "y")]].concat();
+        let (bytes, fields) = section(&lines);
+        let request = request(&bytes, &fields, true).unwrap();
+        assert_eq!(request.method_span.of(&bytes), b"GET");
+        assert_eq!(request.path.of(&bytes), b"/");
+        assert_eq!(request.authority.of(&bytes), b"a.example");
+        assert_eq!((request.content_length, request.first), (Some(12), 4));
+        assert!(!request.expect_continue && request.priority.is_none());
+        assert!(with(&[("expect", "100-Continue")]).unwrap().expect_continue);
+        assert!(with(&[("te", "trailers"), ("priority", "u=1")]).unwrap().priority.is_some());
+    }
+
+    /// ATTACKS rows 50 and 62.
+    #[test]
+    fn pseudo_header_rules() {
+        for name in [":method", ":scheme", ":path"] {
+            assert_eq!(without(name), Err(Malformed::Missing), "{name}");
+        }
+        assert_eq!(without(":authority"), Err(Malformed::Authority));
+        assert_eq!(instead(":method", "G T"), Err(Malformed::Method));
+        assert_eq!(instead(":scheme", ""), Err(Malformed::Missing));
+        for line in GET {
+            assert_eq!(with(&[line]), Err(Malformed::Duplicate), "{}", line.0);
+            assert_eq!(with(&[("x", "y"), line]), Err(Malformed::Pseudo), "{}", line.0);
+        }
+        assert_eq!(with(&[(":status", "1")]), Err(Malformed::Pseudo));
+        for path in ["", "x", "*", "http://a/", "/a b", "/a#b"] {
+            assert_eq!(instead(":path", path), Err(Malformed::Path), "{path}");
+        }
+        for authority in ["", "u@a", "a/b", "a?b", "a#b", "a b"] {
+            assert_eq!(instead(":authority", authority), Err(Malformed::Authority), "{authority}");
+        }
+        assert_eq!(with(&[("host", "b.example")]), Err(Malformed::Authority));
+        let twice = [("host", "a.example"), ("host", "a.example")];
+        assert_eq!(with(&twice), Err(Malformed::Duplicate));
+        assert!(check(&[&GET[..2], &GET[3..], &[("host", "a")]].concat()).is_ok());
+        assert!(check(&[(":method", "OPTIONS"), GET[1], GET[2], (":path", "*")]).is_ok());
+    }
+
+    #[test]
+    fn connect_rules() {
+        let (connect, authority) = ((":method", "CONNECT"), (":authority", "a:1"));
+        let (scheme, path) = ((":scheme", "https"), (":path", "/"));
+        let protocol = (":protocol", "websocket");
+        assert!(check(&[connect, authority]).is_ok());
+        assert!(check(&[connect, authority, scheme, path, protocol]).unwrap().protocol.is_some());
+        assert_eq!(check(&[connect]), Err(Malformed::Authority));
+        assert_eq!(check(&[connect, authority, path]), Err(Malformed::Connect));
+        assert_eq!(check(&[connect, authority, protocol]), Err(Malformed::Missing));
+        assert_eq!(check(&[protocol, GET[0], GET[1], GET[2], GET[3]]), Err(Malformed::Connect));
+    }
+
+    #[test]
+    fn connection_fields_are_malformed() {
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+        {
+            assert_eq!(with(&[(name, "x")]), Err(Malformed::Connection), "{name}");
+            let (bytes, fields) = section(&[(name, "x")]);
+            assert_eq!(trailers(&bytes, &fields), Err(Malformed::Connection), "{name}");
+        }
+        assert_eq!(with(&[("te", "gzip")]), Err(Malformed::Connection));
+        let (bytes, fields) = section(&[("checksum", "1")]);
+        assert_eq!(trailers(&bytes, &fields), Ok(()));
+        let (bytes, fields) = section(&[("checksum", "1"), (":path", "/")]);
+        assert_eq!(trailers(&bytes, &fields), Err(Malformed::Pseudo));
+    }
+
+    #[test]
+    fn content_lengths() {
+        for (value, length) in
+            [("0", 0), ("5", 5), ("005", 5), ("5, 5", 5), ("9007199254740993", 9007199254740993)]
+        {
+            assert_eq!(content_length(value.as_bytes()), Some(length), "{value}");
+        }
+        for value in [
+            "",
+            "+5",
+            "-1",
+            "0x5",
+            "5 x",
+            "1_0",
+            "5,6",
+            "5,",
+            "9223372036854775808",
+            "99999999999999999999",
+        ] {
+            assert_eq!(content_length(value.as_bytes()), None, "{value}");
+        }
+        assert_eq!(with(&[("content-length", "1x")]), Err(Malformed::Length));
+        let differing = [("content-length", "1"), ("content-length", "2")];
+        assert_eq!(with(&differing), Err(Malformed::Length));
+    }
+
+    #[test]
+    fn paths_split_at_the_first_question_mark() {
+        let (bytes, fields) = section(&[GET[0], GET[1], GET[2], (":path", "/x?y?z")]);
+        let request = request(&bytes, &fields, false).unwrap();
+        assert_eq!((request.path.of(&bytes), request.method), (&b"/x"[..], Method::Get));
+        assert_eq!(request.query.unwrap().of(&bytes), b"y?z");
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one() {
+        let (mut bytes, mut fields) =
+            section(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut bytes, &mut fields);
+        assert_eq!(fields.len(), 2);
+        assert_eq!(fields[1].name(&bytes), b"cookie");
+        assert_eq!(fields[1].value(&bytes), b"a=1; b=2; c=3");
+    }
+}
