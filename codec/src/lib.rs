@@ -16,9 +16,11 @@ pub mod date;
 pub mod field;
 pub mod h1;
 pub mod h2;
+pub mod h3;
 pub mod hpack;
 #[allow(unsafe_code)]
 pub mod huffman;
+pub mod message;
 pub mod qpack;
 #[allow(unsafe_code)]
 pub mod scan;

@@ -31,8 +31,10 @@ pub enum Malformed {
     /// A field that is about a connection: `connection`, `keep-alive`, `transfer-encoding`,
     /// `upgrade`, a `te` that is not `trailers`.
     Connection,
-    /// A `content-length` that is no number, or several that differ.
+    /// A `content-length` that is no number, is there twice, or belies the message.
     Length,
+    /// An octet that a name or value may not have.
+    Octets,
 }
 
 impl fmt::Display for Malformed {
@@ -46,6 +48,7 @@ impl fmt::Display for Malformed {
             Self::Path => "the peer's request has a bad path",
             Self::Authority => "the peer's request has no authority, a bad one, or two that differ",
             Self::Connection => "the peer sent a connection-specific field",
+            Self::Octets => "the peer sent octets that a field may not have",
             Self::Length => "the peer sent a bad content-length",
         })
     }
@@ -149,22 +152,13 @@ fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
     }
 }
 
-/// The number that a `content-length` value is (RFC 9110 section 8.6): digits only, a list of one
-/// number repeated counting as that number.
+/// The number that a `content-length` value is (RFC 9110 section 8.6): digits only, at most 18, so
+/// that it cannot overflow.
 pub fn content_length(value: &[u8]) -> Option<u64> {
-    let mut length = None;
-    for item in value.split(|byte| *byte == b',') {
-        let item = item.trim_ascii();
-        if item.is_empty() || item.len() > 19 || !item.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let number = item.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        if number >= 1 << 63 || length.is_some_and(|length| length != number) {
-            return None;
-        }
-        length = Some(number);
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-    length
+    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 impl<'a> Seen<'a> {
@@ -187,11 +181,12 @@ impl<'a> Seen<'a> {
             Known::Other | Known::UserAgent | Known::Accept | Known::AcceptEncoding => Ok(()),
             Known::Host if self.host.replace(field).is_some() => Err(Malformed::Duplicate),
             Known::ContentLength => {
-                let length = content_length(field.value(bytes)).ok_or(Malformed::Length)?;
-                match self.content_length.replace(length) {
-                    Some(before) if before != length => Err(Malformed::Length),
-                    _ => Ok(()),
+                let length = content_length(field.value(bytes));
+                if length.is_none() || self.content_length.is_some() {
+                    return Err(Malformed::Length);
                 }
+                self.content_length = length;
+                Ok(())
             }
             Known::Priority => {
                 let before = self.priority.unwrap_or_default();
@@ -207,6 +202,7 @@ impl<'a> Seen<'a> {
         }
     }
 
+    #[inline]
     fn finish(self, bytes: &[u8], first: usize, extended: bool) -> Result<Request, Malformed> {
         let name = self.method.ok_or(Malformed::Missing)?;
         let method = method(name.value(bytes));
@@ -437,27 +433,16 @@ mod tests {
     #[test]
     fn content_lengths() {
         for (value, length) in
-            [("0", 0), ("5", 5), ("005", 5), ("5, 5", 5), ("9007199254740993", 9007199254740993)]
+            [("0", 0), ("5", 5), ("005", 5), ("900719925474099301", 900719925474099301)]
         {
             assert_eq!(content_length(value.as_bytes()), Some(length), "{value}");
         }
-        for value in [
-            "",
-            "+5",
-            "-1",
-            "0x5",
-            "5 x",
-            "1_0",
-            "5,6",
-            "5,",
-            "9223372036854775808",
-            "99999999999999999999",
-        ] {
+        for value in ["", "+5", "-1", "0x5", "5 x", "1_0", "5, 5", "5,", "9223372036854775808"] {
             assert_eq!(content_length(value.as_bytes()), None, "{value}");
         }
         assert_eq!(with(&[("content-length", "1x")]), Err(Malformed::Length));
-        let differing = [("content-length", "1"), ("content-length", "2")];
-        assert_eq!(with(&differing), Err(Malformed::Length));
+        let twice = [("content-length", "1"), ("content-length", "1")];
+        assert_eq!(with(&twice), Err(Malformed::Length));
     }
 
     #[test]

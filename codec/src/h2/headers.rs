@@ -137,7 +137,7 @@ impl Conn {
         let extended = shared.config.connect_protocol;
         let read = match flaws.none() {
             true => request::read(key, end, extended, &shared.bytes, &shared.fields),
-            false => Err(Malformed("octets that a field may not have")),
+            false => Err(Malformed::Octets),
         };
         let Ok(mut request) = read else {
             self.charge(Kind::Provoked, id, turn)?;

@@ -1,13 +1,14 @@
-//! What a decoded field section means: a request with its pseudo-header fields apart, or a trailer
-//! section, or a malformed message (RFC 9113 section 8). The octets of names and values were judged
-//! by `hpack` on the way.
+//! A request as HTTP/2 hands it on: what `message`, which HTTP/3 shares, reads from the fields, with
+//! the stream that it came on.
 
 use super::Priority;
 use super::stream::Key;
-use crate::field::{Field, Known};
+use crate::field::Field;
 use crate::h1::Span;
 use crate::h1::request::Method;
-use alloc::vec::Vec;
+use crate::message;
+
+pub(super) use crate::message::{Malformed, join_cookies, trailers as read_trailers};
 
 /// A request's head. Spans are into `Shared::bytes`; the fields are `Shared::fields`, of which
 /// those from `first` on are not pseudo-header fields. Several cookie fields have been joined into
@@ -43,24 +44,6 @@ pub struct Request {
     pub priority: Option<Priority>,
 }
 
-/// Why a message is malformed: a stream error of type PROTOCOL_ERROR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
-
-/// The fields of a request that frame it or are judged.
-struct Reading<'a> {
-    bytes: &'a [u8],
-    method: Option<&'a Field>,
-    scheme: Option<&'a Field>,
-    authority: Option<&'a Field>,
-    path: Option<&'a Field>,
-    protocol: Option<&'a Field>,
-    host: Option<&'a Field>,
-    content_length: Option<u64>,
-    expect_continue: bool,
-    priority: Option<Priority>,
-}
-
 /// Reads a request. `end`: it has no content. `extended`: extended CONNECT was announced.
 pub(super) fn read(
     key: Key,
@@ -69,271 +52,35 @@ pub(super) fn read(
     bytes: &[u8],
     fields: &[Field],
 ) -> Result<Request, Malformed> {
-    let mut r = Reading {
-        bytes,
-        method: None,
-        scheme: None,
-        authority: None,
-        path: None,
-        protocol: None,
-        host: None,
-        content_length: None,
-        expect_continue: false,
-        priority: None,
-    };
-    let first = fields.iter().position(|f| f.known < Known::PseudoAuthority);
-    let first = first.unwrap_or(fields.len());
-    for field in &fields[..first] {
-        r.pseudo(field)?;
+    let head = message::request(bytes, fields, extended)?;
+    if end && head.content_length.is_some_and(|n| n > 0) {
+        return Err(Malformed::Length);
     }
-    for field in &fields[first..] {
-        r.regular(field)?;
-    }
-    if end && r.content_length.is_some_and(|n| n > 0) {
-        return Err(Malformed("a content-length, and no content"));
-    }
-    r.request(key, end, extended, first)
-}
-
-/// Judges a trailer section: no pseudo-header fields, nothing that belongs to a connection (section
-/// 8.1).
-pub(super) fn read_trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
-    for field in fields {
-        if field.known >= Known::PseudoAuthority {
-            return Err(Malformed("a pseudo-header field among the trailers"));
-        }
-        connection_specific(field, bytes)?;
-    }
-    Ok(())
-}
-
-impl<'a> Reading<'a> {
-    #[inline]
-    fn pseudo(&mut self, field: &'a Field) -> Result<(), Malformed> {
-        let place = match field.known {
-            Known::PseudoMethod => &mut self.method,
-            Known::PseudoScheme => &mut self.scheme,
-            Known::PseudoAuthority => &mut self.authority,
-            Known::PseudoPath => &mut self.path,
-            Known::PseudoProtocol => &mut self.protocol,
-            _ => return Err(Malformed("a pseudo-header field of a response")),
-        };
-        match place.replace(field) {
-            None => Ok(()),
-            Some(_) => Err(Malformed("a pseudo-header field twice")),
-        }
-    }
-
-    #[inline]
-    fn regular(&mut self, field: &'a Field) -> Result<(), Malformed> {
-        match field.known {
-            Known::Other | Known::UserAgent | Known::Accept | Known::AcceptEncoding => {}
-            Known::ContentLength => {
-                let length = digits(field.value(self.bytes));
-                if length.is_none() || self.content_length.is_some() {
-                    return Err(Malformed("a content-length that is none, or two"));
-                }
-                self.content_length = length;
-            }
-            Known::Host => match self.host.replace(field) {
-                None => {}
-                Some(_) => return Err(Malformed("two Host fields")),
-            },
-            Known::Priority => {
-                let value = field.value(self.bytes);
-                self.priority = Some(self.priority.unwrap_or_default().updated(value));
-            }
-            Known::Expect => {
-                self.expect_continue =
-                    field.value(self.bytes).eq_ignore_ascii_case(b"100-continue");
-            }
-            known if known >= Known::PseudoAuthority => {
-                return Err(Malformed("a pseudo-header field behind another field"));
-            }
-            _ => connection_specific(field, self.bytes)?,
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn request(
-        &self,
-        key: Key,
-        end: bool,
-        extended: bool,
-        first: usize,
-    ) -> Result<Request, Malformed> {
-        let Some(method_field) = self.method else { return Err(Malformed("no :method")) };
-        let name = method_field.value(self.bytes);
-        let method = method(name);
-        if method == Method::Other && !is_token(name) {
-            return Err(Malformed("a :method that is no token"));
-        }
-        let authority = self.authority()?;
-        let tunnel = method == Method::Connect && self.protocol.is_none();
-        if self.protocol.is_some() && !(extended && method == Method::Connect) {
-            return Err(Malformed(":protocol where it has no meaning"));
-        }
-        let (mut scheme, mut path, mut query) = (Span::default(), Span::default(), None);
-        match (self.scheme, self.path) {
-            (None, None) if tunnel => {}
-            (Some(s), Some(p)) if !tunnel => {
-                scheme = span(s);
-                if s.value_len == 0 {
-                    return Err(Malformed("an empty :scheme"));
-                }
-                (path, query) = split_path(p, self.bytes, method)?;
-            }
-            _ => return Err(Malformed("a wrong set of pseudo-header fields")),
-        }
-        Ok(Request {
-            key,
-            method,
-            method_span: span(method_field),
-            scheme,
-            authority,
-            path,
-            query,
-            protocol: self.protocol.map(span),
-            first,
-            content_length: self.content_length,
-            end,
-            expect_continue: self.expect_continue,
-            priority: self.priority,
-        })
-    }
-
-    /// `:authority`, with which Host must agree, or Host alone (section 8.3.1).
-    #[inline]
-    fn authority(&self) -> Result<Span, Malformed> {
-        let chosen = match (self.authority, self.host) {
-            (Some(a), Some(h))
-                if !a.value(self.bytes).eq_ignore_ascii_case(h.value(self.bytes)) =>
-            {
-                return Err(Malformed("a Host field that differs from :authority"));
-            }
-            (Some(field), _) | (None, Some(field)) => field,
-            (None, None) => return Err(Malformed("neither :authority nor Host")),
-        };
-        let value = chosen.value(self.bytes);
-        if value.is_empty() || value.iter().any(|b| matches!(b, b'@' | b' ' | b'/' | b'?' | b'#')) {
-            return Err(Malformed("an authority that is none"));
-        }
-        Ok(span(chosen))
-    }
-}
-
-/// Joins several cookie fields into one more at the end, values separated by "; ". A no-op without
-/// them.
-#[inline]
-pub(super) fn join_cookies(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
-    if fields.iter().filter(|f| f.known == Known::Cookie).count() > 1 {
-        join_crumbs(bytes, fields);
-    }
-}
-
-#[cold]
-fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
-    let value_at = bytes.len();
-    let mut joined = None;
-    for field in fields.iter().filter(|f| f.known == Known::Cookie) {
-        if joined.is_some() {
-            bytes.extend_from_slice(b"; ");
-        }
-        let at = field.value_at as usize;
-        bytes.extend_from_within(at..at + field.value_len as usize);
-        joined = Some(*field);
-    }
-    fields.retain(|f| f.known != Known::Cookie);
-    if let Some(first) = joined {
-        let value_len = (bytes.len() - value_at) as u32;
-        fields.push(Field { value_at: value_at as u32, value_len, ..first });
-    }
-}
-
-/// The fields of section 8.2.2, which only HTTP/1.1 has.
-#[inline]
-fn connection_specific(field: &Field, bytes: &[u8]) -> Result<(), Malformed> {
-    match field.known {
-        Known::Connection
-        | Known::TransferEncoding
-        | Known::Upgrade
-        | Known::KeepAlive
-        | Known::ProxyConnection => Err(Malformed("a field that belongs to HTTP/1.1 connections")),
-        Known::Te if !field.value(bytes).eq_ignore_ascii_case(b"trailers") => {
-            Err(Malformed("a TE field other than \"trailers\""))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[inline]
-fn span(field: &Field) -> Span {
-    Span { at: field.value_at, len: field.value_len }
-}
-
-fn method(name: &[u8]) -> Method {
-    match name {
-        b"GET" => Method::Get,
-        b"HEAD" => Method::Head,
-        b"POST" => Method::Post,
-        b"PUT" => Method::Put,
-        b"PATCH" => Method::Patch,
-        b"DELETE" => Method::Delete,
-        b"OPTIONS" => Method::Options,
-        b"CONNECT" => Method::Connect,
-        b"TRACE" => Method::Trace,
-        _ => Method::Other,
-    }
-}
-
-fn is_token(name: &[u8]) -> bool {
-    let is = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !name.is_empty() && name.iter().all(is)
-}
-
-/// A length of at most 18 digits, so that it cannot overflow.
-fn digits(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(value.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
-}
-
-/// Splits `:path` at the `?`. It begins with `/`, or is `*` for OPTIONS, and has nothing that would
-/// end a request line.
-#[inline]
-fn split_path(
-    field: &Field,
-    bytes: &[u8],
-    method: Method,
-) -> Result<(Span, Option<Span>), Malformed> {
-    let value = field.value(bytes);
-    let whole = span(field);
-    if value.first() != Some(&b'/') && !(value == b"*" && method == Method::Options) {
-        return Err(Malformed("a :path that is none"));
-    }
-    let mut question = None;
-    for (i, b) in value.iter().enumerate() {
-        match b {
-            b'?' if question.is_none() => question = Some(i as u32),
-            b' ' | b'#' => return Err(Malformed("a :path that is none")),
-            _ => {}
-        }
-    }
-    Ok(match question {
-        None => (whole, None),
-        Some(n) => {
-            let query = Span { at: whole.at + n + 1, len: whole.len - n - 1 };
-            (Span { at: whole.at, len: n }, Some(query))
-        }
+    let message::Request { method, method_span, scheme, authority, path, query, .. } = head;
+    let message::Request { protocol, first, content_length, expect_continue, priority, .. } = head;
+    Ok(Request {
+        key,
+        method,
+        method_span,
+        scheme,
+        authority,
+        path,
+        query,
+        protocol,
+        first,
+        content_length,
+        end,
+        expect_continue,
+        priority,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::Known;
     use alloc::string::String;
+    use alloc::vec::Vec;
 
     fn fields(pairs: &[(&str, &str)]) -> (Vec<u8>, Vec<Field>) {
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());

@@ -217,8 +217,8 @@ impl Conn {
         }
     }
 
-    /// What the next octets of `stream` say: `input` from `at` on, which moves, and the stream's end
-    /// after them if `fin`. Call until [`Event::More`]. An error ends the connection.
+    /// What the next octets of `stream` say: `input` from `at` on, which moves, and the stream's
+    /// end after them if `fin`. Call until [`Event::More`]. An error ends the connection.
     pub fn receive(
         &mut self,
         stream: u64,
@@ -251,8 +251,8 @@ impl Conn {
         Ok(())
     }
 
-    /// A blocked stream that may go on: call [`receive`](Self::receive) with what was kept of it, be
-    /// it nothing. Ask after input of a unidirectional stream, until `None`.
+    /// A blocked stream that may go on: call [`receive`](Self::receive) with what was kept of it,
+    /// be it nothing. Ask after input of a unidirectional stream, until `None`.
     pub fn unblocked(&mut self) -> Option<u64> {
         let id = self.decoder.unblocked()?;
         let place = self.streams.place(id);
@@ -260,9 +260,9 @@ impl Conn {
         Some(id)
     }
 
-    /// Appends a HEADERS frame for `stream`: a response head, if `status` is one, or else trailers. A
-    /// 1xx status may come before the response. The stream must then be sent what was appended, or be
-    /// reset.
+    /// Appends a HEADERS frame for `stream`: a response head, if `status` is one, or else trailers.
+    /// A 1xx status may come before the response. The stream must then be sent what was appended,
+    /// or be reset.
     pub fn head(
         &mut self,
         stream: u64,
@@ -459,8 +459,8 @@ impl Conn {
                     return self.pause(input, place);
                 };
                 (stream.frame, stream.left) = (allowed(kind, stream.phase)?, len);
-                // A section that decodes to no more than the limit, which counts 32 octets a line, is
-                // not encoded in more, unless in strings that are longer than they need be.
+                // A section that decodes to no more than the limit, which counts 32 octets a line,
+                // is not encoded in more, unless in strings that are longer than they need be.
                 let most = u64::from(shared.config.fields.list_bytes);
                 if stream.frame == Frame::Section && len > most {
                     return self.over_limit(input, place);
