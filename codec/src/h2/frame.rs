@@ -193,14 +193,14 @@ impl fmt::Display for Code {
 
 /// Appends a frame header.
 #[inline]
-pub fn header(out: &mut Vec<u8>, len: u32, kind: u8, flags: u8, stream: u32) {
+pub(super) fn header(out: &mut Vec<u8>, len: u32, kind: u8, flags: u8, stream: u32) {
     out.extend_from_slice(&Header { len, kind, flags, stream }.octets());
 }
 
 /// Writes the length of the frame whose header starts at `at` once its payload, which ends `out`,
 /// is known.
 #[inline]
-pub fn patch_len(out: &mut [u8], at: usize) {
+pub(super) fn patch_len(out: &mut [u8], at: usize) {
     let len = out.len() - at - HEADER;
     debug_assert!(len <= MAX_MAX_FRAME as usize);
     let l = (len as u32).to_be_bytes();
@@ -208,7 +208,7 @@ pub fn patch_len(out: &mut [u8], at: usize) {
 }
 
 /// Appends SETTINGS with these (identifier, value) pairs.
-pub fn settings(out: &mut Vec<u8>, pairs: &[(u16, u32)]) {
+pub(super) fn settings(out: &mut Vec<u8>, pairs: &[(u16, u32)]) {
     header(out, pairs.len() as u32 * 6, SETTINGS, 0, 0);
     for (id, value) in pairs {
         out.extend_from_slice(&id.to_be_bytes());
@@ -217,18 +217,18 @@ pub fn settings(out: &mut Vec<u8>, pairs: &[(u16, u32)]) {
 }
 
 /// Appends the acknowledgement of the peer's SETTINGS.
-pub fn settings_ack(out: &mut Vec<u8>) {
+pub(super) fn settings_ack(out: &mut Vec<u8>) {
     header(out, 0, SETTINGS, ACK, 0);
 }
 
 /// Appends PING, or its acknowledgement.
-pub fn ping(out: &mut Vec<u8>, ack: bool, opaque: [u8; 8]) {
+pub(super) fn ping(out: &mut Vec<u8>, ack: bool, opaque: [u8; 8]) {
     header(out, 8, PING, u8::from(ack), 0);
     out.extend_from_slice(&opaque);
 }
 
 /// Appends GOAWAY; `debug` is free text for a person.
-pub fn goaway(out: &mut Vec<u8>, last: u32, code: Code, debug: &[u8]) {
+pub(super) fn goaway(out: &mut Vec<u8>, last: u32, code: Code, debug: &[u8]) {
     header(out, 8 + debug.len() as u32, GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());
     out.extend_from_slice(&code.0.to_be_bytes());
@@ -236,13 +236,13 @@ pub fn goaway(out: &mut Vec<u8>, last: u32, code: Code, debug: &[u8]) {
 }
 
 /// Appends RST_STREAM.
-pub fn rst_stream(out: &mut Vec<u8>, stream: u32, code: Code) {
+pub(super) fn rst_stream(out: &mut Vec<u8>, stream: u32, code: Code) {
     header(out, 4, RST_STREAM, 0, stream);
     out.extend_from_slice(&code.0.to_be_bytes());
 }
 
 /// Appends WINDOW_UPDATE; `increment` is 1 to 2^31 - 1, stream 0 is the connection.
-pub fn window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
+pub(super) fn window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
     debug_assert!(increment > 0 && increment <= MAX_31);
     header(out, 4, WINDOW_UPDATE, 0, stream);
     out.extend_from_slice(&increment.to_be_bytes());
@@ -251,7 +251,7 @@ pub fn window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
 /// Splits a header block that was written as one frame starting at `at` (its header not yet final)
 /// into a first frame and CONTINUATIONs of at most `max` octets, and sets END_HEADERS on the last
 /// one (RFC 9113 section 4.3).
-pub fn finish_block(out: &mut Vec<u8>, at: usize, max: usize) {
+pub(super) fn finish_block(out: &mut Vec<u8>, at: usize, max: usize) {
     let len = out.len() - at - HEADER;
     if len <= max {
         patch_len(out, at);

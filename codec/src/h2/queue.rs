@@ -107,7 +107,9 @@ impl Queue {
             if stream.credit <= 0 {
                 stream.credit = tree.map_or(QUANTUM, |tree| tree.quantum(node));
             }
-            return Some((slot, stream.credit as usize));
+            // Weights are kept to the octet; without them a visit may end with a larger frame.
+            let allowance = if node == NONE { usize::MAX } else { stream.credit as usize };
+            return Some((slot, allowance));
         }
     }
 
