@@ -151,7 +151,7 @@ limits! {
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
     "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
         "bytes of file contents that each worker keeps in memory"
-    "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 256 * KIB, 0 => GIB;
+    "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 2 * MIB, 0 => GIB;
         "size of the largest file that is kept in memory"
 }
 

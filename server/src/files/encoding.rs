@@ -1,0 +1,196 @@
+//! `Accept-Encoding`: which pre-compressed variant of a file a client gets.
+//!
+//! Chooses only; compressing is another module's work. RFC 9110 sections 12.4.2 and 12.5.3.
+
+/// A content coding, in the order in which the server prefers what the client likes equally:
+/// smallest first, none last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Coding {
+    /// `br`, RFC 7932.
+    Brotli,
+    /// `zstd`, RFC 8878.
+    Zstd,
+    /// `gzip`, RFC 1952.
+    Gzip,
+    /// No coding.
+    Identity,
+}
+
+impl Coding {
+    /// All codings, most preferred first.
+    pub(crate) const ALL: [Self; 4] = [Self::Brotli, Self::Zstd, Self::Gzip, Self::Identity];
+
+    /// The value of `Content-Encoding`; `None` for the file as it is.
+    pub(crate) fn token(self) -> Option<&'static str> {
+        match self {
+            Self::Brotli => Some("br"),
+            Self::Zstd => Some("zstd"),
+            Self::Gzip => Some("gzip"),
+            Self::Identity => None,
+        }
+    }
+
+    /// What the name of a file that holds this coding ends with.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Brotli => ".br",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+            Self::Identity => "",
+        }
+    }
+
+    fn named(token: &[u8]) -> Option<Self> {
+        let is = |name: &str| token.eq_ignore_ascii_case(name.as_bytes());
+        match token.len() {
+            2 if is("br") => Some(Self::Brotli),
+            4 if is("zstd") => Some(Self::Zstd),
+            4 if is("gzip") => Some(Self::Gzip),
+            6 if is("x-gzip") => Some(Self::Gzip),
+            8 if is("identity") => Some(Self::Identity),
+            _ => None,
+        }
+    }
+}
+
+/// A set of codings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Codings(u8);
+
+impl Codings {
+    /// The set with `coding` added.
+    pub(crate) fn with(self, coding: Coding) -> Self {
+        Self(self.0 | 1 << coding as u8)
+    }
+
+    /// Whether `coding` is in the set.
+    pub(crate) fn has(self, coding: Coding) -> bool {
+        self.0 & 1 << coding as u8 != 0
+    }
+}
+
+/// What a client accepts: a weight from 0 (refused) to 1000 for each coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    weights: [u16; 4],
+}
+
+impl Accepted {
+    /// Reads the field's value; `None` when the request has no such field, and then only the file
+    /// as it is will do (any coding would be allowed, but a client that can decode says so).
+    pub(crate) fn parse(value: Option<&[u8]>) -> Self {
+        let mut stated = [None; 4];
+        let mut others = None;
+        for member in value.unwrap_or_default().split(|&byte| byte == b',') {
+            let mut parts = member.split(|&byte| byte == b';');
+            let token = parts.next().unwrap_or_default().trim_ascii();
+            let weight = parts.next().map_or(Some(1000), weight);
+            // A weight that cannot be read: the member says nothing.
+            let (Some(weight), None) = (weight, parts.next()) else { continue };
+            if token == b"*" {
+                others = Some(weight);
+            } else if let Some(coding) = Coding::named(token) {
+                stated[coding as usize] = Some(weight);
+            }
+        }
+        let mut weights = stated.map(|weight| weight.or(others).unwrap_or(0));
+        if stated[Coding::Identity as usize].is_none() && others != Some(0) {
+            // Acceptable unless excluded, but below whatever the client asked for by name.
+            weights[Coding::Identity as usize] = 1;
+        }
+        Self { weights }
+    }
+
+    /// The best of the codings there are, `None` when the client accepts none of them (406).
+    pub(crate) fn choose(&self, available: Codings) -> Option<Coding> {
+        let mut best = None;
+        let mut best_weight = 0;
+        for coding in Coding::ALL {
+            let weight = self.weights[coding as usize];
+            if available.has(coding) && weight > best_weight {
+                best = Some(coding);
+                best_weight = weight;
+            }
+        }
+        best
+    }
+}
+
+/// A `q` parameter in thousandths: `q=0.5` is 500.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let parameter = parameter.trim_ascii();
+    let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), fraction @ ..] = parameter else {
+        return None;
+    };
+    let digits = match fraction {
+        [] => &[],
+        [b'.', digits @ ..] if digits.len() <= 3 => digits,
+        _ => return None,
+    };
+    let mut value = u16::from(whole - b'0') * 1000;
+    let mut unit = 100;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value += u16::from(digit - b'0') * unit;
+        unit /= 10;
+    }
+    (value <= 1000).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Codings {
+        Coding::ALL.into_iter().fold(Codings::default(), Codings::with)
+    }
+
+    fn choose(value: &str, available: Codings) -> Option<Coding> {
+        Accepted::parse(Some(value.as_bytes())).choose(available)
+    }
+
+    /// FEATURES row B8.
+    #[test]
+    fn weights_decide_then_our_order() {
+        use Coding::{Brotli, Gzip, Identity, Zstd};
+        for (value, want) in [
+            ("gzip, deflate, br, zstd", Some(Brotli)),
+            ("gzip, deflate", Some(Gzip)),
+            ("x-gzip", Some(Gzip)),
+            ("GZIP;Q=1.0", Some(Gzip)),
+            ("gzip;q=1.0, br;q=0.9", Some(Gzip)),
+            ("gzip;q=0.5, br;q=0.500, zstd;q=0.501", Some(Zstd)),
+            ("br;q=0, gzip", Some(Gzip)),
+            ("*", Some(Brotli)),
+            ("*, br;q=0", Some(Zstd)),
+            ("gzip;q=0.001", Some(Gzip)),
+            ("", Some(Identity)),
+            ("deflate", Some(Identity)),
+            ("identity", Some(Identity)),
+            ("identity, gzip;q=0.5", Some(Identity)),
+            ("identity;q=0.5, gzip;q=0.5", Some(Gzip)),
+            ("*;q=0", None),
+            ("identity;q=0", None),
+            ("identity;q=0, gzip", Some(Gzip)),
+            ("*;q=0, identity", Some(Identity)),
+            ("*;q=0, br", Some(Brotli)),
+            ("br ; q=0.3 , gzip ;q=0.4", Some(Gzip)),
+            ("br;q=2, gzip", Some(Gzip)),
+            ("br;q=0.1234, br;level=1, br;q, ;;, ,", Some(Identity)),
+        ] {
+            assert_eq!(choose(value, all()), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_what_exists_is_chosen() {
+        let plain = Codings::default().with(Coding::Identity);
+        assert_eq!(choose("br, gzip", plain), Some(Coding::Identity));
+        assert_eq!(choose("br, identity;q=0", plain), None);
+        assert_eq!(choose("br, gzip", plain.with(Coding::Gzip)), Some(Coding::Gzip));
+        assert_eq!(Accepted::parse(None).choose(all()), Some(Coding::Identity));
+    }
+}

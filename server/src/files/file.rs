@@ -1,0 +1,187 @@
+//! A file as it is sent: its coded forms, each with field lines that are made once.
+//!
+//! Built from metadata and content; how those were obtained is the loader's business. A form's
+//! field lines are shared with every response, so that a file in memory is sent without making
+//! anything.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use ringway_codec::Time;
+use ringway_codec::date::Date;
+
+use super::encoding::{Coding, Codings};
+use super::etag::ETag;
+use super::meta::Meta;
+use super::mime;
+use super::settings::Settings;
+use crate::response::FieldBlock;
+
+/// What is known of the file itself and of the compressed ones beside it, by [`Coding`]; absent
+/// where there is none. Equal values mean that nothing has changed.
+pub(crate) type Metas = [Option<Meta>; 4];
+
+/// A file in all the forms in which it can be sent.
+pub(crate) struct File {
+    /// The forms, by [`Coding`].
+    pub(crate) forms: [Option<Form>; 4],
+    /// Which forms there are.
+    pub(crate) codings: Codings,
+    /// What the disk said when this was made.
+    pub(crate) metas: Metas,
+    /// `Last-Modified` of all forms, in seconds since 1970.
+    pub(crate) modified: i64,
+    /// When the file last changed in any way, in seconds since 1970.
+    pub(crate) changed: i64,
+    /// The content type.
+    pub(crate) content_type: &'static str,
+    /// True when the file had changed so shortly before it was read that a further change might
+    /// have left the same time stamps: the next look must compare content.
+    pub(crate) racy: bool,
+    /// When the disk was last seen to agree, by the worker's clock.
+    pub(crate) checked: Cell<Time>,
+}
+
+/// One form of a file.
+pub(crate) struct Form {
+    /// Its content coding.
+    pub(crate) coding: Coding,
+    /// Its entity tag.
+    pub(crate) etag: ETag,
+    /// Its bytes.
+    pub(crate) content: Content,
+    /// The field lines of 200 and 206.
+    pub(crate) fields: Rc<FieldBlock>,
+    /// The field lines of 304 (RFC 9110, 15.4.5).
+    pub(crate) unchanged: Rc<FieldBlock>,
+}
+
+/// Where a form's bytes are.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// In memory.
+    Memory(Rc<[u8]>),
+    /// In this open file, of this size.
+    Disk(Rc<OwnedFd>, u64),
+}
+
+impl Content {
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Disk(_, size) => *size,
+        }
+    }
+}
+
+impl File {
+    /// Makes the file at `path` (below the root) from the contents that were found usable; `now`
+    /// is in nanoseconds since 1970, taken before the first look at the disk.
+    pub(crate) fn new(
+        path: &[u8],
+        metas: Metas,
+        contents: [Option<Content>; 4],
+        settings: &Settings,
+        now: i128,
+    ) -> Self {
+        let source = metas[Coding::Identity as usize].unwrap_or_default();
+        let content_type = mime::of(path);
+        let codings = Coding::ALL
+            .into_iter()
+            .filter(|coding| contents[*coding as usize].is_some())
+            .fold(Codings::default(), Codings::with);
+        let describe = Describe {
+            content_type,
+            cache_control: settings.policy.value(path, content_type),
+            // A time in the future must not be sent (RFC 9110, 8.8.2.1).
+            modified: (source.modified_ns <= now).then(|| source.modified()),
+            varies: codings != Codings::default().with(Coding::Identity),
+            settings,
+        };
+        let mut forms = [const { None }; 4];
+        for (coding, content) in Coding::ALL.into_iter().zip(contents) {
+            let meta = metas[coding as usize].unwrap_or_default();
+            forms[coding as usize] = content.map(|content| describe.form(coding, content, &meta));
+        }
+        // A file from the far future is not racy: its next change brings the time back.
+        let recent = |time: i128| (now - CLOCK_GRAIN_NS..now + LOOK_NS).contains(&time);
+        Self {
+            forms,
+            codings,
+            metas,
+            modified: source.modified(),
+            changed: source.changed(),
+            content_type,
+            racy: metas
+                .iter()
+                .flatten()
+                .any(|meta| recent(meta.modified_ns) || recent(meta.changed_ns)),
+            checked: Cell::new(Time(0)),
+        }
+    }
+
+    /// The form with that coding.
+    pub(crate) fn form(&self, coding: Coding) -> Option<&Form> {
+        self.forms[coding as usize].as_ref()
+    }
+
+    /// Bytes that this keeps in memory; `None` when a form is on disk and holds a descriptor.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        let mut sum = 0;
+        for form in self.forms.iter().flatten() {
+            let Content::Memory(bytes) = &form.content else { return None };
+            sum += bytes.len() + form.fields.lines().len() + form.unchanged.lines().len() + 512;
+        }
+        Some(sum)
+    }
+}
+
+/// The coarsest clock that stamps files on the kernels we run on ticks 100 times a second.
+const CLOCK_GRAIN_NS: i128 = 20_000_000;
+/// The longest that looking at the disk takes, generously.
+const LOOK_NS: i128 = 60_000_000_000;
+
+/// What the forms of a file have in common.
+struct Describe<'a> {
+    content_type: &'static str,
+    cache_control: Option<&'a str>,
+    modified: Option<i64>,
+    varies: bool,
+    settings: &'a Settings,
+}
+
+impl Describe<'_> {
+    fn form(&self, coding: Coding, content: Content, meta: &Meta) -> Form {
+        let etag = match &content {
+            Content::Memory(bytes) => ETag::of_content(bytes, coding),
+            Content::Disk(..) => ETag::of_meta(meta, coding),
+        };
+        let mut unchanged = FieldBlock::default();
+        unchanged.push(b"etag", etag.as_bytes());
+        if let Some(value) = self.cache_control {
+            unchanged.push(b"cache-control", value.as_bytes());
+        }
+        if self.varies {
+            unchanged.push(b"vary", b"accept-encoding");
+        }
+        let mut fields = FieldBlock::default();
+        fields.push(b"content-type", self.content_type.as_bytes());
+        if let Some(token) = coding.token() {
+            fields.push(b"content-encoding", token.as_bytes());
+        }
+        for (_, name, value) in unchanged.iter() {
+            fields.push(name, value);
+        }
+        if let Some(modified) = self.modified {
+            fields.push(b"last-modified", Date::new(modified).imf());
+        }
+        fields.push(b"accept-ranges", b"bytes");
+        for (name, value) in &self.settings.headers {
+            fields.push(name.as_str().as_bytes(), value.as_bytes());
+            unchanged.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        Form { coding, etag, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
+    }
+}

@@ -1,0 +1,179 @@
+//! From the disk to a [`File`], through the worker's ring: looks, decides what is usable, reads.
+//!
+//! Nothing here blocks the worker: every open, stat and read is an operation of the ring. The
+//! kernel keeps paths below the root (`RESOLVE_BENEATH`), and what is read is what was looked at,
+//! because both go through the same descriptor.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::encoding::Coding;
+use super::file::{Content, File, Metas};
+use super::meta::{Kind, Meta};
+use super::mime;
+use super::settings::Settings;
+use crate::io as ring;
+
+/// What a path turned out to be.
+pub(crate) enum Seen {
+    /// A file.
+    File(Box<Look>),
+    /// A directory.
+    Directory(Rc<OwnedFd>),
+}
+
+/// A look at the disk: the file and those beside it, open, and what they are.
+pub(crate) struct Look {
+    /// What was found, by [`Coding`].
+    pub(crate) metas: Metas,
+    open: [Option<Rc<OwnedFd>>; 4],
+    now: i128,
+}
+
+/// Looks at `path` below `root`. Fails with `PermissionDenied` for what is neither file nor
+/// directory, and with whatever the kernel says.
+pub(crate) async fn look(root: &Rc<OwnedFd>, path: &[u8], settings: &Settings) -> io::Result<Seen> {
+    let now = unix_ns();
+    let (file, meta) = open(root, path).await?;
+    match meta.kind {
+        Kind::File => {}
+        Kind::Directory => return Ok(Seen::Directory(file)),
+        // Reading a FIFO or a device could wait for ever, or have effects.
+        Kind::Other => return Err(io::ErrorKind::PermissionDenied.into()),
+    }
+    let mut seen = Look { metas: [None; 4], open: [const { None }; 4], now };
+    seen.metas[Coding::Identity as usize] = Some(meta);
+    seen.open[Coding::Identity as usize] = Some(file);
+    if settings.precompressed && mime::compressible(mime::of(path)) {
+        for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
+            let mut name = path.to_vec();
+            name.extend_from_slice(coding.suffix().as_bytes());
+            if let Ok((file, meta)) = open(root, &name).await
+                && meta.kind == Kind::File
+            {
+                seen.metas[coding as usize] = Some(meta);
+                seen.open[coding as usize] = Some(file);
+            }
+        }
+    }
+    Ok(Seen::File(Box::new(seen)))
+}
+
+impl Look {
+    /// Reads what is small enough to be kept; the rest stays on disk. `path` is that of the look.
+    pub(crate) async fn read(self, path: &[u8], settings: &Settings) -> io::Result<File> {
+        let source = self.metas[Coding::Identity as usize].unwrap_or_default();
+        let mut contents = [const { None }; 4];
+        for coding in Coding::ALL {
+            let at = coding as usize;
+            let (Some(meta), Some(file)) = (self.metas[at], &self.open[at]) else { continue };
+            if coding != Coding::Identity && !current(&meta, &source) {
+                continue;
+            }
+            let small = settings.cache_bytes > 0 && meta.size <= settings.cache_file_bytes;
+            let content = match small {
+                true => Content::Memory(whole(file, meta.size).await?),
+                false => Content::Disk(Rc::clone(file), meta.size),
+            };
+            if intact(coding, &content, source.size) {
+                contents[at] = Some(content);
+            }
+        }
+        Ok(File::new(path, self.metas, contents, settings, self.now))
+    }
+}
+
+/// Whether a compressed file belongs to the current version of its source: an older one was made
+/// from something else, and an empty or larger one is broken or pointless (ATTACKS row 38).
+fn current(meta: &Meta, source: &Meta) -> bool {
+    meta.modified_ns >= source.modified_ns && meta.size > 0 && meta.size < source.size
+}
+
+/// Whether a compressed file in memory looks whole: it starts as its format does and, where the
+/// format says how long the decoded content is, says the source's length (ATTACKS row 38).
+fn intact(coding: Coding, content: &Content, source_size: u64) -> bool {
+    let Content::Memory(bytes) = content else { return true };
+    match coding {
+        // RFC 1952: magic at the start, the length modulo 2³² at the end.
+        Coding::Gzip => {
+            bytes.starts_with(&[0x1f, 0x8b])
+                && bytes
+                    .last_chunk()
+                    .is_some_and(|last| u32::from_le_bytes(*last) == source_size as u32)
+        }
+        // RFC 8878, 3.1.1.
+        Coding::Zstd => bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        // Brotli has no magic and no length.
+        Coding::Brotli | Coding::Identity => true,
+    }
+}
+
+async fn open(root: &Rc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta)> {
+    let path = if path.is_empty() { b"." } else { path };
+    let path = CString::new(path).map_err(|_| io::ErrorKind::NotFound)?;
+    let mut tries = 0;
+    let file = loop {
+        match ring::open_beneath(root, &path).await {
+            // openat2(2): a rename raced with the check that the path stays below the root.
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 3 => tries += 1,
+            other => break Rc::new(other?),
+        }
+    };
+    let meta = Meta::from(ring::stat(&file).await?);
+    Ok((file, meta))
+}
+
+/// Reads a file that should have `size` bytes; an error when it has become shorter.
+async fn whole(file: &Rc<OwnedFd>, size: u64) -> io::Result<Rc<[u8]>> {
+    let size = size as usize;
+    let mut content = ring::read_at(file, 0, Vec::with_capacity(size)).await?;
+    content.truncate(size);
+    while content.len() < size {
+        let room = Vec::with_capacity(size - content.len());
+        let mut more = ring::read_at(file, content.len() as u64, room).await?;
+        if more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        more.truncate(size - content.len());
+        content.append(&mut more);
+    }
+    Ok(Rc::from(content))
+}
+
+fn unix_ns() -> i128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(size: u64, modified_ns: i128) -> Meta {
+        Meta { size, modified_ns, ..Meta::default() }
+    }
+
+    /// ATTACKS row 38.
+    #[test]
+    fn a_compressed_file_must_be_current_and_smaller() {
+        let source = meta(1000, 5);
+        assert!(current(&meta(10, 5), &source) && current(&meta(999, 6), &source));
+        assert!(!current(&meta(10, 4), &source));
+        assert!(!current(&meta(0, 6), &source) && !current(&meta(1000, 6), &source));
+    }
+
+    #[test]
+    fn a_compressed_file_must_look_whole() {
+        let memory = |bytes: &[u8]| Content::Memory(Rc::from(bytes));
+        let gzip = [&[0x1f, 0x8b, 8, 0][..], &[7; 20], &1000_u32.to_le_bytes()].concat();
+        assert!(intact(Coding::Gzip, &memory(&gzip), 1000));
+        assert!(!intact(Coding::Gzip, &memory(&gzip), 1001));
+        assert!(!intact(Coding::Gzip, &memory(&gzip[..gzip.len() - 1]), 1000));
+        assert!(!intact(Coding::Gzip, &memory(&gzip[1..]), 1000));
+        assert!(intact(Coding::Zstd, &memory(&[0x28, 0xb5, 0x2f, 0xfd, 0]), 9));
+        assert!(!intact(Coding::Zstd, &memory(&gzip), 9));
+        assert!(intact(Coding::Brotli, &memory(&[1]), 9));
+    }
+}

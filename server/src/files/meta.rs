@@ -1,0 +1,61 @@
+//! What the file system says of a file: the little of `statx` that serving needs.
+
+use crate::io::Stat;
+
+/// The kind of a directory entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A regular file: the only kind whose content is served.
+    #[default]
+    File,
+    /// A directory.
+    Directory,
+    /// A FIFO, socket, device or symbolic link.
+    Other,
+}
+
+/// A file's identity and version. Equal values mean that a cached copy is still right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// When the content was last modified, in nanoseconds since 1970.
+    pub(crate) modified_ns: i128,
+    /// When the inode last changed (content, rename, link count), in nanoseconds since 1970.
+    pub(crate) changed_ns: i128,
+    /// Inode number.
+    pub(crate) inode: u64,
+}
+
+impl From<Stat> for Meta {
+    fn from(stat: Stat) -> Self {
+        let nanoseconds =
+            |(seconds, part): (i64, u32)| i128::from(seconds) * 1_000_000_000 + i128::from(part);
+        let kind = match stat.mode & libc::S_IFMT {
+            libc::S_IFREG => Kind::File,
+            libc::S_IFDIR => Kind::Directory,
+            _ => Kind::Other,
+        };
+        Self {
+            kind,
+            size: stat.size,
+            modified_ns: nanoseconds(stat.modified),
+            changed_ns: nanoseconds(stat.changed),
+            inode: stat.inode,
+        }
+    }
+}
+
+impl Meta {
+    /// When the content was last modified, in whole seconds since 1970.
+    pub(crate) fn modified(&self) -> i64 {
+        self.modified_ns.div_euclid(1_000_000_000) as i64
+    }
+
+    /// When the inode last changed, in whole seconds since 1970, rounded up.
+    pub(crate) fn changed(&self) -> i64 {
+        -((-self.changed_ns).div_euclid(1_000_000_000) as i64)
+    }
+}

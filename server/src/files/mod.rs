@@ -1,0 +1,242 @@
+//! Static files: from a request path to a response with the right type, validators and bytes.
+//!
+//! Small files are answered from the worker's memory without a system call or an allocation; they
+//! are compared with the disk when the last look is older than a tenth of a second. Large files are
+//! read through the ring while they are sent. Nothing outside the root is ever opened, nothing
+//! special is ever read. Where to look: `path` (what a request may name), `site` (the flow),
+//! `load` (the disk), `respond` (what is answered); the rest are pure rules, one each.
+
+mod cache_control;
+mod conditional;
+mod encoding;
+mod etag;
+mod file;
+mod hash;
+mod listing;
+mod load;
+mod meta;
+mod mime;
+mod multipart;
+mod path;
+mod range;
+mod respond;
+mod settings;
+mod site;
+mod store;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use ringway_codec::h1::request::Method;
+
+use crate::handler::{BodyMode, Handler, Reply};
+use crate::request::Request;
+use crate::response::Response;
+use conditional::Asked;
+use path::Refusal;
+use settings::Settings;
+use site::{Ask, Site};
+
+/// Serves the files of a directory: GET and HEAD, with validators, ranges and the compressed files
+/// that lie beside the plain ones (`app.js.br`, `app.js.zst`, `app.js.gz`).
+///
+/// Names that begin with a dot (but for `.well-known`), symbolic links that leave the directory,
+/// and anything that is not a regular file are not served.
+///
+/// ```
+/// use ringway::{Files, Router};
+/// let site = Files::new("site").cache_control("img/*", "max-age=86400").fallback("index.html");
+/// let app = Router::new().any("/*", site);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Files {
+    settings: Arc<Settings>,
+    id: usize,
+}
+
+thread_local! {
+    /// The sites that this worker has opened, by the service's number. There are a few at most.
+    static SITES: RefCell<Vec<(usize, Rc<Site>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Files {
+    /// Serves `directory`, which each worker opens at its first request.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { settings: Arc::new(Settings::new("/", directory.into())), id: number() }
+    }
+
+    /// Takes `prefix` off each path before looking for the file: set it to where the route is.
+    #[must_use]
+    pub fn prefix(self, prefix: &str) -> Self {
+        self.with(|settings| *settings = settings.clone().mounted(prefix))
+    }
+
+    /// The file that stands for its directory; `index.html` unless set.
+    #[must_use]
+    pub fn index(self, name: impl Into<String>) -> Self {
+        self.with(|settings| settings.index = name.into())
+    }
+
+    /// Sends files whose path below the directory matches `pattern` (`*` any bytes, `?` one byte)
+    /// with this `Cache-Control`, or with none when it is empty. The first match wins. Without a
+    /// match, names with a content hash (`app-3f2a9c1b.js`) are immutable for a year, pages are
+    /// `no-cache`, and other files carry no such field.
+    #[must_use]
+    pub fn cache_control(self, pattern: impl Into<String>, value: HeaderValue) -> Self {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        self.with(|settings| {
+            settings.policy = std::mem::take(&mut settings.policy).rule(pattern, value);
+        })
+    }
+
+    /// Sends a field with every file.
+    #[must_use]
+    pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.with(|settings| settings.headers.push((name, value)))
+    }
+
+    /// Lists directories that have no index. Off unless set.
+    #[must_use]
+    pub fn browse(self, browse: bool) -> Self {
+        self.with(|settings| settings.browse = browse)
+    }
+
+    /// Sends the compressed files that lie beside the plain ones to clients that accept them. On
+    /// unless switched off.
+    #[must_use]
+    pub fn precompressed(self, precompressed: bool) -> Self {
+        self.with(|settings| settings.precompressed = precompressed)
+    }
+
+    /// Answers paths that name no file with this file and 200, as single-page applications want.
+    #[must_use]
+    pub fn fallback(self, path: &str) -> Self {
+        self.with(|settings| settings.fallback = Some(path.trim_start_matches('/').into()))
+    }
+
+    /// Sends this file as the body of responses with that status (400, 403, 404).
+    #[must_use]
+    pub fn error_page(self, status: StatusCode, path: &str) -> Self {
+        let path = path.trim_start_matches('/').into();
+        self.with(|settings| settings.pages.push((status, path)))
+    }
+
+    /// Bytes of files that each worker keeps in memory (64 MiB unless set), and the largest file
+    /// that is kept (2 MiB); larger ones are read from disk while they are sent.
+    #[must_use]
+    pub fn cache(self, bytes: usize, file_bytes: usize) -> Self {
+        self.with(|settings| {
+            settings.cache_bytes = bytes;
+            settings.cache_file_bytes = file_bytes as u64;
+        })
+    }
+
+    /// For how long a file in memory is answered without looking whether it has changed on disk:
+    /// 100 ms unless set. Zero looks each time.
+    #[must_use]
+    pub fn fresh_for(self, duration: Duration) -> Self {
+        self.with(|settings| settings.fresh_for = duration)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        // A copy that was changed is another service.
+        self.id = number();
+        self
+    }
+
+    /// This worker's side of the service.
+    fn site(&self) -> io::Result<Rc<Site>> {
+        SITES.with_borrow_mut(|sites| {
+            if let Some((_, site)) = sites.iter().find(|(id, _)| *id == self.id) {
+                return Ok(Rc::clone(site));
+            }
+            // Services that are gone (a reload) leave nothing behind.
+            sites.retain(|(_, site)| !site.is_last());
+            let site = Rc::new(Site::open(Arc::clone(&self.settings))?);
+            sites.push((self.id, Rc::clone(&site)));
+            Ok(site)
+        })
+    }
+
+    fn refuse(&self, status: StatusCode) -> Reply {
+        if self.settings.pages.iter().all(|(of, _)| *of != status) {
+            return Reply::Ready(status.into());
+        }
+        match self.site() {
+            Ok(site) => Reply::Later(Box::pin(async move { site.refuse(status).await })),
+            Err(_) => Reply::Ready(status.into()),
+        }
+    }
+}
+
+impl Handler for Files {
+    fn call(&self, request: &Request<'_>) -> Reply {
+        match request.parts.method {
+            Method::Get | Method::Head => {}
+            Method::Options => return Reply::Ready(allow(StatusCode::NO_CONTENT.into())),
+            Method::Other => return self.refuse(StatusCode::NOT_IMPLEMENTED),
+            _ => return Reply::Ready(allow(StatusCode::METHOD_NOT_ALLOWED.into())),
+        }
+        let Some(below) = self.settings.below(request.path()) else {
+            return self.refuse(StatusCode::NOT_FOUND);
+        };
+        if below.is_empty() && !request.path().ends_with('/') {
+            // The mount point without its slash, where relative links would lead elsewhere.
+            return Reply::Ready(site::redirect(&location(request)));
+        }
+        let Ok(site) = self.site() else {
+            return Reply::Ready(StatusCode::INTERNAL_SERVER_ERROR.into());
+        };
+        let bytes = request.bytes;
+        let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
+        let asked = Asked::gather(lines);
+        let head = request.parts.method == Method::Head;
+        // Without escapes the path is its own decoded form, and what is in memory was accepted.
+        let escaped = memchr::memchr(b'%', below.as_bytes()).is_some();
+        if !escaped && let Some(file) = site.in_memory(below.as_bytes()) {
+            return Reply::Ready(respond::respond(&file, head, &asked));
+        }
+        let mut path = Vec::with_capacity(below.len());
+        match path::relative(below.as_bytes(), &mut path) {
+            Ok(()) => {}
+            Err(Refusal::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
+            Err(Refusal::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
+        }
+        if escaped && let Some(file) = site.in_memory(&path) {
+            return Reply::Ready(respond::respond(&file, head, &asked));
+        }
+        let ask = Ask { path, asked: asked.into_owned(), head, location: location(request) };
+        Reply::Later(Box::pin(site.answer(ask)))
+    }
+
+    fn body_mode(&self, _: &Request<'_>) -> BodyMode {
+        // No body means anything here: the answer does not wait for one.
+        BodyMode::Stream
+    }
+}
+
+/// A number that no other service of this process has.
+fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Where the directory that the request means is.
+fn location(request: &Request<'_>) -> Vec<u8> {
+    path::location(request.path().as_bytes(), "/", request.query().map(str::as_bytes))
+}
+
+fn allow(mut response: Response) -> Response {
+    response.fields.push(b"allow", b"GET, HEAD, OPTIONS");
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What a static service is told once, before it serves: the same for every worker.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::cache_control::Policy;
+
+/// The settings of one static service.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The directory that is served.
+    pub(crate) dir: PathBuf,
+    /// Where it is mounted: `/`, or a path with slashes at both ends.
+    pub(crate) prefix: String,
+    /// The file that stands for its directory.
+    pub(crate) index: String,
+    /// Which `Cache-Control` goes with which file.
+    pub(crate) policy: Policy,
+    /// Fields that every file is sent with.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether a directory without index is listed.
+    pub(crate) browse: bool,
+    /// Whether `.br`, `.zst` and `.gz` files beside a file are served in its place.
+    pub(crate) precompressed: bool,
+    /// The file that answers for every path that names none, with 200 (single-page applications).
+    pub(crate) fallback: Option<Vec<u8>>,
+    /// Files that are the bodies of error responses.
+    pub(crate) pages: Vec<(StatusCode, Vec<u8>)>,
+    /// Bytes of files that a worker keeps in memory.
+    pub(crate) cache_bytes: usize,
+    /// The largest file that is kept in memory; larger ones are streamed from disk.
+    pub(crate) cache_file_bytes: u64,
+    /// How old a look at the disk may be before the next request takes another.
+    pub(crate) fresh_for: Duration,
+}
+
+impl Settings {
+    /// The defaults for a directory mounted at `prefix`.
+    pub(crate) fn new(prefix: &str, dir: PathBuf) -> Self {
+        Self {
+            dir,
+            prefix: String::new(),
+            index: "index.html".to_owned(),
+            policy: Policy::default(),
+            headers: Vec::new(),
+            browse: false,
+            precompressed: true,
+            fallback: None,
+            pages: Vec::new(),
+            cache_bytes: 64 << 20,
+            cache_file_bytes: 2 << 20,
+            fresh_for: Duration::from_millis(100),
+        }
+        .mounted(prefix)
+    }
+
+    /// The same, mounted at `prefix`.
+    pub(crate) fn mounted(mut self, prefix: &str) -> Self {
+        self.prefix = format!("/{}", prefix.trim_matches('/'));
+        if !self.prefix.ends_with('/') {
+            self.prefix.push('/');
+        }
+        self
+    }
+
+    /// The part of a request's path below the mount point; `None` when it is not below it. The
+    /// mount point itself counts with and without its last slash.
+    pub(crate) fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match path.strip_prefix(self.prefix.as_str()) {
+            Some(below) => Some(below),
+            None if path == &self.prefix[..self.prefix.len() - 1] => Some(""),
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_normalised_and_taken_off() {
+        for (prefix, path, want) in [
+            ("/", "/a/b", Some("a/b")),
+            ("", "/a", Some("a")),
+            ("/static", "/static/a", Some("a")),
+            ("static/", "/static/", Some("")),
+            ("/static/", "/static", Some("")),
+            ("/static", "/statics", None),
+            ("/static", "/", None),
+            ("/", "//a", Some("/a")),
+        ] {
+            assert_eq!(Settings::new(prefix, PathBuf::new()).below(path), want, "{prefix} {path}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One worker's side of a static service: its root descriptor and its files in memory.
+//!
+//! Requests for the same path that need the disk at the same moment take one look together: the
+//! first one looks, the others wait at a gate and then find the file in memory.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use http::StatusCode;
+
+use super::conditional::Asked;
+use super::file::File;
+use super::listing;
+use super::load::{self, Look, Seen};
+use super::respond;
+use super::settings::Settings;
+use super::store::Store;
+use crate::local;
+use crate::response::Response;
+
+/// A worker's side of a service.
+pub(crate) struct Site {
+    settings: Arc<Settings>,
+    root: Rc<OwnedFd>,
+    store: RefCell<Store<File>>,
+    /// The paths at which somebody is taking a look.
+    looking: RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
+    listings: Cell<u32>,
+}
+
+/// A request that cannot be answered from memory at once.
+pub(crate) struct Ask {
+    /// Below the root, decoded.
+    pub(crate) path: Vec<u8>,
+    /// What the fields say.
+    pub(crate) asked: Asked<'static>,
+    /// Whether it is a HEAD.
+    pub(crate) head: bool,
+    /// Where to redirect to if the path turns out to be that of a directory.
+    pub(crate) location: Vec<u8>,
+}
+
+/// What is at a path.
+enum Found {
+    File(Rc<File>),
+    Directory,
+}
+
+/// Listings that one worker makes at the same time; each has a thread.
+const LISTINGS_MAX: u32 = 4;
+
+impl Site {
+    /// Opens the root. Blocks, once per worker.
+    pub(crate) fn open(settings: Arc<Settings>) -> io::Result<Self> {
+        let root = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_PATH | libc::O_CLOEXEC)
+            .open(&settings.dir)?;
+        Ok(Self {
+            root: Rc::new(root.into()),
+            store: RefCell::new(Store::new(settings.cache_bytes)),
+            looking: RefCell::default(),
+            listings: Cell::new(0),
+            settings,
+        })
+    }
+
+    /// True when this is all that is left of its service.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.settings) == 1
+    }
+
+    /// The file at `path`, if it is in memory and the disk was seen to agree lately. A key of the
+    /// store is a path that was accepted and decoded: nothing else can be found.
+    pub(crate) fn in_memory(&self, path: &[u8]) -> Option<Rc<File>> {
+        let store = self.store.borrow();
+        let file = store.find(path)?;
+        self.is_fresh(file).then(|| Rc::clone(file))
+    }
+
+    /// Answers a request with the help of the disk.
+    pub(crate) async fn answer(self: Rc<Self>, ask: Ask) -> Response {
+        let error = match self.find(&ask.path).await {
+            Ok(Found::File(file)) => return respond::respond(&file, ask.head, &ask.asked),
+            Ok(Found::Directory) => return redirect(&ask.location),
+            Err(error) => error,
+        };
+        let status = status_of(&error);
+        if status == StatusCode::NOT_FOUND {
+            if let Some(response) = self.list(&ask.path).await {
+                return response;
+            }
+            if let Some(fallback) = &self.settings.fallback
+                && let Ok(Found::File(file)) = self.find(fallback).await
+            {
+                return respond::respond(&file, ask.head, &ask.asked);
+            }
+        }
+        self.refuse(status).await
+    }
+
+    /// An error response, with the page that is set for it.
+    pub(crate) async fn refuse(&self, status: StatusCode) -> Response {
+        let page = self.settings.pages.iter().find(|(of, _)| *of == status);
+        if let Some((_, path)) = page
+            && let Ok(Found::File(file)) = self.find(path).await
+        {
+            return respond::page(&file, status);
+        }
+        status.into()
+    }
+
+    /// The file or directory at `path`; a path with a slash at its end, and the empty one, stand
+    /// for the directory's index.
+    async fn find(&self, path: &[u8]) -> io::Result<Found> {
+        let gate = self.looking.borrow().get(path).map(Rc::clone);
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        if let Some(file) = self.in_memory(path) {
+            return Ok(Found::File(file));
+        }
+        let _looking = Looking::start(&self.looking, path);
+        let mut on_disk = path.to_vec();
+        if is_directory(path) {
+            on_disk.extend_from_slice(self.settings.index.as_bytes());
+        }
+        let mut tries = 0;
+        loop {
+            match self.load(path, &on_disk).await {
+                // Somebody truncated the file between the look and the read.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && tries < 3 => {
+                    tries += 1;
+                }
+                Err(error) => {
+                    self.store.borrow_mut().remove(path);
+                    return Err(error);
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn load(&self, path: &[u8], on_disk: &[u8]) -> io::Result<Found> {
+        // Taken before the look: what changes from now on is found by the next one.
+        let now = local::with(|local| local.now());
+        let look = match load::look(&self.root, on_disk, &self.settings).await? {
+            Seen::File(look) => look,
+            Seen::Directory(_) if is_directory(path) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Seen::Directory(_) => return Ok(Found::Directory),
+        };
+        if let Some(file) = self.unchanged(path, &look) {
+            file.checked.set(now);
+            return Ok(Found::File(file));
+        }
+        let file = Rc::new(look.read(on_disk, &self.settings).await?);
+        file.checked.set(now);
+        let mut store = self.store.borrow_mut();
+        match file.bytes() {
+            Some(bytes) => store.insert(path, Rc::clone(&file), bytes),
+            None => store.remove(path),
+        }
+        Ok(Found::File(file))
+    }
+
+    /// The file in memory, if a look at the disk shows that it is still right.
+    fn unchanged(&self, path: &[u8], look: &Look) -> Option<Rc<File>> {
+        let store = self.store.borrow();
+        let file = store.find(path)?;
+        (!file.racy && file.metas == look.metas).then(|| Rc::clone(file))
+    }
+
+    fn is_fresh(&self, file: &File) -> bool {
+        let now = local::with(|local| local.now());
+        now < file.checked.get() + self.settings.fresh_for
+    }
+
+    /// The listing of the directory at `path`, where that is allowed and there is one.
+    async fn list(&self, path: &[u8]) -> Option<Response> {
+        if !self.settings.browse || !is_directory(path) {
+            return None;
+        }
+        let name = path.strip_suffix(b"/").unwrap_or(path);
+        let seen = load::look(&self.root, name, &self.settings).await.ok()?;
+        let Seen::Directory(directory) = seen else { return None };
+        if self.listings.get() >= LISTINGS_MAX {
+            return Some(StatusCode::SERVICE_UNAVAILABLE.into());
+        }
+        let _counted = Counted::new(&self.listings);
+        let rows = listing::read(&directory).await.ok()?;
+        let mut response = Response::html(listing::page(name, rows));
+        response.fields.push(b"cache-control", b"no-cache");
+        Some(response)
+    }
+}
+
+/// 308: the same request, at the directory's own name. The reference has been made safe.
+pub(crate) fn redirect(location: &[u8]) -> Response {
+    let mut response = Response::from(StatusCode::PERMANENT_REDIRECT);
+    response.fields.push(b"location", location);
+    response
+}
+
+/// Whether a path below the root says that it means a directory.
+fn is_directory(path: &[u8]) -> bool {
+    path.is_empty() || path.ends_with(b"/")
+}
+
+/// The status that tells a client of an error of ours or of the kernel's.
+fn status_of(error: &io::Error) -> StatusCode {
+    match error.raw_os_error() {
+        // A path that leaves the root (EXDEV), goes in circles or is too long names nothing.
+        Some(
+            libc::ENOENT
+            | libc::ENOTDIR
+            | libc::EXDEV
+            | libc::ELOOP
+            | libc::ENAMETOOLONG
+            | libc::ESTALE
+            | libc::EINVAL,
+        ) => StatusCode::NOT_FOUND,
+        // ENXIO: a socket.
+        Some(libc::EACCES | libc::EPERM | libc::ENXIO | libc::ENODEV) => StatusCode::FORBIDDEN,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => match error.kind() {
+            io::ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            io::ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    }
+}
+
+/// Where those wait who want what another is getting.
+#[derive(Default)]
+struct Gate {
+    open: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Gate {
+    async fn pass(&self) {
+        poll_fn(|context| {
+            if self.open.get() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn open(&self) {
+        self.open.set(true);
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Keeps the gate at a path shut while it lives; also when the one who looks is dropped half-way,
+/// those who wait go on. Nothing when somebody else's gate is there already.
+struct Looking<'a> {
+    at: &'a RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
+    path: Option<Box<[u8]>>,
+}
+
+impl<'a> Looking<'a> {
+    fn start(at: &'a RefCell<HashMap<Box<[u8]>, Rc<Gate>>>, path: &[u8]) -> Self {
+        let mut gates = at.borrow_mut();
+        let first = !gates.contains_key(path);
+        if first {
+            gates.insert(path.into(), Rc::default());
+        }
+        drop(gates);
+        Self { at, path: first.then(|| path.into()) }
+    }
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        let Some(path) = self.path.take() else { return };
+        let gate = self.at.borrow_mut().remove(&path);
+        if let Some(gate) = gate {
+            gate.open();
+        }
+    }
+}
+
+/// Counts one up while it lives.
+struct Counted<'a>(&'a Cell<u32>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

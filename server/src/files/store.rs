@@ -1,0 +1,152 @@
+//! A map from paths to values that holds a bounded number of bytes.
+//!
+//! Eviction is FIFO with a second chance: what was used since it last came to the front goes to
+//! the back once more. A new entry starts unused, so a crawler that walks the whole tree once
+//! pushes out its own traces and not the files that are asked for again and again. Worker-local:
+//! no lock, and a lookup allocates nothing.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::rc::Rc;
+
+use super::hash::PathHasher;
+
+/// What one entry costs beside its bytes: map slot, queue slot, reference counts.
+const OVERHEAD: usize = 256;
+
+/// The map. `V` is shared with whoever is sending it: an evicted value lives until it is sent.
+#[derive(Debug)]
+pub(crate) struct Store<V> {
+    entries: HashMap<Rc<[u8]>, Entry<V>, BuildHasherDefault<PathHasher>>,
+    /// Every key once, the next candidate for eviction first.
+    order: VecDeque<Rc<[u8]>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: Rc<V>,
+    bytes: usize,
+    used: Cell<bool>,
+}
+
+impl<V> Store<V> {
+    /// An empty store for `bytes_max` bytes; 0 holds nothing.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let entries = HashMap::default();
+        Self { entries, order: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    /// The value at `path`, which thereby counts as used.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<&Rc<V>> {
+        let entry = self.entries.get(path)?;
+        entry.used.set(true);
+        Some(&entry.value)
+    }
+
+    /// Puts `value`, which weighs `bytes`, at `path` in place of what was there, and evicts until
+    /// the bound holds. A value that is larger than the whole store is not kept.
+    pub(crate) fn insert(&mut self, path: &[u8], value: Rc<V>, bytes: usize) {
+        self.remove(path);
+        let bytes = bytes + path.len() + OVERHEAD;
+        if bytes > self.bytes_max {
+            return;
+        }
+        while self.bytes + bytes > self.bytes_max {
+            self.evict();
+        }
+        let key: Rc<[u8]> = Rc::from(path);
+        self.order.push_back(Rc::clone(&key));
+        self.entries.insert(key, Entry { value, bytes, used: Cell::new(false) });
+        self.bytes += bytes;
+    }
+
+    /// Forgets what is at `path`. Linear in the number of entries: only for files that changed.
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        if let Some(entry) = self.entries.remove(path) {
+            self.bytes -= entry.bytes;
+            self.order.retain(|key| key.as_ref() != path);
+        }
+    }
+
+    /// Bytes held, overhead included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn evict(&mut self) {
+        while let Some(key) = self.order.pop_front() {
+            let entry = self.entries.get(&key);
+            if entry.is_some_and(|entry| entry.used.replace(false)) {
+                self.order.push_back(key);
+            } else if let Some(entry) = self.entries.remove(&key) {
+                self.bytes -= entry.bytes;
+                return;
+            }
+        }
+        assert_eq!(self.bytes, 0, "bytes without entries");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weigh(entries: usize) -> usize {
+        entries * (100 + 1 + OVERHEAD)
+    }
+
+    #[test]
+    fn finds_what_was_inserted_until_removed() {
+        let mut store = Store::new(weigh(2));
+        store.insert(b"a", Rc::new(1), 100);
+        store.insert(b"b", Rc::new(2), 100);
+        assert_eq!(store.find(b"a").map(|v| **v), Some(1));
+        store.insert(b"a", Rc::new(3), 50);
+        assert_eq!(store.find(b"a").map(|v| **v), Some(3));
+        assert_eq!(store.bytes(), weigh(2) - 50);
+        store.remove(b"a");
+        store.remove(b"a");
+        assert_eq!(store.find(b"a"), None);
+        store.remove(b"b");
+        assert_eq!((store.bytes(), store.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_walk_does_not_push_out_what_is_in_use() {
+        let mut store = Store::new(weigh(4));
+        store.insert(b"hot", Rc::new(0), 98);
+        for number in 0..100 {
+            assert!(store.find(b"hot").is_some(), "at {number}");
+            store.insert(&[number], Rc::new(number), 100);
+            assert!(store.bytes() <= weigh(4));
+        }
+        assert_eq!(store.entries.len(), 4);
+    }
+
+    #[test]
+    fn the_bound_holds_even_when_everything_is_in_use() {
+        let mut store = Store::new(weigh(3));
+        for number in 0..50 {
+            store.insert(&[number], Rc::new(()), 100);
+            for number in 0..50 {
+                store.find(&[number]);
+            }
+            assert!(store.bytes() <= weigh(3));
+            assert_eq!(store.order.len(), store.entries.len());
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_the_store_is_not_kept() {
+        let mut store = Store::new(weigh(1));
+        store.insert(b"a", Rc::new(()), 100);
+        store.insert(b"b", Rc::new(()), 101);
+        assert!(store.find(b"b").is_none() && store.find(b"a").is_some());
+        let mut none = Store::new(0);
+        none.insert(b"", Rc::new(()), 0);
+        assert!(none.find(b"").is_none());
+    }
+}
