@@ -1,4 +1,5 @@
 //! io_uring HTTP server and embeddable library for Linux.
 
 pub mod config;
+pub mod log;
 pub mod tls;
