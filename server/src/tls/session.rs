@@ -211,7 +211,8 @@ impl Handshake {
         out: &mut Vec<u8>,
         about: &mut About,
     ) -> Result<Step, Error> {
-        let consumed = match record_len(input, MAX_BODY_12) {
+        let header = record_len(input, MAX_BODY_12);
+        let consumed = match header {
             Ok(Some(len)) => len,
             Ok(None) => return Ok(Step::default()),
             Err(BadHeader::Length) if !self.begun => {
@@ -220,6 +221,7 @@ impl Handshake {
                 return Err(Error::peer(AlertDescription::RecordOverflow, what));
             }
             Err(_) if !self.begun => return Err(Error::NotTls),
+            Err(_) if input.len() < HEADER => return Ok(Step::default()),
             // rustls knows whether an alert must be encrypted by now: let it refuse the record.
             Err(_) => HEADER,
         };
@@ -235,6 +237,9 @@ impl Handshake {
         });
         self.note(heard, about);
         let (used, event) = driven?;
+        if header.is_err() {
+            return Err(Error::Peer { alert: None, what: "no TLS record".into() });
+        }
         match fresh {
             true => self.pending.extend_from_slice(&record[used..]),
             false => drop(self.pending.drain(..used)),
