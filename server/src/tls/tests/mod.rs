@@ -1,7 +1,9 @@
 //! Against rustls' own client, in memory: no sockets, no threads, no time that matters.
 
+mod files;
 mod handshake;
 mod records;
+mod resume;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
