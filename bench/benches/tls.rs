@@ -177,6 +177,14 @@ fn records(c: &mut Criterion) {
                 session.seal(black_box(&data), &mut out).unwrap();
             });
         });
+        group.bench_function("ringway-in-place", |b| {
+            let room = session.headroom();
+            out.resize(room + size, 0);
+            b.iter(|| {
+                out.truncate(room + size);
+                session.seal_in_place(black_box(&mut out), 0).unwrap();
+            });
+        });
         let mut unbuffered = Unbuffered::establish(&peer, &mut client(&config));
         group.bench_function("rustls-unbuffered", |b| {
             b.iter(|| unbuffered.seal(black_box(&data)));
@@ -211,6 +219,21 @@ fn sealed(client: &mut ClientConnection, data: &[u8]) -> Vec<u8> {
     take(client)
 }
 
+/// What a session pays for having rested: both keys expanded anew for one record each way.
+fn waking(c: &mut Criterion) {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(&[Alpn::H2]).unwrap();
+    let (mut session, _) = establish(&mut acceptor, &mut client(&client_config(&tls, false)));
+    let mut out = Vec::with_capacity(4096);
+    c.bench_function("seal/100/after-rest", |b| {
+        b.iter(|| {
+            out.clear();
+            session.rest();
+            session.seal(black_box(&[0; 100]), &mut out).unwrap();
+        });
+    });
+}
+
 fn handshakes(c: &mut Criterion) {
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(&[Alpn::H2]).unwrap();
@@ -239,7 +262,7 @@ fn memory() {
     let mut acceptor = tls.acceptor(&[Alpn::H2]).unwrap();
     let (config, peer) = (client_config(&tls, false), peer_config(&tls));
     println!("size_of Session: {}", size_of::<Session>());
-    for _ in 0..100 {
+    for _ in 0..1000 {
         establish(&mut acceptor, &mut client(&config));
         Unbuffered::establish(&peer, &mut client(&config));
     }
@@ -248,12 +271,20 @@ fn memory() {
         (0..COUNT).map(|_| establish(&mut acceptor, &mut client(&config)).0).collect();
     println!("idle session, ringway: {} B", (resident() - before) / COUNT);
     let before = resident();
+    let mut rested = Vec::new();
+    for _ in 0..COUNT {
+        let (mut session, _) = establish(&mut acceptor, &mut client(&config));
+        session.rest();
+        rested.push(session);
+    }
+    println!("idle session at rest, ringway: {} B", (resident() - before) / COUNT);
+    let before = resident();
     let mut connections = Vec::new();
     for _ in 0..COUNT {
         connections.push(Unbuffered::establish(&peer, &mut client(&config)).connection);
     }
     println!("idle session, rustls unbuffered: {} B", (resident() - before) / COUNT);
-    drop((sessions, connections));
+    drop((sessions, rested, connections));
 
     let mut session = establish(&mut acceptor, &mut client(&config)).0;
     let mut unbuffered = Unbuffered::establish(&peer, &mut client(&config));
@@ -283,7 +314,7 @@ fn memory() {
     println!("{BATCH} records opened, rustls: {} allocations", region.change().allocations);
 }
 
-criterion_group!(benches, records, handshakes);
+criterion_group!(benches, records, waking, handshakes);
 
 fn main() {
     memory();

@@ -110,6 +110,47 @@ impl Link {
         Ok(())
     }
 
+    /// Bytes to leave free in front of plaintext for [`Link::seal_in_place`].
+    pub(super) fn headroom(&self) -> usize {
+        self.tx.before()
+    }
+
+    /// Seals the plaintext that stands in `out` behind `from` and the headroom, where it stands.
+    pub(super) fn seal_in_place(&mut self, out: &mut Vec<u8>, from: usize) -> Result<(), Error> {
+        let (before, behind) = (self.tx.before(), self.tx.behind());
+        let len = out.len() - from - before;
+        let records = len.div_ceil(MAX_PLAIN);
+        let plain = from + before..out.len();
+        if records == 0
+            || self.sent_close
+            || self.owes_update
+            || self.tx.remaining() <= RESERVE + records as u64
+        {
+            // Rare: something comes first, or nothing at all.
+            let plain = out[plain].to_vec();
+            out.truncate(from);
+            return self.seal(&plain, out);
+        }
+        out.resize(from + len + records * (before + behind), 0);
+        let whole = before + MAX_PLAIN + behind;
+        // The last moves first, so that none is overwritten before it has moved.
+        for at in (1..records).rev() {
+            let start = plain.start + at * MAX_PLAIN;
+            let end = plain.end.min(start + MAX_PLAIN);
+            out.copy_within(start..end, from + at * whole + before);
+        }
+        let mut records = out[from..].chunks_mut(whole);
+        let sealed = records.try_for_each(|r| self.tx.seal_in_place(content::APPLICATION_DATA, r));
+        // What could not be sealed must not be sent.
+        sealed.inspect_err(|_| out.truncate(from)).map_err(Error::from)
+    }
+
+    /// Lets go of the expanded keys until the next record in their direction.
+    pub(super) fn rest(&mut self) {
+        self.rx.rest();
+        self.tx.rest();
+    }
+
     /// Appends close_notify, once.
     pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.sent_close, true) {

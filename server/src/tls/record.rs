@@ -110,6 +110,15 @@ impl Secret {
     }
 }
 
+/// A key as the handshake gave it.
+struct RawKey([u8; 32]);
+
+impl std::fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawKey")
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secret({} bytes)", self.len)
@@ -119,7 +128,10 @@ impl std::fmt::Debug for Secret {
 /// One direction of an established connection.
 #[derive(Debug)]
 pub(super) struct Half {
-    key: LessSafeKey,
+    /// The expanded key, about 600 bytes on the heap; none while at rest.
+    key: Option<LessSafeKey>,
+    algorithm: &'static Algorithm,
+    raw: RawKey,
     iv: [u8; 12],
     form: Form,
     sequence: u64,
@@ -157,16 +169,32 @@ impl Half {
         form: Form,
         sequence: u64,
     ) -> Option<Self> {
-        let key = LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?);
+        let mut raw = RawKey([0; 32]);
+        raw.0.get_mut(..key.len())?.copy_from_slice(key);
         let limit = if *algorithm == CHACHA20_POLY1305 { u64::MAX } else { 1 << 24 };
-        Some(Self { key, iv, form, sequence, limit })
+        let mut half = Self { key: None, algorithm, raw, iv, form, sequence, limit };
+        half.wake()?;
+        Some(half)
+    }
+
+    /// Drops the expanded key; the next record expands it again.
+    pub(super) fn rest(&mut self) {
+        self.key = None;
+    }
+
+    fn wake(&mut self) -> Option<&LessSafeKey> {
+        if self.key.is_none() {
+            let raw = &self.raw.0[..self.algorithm.key_len()];
+            self.key = Some(LessSafeKey::new(UnboundKey::new(self.algorithm, raw).ok()?));
+        }
+        self.key.as_ref()
     }
 
     /// Goes on to the next traffic secret and its keys (RFC 8446 §7.2, §7.3); the sequence starts
     /// anew.
     pub(super) fn update(&mut self, secret: &mut Secret) -> Option<()> {
         *secret = secret.next()?;
-        *self = Self::from_secret(self.key.algorithm(), secret)?;
+        *self = Self::from_secret(self.algorithm, secret)?;
         Some(())
     }
 
@@ -190,6 +218,16 @@ impl Half {
         self.form == Form::Tls13
     }
 
+    /// Bytes of a record before its plaintext.
+    pub(super) fn before(&self) -> usize {
+        HEADER + if self.form == Form::Gcm12 { EXPLICIT_NONCE } else { 0 }
+    }
+
+    /// Bytes of a record behind its plaintext.
+    pub(super) fn behind(&self) -> usize {
+        TAG + usize::from(self.is_tls13())
+    }
+
     /// Appends `plain` (at most 2^14 bytes) to `out` as one record of type `kind`.
     pub(super) fn seal(
         &mut self,
@@ -197,61 +235,46 @@ impl Half {
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Unsealable> {
-        assert!(plain.len() <= MAX_PLAIN);
+        let at = out.len();
+        out.reserve(self.before() + plain.len() + self.behind());
+        out.resize(at + self.before(), 0);
+        out.extend_from_slice(plain);
+        out.resize(out.len() + self.behind(), 0);
+        // What could not be sealed must not be sent.
+        self.seal_in_place(kind, &mut out[at..]).inspect_err(|_| out.truncate(at))
+    }
+
+    /// Makes `record` a record of type `kind`: its plaintext (at most 2^14 bytes) stands in it
+    /// already, with [`Half::before`] bytes free in front and [`Half::behind`] bytes behind.
+    pub(super) fn seal_in_place(&mut self, kind: u8, record: &mut [u8]) -> Result<(), Unsealable> {
+        assert!(record.len() <= self.before() + MAX_PLAIN + self.behind());
         if self.remaining() == 0 {
             return Err(Unsealable);
         }
-        let nonce = self.nonce();
-        let sealed = match self.form {
-            Form::Tls13 => self.seal_13(nonce, kind, plain, out),
-            Form::Gcm12 | Form::ChaCha12 => self.seal_12(nonce, kind, plain, out),
-        };
+        self.protect(kind, record)
+    }
+
+    fn protect(&mut self, kind: u8, record: &mut [u8]) -> Result<(), Unsealable> {
+        let len = record.len() - self.before() - self.behind();
+        let (nonce, tls13, before) = (self.nonce(), self.is_tls13(), self.before());
+        let outer = if tls13 { content::APPLICATION_DATA } else { kind };
+        let header = header(outer, record.len() - HEADER);
+        let aad_12 = self.aad_12(kind, [3, 3], len);
+        let aad = if tls13 { &header[..] } else { &aad_12 };
+        let (head, body) = record.split_at_mut(before);
+        head[..HEADER].copy_from_slice(&header);
+        head[HEADER..].copy_from_slice(&nonce[nonce.len() + HEADER - before..]);
+        let (body, tag) = body.split_at_mut(body.len() - TAG);
+        if tls13 {
+            body[len] = kind;
+        }
+        let sealed = self
+            .wake()
+            .ok_or(Unsealable)?
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), body)
+            .map_err(|_| Unsealable)?;
+        tag.copy_from_slice(sealed.as_ref());
         self.sequence += 1;
-        sealed
-    }
-
-    fn seal_13(
-        &self,
-        nonce: [u8; 12],
-        kind: u8,
-        plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Unsealable> {
-        let header = header(content::APPLICATION_DATA, plain.len() + 1 + TAG);
-        out.reserve(HEADER + plain.len() + 1 + TAG);
-        out.extend_from_slice(&header);
-        let at = out.len();
-        out.extend_from_slice(plain);
-        out.push(kind);
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[at..])
-            .map_err(|_| Unsealable)?;
-        out.extend_from_slice(tag.as_ref());
-        Ok(())
-    }
-
-    fn seal_12(
-        &self,
-        nonce: [u8; 12],
-        kind: u8,
-        plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Unsealable> {
-        let explicit = if self.form == Form::Gcm12 { EXPLICIT_NONCE } else { 0 };
-        out.reserve(HEADER + explicit + plain.len() + TAG);
-        out.extend_from_slice(&header(kind, explicit + plain.len() + TAG));
-        out.extend_from_slice(&nonce[nonce.len() - explicit..]);
-        let at = out.len();
-        out.extend_from_slice(plain);
-        let aad = Aad::from(self.aad_12(kind, [3, 3], plain.len()));
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce, aad, &mut out[at..])
-            .map_err(|_| Unsealable)?;
-        out.extend_from_slice(tag.as_ref());
         Ok(())
     }
 
@@ -262,6 +285,7 @@ impl Half {
         if self.sequence == u64::MAX {
             return Err(Fault::Exhausted);
         }
+        self.wake().ok_or(Fault::BadMac)?;
         let opened = match self.form {
             Form::Tls13 => self.open_13(record),
             Form::Gcm12 | Form::ChaCha12 => self.open_12(record),
@@ -276,8 +300,8 @@ impl Half {
         let at = body.len().checked_sub(TAG).ok_or(Fault::BadMac)?;
         let (plain, tag) = body.split_at_mut(at);
         let nonce = Nonce::assume_unique_for_key(self.nonce());
-        self.key
-            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, plain)
+        let key = self.key.as_ref().ok_or(Fault::BadMac)?;
+        key.open_in_place_separate_tag(nonce, Aad::from(aad), tag, plain)
             .map_err(|_| Fault::BadMac)?;
         if plain.len() > MAX_PLAIN + 1 {
             return Err(Fault::Overflow);
@@ -298,8 +322,8 @@ impl Half {
         }
         let aad = Aad::from(self.aad_12(head[0], [head[1], head[2]], len));
         let (plain, tag) = body.split_at_mut(len);
-        self.key
-            .open_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, tag, plain)
+        let key = self.key.as_ref().ok_or(Fault::BadMac)?;
+        key.open_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, tag, plain)
             .map_err(|_| Fault::BadMac)?;
         if len > MAX_PLAIN {
             return Err(Fault::Overflow);
@@ -335,7 +359,7 @@ impl Half {
 }
 
 /// The header of a record with a body of `len` bytes.
-pub(super) fn header(kind: u8, len: usize) -> [u8; HEADER] {
+fn header(kind: u8, len: usize) -> [u8; HEADER] {
     let [high, low] = (len as u16).to_be_bytes();
     [kind, 3, 3, high, low]
 }
@@ -436,13 +460,9 @@ mod tests {
     fn plaintext_has_a_limit_and_padding_is_stripped() {
         for (algorithm, form) in SHAPES {
             for len in [MAX_PLAIN, MAX_PLAIN + 1] {
-                let sender = half(algorithm, form);
-                let (plain, mut record) = (vec![1; len], Vec::new());
-                let nonce = sender.nonce();
-                match form {
-                    Form::Tls13 => sender.seal_13(nonce, 23, &plain, &mut record).unwrap(),
-                    _ => sender.seal_12(nonce, 23, &plain, &mut record).unwrap(),
-                }
+                let mut sender = half(algorithm, form);
+                let mut record = vec![1; sender.before() + len + sender.behind()];
+                sender.protect(23, &mut record).unwrap();
                 let opened = half(algorithm, form).open(&mut record).map(|(_, plain)| plain.len());
                 let expected = if len > MAX_PLAIN { Err(Fault::Overflow) } else { Ok(len) };
                 assert_eq!(opened, expected);
@@ -465,7 +485,9 @@ mod tests {
         half.jump((1 << 24) - 1, 1 << 24);
         let mut out = Vec::new();
         assert_eq!(half.seal(23, b"last", &mut out), Ok(()));
+        let sealed = out.len();
         assert_eq!(half.seal(23, b"beyond", &mut out), Err(Unsealable));
+        assert_eq!(out.len(), sealed);
         half.jump(u64::MAX, u64::MAX);
         assert_eq!(half.open(&mut out), Err(Fault::Exhausted));
     }

@@ -39,7 +39,9 @@ pub(super) fn read(der: &[u8]) -> Option<Facts> {
     while !body.is_empty() {
         match body.peek()? {
             EXTENSIONS => extensions(body.enter(EXTENSIONS)?.enter(SEQUENCE)?, &mut facts)?,
-            other => drop(body.next(other)?),
+            other => {
+                body.next(other)?;
+            }
         }
     }
     Some(facts)
@@ -128,9 +130,9 @@ impl<'a> Reader<'a> {
         Some(start..end)
     }
 
-    fn enter(&mut self, tag: u8) -> Option<Reader<'a>> {
+    fn enter(&mut self, tag: u8) -> Option<Self> {
         let content = self.next(tag)?;
-        Some(Reader { der: self.der, at: content.start, end: content.end })
+        Some(Self { der: self.der, at: content.start, end: content.end })
     }
 
     fn skip_if(&mut self, tag: u8) -> Option<()> {
