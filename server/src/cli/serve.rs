@@ -8,6 +8,11 @@ pub(crate) fn run(parsed: &Parsed) -> End {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
-    complain(&format!("{} listeners, and no engine yet", loaded.config.http.len()));
-    End::Failed
+    match ringway::serve(&loaded.config) {
+        Ok(()) => End::Fine,
+        Err(error) => {
+            complain(&error.to_string());
+            End::Failed
+        }
+    }
 }

@@ -1,0 +1,451 @@
+//! HTTP/1.1 and 1.0 on a connection (RFC 9112): requests one after the other, answers in order.
+//!
+//! A request is parsed where its bytes lie and answered into the gathered output; pipelined ones
+//! follow in the same turn until the output's bound is reached. What does not fit this straight way
+//! (a body that is not all there, an answer that comes later, a body that flows) has a box.
+
+use http::StatusCode;
+use ringway_codec::Time;
+use ringway_codec::field::Field;
+use ringway_codec::h1::request::{self, Head, Method, Resume, Version};
+use ringway_codec::scan::{PAD, Padded};
+
+use super::Cx;
+use super::head::{self, Connection, Framing};
+use super::incoming::{Incoming, Progress, Sink};
+use super::link::{COPY_MAX, Link};
+use super::outgoing::{Outgoing, Pulled, Sending};
+use crate::body::RequestBody;
+use crate::config::Limits;
+use crate::executor::{Owner, Work};
+use crate::handler::{BodyMode, Reply};
+use crate::pipe::Pipe;
+use crate::request::{OwnedRequest, Params, Parts, Peer, Protocol, Request};
+use crate::response::{Body, Response};
+
+/// The state of HTTP/1 on a connection; small, because idle connections have it too.
+pub(crate) struct Http1 {
+    peer: Peer,
+    resume: Resume,
+    incoming: Option<Box<Incoming>>,
+    outgoing: Outgoing,
+    exchange: Exchange,
+    /// Since when the connection has been idle, or the head at hand has been arriving.
+    since: Time,
+}
+
+/// What of the request at hand the answer depends on.
+#[derive(Clone, Copy, Default)]
+struct Exchange {
+    /// Some of the next request's head has arrived.
+    partial: bool,
+    /// The answer's head is written.
+    answered: bool,
+    /// The method was HEAD.
+    head_only: bool,
+    /// The version was 1.0.
+    old: bool,
+    /// The client of version 1.0 asked for the connection to stay.
+    keep_alive: bool,
+    /// The connection ends with the answer.
+    close: bool,
+    /// The client may still be sending when it does.
+    linger: bool,
+}
+
+impl Http1 {
+    pub(super) fn new(peer: Peer, now: Time) -> Self {
+        Self {
+            peer,
+            resume: Resume::default(),
+            incoming: None,
+            outgoing: Outgoing::None,
+            exchange: Exchange::default(),
+            since: now,
+        }
+    }
+
+    /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`] bytes
+    /// that are not input.
+    pub(super) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+        let len = whole.len() - PAD;
+        let mut at = 0;
+        while !link.is_closing() {
+            let used = if self.incoming.is_some() {
+                let (used, waits) = self.receive_body(&whole[at..len], link, cx);
+                if waits {
+                    return at + used;
+                }
+                used
+            } else if at == len || !self.takes_request(link, cx) {
+                return at;
+            } else {
+                let used = self.receive_head(&whole[at..], link, cx);
+                if used == 0 && !link.is_closing() {
+                    return at;
+                }
+                used
+            };
+            at += used;
+        }
+        len
+    }
+
+    /// True when neither a request nor an answer is at hand.
+    pub(super) fn is_idle(&self) -> bool {
+        self.incoming.is_none() && matches!(self.outgoing, Outgoing::None)
+    }
+
+    pub(super) fn describe(&self) -> &'static str {
+        match (&self.incoming, &self.outgoing) {
+            (Some(_), _) => "receiving a body",
+            (None, Outgoing::Waiting(_)) => "waiting for a handler",
+            (None, Outgoing::Body(_)) => "sending a body",
+            (None, Outgoing::None) if self.exchange.partial => "receiving a head",
+            (None, Outgoing::None) => "idle",
+        }
+    }
+
+    /// The peer sends no more. What it asked is still answered; a body that is not all there never
+    /// will be.
+    pub(super) fn end_of_input(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.incoming.is_some() {
+            self.abandon(cx);
+            link.close_now(cx);
+        }
+    }
+
+    /// A handler has answered.
+    pub(super) fn reply(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        if matches!(self.outgoing, Outgoing::Waiting(_)) {
+            self.outgoing = Outgoing::None;
+            self.respond(response, link, cx);
+        }
+    }
+
+    /// Takes what a producer has made into the output, up to its bound.
+    pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        let Outgoing::Body(sending) = &mut self.outgoing else { return };
+        match sending.pull(link, cx) {
+            Pulled::Waiting => {}
+            Pulled::Complete => {
+                self.outgoing = Outgoing::None;
+                self.settle(link, cx);
+            }
+            Pulled::Broken => {
+                self.abandon(cx);
+                link.reset(cx);
+            }
+        }
+    }
+
+    /// When the connection wants to hear that time has passed.
+    pub(super) fn deadline(&self, limits: &Limits) -> Time {
+        match (&self.incoming, &self.outgoing) {
+            (Some(incoming), _) => incoming.deadline(limits.rate_grace),
+            (None, Outgoing::Waiting(_) | Outgoing::Body(_)) => Time::NEVER,
+            (None, Outgoing::None) if self.exchange.partial => self.since + limits.header_timeout,
+            (None, Outgoing::None) => self.since + limits.idle_timeout,
+        }
+    }
+
+    /// A deadline has passed.
+    pub(super) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if let Some(incoming) = &mut self.incoming {
+            if incoming.is_slow(cx) {
+                cx.counters.slow_bodies += 1;
+                self.refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", link, cx);
+            }
+        } else if self.exchange.partial {
+            cx.counters.slow_heads += 1;
+            self.refuse(StatusCode::REQUEST_TIMEOUT, "the head came too slowly", link, cx);
+        } else {
+            link.close_now(cx);
+        }
+    }
+
+    /// The server stops: an idle connection ends, a busy one after the answer at hand.
+    pub(super) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.is_idle() && !self.exchange.partial {
+            link.close(false, cx);
+        }
+    }
+
+    /// Drops the exchange at hand: the connection is gone.
+    pub(super) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abort();
+        }
+        std::mem::take(&mut self.outgoing).abandon(cx);
+    }
+
+    fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
+        matches!(self.outgoing, Outgoing::None) && link.has_room(cx)
+    }
+
+    /// Parses a head and begins its exchange; 0 while it is incomplete.
+    fn receive_head(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+        let input = Padded::new(whole, whole.len() - PAD);
+        let mut fields = std::mem::take(cx.fields);
+        let parsed =
+            request::parse(cx.backend, input, &mut fields, &mut self.resume, &cx.head_limits);
+        let used = match parsed {
+            Ok(Some(head)) => self.begin(whole, &head, &fields, link, cx),
+            Ok(None) => {
+                if !self.exchange.partial {
+                    self.exchange.partial = true;
+                    self.since = cx.now;
+                }
+                0
+            }
+            Err(error) => {
+                let status = StatusCode::from_u16(error.status());
+                self.exchange = Exchange::default();
+                self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
+                0
+            }
+        };
+        *cx.fields = fields;
+        used
+    }
+
+    /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
+    fn begin(
+        &mut self,
+        whole: &[u8],
+        head: &Head,
+        fields: &[Field],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        cx.counters.requests += 1;
+        self.exchange = Exchange {
+            head_only: head.method == Method::Head,
+            old: head.version == Version::H10,
+            keep_alive: head.keep_alive,
+            close: head.close,
+            ..Exchange::default()
+        };
+        let (bytes, rest) = whole.split_at(head.len as usize);
+        let parts = parts(head);
+        let stream = std::cell::Cell::new(None);
+        let request = Request {
+            bytes,
+            fields,
+            parts: &parts,
+            body: &[],
+            peer: self.peer,
+            params: Params::default(),
+            stream: &stream,
+        };
+        if head.framing == request::Framing::None {
+            self.dispatch(&request, link, cx);
+            return head.len as usize;
+        }
+        self.begin_body(request, head, &rest[..rest.len() - PAD], link, cx)
+    }
+
+    /// Begins an exchange whose request has a body, of which `there` has arrived.
+    fn begin_body<'a>(
+        &mut self,
+        mut request: Request<'a>,
+        head: &Head,
+        there: &'a [u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let mode = cx.app.body_mode(&request);
+        let limit = match mode {
+            BodyMode::Buffer => cx.limits.body_bytes,
+            BodyMode::BufferUpTo(limit) => limit,
+            BodyMode::Stream => {
+                self.begin_stream(&request, head, there.is_empty(), link, cx);
+                return head.len as usize;
+            }
+        };
+        if let request::Framing::Length(length) = head.framing {
+            if length > limit {
+                let why = "the body is larger than the limit";
+                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
+                return head.len as usize;
+            }
+            if let Some(body) = there.get(..length as usize) {
+                request.body = body;
+                self.dispatch(&request, link, cx);
+                return head.len as usize + length as usize;
+            }
+        }
+        let sink = Sink::Buffer { request: Box::new(request.to_owned()), limit };
+        self.incoming = Some(Box::new(Incoming::new(head.framing, sink, cx)));
+        if head.expect_continue && there.is_empty() {
+            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        head.len as usize
+    }
+
+    /// Begins an exchange whose handler takes the body as it arrives.
+    fn begin_stream(
+        &mut self,
+        request: &Request<'_>,
+        head: &Head,
+        nothing_there: bool,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let pipe = Pipe::default();
+        request.stream.set(Some(RequestBody::new(pipe.clone())));
+        self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Pipe(pipe), cx)));
+        // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
+        self.exchange.linger = head.expect_continue && nothing_there;
+        let reply = cx.app.call(request);
+        // What the handler left in the request is a body that it did not want.
+        drop(request.stream.take());
+        if head.expect_continue && nothing_there && matches!(reply, Reply::Later(_)) {
+            self.exchange.linger = false;
+            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.take_reply(reply, link, cx);
+    }
+
+    fn dispatch(&mut self, request: &Request<'_>, link: &mut Link, cx: &mut Cx<'_>) {
+        let reply = cx.app.call(request);
+        self.take_reply(reply, link, cx);
+    }
+
+    fn take_reply(&mut self, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+        match reply {
+            Reply::Ready(response) => self.respond(response, link, cx),
+            Reply::Later(future) => {
+                let owner = Owner { conn: link.id, stream: 0 };
+                let task = cx.executor.spawn(owner, Work::Reply(future));
+                self.outgoing = Outgoing::Waiting(task);
+            }
+        }
+    }
+
+    /// Uses body bytes; returns how many, and whether more have to come (or the reader to read).
+    fn receive_body(&mut self, input: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> (usize, bool) {
+        let Some(incoming) = &mut self.incoming else { return (0, false) };
+        let mut used = 0;
+        let progress = incoming.receive(input, &mut used, link.id, cx);
+        match progress {
+            Progress::More => return (used, true),
+            Progress::Complete => {
+                let sink = self.incoming.take().map(|incoming| incoming.into_sink());
+                if let Some(Sink::Buffer { request, .. }) = sink {
+                    self.dispatch_owned(&request, link, cx);
+                } else {
+                    self.settle(link, cx);
+                }
+            }
+            Progress::TooLarge => {
+                let why = "the body is larger than the limit";
+                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
+            }
+            Progress::Unwanted => {
+                self.incoming = None;
+                self.exchange.close = true;
+                self.exchange.linger = true;
+                self.settle(link, cx);
+            }
+            Progress::Invalid(error) => {
+                let status = StatusCode::from_u16(error.status());
+                self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
+            }
+        }
+        (used, false)
+    }
+
+    fn dispatch_owned(&mut self, request: &OwnedRequest, link: &mut Link, cx: &mut Cx<'_>) {
+        self.dispatch(&request.view(), link, cx);
+    }
+
+    /// Writes a response, or begins to.
+    fn respond(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.incoming.as_mut().is_some_and(|incoming| !incoming.may_be_discarded()) {
+            self.incoming = None;
+            self.exchange.close = true;
+            self.exchange.linger = true;
+        }
+        self.exchange.close |= cx.draining || self.exchange.linger;
+        let framing = match response.body.len() {
+            _ if head::is_bodiless(response.status) => Framing::Bodiless,
+            Some(length) => Framing::Length(length),
+            None if self.exchange.old => {
+                self.exchange.close = true;
+                Framing::UntilClose
+            }
+            None => Framing::Chunked,
+        };
+        let connection = match self.exchange {
+            Exchange { close: true, .. } => Connection::Closes,
+            Exchange { old: true, keep_alive: true, .. } => Connection::KeptAlive,
+            _ => Connection::Stays,
+        };
+        let common = cx.common;
+        head::append(link.output(cx), &response, framing, connection, common);
+        self.exchange.answered = true;
+        if !self.exchange.head_only && framing != Framing::Bodiless {
+            self.write_body(response.body, framing, link, cx);
+        }
+        self.settle(link, cx);
+    }
+
+    fn write_body(&mut self, body: Body, framing: Framing, link: &mut Link, cx: &mut Cx<'_>) {
+        match body {
+            Body::Stream(producer) => {
+                let owner = Owner { conn: link.id, stream: 0 };
+                self.outgoing =
+                    Outgoing::Body(Box::new(Sending::new(producer, framing, owner, cx)));
+            }
+            body if body.bytes().len() <= COPY_MAX => link.out.extend_from_slice(body.bytes()),
+            body => link.pinned = Some(body.pin()),
+        }
+    }
+
+    /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
+    fn refuse(&mut self, status: StatusCode, why: &str, link: &mut Link, cx: &mut Cx<'_>) {
+        cx.counters.refused += 1;
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abort();
+        }
+        std::mem::take(&mut self.outgoing).abandon(cx);
+        if self.exchange.answered {
+            // The answer is under way already; a second one would be taken for a part of it.
+            return link.reset(cx);
+        }
+        self.exchange.close = true;
+        self.exchange.linger = true;
+        let reason = status.canonical_reason().unwrap_or_default();
+        let text = format!("{} {reason}: {why}\n", status.as_u16());
+        self.respond(Response::text(text).status(status), link, cx);
+    }
+
+    /// Ends the exchange when both its request and its answer are complete.
+    fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if !self.exchange.answered || !self.is_idle() {
+            return;
+        }
+        if self.exchange.close || cx.draining {
+            link.close(self.exchange.linger, cx);
+        }
+        self.exchange = Exchange::default();
+        self.since = cx.now;
+    }
+}
+
+fn parts(head: &Head) -> Parts {
+    Parts {
+        method: head.method,
+        method_span: head.method_span,
+        target: head.target,
+        path: head.path,
+        query: head.query,
+        authority: head.host,
+        protocol: match head.version {
+            Version::H10 => Protocol::Http10,
+            Version::H11 => Protocol::Http11,
+        },
+        secure: false,
+    }
+}

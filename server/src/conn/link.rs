@@ -1,0 +1,278 @@
+//! A connection's transport side: receiving, gathered output, and the order in which it closes.
+//!
+//! Pure: it asks for operations and is told what came of them. One send is under way at most; what
+//! is written meanwhile gathers for the next. Closing is always: stop, cancel what is under way, wait
+//! until nothing is, close (rule 4 of ARCHITECTURE.md).
+
+use std::time::Duration;
+
+use ringway_codec::Time;
+use ringway_codec::scan::PAD;
+
+use super::{Cx, Op};
+use crate::ring::send::Pinned;
+use crate::ring::token::Id;
+
+/// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
+pub(super) const COPY_MAX: usize = 16 * 1024;
+/// How long a closed connection goes on reading what the peer still sends, so that the last answer
+/// is not lost to a reset (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How far a connection has got with closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Send what is gathered, then close; `linger` first if the peer may still be sending.
+    Flush {
+        linger: bool,
+    },
+    /// FIN is sent; what arrives is dropped until the peer is done or the time is over.
+    Linger {
+        until: Time,
+    },
+    /// Cancelling what is under way.
+    Now,
+}
+
+/// The transport's state.
+pub(crate) struct Link {
+    pub(super) id: Id,
+    /// Gathered output, and behind it bytes to be sent from where they lie.
+    pub(super) out: Vec<u8>,
+    pub(super) pinned: Option<Pinned>,
+    /// Input that could not be used in the turn in which it came, with [`PAD`] bytes behind it.
+    spill: Vec<u8>,
+    closing: Closing,
+    receiving: bool,
+    sending: bool,
+    cancelling: bool,
+    /// The peer sends no more.
+    pub(super) ended: bool,
+    pub(super) dirty: bool,
+    /// When the send under way began or was last seen to progress, and what was acknowledged then.
+    sending_since: Time,
+    acknowledged: u32,
+}
+
+impl Link {
+    pub(super) fn new(id: Id) -> Self {
+        Self {
+            id,
+            out: Vec::new(),
+            pinned: None,
+            spill: Vec::new(),
+            closing: Closing::No,
+            receiving: false,
+            sending: false,
+            cancelling: false,
+            ended: false,
+            dirty: false,
+            sending_since: Time::ZERO,
+            acknowledged: 0,
+        }
+    }
+
+    /// True once no further request is to be taken.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing != Closing::No
+    }
+
+    /// True when nothing is under way and the descriptor can be closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closing == Closing::Now && !self.receiving && !self.sending && !self.cancelling
+    }
+
+    /// True while bytes are with the kernel that the peer has to take.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
+    /// Bytes gathered and not yet handed to the kernel.
+    pub(super) fn queued(&self) -> usize {
+        self.out.len() + self.pinned.as_ref().map_or(0, Pinned::len)
+    }
+
+    /// True while a further response may be written.
+    pub(super) fn has_room(&self, cx: &Cx<'_>) -> bool {
+        self.pinned.is_none() && self.out.len() < cx.limits.output_bytes && !self.is_closing()
+    }
+
+    /// The output to append to; taken from the worker's pool, so that an idle connection has none.
+    pub(super) fn output(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = cx.pool.take();
+        }
+        self.mark(cx);
+        &mut self.out
+    }
+
+    /// Has the connection flushed at the end of the turn.
+    pub(super) fn mark(&mut self, cx: &mut Cx<'_>) {
+        if !self.dirty {
+            self.dirty = true;
+            cx.dirty.push(self.id);
+        }
+    }
+
+    /// Keeps input for later.
+    pub(super) fn keep(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.spill.capacity() == 0 {
+            self.spill = cx.pool.take();
+        }
+        self.spill.truncate(self.kept());
+        self.spill.extend_from_slice(bytes);
+        self.spill.extend_from_slice(&[0; PAD]);
+    }
+
+    /// Bytes of input kept.
+    pub(super) fn kept(&self) -> usize {
+        self.spill.len().saturating_sub(PAD)
+    }
+
+    /// Takes the kept input, padded, to work on it; [`Self::put_back`] returns what is left.
+    pub(super) fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spill)
+    }
+
+    /// Returns kept input of which the first `used` bytes are done with.
+    pub(super) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Cx<'_>) {
+        debug_assert!(self.spill.is_empty());
+        if used + PAD >= spill.len() {
+            cx.pool.give(spill);
+            return;
+        }
+        spill.drain(..used);
+        self.spill = spill;
+    }
+
+    /// A receive completed; `more` says whether the kernel goes on by itself.
+    pub(super) fn received(&mut self, more: bool) {
+        self.receiving = more;
+    }
+
+    /// Receives, or stops receiving, as the amount of kept input demands.
+    pub(super) fn steer_receiving(&mut self, cx: &mut Cx<'_>) {
+        let full = self.kept() >= cx.limits.spill_bytes;
+        let wanted = match self.closing {
+            Closing::No => !self.ended && !full,
+            Closing::Flush { linger } => linger && !self.ended,
+            Closing::Linger { .. } => !self.ended,
+            Closing::Now => false,
+        };
+        if wanted && !self.receiving && !self.cancelling {
+            self.receiving = true;
+            cx.ops.push((self.id, Op::Recv));
+        } else if !wanted && self.receiving && !self.cancelling {
+            self.cancelling = true;
+            cx.ops.push((self.id, Op::Pause));
+        }
+    }
+
+    /// A cancellation is through.
+    pub(super) fn cancelled(&mut self) {
+        self.cancelling = false;
+    }
+
+    /// The kernel took what was being sent; `buffer` comes back.
+    pub(super) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+        self.sending = false;
+        if self.out.capacity() == 0 && !self.is_closing() {
+            self.out = buffer;
+            self.out.clear();
+        } else {
+            cx.pool.give(buffer);
+        }
+    }
+
+    /// Hands what is gathered to the kernel, or goes on closing when there is nothing left.
+    pub(super) fn flush(&mut self, cx: &mut Cx<'_>) {
+        self.dirty = false;
+        if self.sending || self.closing == Closing::Now {
+            return;
+        }
+        if self.queued() > 0 {
+            self.sending = true;
+            self.sending_since = cx.now;
+            let head = std::mem::take(&mut self.out);
+            cx.ops.push((self.id, Op::Send(head, self.pinned.take())));
+            return;
+        }
+        if self.out.capacity() > 0 {
+            cx.pool.give(std::mem::take(&mut self.out));
+        }
+        if let Closing::Flush { linger } = self.closing {
+            if linger && !self.ended {
+                self.closing = Closing::Linger { until: cx.now + LINGER };
+                cx.ops.push((self.id, Op::Finish));
+                self.steer_receiving(cx);
+            } else {
+                self.close_now(cx);
+            }
+        }
+    }
+
+    /// Takes no further request; closes when everything is sent. With `linger`, only after the peer
+    /// has had time to read the answer.
+    pub(super) fn close(&mut self, linger: bool, cx: &mut Cx<'_>) {
+        if self.closing == Closing::No {
+            self.closing = Closing::Flush { linger };
+            self.mark(cx);
+        }
+    }
+
+    /// Drops everything and closes.
+    pub(super) fn close_now(&mut self, cx: &mut Cx<'_>) {
+        if self.closing == Closing::Now {
+            return;
+        }
+        self.closing = Closing::Now;
+        cx.pool.give(std::mem::take(&mut self.spill));
+        cx.pool.give(std::mem::take(&mut self.out));
+        self.pinned = None;
+        if (self.receiving || self.sending) && !self.cancelling {
+            self.cancelling = true;
+            cx.ops.push((self.id, Op::Cancel));
+        }
+    }
+
+    /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.
+    pub(super) fn reset(&mut self, cx: &mut Cx<'_>) {
+        if self.closing != Closing::Now {
+            cx.ops.push((self.id, Op::Reset));
+            self.close_now(cx);
+        }
+    }
+
+    /// The deadline of what the transport itself is doing.
+    pub(super) fn deadline(&self, cx_grace: Duration) -> Option<Time> {
+        match self.closing {
+            Closing::Linger { until } => Some(until),
+            Closing::Now => Some(Time::NEVER),
+            _ if self.sending => Some(self.sending_since + cx_grace),
+            _ => None,
+        }
+    }
+
+    /// A deadline of the transport's own has passed; `acknowledged` counts what the peer has taken
+    /// so far, modulo 2^32.
+    pub(super) fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
+        if let Closing::Linger { .. } = self.closing {
+            return self.close_now(cx);
+        }
+        if !self.sending {
+            return;
+        }
+        let taken = u64::from(acknowledged.wrapping_sub(self.acknowledged));
+        let due = cx.limits.write_rate * cx.now.since(self.sending_since).as_millis() as u64 / 1000;
+        if cx.limits.write_rate > 0 && taken < due {
+            cx.counters.slow_readers += 1;
+            return self.reset(cx);
+        }
+        self.acknowledged = acknowledged;
+        self.sending_since = cx.now;
+    }
+}

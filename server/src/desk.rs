@@ -1,0 +1,189 @@
+//! What a worker lends its connections for an event: clock, date, buffers, tasks, lists of what to
+//! do next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ringway_codec::Time;
+use ringway_codec::date::Date;
+use ringway_codec::field::Field;
+use ringway_codec::h1::request;
+use ringway_codec::scan::Backend;
+
+use crate::config::Limits;
+use crate::conn::{Counters, Cx, Op};
+use crate::executor::{Executor, Owner};
+use crate::handler::Handler;
+use crate::local;
+use crate::pool::Pool;
+use crate::response::Response;
+use crate::ring;
+use crate::ring::token::Id;
+
+/// What a worker lends its connections.
+pub(crate) struct Desk {
+    worker: u32,
+    app: Arc<dyn Handler>,
+    limits: Limits,
+    backend: Backend,
+    clock: Clock,
+    common: Vec<u8>,
+    fields: Vec<Field>,
+    pool: Pool,
+    executor: Executor,
+    answers: Vec<(Owner, Response)>,
+    pub(crate) ops: Vec<(Id, Op)>,
+    dirty: Vec<Id>,
+    counters: Counters,
+    pub(crate) draining: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        worker: u32,
+        app: Arc<dyn Handler>,
+        limits: Limits,
+        backend: Backend,
+        executor: Executor,
+    ) -> Self {
+        let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
+        let mut desk = Self {
+            worker,
+            app,
+            limits,
+            backend,
+            clock: Clock::new(),
+            common: Vec::new(),
+            fields,
+            pool: Pool::default(),
+            executor,
+            answers: Vec::new(),
+            ops: Vec::new(),
+            dirty: Vec::new(),
+            counters: Counters::default(),
+            draining: false,
+        };
+        desk.refresh_common();
+        local::with(|local| local.enter(worker, desk.clock.now));
+        desk
+    }
+
+    /// The turn's time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now
+    }
+
+    /// The bounds.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Reads the clock, once a turn.
+    pub(crate) fn tick(&mut self) -> Time {
+        if self.clock.tick() {
+            self.refresh_common();
+        }
+        local::with(|local| local.tick(self.clock.now));
+        self.clock.now
+    }
+
+    /// What a connection may use, for the time of one event.
+    pub(crate) fn cx(&mut self) -> Cx<'_> {
+        Cx {
+            now: self.clock.now,
+            limits: &self.limits,
+            head_limits: request::Limits {
+                request_line: self.limits.request_line,
+                head: self.limits.header_bytes,
+                fields: self.limits.header_fields,
+            },
+            backend: self.backend,
+            app: &*self.app,
+            common: &self.common,
+            draining: self.draining,
+            fields: &mut self.fields,
+            pool: &mut self.pool,
+            executor: &mut self.executor,
+            ops: &mut self.ops,
+            dirty: &mut self.dirty,
+            counters: &mut self.counters,
+        }
+    }
+
+    /// Polls the tasks that were woken; what they answered is due to their owners.
+    pub(crate) fn run_tasks(&mut self) -> Vec<(Owner, Response)> {
+        let answers = &mut self.answers;
+        self.executor.run(|owner, response| answers.push((owner, response)));
+        std::mem::take(&mut self.answers)
+    }
+
+    /// The next connection to flush.
+    pub(crate) fn next_dirty(&mut self) -> Option<Id> {
+        self.dirty.pop()
+    }
+
+    /// Prints what the worker has done and is doing.
+    pub(crate) fn report(
+        &self,
+        connections: usize,
+        states: &BTreeMap<&str, usize>,
+        ring: &ring::Counters,
+        overflows: u32,
+    ) {
+        let states: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+        eprintln!(
+            "worker {}: {connections} connections ({}), {} tasks, {} requests ({} refused), \
+             {} enters, {} submissions, {} times queue full, {overflows} completion overflows",
+            self.worker,
+            states.join(", "),
+            self.executor.len(),
+            self.counters.requests,
+            self.counters.refused,
+            ring.enters,
+            ring.submissions,
+            ring.queue_full,
+        );
+    }
+
+    fn refresh_common(&mut self) {
+        self.common.clear();
+        self.common.extend_from_slice(b"server: ringway\r\ndate: ");
+        self.common.extend_from_slice(self.clock.date.imf());
+        self.common.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The worker's clock: read once a turn, the date written once a second.
+struct Clock {
+    origin: Instant,
+    now: Time,
+    date: Date,
+    /// When the second shown by `date` is over.
+    second_ends: Time,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let mut clock = Self {
+            origin: Instant::now(),
+            now: Time::ZERO,
+            date: Date::new(0),
+            second_ends: Time::ZERO,
+        };
+        clock.tick();
+        clock
+    }
+
+    /// Reads the time; true when the date has changed.
+    fn tick(&mut self) -> bool {
+        self.now = Time(self.origin.elapsed().as_micros() as u64);
+        if self.now < self.second_ends {
+            return false;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.second_ends = Time(self.now.0 + 1_000_000 - u64::from(unix.subsec_micros()));
+        self.date = Date::new(unix.as_secs() as i64);
+        true
+    }
+}

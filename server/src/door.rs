@@ -1,0 +1,131 @@
+//! A worker's listeners and whether they accept.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use ringway_codec::Time;
+
+use crate::listen::Scheme;
+use crate::ring::Ring;
+use crate::ring::token::Id;
+
+/// How long accepting rests when the process or the system is out of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// A worker's listeners.
+pub(crate) struct Doors {
+    doors: Vec<Door>,
+    paused: bool,
+    closed: bool,
+    retry_at: Option<Time>,
+    /// Times that accepting failed for want of descriptors or memory.
+    pub(crate) exhausted: u64,
+}
+
+struct Door {
+    scheme: Scheme,
+    socket: Option<OwnedFd>,
+    accepting: bool,
+}
+
+impl Doors {
+    pub(crate) fn new(sockets: Vec<(Scheme, OwnedFd)>) -> Self {
+        let door = |(scheme, socket)| Door { scheme, socket: Some(socket), accepting: false };
+        Self {
+            doors: sockets.into_iter().map(door).collect(),
+            paused: false,
+            closed: false,
+            retry_at: None,
+            exhausted: 0,
+        }
+    }
+
+    /// Accepts on every listener that is not accepting yet.
+    pub(crate) fn open(&mut self, ring: &mut Ring) {
+        if self.paused || self.closed {
+            return;
+        }
+        for (index, door) in self.doors.iter_mut().enumerate() {
+            if let (false, Some(socket)) = (door.accepting, &door.socket) {
+                door.accepting = true;
+                ring.accept(Id { index: index as u32, generation: 0 }, socket.as_raw_fd());
+            }
+        }
+    }
+
+    /// What a listener speaks.
+    pub(crate) fn scheme(&self, door: Id) -> Scheme {
+        self.doors.get(door.index as usize).map_or(Scheme::Http, |door| door.scheme)
+    }
+
+    /// Takes an accept's completion: goes on, or rests where there is nothing to accept with.
+    pub(crate) fn accepted(
+        &mut self,
+        door: Id,
+        result: i32,
+        more: bool,
+        now: Time,
+        ring: &mut Ring,
+    ) {
+        if more {
+            return;
+        }
+        if let Some(door) = self.doors.get_mut(door.index as usize) {
+            door.accepting = false;
+        }
+        match -result {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                self.exhausted += 1;
+                self.retry_at = Some(now + REST);
+            }
+            _ => self.open(ring),
+        }
+    }
+
+    /// When accepting is to be tried again.
+    pub(crate) fn retry_at(&self) -> Option<Time> {
+        self.retry_at
+    }
+
+    /// Tries again if the rest is over.
+    pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.open(ring);
+        }
+    }
+
+    /// Leaves further connections in the kernel's queue: there is no slot for them.
+    pub(crate) fn pause(&mut self, ring: &mut Ring) {
+        if !self.paused {
+            self.paused = true;
+            self.stop(ring);
+        }
+    }
+
+    /// A slot is free again.
+    pub(crate) fn resume(&mut self, ring: &mut Ring) {
+        if self.paused {
+            self.paused = false;
+            self.open(ring);
+        }
+    }
+
+    /// Accepts no more, for good.
+    pub(crate) fn close(&mut self, ring: &mut Ring) {
+        if !self.closed {
+            self.closed = true;
+            self.retry_at = None;
+            self.stop(ring);
+            for door in &mut self.doors {
+                door.socket = None;
+            }
+        }
+    }
+
+    fn stop(&self, ring: &mut Ring) {
+        for (index, _) in self.doors.iter().enumerate().filter(|(_, door)| door.accepting) {
+            ring.stop_accepting(Id { index: index as u32, generation: 0 });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The worker's small executor: polls the futures of handlers that answer later and of response
+//! bodies that are produced as they are sent.
+//!
+//! A task belongs to a connection's stream; when that dies the task is dropped. Wakers may be sent to
+//! other threads: a wake on the worker's own thread is a push to a list, one from elsewhere is a ring
+//! message.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::local;
+use crate::response::Response;
+use crate::ring::message::Mailbox;
+use crate::ring::token::{Id, Op, Token};
+use crate::slot::Slab;
+
+/// A future that gives a response.
+pub(crate) type ReplyFuture = Pin<Box<dyn Future<Output = Response>>>;
+/// A future that is run for what it does.
+pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A task's future.
+pub(crate) enum Work {
+    /// A handler's answer, due to its owner.
+    Reply(ReplyFuture),
+    /// A body's producer.
+    Produce(UnitFuture),
+}
+
+/// The stream of a connection for which a task works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) conn: Id,
+    pub(crate) stream: u64,
+}
+
+struct Task {
+    owner: Owner,
+    // Absent while it is being polled.
+    work: Option<Work>,
+    waker: Waker,
+}
+
+/// A worker's tasks.
+pub(crate) struct Executor {
+    tasks: Slab<Task>,
+    worker: u32,
+    mailbox: Arc<Mailbox>,
+    batch: Vec<Id>,
+}
+
+impl Executor {
+    pub(crate) fn new(worker: u32, mailbox: Arc<Mailbox>) -> Self {
+        Self { tasks: Slab::default(), worker, mailbox, batch: Vec::new() }
+    }
+
+    /// How many tasks live.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Adds a task; it is polled for the first time in the same turn.
+    pub(crate) fn spawn(&mut self, owner: Owner, work: Work) -> Id {
+        let id = self.tasks.insert(Task { owner, work: Some(work), waker: Waker::noop().clone() });
+        let waker = TaskWaker { worker: self.worker, mailbox: Arc::clone(&self.mailbox), task: id };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.waker = Waker::from(Arc::new(waker));
+        }
+        local::with(|local| local.ready.borrow_mut().push(id));
+        id
+    }
+
+    /// Drops a task.
+    pub(crate) fn cancel(&mut self, id: Id) {
+        self.tasks.remove(id);
+    }
+
+    /// Polls every task that was woken before this call; those woken meanwhile wait for the next
+    /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
+    pub(crate) fn run(&mut self, mut answered: impl FnMut(Owner, Response)) {
+        let mut batch = std::mem::take(&mut self.batch);
+        local::with(|local| std::mem::swap(&mut *local.ready.borrow_mut(), &mut batch));
+        for id in batch.drain(..) {
+            let Some(task) = self.tasks.get_mut(id) else { continue };
+            let Some(mut work) = task.work.take() else { continue };
+            let (owner, waker) = (task.owner, task.waker.clone());
+            let mut context = Context::from_waker(&waker);
+            let response = match &mut work {
+                Work::Reply(future) => future.as_mut().poll(&mut context).map(Some),
+                Work::Produce(future) => future.as_mut().poll(&mut context).map(|()| None),
+            };
+            match response {
+                Poll::Pending => {
+                    if let Some(task) = self.tasks.get_mut(id) {
+                        task.work = Some(work);
+                    }
+                }
+                Poll::Ready(response) => {
+                    self.tasks.remove(id);
+                    if let Some(response) = response {
+                        answered(owner, response);
+                    }
+                }
+            }
+        }
+        self.batch = batch;
+    }
+}
+
+struct TaskWaker {
+    worker: u32,
+    mailbox: Arc<Mailbox>,
+    task: Id,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let here = local::with(|local| {
+            let here = local.worker() == Some(self.worker);
+            if here {
+                local.ready.borrow_mut().push(self.task);
+            }
+            here
+        });
+        if !here {
+            // An error means that the worker is gone, and its task with it.
+            let _ = self.mailbox.post(Token::new(Op::Wake, 0, self.task), 0);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Listening sockets: one for each worker where the kernel can share a port among them
+//! (SO_REUSEPORT), so that accepting needs no lock; one shared by all where it cannot.
+//!
+//! All are bound from one thread, in order, before any worker starts.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::config::{Address, Descriptor};
+use crate::error::Error;
+use crate::ring::sys;
+
+/// Connections that the kernel keeps for us to accept; it cuts the number to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1 in the clear, and HTTP/2 where the client begins with it.
+    Http,
+    /// HTTP/2 and HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 in the clear, and nothing else.
+    H2c,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        })
+    }
+}
+
+/// Where a listener really waits: port 0 is a port by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix socket; a leading `@` is a name in the abstract namespace.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One listener, as every worker has it.
+pub(crate) struct Listener {
+    pub(crate) scheme: Scheme,
+    pub(crate) bound: Bound,
+    /// A socket for each worker.
+    pub(crate) sockets: Vec<OwnedFd>,
+}
+
+/// Binds an address for `workers` workers.
+pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {
+    let failed = |source| Error::Listen { scheme, address: address.to_string(), source };
+    let (bound, sockets) = match address {
+        Address::Ip(wanted) => tcp(*wanted, true, workers),
+        Address::Any(port) => tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false, workers)
+            .or_else(|_| tcp((Ipv4Addr::UNSPECIFIED, *port).into(), true, workers)),
+        Address::Unix(path) => unix(path, workers),
+        Address::Fd(descriptor) => inherited(descriptor, workers),
+    }
+    .map_err(failed)?;
+    Ok(Listener { scheme, bound, sockets })
+}
+
+fn tcp(wanted: SocketAddr, only_v6: bool, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    if wanted.port() != 0 {
+        // A second server of the same user would join the group of sockets silently and take a part
+        // of the connections; a socket that does not share finds it.
+        tcp_socket(wanted, only_v6, false)?.listen(1)?;
+    }
+    let first = tcp_socket(wanted, only_v6, true)?;
+    let address = first.local_addr()?;
+    let Some(bound) = address.as_socket() else {
+        return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+    };
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(tcp_socket(bound, only_v6, true)?);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok((Bound::Ip(bound), sockets.into_iter().map(OwnedFd::from).collect()))
+}
+
+fn tcp_socket(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
+    // Inherited by accepted sockets: answers are gathered here, so Nagle's algorithm only delays.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let name = path.to_str().and_then(|path| path.strip_prefix('@'));
+    match name {
+        Some(name) => {
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            let listener = std::os::unix::net::UnixListener::bind_addr(&address)?;
+            return Ok((Bound::Unix(path.into()), shared(listener.into(), workers)?));
+        }
+        None => {
+            // A socket file that nobody listens on any more is in the way of the next server.
+            if std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            {
+                std::fs::remove_file(path)?;
+            }
+            socket.bind(&SockAddr::unix(path)?)?;
+        }
+    }
+    socket.listen(BACKLOG)?;
+    Ok((Bound::Unix(path.into()), shared(socket.into(), workers)?))
+}
+
+fn inherited(descriptor: &Descriptor, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    let number = match descriptor {
+        Descriptor::Number(number) => *number,
+        Descriptor::Name(name) => named(name)?,
+    };
+    let socket = Socket::from(sys::duplicate(number)?);
+    if !socket.is_listener()? {
+        return Err(io::Error::other("the descriptor is not a listening socket"));
+    }
+    let address = socket.local_addr()?;
+    let bound = match address.as_socket() {
+        Some(address) => Bound::Ip(address),
+        None => Bound::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()),
+    };
+    Ok((bound, shared(socket.into(), workers)?))
+}
+
+/// The descriptor that the service manager gave this name (sd_listen_fds(3)).
+fn named(name: &str) -> io::Result<i32> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let at = names.split(':').position(|other| other == name);
+    at.map(|at| at as i32 + 3).ok_or_else(|| {
+        io::Error::other(format!("no descriptor is named {name} in LISTEN_FDNAMES ({names})"))
+    })
+}
+
+fn shared(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(socket.try_clone()?);
+    }
+    sockets.push(socket);
+    Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_gets_a_socket_on_the_same_port() {
+        let address = Address::Ip(([127, 0, 0, 1], 0).into());
+        let listener = bind(Scheme::Http, &address, 3).unwrap();
+        assert_eq!(listener.sockets.len(), 3);
+        let Bound::Ip(bound) = listener.bound else { panic!("a TCP listener") };
+        assert_ne!(bound.port(), 0);
+        let error = bind(Scheme::Http, &Address::Ip(bound), 1).err().unwrap();
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
+        let path = std::env::temp_dir().join(format!("ringway-listen-{}", std::process::id()));
+        let address = Address::Unix(path.clone());
+        let first = bind(Scheme::Http, &address, 2).unwrap();
+        assert!(bind(Scheme::Http, &address, 1).is_err());
+        drop(first);
+        let second = bind(Scheme::Http, &address, 1).unwrap();
+        assert_eq!(second.bound.to_string(), format!("unix:{}", path.display()));
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,289 @@
+//! What a client asked: the view that handlers get, the same for HTTP/1.1, HTTP/2 and HTTP/3.
+//!
+//! A [`Request`] borrows the bytes where the codec left them and lives for the handler's call; an
+//! [`OwnedRequest`] is a copy for handlers that answer later.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+
+use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::Span;
+use ringway_codec::h1::request::Method;
+
+use crate::body::RequestBody;
+use crate::ring::sys;
+
+/// The protocol that a request came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl Protocol {
+    /// As access logs write it: `HTTP/1.1`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+            Self::Http3 => "HTTP/3.0",
+        }
+    }
+}
+
+/// The parts of a request besides its fields and body: offsets into its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) method: Method,
+    pub(crate) method_span: Span,
+    pub(crate) target: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    pub(crate) authority: Option<Span>,
+    pub(crate) protocol: Protocol,
+    pub(crate) secure: bool,
+}
+
+/// How to find out who asks; most handlers never do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    /// The peer of this socket.
+    Socket(RawFd),
+    /// This address, if it is known.
+    Address(Option<SocketAddr>),
+}
+
+impl Peer {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(fd) => sys::peer(fd).ok(),
+            Self::Address(address) => address,
+        }
+    }
+}
+
+/// Path parameters: which part of the path stands for which `{name}`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Params {
+    pub(crate) spans: [Span; PARAMS_MAX],
+    pub(crate) names: &'static [String],
+}
+
+/// Most parameters that a route may have.
+pub(crate) const PARAMS_MAX: usize = 6;
+
+/// A request, borrowed for the handler's call.
+pub struct Request<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) fields: &'a [Field],
+    pub(crate) parts: &'a Parts,
+    pub(crate) body: &'a [u8],
+    pub(crate) peer: Peer,
+    pub(crate) params: Params,
+    pub(crate) stream: &'a Cell<Option<RequestBody>>,
+}
+
+impl<'a> Request<'a> {
+    /// The method.
+    pub fn method(&self) -> http::Method {
+        match self.parts.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+            Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
+            Method::Patch => http::Method::PATCH,
+            Method::Delete => http::Method::DELETE,
+            Method::Options => http::Method::OPTIONS,
+            Method::Connect => http::Method::CONNECT,
+            Method::Trace => http::Method::TRACE,
+            Method::Other => {
+                let name = self.parts.method_span.of(self.bytes);
+                http::Method::from_bytes(name).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The path, still percent-encoded; `/` at least (`*` for `OPTIONS *`).
+    pub fn path(&self) -> &'a str {
+        ascii(self.parts.path.of(self.bytes))
+    }
+
+    /// What follows the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&'a str> {
+        self.parts.query.map(|query| ascii(query.of(self.bytes)))
+    }
+
+    /// The host and port that the client asked for: the Host field, or the target's authority.
+    pub fn authority(&self) -> Option<&'a str> {
+        self.parts.authority.map(|authority| ascii(authority.of(self.bytes)))
+    }
+
+    /// True when the request came over TLS or QUIC.
+    pub fn is_secure(&self) -> bool {
+        self.parts.secure
+    }
+
+    /// The protocol it came over.
+    pub fn protocol(&self) -> Protocol {
+        self.parts.protocol
+    }
+
+    /// The first field of a name (any case); [`Self::headers`] has the others.
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&'a [u8]> {
+        let name = name.as_ref();
+        match Known::of(name.as_bytes()) {
+            Known::Other => self
+                .headers()
+                .find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+                .map(|(_, value)| value),
+            known => self.known(known),
+        }
+    }
+
+    /// The first field of a known name.
+    pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
+        let found = self.fields.iter().find(|field| field.known == known)?;
+        Some(found.value(self.bytes))
+    }
+
+    /// All fields in order: name as it came, and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        self.fields.iter().map(move |field| (field.name(bytes), field.value(bytes)))
+    }
+
+    /// The body, where the route buffers it (the default); empty where it is streamed.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The body as it arrives, where the handler asked for that; once.
+    pub fn take_body(&self) -> Option<RequestBody> {
+        self.stream.take()
+    }
+
+    /// The part of the path that stands for `{name}` in the route; for `*`, the rest of the path.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        let at = self.params.names.iter().position(|other| other == name)?;
+        Some(ascii(self.params.spans.get(at)?.of(self.bytes)))
+    }
+
+    /// The client's address.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.peer.address()
+    }
+
+    /// A copy that outlives the handler's call; a streamed body goes with it.
+    pub fn to_owned(&self) -> OwnedRequest {
+        OwnedRequest {
+            bytes: self.bytes.into(),
+            fields: self.fields.into(),
+            parts: *self.parts,
+            body: self.body.to_vec(),
+            peer: Peer::Address(self.peer.address()),
+            params: self.params,
+            stream: Cell::new(self.stream.take()),
+        }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("protocol", &self.parts.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request's copy, for handlers that answer later.
+pub struct OwnedRequest {
+    bytes: Box<[u8]>,
+    fields: Box<[Field]>,
+    parts: Parts,
+    pub(crate) body: Vec<u8>,
+    peer: Peer,
+    params: Params,
+    stream: Cell<Option<RequestBody>>,
+}
+
+impl OwnedRequest {
+    /// The same view that other handlers get.
+    pub fn view(&self) -> Request<'_> {
+        Request {
+            bytes: &self.bytes,
+            fields: &self.fields,
+            parts: &self.parts,
+            body: &self.body,
+            peer: self.peer,
+            params: self.params,
+            stream: &self.stream,
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> http::Method {
+        self.view().method()
+    }
+
+    /// The path, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.view().path()
+    }
+
+    /// What follows the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.view().query()
+    }
+
+    /// The first field of a name (any case).
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
+        self.view().header(name)
+    }
+
+    /// The body, where the route buffers it.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The part of the path that stands for `{name}` in the route.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.view().param(name)
+    }
+
+    /// The protocol it came over.
+    pub fn protocol(&self) -> Protocol {
+        self.parts.protocol
+    }
+
+    /// The client's address.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.peer.address()
+    }
+
+    /// The body as it arrives, where the handler asked for that; once.
+    pub fn take_body(&self) -> Option<RequestBody> {
+        self.stream.take()
+    }
+}
+
+impl fmt::Debug for OwnedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
+/// The codecs let only visible ASCII into targets and authorities.
+fn ascii(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,362 @@
+//! What a handler answers: status, fields, body (RFC 9110 sections 6 and 15).
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use ringway_codec::field::{Field, Known};
+
+use crate::body::{BodyWriter, Producer};
+use crate::ring::send::{Owner, Pinned};
+
+/// An answer. Making one from static or short parts does not allocate.
+pub struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) fields: FieldBlock,
+    pub(crate) shared: Option<Rc<FieldBlock>>,
+    pub(crate) body: Body,
+}
+
+impl Response {
+    /// An answer without a body.
+    pub fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            content_type: None,
+            fields: FieldBlock::default(),
+            shared: None,
+            body: Body::Empty,
+        }
+    }
+
+    /// 200 with plain text in UTF-8.
+    pub fn text(body: impl Into<Body>) -> Self {
+        Self::typed("text/plain; charset=utf-8", body)
+    }
+
+    /// 200 with HTML in UTF-8.
+    pub fn html(body: impl Into<Body>) -> Self {
+        Self::typed("text/html; charset=utf-8", body)
+    }
+
+    /// 200 with JSON that the caller has serialised.
+    pub fn json(body: impl Into<Body>) -> Self {
+        Self::typed("application/json", body)
+    }
+
+    /// 200 with a body of a content type that is known when the program is compiled.
+    pub fn typed(content_type: &'static str, body: impl Into<Body>) -> Self {
+        let mut response = Self::new(StatusCode::OK);
+        response.content_type = Some(content_type);
+        response.body = body.into();
+        response
+    }
+
+    /// 200 with the text of a value; short ones (up to 30 bytes) do not allocate.
+    pub fn display(value: impl fmt::Display) -> Self {
+        Self::text(Body::display(value))
+    }
+
+    /// 200 with a body that `produce` writes while it is being sent. It runs on the worker; writing
+    /// waits while the client reads slowly. A client that leaves drops the future.
+    ///
+    /// ```
+    /// use ringway::Response;
+    /// let response = Response::stream("text/plain", async |mut out| {
+    ///     let _ = out.write("first ").await;
+    ///     let _ = out.write("second").await;
+    /// });
+    /// ```
+    pub fn stream<F>(content_type: &'static str, produce: F) -> Self
+    where
+        F: AsyncFnOnce(BodyWriter) + 'static,
+    {
+        Self::typed(content_type, Body::Stream(Producer::new(produce, None)))
+    }
+
+    /// As [`Self::stream`], of a length in bytes that is known beforehand. A producer that writes
+    /// less, or fails, breaks the connection rather than passing a part for the whole.
+    pub fn stream_of_length<F>(content_type: &'static str, length: u64, produce: F) -> Self
+    where
+        F: AsyncFnOnce(BodyWriter) + 'static,
+    {
+        Self::typed(content_type, Body::Stream(Producer::new(produce, Some(length))))
+    }
+
+    /// Sets the status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Adds a field. What frames the message (`connection`, `content-length`, `transfer-encoding`
+    /// and other connection-specific fields) is the server's business, and is left out here.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        let known = Known::of(name.as_str().as_bytes());
+        if !is_framing(known, name.as_str()) {
+            self.fields.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        self
+    }
+
+    /// The status.
+    pub fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The fields that all protocols send, besides date, server and what frames the message.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &FieldBlock> {
+        self.shared.as_deref().into_iter().chain([&self.fields])
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Connection-specific fields (RFC 9113 section 8.2.2), and the length.
+fn is_framing(known: Known, name: &str) -> bool {
+    matches!(known, Known::Connection | Known::ContentLength | Known::TransferEncoding)
+        || matches!(name, "keep-alive" | "proxy-connection" | "upgrade")
+}
+
+/// Field lines as HTTP/1.1 writes them (`name: value\r\n`), with an index of their parts, so that
+/// one text serves HTTP/1.1 by copying and the others by looking up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldBlock {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl FieldBlock {
+    /// Adds a line. Both parts were checked by whoever made them.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        let name_at = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        let value_at = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        self.fields.push(Field {
+            name_at,
+            value_at,
+            value_len: value.len() as u32,
+            name_len: name.len() as u16,
+            known: Known::of(name),
+            flags: 0,
+        });
+    }
+
+    /// The lines as HTTP/1.1 sends them.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The lines' parts: known name, name, value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+        let bytes = &self.bytes;
+        self.fields.iter().map(move |field| (field.known, field.name(bytes), field.value(bytes)))
+    }
+}
+
+/// A response's body.
+#[derive(Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// Bytes in the program's image.
+    Static(&'static [u8]),
+    /// A few bytes, in place.
+    Inline(Inline),
+    /// Bytes of its own.
+    Bytes(Vec<u8>),
+    /// A part of bytes that the worker keeps.
+    Local(Rc<[u8]>, Range<usize>),
+    /// Bytes shared between threads.
+    Shared(Arc<[u8]>),
+    /// Bytes that are produced while they are sent.
+    Stream(Producer),
+}
+
+/// Up to 30 bytes, in place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inline {
+    len: u8,
+    bytes: [u8; 30],
+}
+
+impl Inline {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Write for Inline {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let at = usize::from(self.len);
+        let room = self.bytes.get_mut(at..at + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len += text.len() as u8;
+        Ok(())
+    }
+}
+
+impl Body {
+    /// The text of a value; short ones (up to 30 bytes) do not allocate.
+    pub fn display(value: impl fmt::Display) -> Self {
+        let mut inline = Inline::default();
+        match write!(inline, "{value}") {
+            Ok(()) => Self::Inline(inline),
+            Err(_) => Self::Bytes(value.to_string().into_bytes()),
+        }
+    }
+
+    /// Its length in bytes, where that is known before it is sent.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::Stream(producer) => producer.length(),
+            other => Some(other.bytes().len() as u64),
+        }
+    }
+
+    /// True for a body that is known to be empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The bytes of a body that is already there; none for a stream.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Empty | Self::Stream(_) => &[],
+            Self::Static(bytes) => bytes,
+            Self::Inline(inline) => inline.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Local(bytes, range) => &bytes[range.clone()],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The bytes of a body that is already there, to be sent from where they lie.
+    pub(crate) fn pin(self) -> Pinned {
+        let (owner, range) = match self {
+            Self::Local(bytes, range) => (Owner::Local(bytes), range),
+            other => {
+                let range = 0..other.bytes().len();
+                let owner = match other {
+                    Self::Empty | Self::Stream(_) => Owner::Static(&[]),
+                    Self::Static(bytes) => Owner::Static(bytes),
+                    Self::Inline(inline) => Owner::Local(Rc::from(inline.as_bytes())),
+                    Self::Bytes(bytes) => Owner::Owned(Rc::new(bytes)),
+                    Self::Shared(bytes) => Owner::Shared(bytes),
+                    Self::Local(bytes, _) => Owner::Local(bytes),
+                };
+                (owner, range)
+            }
+        };
+        Pinned::new(owner, range)
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self::Static(text.as_bytes())
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Arc<[u8]>> for Body {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::Shared(bytes)
+    }
+}
+
+impl From<Rc<[u8]>> for Body {
+    fn from(bytes: Rc<[u8]>) -> Self {
+        let range = 0..bytes.len();
+        Self::Local(bytes, range)
+    }
+}
+
+impl From<StatusCode> for Response {
+    /// The status with its reason as plain text, where the status may have a body.
+    fn from(status: StatusCode) -> Self {
+        let response = Self::new(status);
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match status.canonical_reason() {
+            Some(reason) if !bodiless => Self::text(reason).status(status),
+            _ => response,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framing_fields_are_left_to_the_server() {
+        let response = Response::text("x")
+            .header(http::header::CONNECTION, HeaderValue::from_static("close"))
+            .header(http::header::CONTENT_LENGTH, HeaderValue::from_static("9"))
+            .header(http::header::ETAG, HeaderValue::from_static("\"1\""));
+        assert_eq!(response.fields.lines(), b"etag: \"1\"\r\n");
+        let all: Vec<_> = response.blocks().flat_map(FieldBlock::iter).collect();
+        assert_eq!(all, [(Known::Etag, &b"etag"[..], &b"\"1\""[..])]);
+    }
+
+    #[test]
+    fn short_values_stay_in_place() {
+        assert!(matches!(Body::display(u64::MAX), Body::Inline(_)));
+        let long = Body::display("x".repeat(31));
+        assert_eq!((long.len(), matches!(long, Body::Bytes(_))), (Some(31), true));
+    }
+
+    #[test]
+    fn a_pinned_part_is_the_part() {
+        let body = Body::Local(Rc::from(&b"0123456789"[..]), 3..7);
+        assert_eq!(body.len(), Some(4));
+        assert_eq!(body.pin().bytes(), b"3456");
+        assert_eq!(Body::from("abc").pin().bytes(), b"abc");
+    }
+}

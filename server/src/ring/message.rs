@@ -1,0 +1,50 @@
+//! Messages to a worker from any thread, by `IORING_OP_MSG_RING`.
+//!
+//! A worker waits in one place only, its ring; so what other threads have to say arrives there as a
+//! completion with the token that they chose. There is no eventfd, no pipe and no lock.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use io_uring::{IoUring, opcode, types::Fd};
+
+use super::token::Token;
+
+/// Where a worker's messages go.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    // A duplicate: it stays a valid ring, if a dead one, when the worker is gone.
+    ring: OwnedFd,
+}
+
+thread_local! {
+    /// A sender needs a ring of its own; it is made when a thread first sends.
+    static SENDER: RefCell<Option<IoUring>> = const { RefCell::new(None) };
+}
+
+impl Mailbox {
+    pub(super) fn new(ring: RawFd) -> io::Result<Self> {
+        // SAFETY: the caller's ring is open for the duration of this call.
+        let ring = unsafe { BorrowedFd::borrow_raw(ring) }.try_clone_to_owned()?;
+        Ok(Self { ring })
+    }
+
+    /// Delivers `token` as a completion with `value` as its result.
+    pub(crate) fn post(&self, token: Token, value: i32) -> io::Result<()> {
+        SENDER.with_borrow_mut(|sender| {
+            let ring = match sender {
+                Some(ring) => ring,
+                None => sender.insert(IoUring::new(4)?),
+            };
+            let entry =
+                opcode::MsgRingData::new(Fd(self.ring.as_raw_fd()), value, token.bits(), None)
+                    .build();
+            // SAFETY: the entry holds no pointers.
+            unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+            ring.submit_and_wait(1)?;
+            let result = ring.completion().next().map_or(0, |done| done.result());
+            if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+        })
+    }
+}

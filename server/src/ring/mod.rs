@@ -1,0 +1,381 @@
+//! All contact with io_uring: a worker's ring, behind a safe interface.
+//!
+//! Everything the kernel may touch while an operation is under way is owned by the [`Ring`] (receive
+//! buffers, bytes being sent, file jobs) and given back by the completion, so nothing outside this
+//! folder needs `unsafe` and no future or connection can free memory under the kernel's hands.
+//! Submissions are queued and go out with the next [`Ring::enter`]: one system call a turn.
+//! What is known of the kernel's side: io_uring_setup(2), io_uring_enter(2),
+//! io_uring_multishot(7), io_uring_provided_buffers(7), io_uring_cancelation(7).
+
+mod buffers;
+pub(crate) mod job;
+pub(crate) mod message;
+pub(crate) mod probe;
+pub(crate) mod send;
+pub(crate) mod sys;
+pub(crate) mod token;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use ringway_codec::scan::PAD;
+
+use buffers::Buffers;
+use job::Job;
+use send::{Pinned, Send};
+use token::{Id, Op, Token};
+
+const GROUP: u16 = 0;
+const ENTER_GETEVENTS: u32 = 1;
+const ENTER_EXT_ARG: u32 = 1 << 3;
+/// Linux 6.15: an idle worker is idle, not waiting for a disk.
+const ENTER_NO_IOWAIT: u32 = 1 << 7;
+const RECV_POLL_FIRST: u16 = 1;
+
+/// How connections receive. Both run the same connection machine; ARCHITECTURE.md has the figures
+/// by which one was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RecvMode {
+    /// One submission for many receives; pausing costs a cancellation.
+    #[default]
+    Multishot,
+    /// One submission for each receive, made after the poll; pausing costs nothing.
+    Single,
+}
+
+/// The sizes and modes of a ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Submission queue entries: a batch.
+    pub(crate) submissions: u32,
+    /// Completion queue entries: what may arrive in one turn before the kernel must keep it aside.
+    pub(crate) completions: u32,
+    /// Receive buffers, a power of two.
+    pub(crate) buffers: u16,
+    /// Bytes in each.
+    pub(crate) buffer_size: u32,
+    /// How connections receive.
+    pub(crate) recv: RecvMode,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // 16 KiB holds a whole TLS record; 256 of them are 4 MiB, of which a quiet worker touches
+        // only the first lines of each.
+        Self {
+            submissions: 512,
+            completions: 8192,
+            buffers: 256,
+            buffer_size: 16 * 1024 + 512,
+            recv: RecvMode::default(),
+        }
+    }
+}
+
+/// What the kernel said.
+#[derive(Clone, Copy)]
+pub(crate) struct Completion {
+    /// What it is about.
+    pub(crate) token: Token,
+    /// The operation's result: a count, a descriptor, or a negated errno.
+    pub(crate) result: i32,
+    flags: u32,
+}
+
+impl Completion {
+    /// The operation goes on and will complete again.
+    pub(crate) fn more(&self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// The provided buffer that holds what was received.
+    pub(crate) fn buffer(&self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+}
+
+/// What became of a connection's send.
+pub(crate) enum Sent {
+    /// All of it is with the kernel; here is the buffer back.
+    Done(Vec<u8>),
+    /// It was short, and the rest is queued.
+    Again,
+    /// The kernel refused: the peer is gone, or it was cancelled.
+    Failed(Vec<u8>),
+}
+
+/// Counters of the ring's own events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    /// Submissions.
+    pub(crate) submissions: u64,
+    /// Calls of io_uring_enter(2).
+    pub(crate) enters: u64,
+    /// Times that the submission queue was full and was submitted early.
+    pub(crate) queue_full: u64,
+}
+
+/// A worker's ring.
+pub(crate) struct Ring {
+    // Dropped by hand, before the memory that the kernel may still write to.
+    io: ManuallyDrop<IoUring>,
+    buffers: ManuallyDrop<Buffers>,
+    sends: Vec<Option<Box<Send>>>,
+    spare_sends: Vec<Box<Send>>,
+    jobs: Vec<Option<Box<Job>>>,
+    under_way: usize,
+    recv: RecvMode,
+    enter_flags: u32,
+    batch: Vec<Completion>,
+    pub(crate) counters: Counters,
+}
+
+impl Ring {
+    /// Makes the ring on the calling thread, which alone may use it.
+    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
+        let io = build(settings)?;
+        let buffers = Buffers::new(&io.submitter(), GROUP, settings.buffers, settings.buffer_size)?;
+        let mut enter_flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
+        if io.params().is_feature_no_iowait() {
+            enter_flags |= ENTER_NO_IOWAIT;
+        }
+        Ok(Self {
+            io: ManuallyDrop::new(io),
+            buffers: ManuallyDrop::new(buffers),
+            sends: Vec::new(),
+            spare_sends: Vec::new(),
+            jobs: Vec::new(),
+            under_way: 0,
+            recv: settings.recv,
+            enter_flags,
+            batch: Vec::with_capacity(settings.completions as usize),
+            counters: Counters::default(),
+        })
+    }
+
+    /// The descriptor to which other threads send messages.
+    pub(crate) fn mailbox(&self) -> io::Result<message::Mailbox> {
+        message::Mailbox::new(self.io.as_raw_fd())
+    }
+
+    /// Submits what is queued, and waits until something completes or `timeout` has passed; a zero
+    /// timeout only collects what is there.
+    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let queued = self.io.submission().len() as u32;
+        let want = u32::from(timeout != Some(Duration::ZERO));
+        let timeout = timeout.unwrap_or(Duration::from_secs(3600));
+        let spec = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
+        let arguments = SubmitArgs::new().timespec(&spec);
+        self.counters.enters += 1;
+        self.counters.submissions += u64::from(queued);
+        // SAFETY: the flags announce exactly the argument that is passed, whose type the crate
+        // itself passes in `submit_with_args`; every queued entry points into memory that this ring
+        // owns until the completion.
+        let entered =
+            unsafe { self.io.submitter().enter(queued, want, self.enter_flags, Some(&arguments)) };
+        match entered.map_err(|error| error.raw_os_error()) {
+            // The timeout passed; a signal came; the completion queue must be drained first.
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
+            Err(errno) => Err(io::Error::from_raw_os_error(errno.unwrap_or(libc::EIO))),
+        }
+    }
+
+    /// Everything that has completed, in order. Give the list back with [`Self::drained`].
+    pub(crate) fn drain(&mut self) -> Vec<Completion> {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        for entry in self.io.completion() {
+            batch.push(Completion {
+                token: Token::from_bits(entry.user_data()),
+                result: entry.result(),
+                flags: entry.flags(),
+            });
+        }
+        batch
+    }
+
+    /// Takes the list back, so that draining never allocates once warm.
+    pub(crate) fn drained(&mut self, batch: Vec<Completion>) {
+        self.batch = batch;
+    }
+
+    /// Completions that the kernel had to keep aside because the queue was full.
+    pub(crate) fn overflows(&mut self) -> u32 {
+        self.io.completion().overflow()
+    }
+
+    /// Accepts on a listener until told otherwise.
+    pub(crate) fn accept(&mut self, listener: Id, fd: RawFd) {
+        let entry = opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build();
+        self.push(entry, Token::new(Op::Accept, 0, listener));
+    }
+
+    /// Receives into provided buffers.
+    pub(crate) fn recv(&mut self, id: Id, fd: RawFd) {
+        let entry = match self.recv {
+            RecvMode::Multishot => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+            RecvMode::Single => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
+                .buf_group(GROUP)
+                .ioprio(RECV_POLL_FIRST)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+        };
+        self.push(entry, Token::new(Op::Recv, 0, id));
+    }
+
+    /// The received bytes, with [`PAD`] readable bytes behind them.
+    pub(crate) fn received(&mut self, buffer: u16, len: usize) -> &mut [u8] {
+        let whole = self.buffers.slice_mut(buffer, len);
+        debug_assert_eq!(whole.len(), len + PAD);
+        whole
+    }
+
+    /// Gives a receive buffer back to the kernel.
+    pub(crate) fn recycle(&mut self, buffer: u16) {
+        self.buffers.recycle(buffer);
+    }
+
+    /// Sends `head`, then `body`. At most one send of a slot may be under way.
+    pub(crate) fn send(&mut self, id: Id, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
+        let index = id.index as usize;
+        if self.sends.len() <= index {
+            self.sends.resize_with(index + 1, || None);
+        }
+        assert!(self.sends[index].is_none(), "one send of a connection at a time");
+        let mut send = self.spare_sends.pop().unwrap_or_else(Send::empty);
+        send.set(fd, head, body);
+        let entry = send.entry();
+        self.sends[index] = Some(send);
+        self.under_way += 1;
+        self.push(entry, Token::new(Op::Send, 0, id));
+    }
+
+    /// Takes the completion of a slot's send.
+    pub(crate) fn sent(&mut self, id: Id, result: i32) -> Sent {
+        let index = id.index as usize;
+        let mut send = self.sends.get_mut(index).and_then(Option::take);
+        let Some(done) = send.as_mut() else { return Sent::Failed(Vec::new()) };
+        if result > 0 && !done.advance(result as usize) {
+            let entry = done.entry();
+            self.sends[index] = send;
+            self.push(entry, Token::new(Op::Send, 0, id));
+            return Sent::Again;
+        }
+        let buffer = done.take();
+        self.under_way -= 1;
+        if self.spare_sends.len() < 64 {
+            self.spare_sends.extend(send);
+        }
+        if result < 0 { Sent::Failed(buffer) } else { Sent::Done(buffer) }
+    }
+
+    /// Cancels a connection's receive, and nothing else of it.
+    pub(crate) fn pause(&mut self, id: Id) {
+        let recv = CancelBuilder::user_data(Token::new(Op::Recv, 0, id).bits());
+        self.push(opcode::AsyncCancel2::new(recv).build(), Token::new(Op::Cancel, 0, id));
+    }
+
+    /// Stops accepting on a listener.
+    pub(crate) fn stop_accepting(&mut self, listener: Id) {
+        let accept = CancelBuilder::user_data(Token::new(Op::Accept, 0, listener).bits());
+        let token = Token::new(Op::Ignore, 0, Id::default());
+        self.push(opcode::AsyncCancel2::new(accept).build(), token);
+    }
+
+    /// Cancels everything that is under way on a descriptor.
+    pub(crate) fn cancel(&mut self, id: Id, fd: RawFd) {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
+        self.push(entry, Token::new(Op::Cancel, 0, id));
+    }
+
+    /// Closes a descriptor on which nothing is under way any more.
+    pub(crate) fn close(&mut self, fd: RawFd) {
+        let entry = opcode::Close::new(Fd(fd)).build();
+        self.push(entry, Token::new(Op::Ignore, 0, Id::default()));
+    }
+
+    /// Starts a file operation under a number that is free.
+    pub(crate) fn job(&mut self, id: Id, request: job::Request) {
+        let index = id.index as usize;
+        if self.jobs.len() <= index {
+            self.jobs.resize_with(index + 1, || None);
+        }
+        assert!(self.jobs[index].is_none(), "the job's number is free");
+        let mut job = Job::new(request);
+        let entry = job.entry();
+        self.jobs[index] = Some(job);
+        self.under_way += 1;
+        self.push(entry, Token::new(Op::Job, 0, id));
+    }
+
+    /// Takes the completion of a file operation.
+    pub(crate) fn job_done(&mut self, id: Id, result: i32) -> io::Result<job::Response> {
+        let job = self.jobs.get_mut(id.index as usize).and_then(Option::take);
+        let Some(job) = job else { return Err(io::Error::from_raw_os_error(libc::EIO)) };
+        self.under_way -= 1;
+        job.finish(result)
+    }
+
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = entry.user_data(token.bits());
+        loop {
+            // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`)
+            // and is neither moved nor freed before its completion is taken.
+            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            // The queue is a batch's size; a larger burst goes out in several calls.
+            self.counters.queue_full += 1;
+            if let Err(error) = self.io.submit() {
+                assert!(
+                    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)),
+                    "io_uring_enter: {error}"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: neither field is used again. The ring is closed first; where operations are still
+        // under way the kernel may finish them later, so their memory is leaked rather than freed.
+        unsafe {
+            ManuallyDrop::drop(&mut self.io);
+            if self.under_way == 0 {
+                ManuallyDrop::drop(&mut self.buffers);
+            }
+        }
+        if self.under_way != 0 {
+            std::mem::forget(std::mem::take(&mut self.sends));
+            std::mem::forget(std::mem::take(&mut self.jobs));
+        }
+    }
+}
+
+/// Sets the ring up with the best flags that the kernel accepts.
+fn build(settings: &Settings) -> io::Result<IoUring> {
+    let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
+    builder
+        .dontfork()
+        .setup_clamp()
+        .setup_cqsize(settings.completions)
+        .setup_submit_all()
+        .setup_single_issuer()
+        .setup_defer_taskrun();
+    // NO_SQARRAY is of Linux 6.6; only EINVAL says that it is unknown, anything else is a refusal.
+    let mut io = match builder.clone().setup_no_sqarray().build(settings.submissions) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            builder.build(settings.submissions)?
+        }
+        built => built?,
+    };
+    // Saves a descriptor look-up in each enter; the ring works without it.
+    let _ = io.submitter().register_ring_fd();
+    let _ = &mut io;
+    Ok(io)
+}

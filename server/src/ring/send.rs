@@ -1,0 +1,153 @@
+//! A connection's one send under way: the bytes, and where in them the kernel has got to.
+
+use std::ops::Range;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use io_uring::{opcode, squeue, types};
+
+/// Body bytes that are sent from where they lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    owner: Owner,
+    range: Range<usize>,
+}
+
+/// Who keeps the bytes alive until the completion.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    /// Bytes in the program's image.
+    Static(&'static [u8]),
+    /// Bytes of this worker, for example a cached file.
+    Local(Rc<[u8]>),
+    /// Bytes shared with other threads.
+    Shared(Arc<[u8]>),
+    /// Bytes made for this response alone.
+    Owned(Rc<Vec<u8>>),
+}
+
+impl Owner {
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Local(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Pinned {
+    /// A part of an owner's bytes.
+    pub(crate) fn new(owner: Owner, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= owner.bytes().len());
+        Self { owner, range }
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.owner.bytes()[self.range.clone()]
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Splits off the first `n` bytes.
+    pub(crate) fn split_to(&mut self, n: usize) -> Self {
+        let at = self.range.start + n.min(self.len());
+        let front = Self { owner: self.owner.clone(), range: self.range.start..at };
+        self.range.start = at;
+        front
+    }
+}
+
+/// A send under way. The kernel holds pointers into it, so it stays in its box until it is done.
+pub(super) struct Send {
+    fd: RawFd,
+    head: Vec<u8>,
+    body: Option<Pinned>,
+    done: usize,
+    parts: [libc::iovec; 2],
+    message: libc::msghdr,
+}
+
+impl Send {
+    pub(super) fn empty() -> Box<Self> {
+        // SAFETY: iovec and msghdr are plain old data for which all zeroes is a valid value.
+        let (parts, message) = unsafe { std::mem::zeroed() };
+        Box::new(Self { fd: -1, head: Vec::new(), body: None, done: 0, parts, message })
+    }
+
+    pub(super) fn set(&mut self, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
+        (self.fd, self.head, self.body, self.done) = (fd, head, body, 0);
+    }
+
+    /// Counts what the kernel took; true when nothing is left.
+    pub(super) fn advance(&mut self, sent: usize) -> bool {
+        self.done += sent;
+        self.done >= self.head.len() + self.body.as_ref().map_or(0, Pinned::len)
+    }
+
+    /// Gives the buffer back and lets go of the body.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.body = None;
+        std::mem::take(&mut self.head)
+    }
+
+    /// The submission entry for what is left.
+    pub(super) fn entry(&mut self) -> squeue::Entry {
+        // MSG_WAITALL makes the kernel carry on after a short write, so that one completion is
+        // enough for all of it; MSG_NOSIGNAL because a closed peer is not a SIGPIPE.
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let head = self.head.get(self.done..).unwrap_or_default();
+        let Some(body) = &self.body else {
+            return opcode::Send::new(types::Fd(self.fd), head.as_ptr(), head.len() as u32)
+                .flags(flags)
+                .build();
+        };
+        let skip = self.done.saturating_sub(self.head.len());
+        let body = body.bytes().get(skip..).unwrap_or_default();
+        let part = |bytes: &[u8]| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        self.parts = [part(head), part(body)];
+        self.message.msg_iov = self.parts.as_mut_ptr();
+        self.message.msg_iovlen = 2;
+        opcode::SendMsg::new(types::Fd(self.fd), &raw const self.message)
+            .flags(flags as u32)
+            .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_send_goes_on_where_it_stopped() {
+        let mut send = Send::empty();
+        let body = Pinned::new(Owner::Static(b"0123456789"), 2..8);
+        send.set(5, b"head".to_vec(), Some(body));
+        assert!(!send.advance(3));
+        send.entry();
+        assert_eq!((send.parts[0].iov_len, send.parts[1].iov_len), (1, 6));
+        assert!(!send.advance(3));
+        send.entry();
+        assert_eq!((send.parts[0].iov_len, send.parts[1].iov_len), (0, 4));
+        assert!(send.advance(4));
+        assert_eq!(send.take(), b"head");
+    }
+
+    #[test]
+    fn pinned_bytes_split() {
+        let mut rest = Pinned::new(Owner::Local(Rc::from(&b"abcdef"[..])), 1..6);
+        assert_eq!(rest.split_to(2).bytes(), b"bc");
+        assert_eq!(rest.split_to(9).bytes(), b"def");
+        assert_eq!(rest.len(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! The few system calls outside the ring, behind safe functions.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// The address of the peer of a connected socket.
+pub(crate) fn peer(fd: RawFd) -> io::Result<SocketAddr> {
+    // SAFETY: the descriptor belongs to a live slot and is not closed during the call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let address = SockRef::from(&fd).peer_addr()?;
+    address.as_socket().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
+}
+
+/// Sends FIN; what was received can still be read. Called directly because the ring would take it
+/// to a worker thread of the kernel.
+pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
+    // SAFETY: as above.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    SockRef::from(&fd).shutdown(std::net::Shutdown::Write)
+}
+
+/// Lets the close that follows be a reset: what the peer got is not the whole.
+pub(crate) fn close_by_reset(fd: RawFd) -> io::Result<()> {
+    // SAFETY: as above.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    SockRef::from(&fd).set_linger(Some(Duration::ZERO))
+}
+
+/// What TCP knows about a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TcpInfo {
+    /// Bytes that the peer has acknowledged, modulo 2^32.
+    pub(crate) acknowledged: u32,
+    /// Smoothed round-trip time in microseconds.
+    pub(crate) rtt: u32,
+    /// Segments sent again, over the connection's life.
+    pub(crate) retransmissions: u32,
+}
+
+/// Reads TCP_INFO; zeroes where the socket has none (for example a Unix socket).
+pub(crate) fn tcp_info(fd: RawFd) -> TcpInfo {
+    // The kernel's struct tcp_info, of which libc carries only a part: 8 bytes of small fields,
+    // 24 u32 (rtt is the 16th, total_retrans the last), then u64 pacing_rate, max_pacing_rate,
+    // bytes_acked.
+    let mut words = MaybeUninit::<[u32; 32]>::zeroed();
+    let mut length = 128 as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the array, every bit pattern of which is
+    // valid.
+    let words = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            words.as_mut_ptr().cast(),
+            &mut length,
+        );
+        words.assume_init()
+    };
+    TcpInfo { acknowledged: words[30], rtt: words[17], retransmissions: words[25] }
+}
+
+/// A new descriptor for the same open file.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the caller holds the descriptor open.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+}

@@ -1,0 +1,294 @@
+//! The router: method and path to handler.
+//!
+//! Paths are matched as they came, percent-encoding included. Literal routes are found by binary
+//! search; patterns are tried in order of how specific they are. Built once, then shared by all
+//! workers unchanged.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::{HeaderValue, Method, StatusCode, header};
+use ringway_codec::h1::Span;
+use ringway_codec::h1::request::Method as Verb;
+
+use crate::body::RequestBody;
+use crate::handler::{BodyMode, Handler, IntoHandler, ReadsBody, Reply};
+use crate::request::{OwnedRequest, PARAMS_MAX, Params, Request};
+use crate::response::Response;
+
+/// Routes requests to handlers. A router is a handler itself.
+///
+/// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or ends
+/// in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route wins.
+/// A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
+#[derive(Default)]
+pub struct Router {
+    literal: BTreeMap<String, Endpoint>,
+    patterns: Vec<Pattern>,
+    fallback: Option<Box<dyn Handler>>,
+}
+
+/// What a path answers, method by method.
+#[derive(Default)]
+struct Endpoint {
+    methods: Vec<(Method, Box<dyn Handler>)>,
+    any: Option<Box<dyn Handler>>,
+}
+
+struct Pattern {
+    path: String,
+    segments: Vec<Segment>,
+    names: &'static [String],
+    endpoint: Endpoint,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    Literal(String),
+    Param,
+    Rest,
+}
+
+impl Router {
+    /// A router without routes: everything is 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers GET (and HEAD) of a path.
+    #[must_use]
+    pub fn get<K>(self, path: &str, handler: impl IntoHandler<K>) -> Self {
+        self.route(Method::GET, path, handler)
+    }
+
+    /// Answers POST to a path.
+    #[must_use]
+    pub fn post<K>(self, path: &str, handler: impl IntoHandler<K>) -> Self {
+        self.route(Method::POST, path, handler)
+    }
+
+    /// Answers a method of a path.
+    ///
+    /// # Panics
+    /// When the path does not begin with `/`, has `*` elsewhere than at its end, or has more than six
+    /// parameters.
+    #[must_use]
+    pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
+        let methods = &mut self.endpoint(path).methods;
+        methods.retain(|(other, _)| *other != method);
+        methods.push((method, Box::new(handler.into_handler())));
+        self
+    }
+
+    /// Answers every method of a path that has no route of its own.
+    #[must_use]
+    pub fn any<K>(mut self, path: &str, handler: impl IntoHandler<K>) -> Self {
+        self.endpoint(path).any = Some(Box::new(handler.into_handler()));
+        self
+    }
+
+    /// Answers a method of a path with a closure that reads the body as it arrives, however large:
+    /// what it does not read yet waits at the client.
+    #[must_use]
+    pub fn stream<F, R>(self, method: Method, path: &str, read: F) -> Self
+    where
+        F: AsyncFn(OwnedRequest, RequestBody) -> R + Send + Sync + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.route(method, path, ReadsBody::new(read))
+    }
+
+    /// Serves the files of a directory under a prefix: `files("/", "site")`.
+    #[must_use]
+    pub fn files(self, prefix: &str, directory: impl Into<PathBuf>) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        let files = crate::files::Files::new(directory.into()).prefix(prefix);
+        self.any(&format!("{prefix}/*"), files)
+    }
+
+    /// Answers what no route matches, instead of 404.
+    #[must_use]
+    pub fn fallback<K>(mut self, handler: impl IntoHandler<K>) -> Self {
+        self.fallback = Some(Box::new(handler.into_handler()));
+        self
+    }
+
+    fn endpoint(&mut self, path: &str) -> &mut Endpoint {
+        assert!(path.starts_with('/'), "a route's path begins with /: {path}");
+        if !path.contains(['{', '*']) {
+            return self.literal.entry(path.to_owned()).or_default();
+        }
+        if let Some(at) = self.patterns.iter().position(|pattern| pattern.path == path) {
+            return &mut self.patterns[at].endpoint;
+        }
+        let pattern = Pattern::new(path);
+        // Literal before parameter before rest, segment by segment.
+        let at = self.patterns.partition_point(|other| other.segments <= pattern.segments);
+        self.patterns.insert(at, pattern);
+        &mut self.patterns[at].endpoint
+    }
+
+    /// The endpoint of a path, and what its parameters stand for.
+    fn find(&self, path: &str, at: u32) -> Option<(&Endpoint, Params)> {
+        if let Some(endpoint) = self.literal.get(path) {
+            return Some((endpoint, Params::default()));
+        }
+        self.patterns.iter().find_map(|pattern| {
+            let params = pattern.matches(path, at)?;
+            Some((&pattern.endpoint, params))
+        })
+    }
+
+    /// The handler for a request, or the answer where there is none.
+    fn select(&self, request: &Request<'_>) -> Result<(&dyn Handler, Params), Response> {
+        let Some((endpoint, params)) = self.find(request.path(), request.parts.path.at) else {
+            let fallback = self.fallback.as_deref();
+            return fallback.map(|handler| (handler, Params::default())).ok_or_else(|| {
+                if request.path() == "*" { self.options() } else { StatusCode::NOT_FOUND.into() }
+            });
+        };
+        endpoint.handler(request).map(|handler| (handler, params))
+    }
+
+    /// `OPTIONS *`: of the server as a whole.
+    fn options(&self) -> Response {
+        let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, all)
+    }
+}
+
+impl Handler for Router {
+    fn call(&self, request: &Request<'_>) -> Reply {
+        match self.select(request) {
+            Ok((handler, params)) => handler.call(&Request { params, ..*request }),
+            Err(response) => Reply::Ready(response),
+        }
+    }
+
+    fn body_mode(&self, request: &Request<'_>) -> BodyMode {
+        match self.select(request) {
+            Ok((handler, params)) => handler.body_mode(&Request { params, ..*request }),
+            // The refusal does not wait for a body that nobody wants.
+            Err(_) => BodyMode::Stream,
+        }
+    }
+}
+
+impl Endpoint {
+    fn handler(&self, request: &Request<'_>) -> Result<&dyn Handler, Response> {
+        let method = request.method();
+        let of = |wanted: &Method| {
+            self.methods.iter().find(|(other, _)| other == wanted).map(|(_, handler)| &**handler)
+        };
+        let found = of(&method)
+            .or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
+            .or(self.any.as_deref());
+        found.ok_or_else(|| match request.parts.method {
+            Verb::Other => StatusCode::NOT_IMPLEMENTED.into(),
+            Verb::Options => self.allow(Response::new(StatusCode::NO_CONTENT)),
+            _ => self.allow(StatusCode::METHOD_NOT_ALLOWED.into()),
+        })
+    }
+
+    fn allow(&self, response: Response) -> Response {
+        let mut names: Vec<&str> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        match HeaderValue::try_from(names.join(", ")) {
+            Ok(value) => response.header(header::ALLOW, value),
+            Err(_) => response,
+        }
+    }
+}
+
+impl Pattern {
+    fn new(path: &str) -> Self {
+        let mut names = Vec::new();
+        let mut segments: Vec<Segment> = Vec::new();
+        for part in path[1..].split('/') {
+            assert!(segments.last() != Some(&Segment::Rest), "`*` ends a route's path: {path}");
+            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            segments.push(match (part, name) {
+                ("*", _) => Segment::Rest,
+                (_, Some(_)) => Segment::Param,
+                _ => Segment::Literal(part.to_owned()),
+            });
+            if part == "*" || name.is_some() {
+                names.push(name.unwrap_or(part).to_owned());
+            }
+        }
+        assert!(names.len() <= PARAMS_MAX, "at most {PARAMS_MAX} parameters: {path}");
+        // Routes live as long as the process; requests refer to their names without counting.
+        let names = Vec::leak(names);
+        Self { path: path.to_owned(), segments, names, endpoint: Endpoint::default() }
+    }
+
+    /// Matches a path that stands at `at` in the request's bytes.
+    fn matches(&self, path: &str, at: u32) -> Option<Params> {
+        let mut params = Params { names: self.names, ..Params::default() };
+        let mut found = 0;
+        // The offset of the segment under the cursor; behind the last one it is past the end.
+        let mut cursor = 1;
+        let mut take = |from: usize, to: usize| {
+            params.spans[found] = Span { at: at + from as u32, len: (to - from) as u32 };
+            found += 1;
+        };
+        for segment in &self.segments {
+            let rest = path.get(cursor..)?;
+            let end = cursor + rest.find('/').unwrap_or(rest.len());
+            match segment {
+                Segment::Literal(wanted) if path[cursor..end] == **wanted => {}
+                Segment::Param if end > cursor => take(cursor, end),
+                Segment::Rest => {
+                    take(cursor, path.len());
+                    return Some(params);
+                }
+                _ => return None,
+            }
+            cursor = end + 1;
+        }
+        (cursor == path.len() + 1).then_some(params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
+        let pattern = Pattern::new(pattern);
+        let params = pattern.matches(path, 0)?;
+        let part = |span: &Span| path[span.at as usize..span.end()].to_owned();
+        Some(params.spans[..pattern.names.len()].iter().map(part).collect())
+    }
+
+    #[test]
+    fn patterns_match_whole_segments() {
+        let of = |parts: &[&str]| Some(parts.iter().map(|part| (*part).to_owned()).collect());
+        assert_eq!(matched("/user/{name}", "/user/ann"), of(&["ann"]));
+        assert_eq!(matched("/user/{name}", "/user/"), None);
+        assert_eq!(matched("/user/{name}", "/user/ann/x"), None);
+        assert_eq!(matched("/{a}/x/{b}", "/1/x/2"), of(&["1", "2"]));
+        assert_eq!(matched("/static/*", "/static/a/b.css"), of(&["a/b.css"]));
+        assert_eq!(matched("/static/*", "/static/"), of(&[""]));
+        assert_eq!(matched("/static/*", "/static"), None);
+        assert_eq!(matched("/*", "/"), of(&[""]));
+        assert_eq!(matched("/{a}", "*"), None);
+    }
+
+    #[test]
+    fn the_more_literal_pattern_comes_first() {
+        let answer = |_: &Request| Response::text("x");
+        let router = Router::new().get("/*", answer).get("/{a}/b", answer).get("/a/{b}", answer);
+        let order: Vec<&str> = router.patterns.iter().map(|pattern| &*pattern.path).collect();
+        assert_eq!(order, ["/a/{b}", "/{a}/b", "/*"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "`*` ends a route's path")]
+    fn a_star_in_the_middle_is_refused() {
+        let _ = Pattern::new("/a/*/b");
+    }
+}

@@ -1,0 +1,43 @@
+//! `ringway serve` as a library function: from a configuration to a running file server.
+
+use crate::config::{Config, Simd};
+use crate::error::Error;
+use crate::files::Files;
+use crate::listen::Scheme;
+use crate::server::{Running, Server};
+use ringway_codec::scan::Backend;
+
+/// Starts what a configuration describes.
+pub fn start(config: &Config) -> Result<Running, Error> {
+    let mut server =
+        Server::new(Files::new(config.files.root.clone())).limits(config.limits.clone());
+    for address in &config.http {
+        server = server.listen(Scheme::Http, Ok(address.clone()));
+    }
+    if let Some(workers) = config.workers {
+        server = server.workers(usize::from(workers));
+    }
+    if let Some(cpus) = &config.cpus {
+        server = server.cpus(cpus.0.iter().copied());
+    }
+    if let Some(backend) = backend(config.simd) {
+        server = server.simd(backend);
+    }
+    server.spawn()
+}
+
+/// Starts what a configuration describes, says where it listens, and serves until told to stop.
+pub fn serve(config: &Config) -> Result<(), Error> {
+    let running = start(config)?;
+    for (scheme, bound) in running.listeners() {
+        println!("listening {scheme} {bound}");
+    }
+    crate::signals::supervise(running)
+}
+
+fn backend(simd: Simd) -> Option<Backend> {
+    match simd {
+        Simd::Auto => None,
+        other => Backend::from_name(other.name()),
+    }
+}

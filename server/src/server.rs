@@ -1,0 +1,285 @@
+//! The server: listeners bound, one worker started on each CPU, stopped together.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+
+use core_affinity::CoreId;
+use ringway_codec::scan::Backend;
+
+use crate::config::{Address, Limits};
+use crate::desk::Desk;
+use crate::door::Doors;
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::handler::{Handler, IntoHandler};
+use crate::listen::{self, Bound, Listener, Scheme};
+use crate::ring::token::{Id, Op, Token};
+use crate::ring::{RecvMode, Ring, Settings};
+use crate::worker::{Mailbox, Worker};
+
+/// A server to be: what it answers with and where it listens.
+///
+/// ```no_run
+/// use ringway::{Request, Response, Router, Server};
+///
+/// fn main() -> Result<(), ringway::Error> {
+///     let app = Router::new().get("/plaintext", |_: &Request| Response::text("Hello, World!"));
+///     Server::new(app).http("127.0.0.1:8080").run()
+/// }
+/// ```
+pub struct Server {
+    app: Arc<dyn Handler>,
+    listeners: Vec<(Scheme, Result<Address, String>)>,
+    workers: Option<usize>,
+    cpus: Option<Vec<usize>>,
+    limits: Limits,
+    backend: Option<Backend>,
+    recv: RecvMode,
+}
+
+/// What other threads tell a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Control {
+    /// Finish what is in flight, then end.
+    Drain = 1,
+    /// End now.
+    Stop = 2,
+    /// Print what you are doing.
+    Report = 3,
+}
+
+impl Control {
+    pub(crate) fn from_aux(aux: u8) -> Option<Self> {
+        [Self::Drain, Self::Stop, Self::Report].into_iter().find(|control| *control as u8 == aux)
+    }
+}
+
+impl Server {
+    /// A server that answers with `app`, a [`Router`](crate::Router) or any other handler, and does
+    /// not listen anywhere yet.
+    pub fn new<K>(app: impl IntoHandler<K>) -> Self {
+        Self {
+            app: Arc::new(app.into_handler()),
+            listeners: Vec::new(),
+            workers: None,
+            cpus: None,
+            limits: Limits::default(),
+            backend: None,
+            recv: RecvMode::default(),
+        }
+    }
+
+    /// Listens for HTTP in the clear: `127.0.0.1:8080`, `[::1]:0`, `:8080`, `unix:/run/a.sock`,
+    /// `fd:3`. May be called again for further addresses.
+    #[must_use]
+    pub fn http(self, address: impl AsRef<str>) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.listen(Scheme::Http, parsed)
+    }
+
+    /// Listens on an address of the configuration.
+    pub(crate) fn listen(mut self, scheme: Scheme, address: Result<Address, String>) -> Self {
+        self.listeners.push((scheme, address));
+        self
+    }
+
+    /// Starts this many workers instead of one for each CPU that the process may use.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Pins the workers to these CPUs, in order, instead of to those that the process may use.
+    #[must_use]
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Has the codecs use these vector instructions instead of the best that the CPU has.
+    #[must_use]
+    pub fn simd(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// How connections receive: for measurements.
+    #[must_use]
+    pub fn recv_mode(mut self, mode: RecvMode) -> Self {
+        self.recv = mode;
+        self
+    }
+
+    /// Starts, prints where it listens (`listening http 127.0.0.1:8080`, a line each), and serves
+    /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
+    pub fn run(self) -> Result<(), Error> {
+        let running = self.spawn()?;
+        for (scheme, bound) in running.listeners() {
+            println!("listening {scheme} {bound}");
+        }
+        crate::signals::supervise(running)
+    }
+
+    /// Starts, and returns when every worker is serving.
+    pub fn spawn(self) -> Result<Running, Error> {
+        let cpus = self.choose_cpus();
+        let workers = self.workers.unwrap_or(cpus.len().max(1));
+        let listeners = self.bind(workers)?;
+        let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
+        let mut running = Running { bound, workers: Vec::with_capacity(workers) };
+        for (worker, doors) in by_worker(listeners, workers).into_iter().enumerate() {
+            let cpu = cpus.get(worker % cpus.len().max(1)).copied();
+            let started = self.start(worker as u32, cpu, doors);
+            match started {
+                Ok(worker) => running.workers.push(worker),
+                Err(error) => {
+                    running.stop();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(running)
+    }
+
+    fn choose_cpus(&self) -> Vec<CoreId> {
+        match &self.cpus {
+            Some(cpus) => cpus.iter().map(|id| CoreId { id: *id }).collect(),
+            None => core_affinity::get_core_ids().unwrap_or_default(),
+        }
+    }
+
+    fn bind(&self, workers: usize) -> Result<Vec<Listener>, Error> {
+        if self.listeners.is_empty() {
+            return Err(Error::NoListener);
+        }
+        let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
+            Ok(address) => listen::bind(*scheme, address, workers),
+            Err(why) => Err(Error::Address(why.clone())),
+        };
+        self.listeners.iter().map(bind).collect()
+    }
+
+    /// Starts one worker and waits until it has its ring.
+    fn start(&self, number: u32, cpu: Option<CoreId>, doors: Doors) -> Result<Handle, Error> {
+        let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
+        let backend = self.backend.unwrap_or_else(Backend::detect);
+        let settings = Settings { recv: self.recv, ..Settings::default() };
+        let (ready, started) = mpsc::channel();
+        let body = move || {
+            if let Some(cpu) = cpu {
+                core_affinity::set_for_current(cpu);
+            }
+            let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
+            let executor = Executor::new(number, mailbox);
+            let desk = Desk::new(number, app, limits, backend, executor);
+            Worker::new(ring, doors, desk).run()
+        };
+        let name = format!("ringway-{number}");
+        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
+        match started.recv() {
+            Ok(Ok(mailbox)) => Ok(Handle { mailbox, thread }),
+            Ok(Err(error)) => Err(Error::Ring(error)),
+            Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
+        }
+    }
+}
+
+/// Makes the ring on the worker's own thread and tells the starter what came of it.
+fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option<(Ring, Mailbox)> {
+    let made = Ring::new(settings).and_then(|ring| Ok((Arc::new(ring.mailbox()?), ring)));
+    // The starter waits for this message, so it cannot be gone.
+    match made {
+        Ok((mailbox, ring)) => {
+            let _ = ready.send(Ok(Arc::clone(&mailbox)));
+            Some((ring, mailbox))
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            None
+        }
+    }
+}
+
+/// Each worker's share of the listeners.
+fn by_worker(listeners: Vec<Listener>, workers: usize) -> Vec<Doors> {
+    let mut shares: Vec<Vec<(Scheme, OwnedFd)>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        for (share, socket) in shares.iter_mut().zip(listener.sockets) {
+            share.push((listener.scheme, socket));
+        }
+    }
+    shares.into_iter().map(Doors::new).collect()
+}
+
+struct Handle {
+    mailbox: Mailbox,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// A server that is serving.
+pub struct Running {
+    bound: Vec<(Scheme, Bound)>,
+    workers: Vec<Handle>,
+}
+
+impl Running {
+    /// Where it listens, in the order in which the listeners were added.
+    pub fn listeners(&self) -> &[(Scheme, Bound)] {
+        &self.bound
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Stops accepting, and lets what is in flight finish within the drain timeout.
+    pub fn drain(&self) {
+        self.tell(Control::Drain);
+    }
+
+    /// Stops accepting and cuts every connection off.
+    pub fn stop(&self) {
+        self.tell(Control::Stop);
+    }
+
+    /// Has every worker print what it is doing to standard error.
+    pub fn report(&self) {
+        self.tell(Control::Report);
+    }
+
+    /// True when every worker has ended.
+    pub fn is_finished(&self) -> bool {
+        self.workers.iter().all(|worker| worker.thread.is_finished())
+    }
+
+    /// Waits until every worker has ended.
+    pub fn join(self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for worker in self.workers {
+            let ended = worker.thread.join();
+            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            result = result.and(ended.map_err(Error::Worker));
+        }
+        result
+    }
+
+    fn tell(&self, control: Control) {
+        for worker in &self.workers {
+            // An error means that the worker has ended already.
+            let _ = worker.mailbox.post(Token::new(Op::Control, control as u8, Id::default()), 0);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
+//! at once, QUIT prints what every worker is doing.
+
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::error::Error;
+use crate::server::Running;
+
+/// How often the end of the workers is looked for while no signal comes.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until the server has ended, passing signals on to it.
+pub(crate) fn supervise(running: Running) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(Error::Worker)?;
+    let mut draining = false;
+    while !running.is_finished() {
+        for signal in signals.pending() {
+            match signal {
+                SIGQUIT => running.report(),
+                _ if draining => running.stop(),
+                _ => {
+                    draining = true;
+                    eprintln!("draining: finishing what is in flight; signal again to end now");
+                    running.drain();
+                }
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+    running.join()
+}
