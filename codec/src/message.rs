@@ -245,9 +245,7 @@ impl<'a> Seen<'a> {
         let chosen = self.authority.or(self.host).ok_or(Malformed::Authority)?;
         let value = chosen.value(bytes);
         let differs = self.host.is_some_and(|host| !host.value(bytes).eq_ignore_ascii_case(value));
-        // No userinfo, and nothing that ends an authority in a URI.
-        let is_bad = |byte: &u8| !byte.is_ascii_graphic() || b"@/?#\\".contains(byte);
-        if differs || value.is_empty() || value.iter().any(is_bad) {
+        if differs || value.is_empty() || classes(value) & NOT_IN_AUTHORITY != 0 {
             return Err(Malformed::Authority);
         }
         Ok(span(chosen))
@@ -281,14 +279,46 @@ fn split_path(
     if value.first() != Some(&b'/') && !(value == b"*" && method == Method::Options) {
         return Err(Malformed::Path);
     }
-    if value.iter().any(|byte| matches!(byte, b' ' | b'#')) {
+    let seen = classes(value);
+    if seen & NOT_IN_PATH != 0 {
         return Err(Malformed::Path);
     }
-    let Some(at) = value.iter().position(|byte| *byte == b'?') else { return Ok((whole, None)) };
-    let at = at as u32;
+    if seen & QUESTION == 0 {
+        return Ok((whole, None));
+    }
+    let at = value.iter().position(|byte| *byte == b'?').unwrap_or_default() as u32;
     let query = Span { at: whole.at + at + 1, len: whole.len - at - 1 };
     Ok((Span { at: whole.at, len: at }, Some(query)))
 }
+
+/// What kinds of octets are among these.
+#[inline]
+fn classes(value: &[u8]) -> u8 {
+    value.iter().fold(0, |seen, octet| seen | CLASSES[usize::from(*octet)])
+}
+
+/// Userinfo, what ends an authority in a URI, and what is not printable.
+const NOT_IN_AUTHORITY: u8 = 1;
+const NOT_IN_PATH: u8 = 2;
+const QUESTION: u8 = 4;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        if !(octet as u8).is_ascii_graphic() {
+            classes[octet] = NOT_IN_AUTHORITY;
+        }
+        octet += 1;
+    }
+    classes[b'@' as usize] = NOT_IN_AUTHORITY;
+    classes[b'/' as usize] = NOT_IN_AUTHORITY;
+    classes[b'\\' as usize] = NOT_IN_AUTHORITY;
+    classes[b'?' as usize] = NOT_IN_AUTHORITY | QUESTION;
+    classes[b'#' as usize] = NOT_IN_AUTHORITY | NOT_IN_PATH;
+    classes[b' ' as usize] = NOT_IN_AUTHORITY | NOT_IN_PATH;
+    classes
+};
 
 #[inline]
 fn span(field: &Field) -> Span {

@@ -27,6 +27,8 @@ pub struct Conn {
     pub(super) memos: Option<Box<Memos>>,
     pub(super) rare: Option<Box<Rare>>,
     pub(super) peer: Peer,
+    /// This connection's number among the worker's.
+    pub(super) serial: u64,
     pub(super) buckets: Buckets,
     /// What is left of a DATA or ignored frame whose payload is passed over piecewise.
     pub(super) payload: Payload,
@@ -133,6 +135,7 @@ impl Conn {
             memos: None,
             rare: None,
             peer: Peer::default(),
+            serial: turn.shared.last.number(),
             buckets: Buckets::default(),
             payload: Payload { left: 0, skip: 0, key: Key { id: 0, slot: NONE }, end: false },
             settings_due: turn.now + Duration::from_micros(config.settings_timeout),

@@ -96,6 +96,7 @@ impl Conn {
 
     /// The client now knows our settings: those that take something away bind it from here on.
     fn acknowledged(&mut self, turn: &mut Turn<'_>) {
+        turn.shared.last.forget();
         let config = &turn.shared.config;
         if config.header_table < 4096 {
             self.decoder.set_table_size(config.header_table);

@@ -4,11 +4,12 @@
 use super::budget::Kind;
 use super::conn::Conn;
 use super::frame::{self, Code, Header, MAX_31};
-use super::request::{self, Malformed};
-use super::stream::{INCREMENTAL, Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, TUNNEL};
+use super::request;
+use super::stream::{Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, TUNNEL};
 use super::{Body, Error, Event, Priority, Turn, What};
 use crate::h1::request::Method;
 use crate::hpack::{Flaws, Limits};
+use crate::message::{self, Malformed};
 use core::time::Duration;
 
 impl Conn {
@@ -83,6 +84,15 @@ impl Conn {
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event>, Error> {
         let shared = &mut *turn.shared;
+        let end = flags & frame::END_STREAM != 0;
+        if id > self.last_id {
+            let insertions = self.decoder.insertions();
+            if let Some(head) = shared.last.head(self.serial, insertions, block) {
+                let head = *head;
+                return self.request(id, end, priority, Ok(head), turn);
+            }
+        }
+        shared.last.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let limits = Limits {
@@ -97,21 +107,32 @@ impl Conn {
                 return Err(Error { code, stream: id, what });
             }
         };
-        let end = flags & frame::END_STREAM != 0;
-        if id > self.last_id {
-            return self.request(id, end, priority, flaws, turn);
+        if id <= self.last_id {
+            return self.late_block(id, end, flaws, turn);
         }
-        self.late_block(id, end, flaws, turn)
+        if flaws.over_limit() {
+            return self.request(id, end, priority, Err(None), turn);
+        }
+        if !flaws.none() {
+            return self.request(id, end, priority, Err(Some(Malformed::Octets)), turn);
+        }
+        let extended = shared.config.connect_protocol;
+        let head = message::request(&shared.bytes, &shared.fields, extended);
+        if let Ok(head) = &head {
+            message::join_cookies(&mut shared.bytes, &mut shared.fields);
+            shared.last.remember(self.serial, self.decoder.insertions(), block, head);
+        }
+        self.request(id, end, priority, head.map_err(Some), turn)
     }
 
-    /// The head of a new request.
+    /// A new request: its head, or what is wrong with it, `None` being that it is too large.
     #[inline]
     fn request(
         &mut self,
         id: u32,
         end: bool,
         priority: Option<[u8; 5]>,
-        flaws: Flaws,
+        head: Result<message::Request, Option<Malformed>>,
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event>, Error> {
         if id > self.last_id + 2 {
@@ -124,28 +145,18 @@ impl Conn {
         }
         if self.requests >= turn.shared.config.max_concurrent_streams {
             self.charge(Kind::Refused, id, turn)?;
-            self.reply_room(turn)?;
-            self.send_reset(id, Code::REFUSED_STREAM, turn);
-            return Ok(None);
+            return self.refuse(id, Code::REFUSED_STREAM, turn);
         }
-        if flaws.over_limit() {
-            self.open(id, Priority::default(), end, turn.shared);
-            return self.too_large(id, turn);
-        }
-        let shared = &mut *turn.shared;
         let key = Key { id, slot: NONE };
-        let extended = shared.config.connect_protocol;
-        let read = match flaws.none() {
-            true => request::read(key, end, extended, &shared.bytes, &shared.fields),
-            false => Err(Malformed::Octets),
+        let mut request = match head.and_then(|head| request::read(key, end, &head).map_err(Some)) {
+            Ok(request) => request,
+            Err(None) => return self.too_large(id, end, turn),
+            Err(Some(_)) => {
+                self.charge(Kind::Provoked, id, turn)?;
+                return self.refuse(id, Code::PROTOCOL_ERROR, turn);
+            }
         };
-        let Ok(mut request) = read else {
-            self.charge(Kind::Provoked, id, turn)?;
-            self.reply_room(turn)?;
-            self.send_reset(id, Code::PROTOCOL_ERROR, turn);
-            return Ok(None);
-        };
-        request::join_cookies(&mut shared.bytes, &mut shared.fields);
+        let shared = &mut *turn.shared;
         shared.counters.requests += 1;
         // A client that says nothing about priorities gets equal shares; one that speaks RFC 9218
         // its defaults.
@@ -232,22 +243,33 @@ impl Conn {
             self.charge(Kind::Oversize, id, turn)?;
             return self.stream_error(slot, Code::ENHANCE_YOUR_CALM, turn).map(Some);
         }
-        if request::read_trailers(&turn.shared.bytes, &turn.shared.fields).is_err() {
+        if message::trailers(&turn.shared.bytes, &turn.shared.fields).is_err() {
             return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
         }
         self.streams.at(slot).set(REMOTE_CLOSED);
         Ok(Some(Event::Trailers { key: Key { id, slot } }))
     }
 
+    /// Resets a stream that is not opened.
+    #[cold]
+    fn refuse(&mut self, id: u32, code: Code, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+        self.reply_room(turn)?;
+        self.send_reset(id, code, turn);
+        Ok(None)
+    }
+
     /// Answers a head over the limits with 431, as HTTP/1.1 would; the application does not see it.
     #[cold]
-    fn too_large(&mut self, id: u32, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+    fn too_large(
+        &mut self,
+        id: u32,
+        end: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
         self.charge(Kind::Oversize, id, turn)?;
         self.reply_room(turn)?;
-        if let Some(slot) = self.streams.slot(id) {
-            debug_assert!(self.streams.see(slot).flags & !(REMOTE_CLOSED | INCREMENTAL) == 0);
-            self.respond(Key { id, slot }, 431, Body::None, turn, |_| {});
-        }
+        let key = self.open(id, Priority::default(), end, turn.shared);
+        self.respond(key, 431, Body::None, turn, |_| {});
         Ok(None)
     }
 }

@@ -78,11 +78,13 @@ pub struct Shared {
     pub config: Config,
     /// What happened.
     pub counters: Counters,
-    /// Names and values of the head or trailers last returned by [`Conn::receive`].
+    /// Names and values of the head or trailers last returned by [`Conn::receive`]. Read only: a
+    /// request that comes again is not decoded again.
     pub bytes: Vec<u8>,
     /// Its fields, pseudo-header fields first; offsets into `bytes`.
     pub fields: Vec<Field>,
     pub(crate) backend: Backend,
+    pub(crate) last: request::Last,
 }
 
 impl Shared {
@@ -90,7 +92,14 @@ impl Shared {
     pub fn new(backend: Backend, mut config: Config) -> Self {
         config.clamp();
         let counters = Counters::default();
-        Self { config, counters, bytes: Vec::new(), fields: Vec::new(), backend }
+        Self {
+            config,
+            counters,
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            backend,
+            last: request::Last::default(),
+        }
     }
 }
 

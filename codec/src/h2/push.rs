@@ -9,6 +9,7 @@ use super::stream::{Key, LOCAL_CLOSED, NONE, PUSHED};
 use super::{Priority, Turn};
 use crate::field::{Field, Known};
 use crate::hpack::Encoder;
+use crate::message;
 use alloc::vec::Vec;
 
 /// Pushes remembered per connection; past it nothing more is pushed.
@@ -45,6 +46,7 @@ impl Conn {
             return None;
         }
         let shared = &mut *turn.shared;
+        shared.last.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let pairs = [
@@ -58,7 +60,8 @@ impl Conn {
         }
         let id = self.next_push;
         let key = Key { id, slot: NONE };
-        let mut promised = request::read(key, true, false, &shared.bytes, &shared.fields).ok()?;
+        let promised = message::request(&shared.bytes, &shared.fields, false).ok();
+        let mut promised = request::read(key, true, &promised?).ok()?;
         rare.pushed.push(hash);
         self.next_push += 2;
         self.promise(parent.id, id, turn);

@@ -3,12 +3,11 @@
 
 use super::Priority;
 use super::stream::Key;
-use crate::field::Field;
 use crate::h1::Span;
 use crate::h1::request::Method;
 use crate::message;
 
-pub(super) use crate::message::{Malformed, join_cookies, trailers as read_trailers};
+pub(super) use crate::message::Malformed;
 
 /// A request's head. Spans are into `Shared::bytes`; the fields are `Shared::fields`, of which
 /// those from `first` on are not pseudo-header fields. Several cookie fields have been joined into
@@ -44,20 +43,79 @@ pub struct Request {
     pub priority: Option<Priority>,
 }
 
-/// Reads a request. `end`: it has no content. `extended`: extended CONNECT was announced.
-pub(super) fn read(
-    key: Key,
-    end: bool,
-    extended: bool,
-    bytes: &[u8],
-    fields: &[Field],
-) -> Result<Request, Malformed> {
-    let head = message::request(bytes, fields, extended)?;
+/// The longest block that is remembered.
+const BLOCK: usize = 64;
+
+/// The block decoded last on any of a worker's connections. A client that asks for the same again
+/// sends the same octets again, once they name table entries only, and as long as nothing has been
+/// inserted they mean the same: `Shared::bytes` and `fields` hold it already.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// Connections numbered so far.
+    conns: u64,
+    conn: u64,
+    insertions: u64,
+    len: usize,
+    block: [u8; BLOCK],
+    head: Option<message::Request>,
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self { conns: 0, conn: 0, insertions: 0, len: 0, block: [0; BLOCK], head: None }
+    }
+}
+
+impl Last {
+    /// A new connection's number.
+    pub(super) fn number(&mut self) -> u64 {
+        self.conns += 1;
+        self.conns
+    }
+
+    /// What `block` would be decoded to, if it is the last one again.
+    #[inline]
+    pub(super) fn head(
+        &self,
+        conn: u64,
+        insertions: u64,
+        block: &[u8],
+    ) -> Option<&message::Request> {
+        let same = self.conn == conn
+            && self.insertions == insertions
+            && self.block.get(..self.len) == Some(block);
+        self.head.as_ref().filter(|_| same)
+    }
+
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.head = None;
+    }
+
+    #[inline]
+    pub(super) fn remember(
+        &mut self,
+        conn: u64,
+        insertions: u64,
+        block: &[u8],
+        head: &message::Request,
+    ) {
+        if let Some(place) = self.block.get_mut(..block.len()) {
+            place.copy_from_slice(block);
+            (self.conn, self.insertions, self.len) = (conn, insertions, block.len());
+            self.head = Some(*head);
+        }
+    }
+}
+
+/// Makes a request of its head. `end`: it has no content.
+#[inline]
+pub(super) fn read(key: Key, end: bool, head: &message::Request) -> Result<Request, Malformed> {
     if end && head.content_length.is_some_and(|n| n > 0) {
         return Err(Malformed::Length);
     }
-    let message::Request { method, method_span, scheme, authority, path, query, .. } = head;
-    let message::Request { protocol, first, content_length, expect_continue, priority, .. } = head;
+    let message::Request { method, method_span, scheme, authority, path, query, .. } = *head;
+    let message::Request { protocol, first, content_length, expect_continue, priority, .. } = *head;
     Ok(Request {
         key,
         method,
@@ -78,7 +136,7 @@ pub(super) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::Known;
+    use crate::field::{Field, Known};
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -103,7 +161,16 @@ mod tests {
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Request, Malformed> {
         let (bytes, fields) = fields(pairs);
-        read(Key { id: 1, slot: 0 }, false, false, &bytes, &fields)
+        read_all(false, false, &bytes, &fields)
+    }
+
+    fn read_all(
+        end: bool,
+        extended: bool,
+        bytes: &[u8],
+        fields: &[Field],
+    ) -> Result<Request, Malformed> {
+        read(Key { id: 1, slot: 0 }, end, &message::request(bytes, fields, extended)?)
     }
 
     const GET: [(&str, &str); 4] =
@@ -124,7 +191,7 @@ mod tests {
     #[test]
     fn a_request_and_its_parts() {
         let (bytes, fields) = fields(&with(&[("content-length", "12"), ("priority", "u=1")]));
-        let r = read(Key { id: 1, slot: 0 }, false, false, &bytes, &fields).unwrap();
+        let r = read_all(false, false, &bytes, &fields).unwrap();
         assert_eq!((r.method, r.first, r.content_length), (Method::Get, 4, Some(12)));
         assert_eq!((r.path.of(&bytes), r.query.unwrap().of(&bytes)), (&b"/x"[..], &b"y?z"[..]));
         assert_eq!((r.authority.of(&bytes), r.scheme.of(&bytes)), (&b"a"[..], &b"http"[..]));
@@ -189,39 +256,39 @@ mod tests {
         extended.push((":protocol", "websocket"));
         assert!(parse(&extended).is_err());
         let (bytes, fields) = fields(&extended);
-        let r = read(Key { id: 1, slot: 0 }, false, true, &bytes, &fields).unwrap();
+        let r = read_all(false, true, &bytes, &fields).unwrap();
         assert_eq!(r.protocol.unwrap().of(&bytes), b"websocket");
     }
 
     #[test]
     fn content_length_without_content() {
         let (bytes, fields) = fields(&with(&[("content-length", "1")]));
-        assert!(read(Key { id: 1, slot: 0 }, true, false, &bytes, &fields).is_err());
+        assert!(read_all(true, false, &bytes, &fields).is_err());
         let (bytes, fields) = self::fields(&with(&[("content-length", "0")]));
-        assert!(read(Key { id: 1, slot: 0 }, true, false, &bytes, &fields).is_ok());
+        assert!(read_all(true, false, &bytes, &fields).is_ok());
     }
 
     #[test]
     fn cookie_crumbs_are_joined() {
         let list = with(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
         let (mut bytes, mut fields) = fields(&list);
-        join_cookies(&mut bytes, &mut fields);
+        message::join_cookies(&mut bytes, &mut fields);
         let names: Vec<_> =
             fields.iter().map(|f| String::from_utf8_lossy(f.name(&bytes))).collect();
         assert_eq!(names, [":method", ":scheme", ":authority", ":path", "x", "cookie"]);
         assert_eq!(fields[5].value(&bytes), b"a=1; b=2; c=3");
         let before = (bytes.clone(), fields.clone());
-        join_cookies(&mut bytes, &mut fields);
+        message::join_cookies(&mut bytes, &mut fields);
         assert_eq!(before, (bytes, fields));
     }
 
     #[test]
     fn trailers() {
         let ok = fields(&[("x-sum", "1"), ("grpc-status", "0")]);
-        assert!(read_trailers(&ok.0, &ok.1).is_ok());
+        assert!(message::trailers(&ok.0, &ok.1).is_ok());
         for bad in [(":path", "/"), (":status", "200"), ("connection", "close")] {
             let (bytes, fields) = fields(&[bad]);
-            assert!(read_trailers(&bytes, &fields).is_err());
+            assert!(message::trailers(&bytes, &fields).is_err());
         }
     }
 }

@@ -161,6 +161,13 @@ impl Decoder {
         self.allowed = table_size;
     }
 
+    /// How many fields the peer has ever inserted: while this stays, and no size update comes, the
+    /// same block decodes to the same fields.
+    #[inline]
+    pub fn insertions(&self) -> u64 {
+        self.table.inserted()
+    }
+
     /// Octets of memory held by the dynamic table.
     pub fn memory(&self) -> usize {
         self.table.memory()
