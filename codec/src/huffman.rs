@@ -5,6 +5,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(all(target_arch = "x86_64", ringway_avx512))]
+mod avx512;
 mod code;
 mod decode;
 mod encode;

@@ -1,5 +1,9 @@
 //! Octets from a Huffman string: a table looked up by the next twelve bits gives up to two symbols
 //! at once.
+//!
+//! Beyond its end a string reads as ones without end. No code of at most twelve bits is a prefix of
+//! that, so the table's "none" entry is where every string ends, and nothing else needs to look for
+//! the end: only there is it asked how many bits were really left.
 
 use alloc::vec::Vec;
 
@@ -7,23 +11,25 @@ use super::Error;
 use super::code::{CANONICAL, EOS, LENGTHS, LONGEST};
 use crate::scan::Backend;
 
-/// Bits that index the table. ENGINE: codes of at most twelve bits are 99.97 % of real text.
-const INDEX: usize = 12;
+/// Bits that index the table. Codes of at most twelve bits are 99.97 % of real text, and two of
+/// them stand in an entry 1.57 times in two: 16 KiB. With 13 it is 1.77 but two thirds of the
+/// first-level cache.
+const INDEX: u32 = 12;
 
-/// `symbol 0 | symbol 1 << 8 | bits of all << 16 | bits of symbol 0 << 24 | symbols << 30`; no
-/// symbols: a longer code.
+/// `bits of all symbols | symbol 0 << 8 | symbol 1 << 16 | symbols << 24`; 0 where a longer code
+/// begins. The bits come first, so that they are a shift count as they stand.
 static TABLE: [u32; 1 << INDEX] = table();
 
 const fn table() -> [u32; 1 << INDEX] {
     let mut singles = [0u32; 1 << INDEX];
     let mut symbol = 0;
     while symbol < EOS {
-        let bits = LENGTHS[symbol] as usize;
+        let bits = LENGTHS[symbol] as u32;
         if bits <= INDEX {
             let from = (CANONICAL.codes[symbol] as usize) << (INDEX - bits);
             let mut at = from;
             while at < from + (1 << (INDEX - bits)) {
-                singles[at] = symbol as u32 | (bits as u32) << 16 | (bits as u32) << 24 | 1 << 30;
+                singles[at] = bits | (symbol as u32) << 8 | 1 << 24;
                 at += 1;
             }
         }
@@ -32,14 +38,12 @@ const fn table() -> [u32; 1 << INDEX] {
     let mut table = singles;
     let mut at = 0;
     while at < 1 << INDEX {
-        let one = singles[at];
-        let bits = (one >> 16 & 0xff) as usize;
-        if one != 0 {
-            let two = singles[at << bits & ((1 << INDEX) - 1)];
-            let more = (two >> 16 & 0xff) as usize;
-            if two != 0 && bits + more <= INDEX {
-                table[at] = (one & 0xff) | (two & 0xff) << 8 | ((bits + more) as u32) << 16;
-                table[at] |= (bits as u32) << 24 | 2 << 30;
+        let bits = singles[at] & 0xff;
+        if bits != 0 {
+            let next = singles[at << bits & ((1 << INDEX) - 1)];
+            if next != 0 && bits + (next & 0xff) <= INDEX {
+                table[at] =
+                    (bits + (next & 0xff)) | singles[at] & 0xff00 | (next & 0xff00) << 8 | 2 << 24;
             }
         }
         at += 1;
@@ -47,74 +51,191 @@ const fn table() -> [u32; 1 << INDEX] {
     table
 }
 
-/// The symbol of a code longer than the table's index, and its bits. `window` is left aligned.
-#[cold]
-fn long(window: u64) -> Option<(u8, usize)> {
-    let top = (window >> 32) as u32;
-    let mut bits = INDEX + 1;
+/// Octets that may be written behind the last decoded one.
+pub(super) const OVERRUN: usize = 32;
+
+/// The most octets that `coded` octets decode to: no code is shorter than five bits, and one more
+/// may be read out of the padding before that is noticed.
+pub(super) const fn most(coded: usize) -> usize {
+    coded * 8 / 5 + 1
+}
+
+pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    out.reserve(most(input.len()) + OVERRUN);
+    // SAFETY: so many octets from the vector's end on are its own, and a backend's value is only
+    // handed out where its instructions are.
+    let written = unsafe {
+        let to = out.as_mut_ptr().add(out.len());
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => table_decode_bmi2(input, to),
+            #[cfg(all(target_arch = "x86_64", ringway_avx512))]
+            Backend::Avx512 => super::avx512::decode(input, to),
+            _ => table_decode(input, to),
+        }
+    }?;
+    // SAFETY: `table_decode` wrote that many behind the length, and they were reserved.
+    unsafe { out.set_len(out.len() + written) };
+    Ok(())
+}
+
+/// A string being read. `window` holds its next `have` bits from the top, and below them bits that
+/// are as well what follows, so that they may be or'ed in again.
+struct Reader<'a> {
+    input: &'a [u8],
+    /// Octets taken into `window`; beyond the input's end, of the ones.
+    taken: usize,
+    window: u64,
+    have: u32,
+}
+
+impl Reader<'_> {
+    /// Tops the window up to 56 bits and more.
+    #[inline(always)]
+    fn refill(&mut self, next: u64) {
+        self.window |= next >> self.have;
+        self.taken += ((63 - self.have) >> 3) as usize;
+        self.have |= 56;
+    }
+
+    /// The next octets, whole words of them.
+    #[inline(always)]
+    fn whole(&self) -> Option<u64> {
+        let word = self.input.get(self.taken..)?.first_chunk()?;
+        Some(u64::from_be_bytes(*word))
+    }
+
+    /// The next octets where fewer than eight are left.
+    #[inline(always)]
+    fn ending(&self) -> u64 {
+        match self.input.len().checked_sub(self.taken) {
+            None | Some(0) => u64::MAX,
+            Some(left) => last_word(self.input, left),
+        }
+    }
+
+    /// Drops a code's bits.
+    #[inline(always)]
+    fn drop(&mut self, bits: u32) {
+        self.window = self.window.wrapping_shl(bits);
+        self.have -= bits & 63;
+    }
+
+    /// Where no short code begins: a long one, or the end.
+    #[cold]
+    #[inline(never)]
+    fn long(&mut self) -> Option<Result<u8, Error>> {
+        if self.have < LONGEST as u32 {
+            let next = self.whole().unwrap_or_else(|| self.ending());
+            self.refill(next);
+        }
+        let (symbol, bits) = match long((self.window >> 32) as u32) {
+            Some(found) => found,
+            None => {
+                let beyond = 8 * (self.taken as isize - self.input.len() as isize);
+                return match self.have as isize - beyond {
+                    0..8 => None,
+                    30.. => Some(Err(Error::EndOfString)),
+                    _ => Some(Err(Error::Padding)),
+                };
+            }
+        };
+        self.drop(bits);
+        Some(Ok(symbol))
+    }
+}
+
+/// The last `left` octets (one to seven) and ones behind them.
+#[inline(always)]
+pub(super) fn last_word(input: &[u8], left: usize) -> u64 {
+    let missing = 64 - 8 * left as u32;
+    let word = match input.last_chunk::<8>() {
+        Some(last) => u64::from_be_bytes(*last) << missing,
+        // Two words that may overlap, or three octets that may be the same.
+        None => match (input.first_chunk::<4>(), input.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                let first = u64::from(u32::from_be_bytes(*first)) << 32;
+                let last = u64::from(u32::from_be_bytes(*last));
+                (first | last << (64 - 8 * input.len())) << (8 * (input.len() - left))
+            }
+            _ => {
+                let tail = &input[input.len() - left..];
+                let (first, middle, last) = (tail[0], tail[left / 2], tail[left - 1]);
+                u64::from(first) << 56
+                    | u64::from(middle) << (56 - left / 2 * 8)
+                    | u64::from(last) << missing
+            }
+        },
+    };
+    word | !(u64::MAX << missing)
+}
+
+/// The symbol of the code of twelve bits or more that `top` begins with, and its bits.
+pub(super) fn long(top: u32) -> Option<(u8, u32)> {
+    let mut bits = INDEX as usize;
     while bits < LONGEST && top >= CANONICAL.first[bits + 1] {
         bits += 1;
     }
-    let rank =
-        CANONICAL.rank[bits] as usize + ((top - CANONICAL.first[bits]) >> (32 - bits)) as usize;
-    (rank < 256).then(|| (CANONICAL.symbols[rank], bits))
+    let past = (top - CANONICAL.first[bits]) >> (32 - bits);
+    let rank = CANONICAL.rank[bits] as usize + past as usize;
+    (rank < EOS).then(|| (CANONICAL.symbols[rank], bits as u32))
 }
 
-pub(super) fn append(_backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    out.reserve(input.len() * 8 / 5 + 8);
-    let (mut window, mut have, mut at) = (0u64, 0usize, 0);
-    while let Some(next) = input[at..].first_chunk::<8>() {
-        window |= u64::from_be_bytes(*next) >> have;
-        at += (63 - have) >> 3;
-        have |= 56;
-        while have >= LONGEST {
-            let entry = TABLE[(window >> (64 - INDEX)) as usize];
-            let bits = (entry >> 16 & 0xff) as usize;
-            if entry == 0 {
-                let (symbol, bits) = long(window).ok_or(Error::EndOfString)?;
-                out.push(symbol);
-                window <<= bits;
-                have -= bits;
-                continue;
-            }
-            out.push(entry as u8);
-            if entry >> 30 == 2 {
-                out.push((entry >> 8) as u8);
-            }
-            window <<= bits;
-            have -= bits;
-        }
-        window &= !(u64::MAX >> have);
-    }
-    tail(&input[at..], window, have, out)
+/// [`table_decode`] with shifts that need no flags.
+///
+/// # Safety
+/// As for [`table_decode`], and the CPU must have BMI2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "bmi1,bmi2,lzcnt")]
+unsafe fn table_decode_bmi2(input: &[u8], out: *mut u8) -> Result<usize, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { table_decode(input, out) }
 }
 
-/// The last octets, one symbol at a time, and the padding.
-fn tail(input: &[u8], mut window: u64, mut have: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    let mut rest = input.iter();
+/// Decodes all of `input` to `out`; how many octets that gave.
+///
+/// # Safety
+/// `most(input.len()) + OVERRUN` octets must be writable at `out`.
+#[inline(always)]
+unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<usize, Error> {
+    let mut reader = Reader { input, taken: 0, window: 0, have: 0 };
+    let mut to = out;
     loop {
-        while have <= 56 {
-            let Some(&octet) = rest.next() else { break };
-            window |= u64::from(octet) << (56 - have);
-            have += 8;
-        }
-        // What follows the string reads as ones: a code that reaches into it is the padding.
-        let padded = window | u64::MAX.checked_shr(have as u32).unwrap_or(0);
-        let entry = TABLE[(padded >> (64 - INDEX)) as usize];
-        let (symbol, bits) = match entry {
-            0 => match long(padded) {
-                Some(found) => found,
-                None if have >= LONGEST => return Err(Error::EndOfString),
-                None => (0, LONGEST),
-            },
-            _ => (entry as u8, (entry >> 24 & 0x3f) as usize),
+        let next = match reader.whole() {
+            Some(next) => next,
+            None => reader.ending(),
         };
-        if bits > have {
-            let padding_is_ones = padded == u64::MAX;
-            return if have < 8 && padding_is_ones { Ok(()) } else { Err(Error::Padding) };
+        reader.refill(next);
+        // Four times twelve bits are there. A step that finds no short code makes the others wait.
+        let mut step = || {
+            let entry = TABLE[(reader.window >> (64 - INDEX)) as usize];
+            // SAFETY: each octet kept takes at least five bits of the string or of the ones behind
+            // it, of which no more than one code is ever read; two octets are within the overrun.
+            unsafe {
+                to.cast::<u16>().write_unaligned((entry >> 8) as u16);
+                to = to.add((entry >> 24) as usize);
+            }
+            reader.drop(entry);
+            entry != 0
+        };
+        if step() && step() && step() && step() {
+            continue;
         }
-        out.push(symbol);
-        window <<= bits;
-        have -= bits;
+        match reader.long() {
+            // SAFETY: as above.
+            Some(Ok(symbol)) => unsafe {
+                to.write(symbol);
+                to = to.add(1);
+            },
+            Some(Err(error)) => return Err(error),
+            None => break,
+        }
     }
+    let beyond = 8 * (reader.taken as isize - input.len() as isize);
+    // A code that was cut off took ones from behind the end.
+    if (reader.have as isize) < beyond {
+        return Err(Error::Padding);
+    }
+    // SAFETY: both are within the octets at `out`.
+    Ok(unsafe { to.offset_from(out) } as usize)
 }
