@@ -22,9 +22,9 @@ steps=("$@")
 [ ${#steps[@]} -gt 0 ] || steps=(fmt clippy test doc)
 
 # Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
-# counts. Fonts, so that the browser's screenshots have letters.
+# counts. Fonts, so that the browser's screenshots have letters. Namespaces to tune a network in.
 test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core
-    python3 python3-venv)
+    python3 python3-venv iproute2 util-linux)
 # Python's independent implementations, for differential tests.
 python_packages=(hpack==4.2.0 h2==4.4.1 aioquic==1.7.2)
 

@@ -116,6 +116,8 @@ impl Host {
     }
 }
 
+/// `CAP_NET_ADMIN`: routes, queues, most of `net.*`.
+pub(crate) const CAP_NET_ADMIN: u32 = 12;
 /// `CAP_SYS_ADMIN`: io_uring where only privileged processes may use it.
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 

@@ -11,6 +11,7 @@ mod report;
 mod sockets;
 pub mod start;
 mod sysctls;
+pub mod tune;
 
 pub use host::Host;
 pub use netlink::{Route, routes};

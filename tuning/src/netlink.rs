@@ -2,8 +2,6 @@
 //! privilege, changing them `CAP_NET_ADMIN`. A route is kept as the very message that the kernel
 //! sent, so that it can be put back exactly.
 
-#![allow(dead_code, reason = "what changes routes is used by the tuning that follows")]
-
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recv, send, socket_with};
 use std::fmt;
@@ -11,10 +9,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-/// A unicast route of the main table.
+/// A unicast route of the main table, without what the kernel only reports of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `rtmsg` and its attributes, as the kernel sent them.
+    /// `rtmsg` and its attributes, as the kernel sent them and takes them back.
     message: Vec<u8>,
 }
 
@@ -38,7 +36,8 @@ pub fn routes() -> io::Result<Vec<Route>> {
         let mut request = vec![0; ROUTE_HEAD];
         request[0] = family;
         for message in dump(&socket, RTM_GETROUTE, &request)? {
-            found.extend(Route::from_message(message).filter(Route::is_plain));
+            let route = Route::from_message(message).filter(Route::is_plain);
+            found.extend(route.map(|route| route.lasting()));
         }
     }
     Ok(found)
@@ -109,34 +108,39 @@ impl Route {
         Self { message }
     }
 
-    /// Whether `other` is the same route but for its metrics.
-    pub(crate) fn is_same_path(&self, other: &Self) -> bool {
-        self.without_metrics() == other.without_metrics()
-    }
-
     /// Puts the route into the kernel's table in place of the one with the same destination.
     pub(crate) fn replace(&self) -> io::Result<()> {
-        change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &self.to_kernel())
+        // Without NLM_F_CREATE: a route that went away in the meantime stays away.
+        change(RTM_NEWROUTE, NLM_F_REPLACE, &self.message)
     }
 
-    /// The message that sets this route: without what the kernel only reports.
-    fn to_kernel(&self) -> Vec<u8> {
+    /// The route without counters and ages, and without the flags that say whether its next hop
+    /// lives.
+    fn lasting(&self) -> Self {
         let mut message = self.message[..ROUTE_HEAD].to_vec();
-        // The flags say whether the next hop lives; they are not for us to set.
-        message[8..12].fill(0);
+        let flags = number(&message[8..12]).unwrap_or_default() & RTNH_F_ONLINK;
+        message[8..12].copy_from_slice(&flags.to_ne_bytes());
         for (kind, data) in attributes(&self.message[ROUTE_HEAD..]) {
             if kind != RTA_CACHEINFO {
                 push(&mut message, kind, data);
             }
         }
-        message
+        Self { message }
+    }
+
+    /// Whether it is not ours to change: routers announce such routes and they expire, and
+    /// link-local ones carry no traffic of ours.
+    pub(crate) fn is_foreign(&self) -> bool {
+        let link_local = self
+            .address(RTA_DST)
+            .is_some_and(|address| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        self.message[5] == RTPROT_RA || link_local
     }
 
     fn without_metrics(&self) -> Vec<u8> {
         let mut message = self.message[..ROUTE_HEAD].to_vec();
-        message[8..12].fill(0);
         for (kind, data) in attributes(&self.message[ROUTE_HEAD..]) {
-            if kind != RTA_METRICS && kind != RTA_CACHEINFO {
+            if kind != RTA_METRICS {
                 push(&mut message, kind, data);
             }
         }
@@ -305,6 +309,8 @@ const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
 const RTM_GETQDISC: u16 = 38;
 const RTM_F_CLONED: u32 = 0x200;
+const RTNH_F_ONLINK: u32 = 4;
+const RTPROT_RA: u8 = 9;
 const RTN_UNICAST: u8 = 1;
 const RT_TABLE_MAIN: u32 = 254;
 const RTA_DST: u16 = 1;
@@ -341,7 +347,8 @@ mod tests {
         assert_eq!((before.initcwnd(), before.initrwnd()), (None, None));
         assert_eq!((after.initcwnd(), after.initrwnd()), (Some(32), Some(33)));
         assert_eq!(after.metric(2), Some(1400), "the other metrics stay");
-        assert!(after.is_same_path(&before) && after.is_plain());
+        assert_eq!(after.without_metrics(), before.without_metrics());
+        assert!(after.is_plain() && !after.is_foreign());
         assert_eq!(after.with_windows(10, 10).with_windows(32, 33), after);
         assert_eq!((after.to_string(), after.device()), ("10.0.0.0/8".into(), Some(3)));
     }

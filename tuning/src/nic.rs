@@ -1,7 +1,5 @@
 //! Network devices as the kernel shows them: their queues and the interrupts that serve them.
 
-#![allow(dead_code, reason = "all devices are listed by the tuning that follows")]
-
 use crate::Host;
 
 /// A device with hardware, or a hypervisor's idea of it, behind it.

@@ -8,6 +8,7 @@ mod doctor;
 mod help;
 mod options;
 mod serve;
+mod tune;
 mod version;
 
 use options::{Parsed, Usage};
@@ -22,6 +23,7 @@ pub(crate) enum Verb {
     Serve,
     Check,
     Doctor,
+    Tune,
     Version,
     Completions,
     Man,
@@ -60,6 +62,13 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "",
         choices: &[],
         doc: "say what the kernel and the machine lack: found, wanted, why, how",
+    },
+    VerbRow {
+        verb: Verb::Tune,
+        name: "tune",
+        operand: "ACTION",
+        choices: &["check", "apply", "restore"],
+        doc: "set the kernel up for serving, and put it back",
     },
     VerbRow {
         verb: Verb::Version,
@@ -143,6 +152,7 @@ fn dispatch(parsed: &Parsed) -> End {
         Verb::Serve => serve::run(parsed),
         Verb::Check => check::run(parsed),
         Verb::Doctor => doctor::run(parsed.json),
+        Verb::Tune => tune::run(parsed),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

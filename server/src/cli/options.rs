@@ -30,6 +30,7 @@ enum Effect {
     Set,
     Print,
     Json,
+    Tune(&'static str),
     Verbose,
     Help,
 }
@@ -45,6 +46,8 @@ pub(crate) struct Parsed {
     pub(crate) given: Vec<Given>,
     pub(crate) print: bool,
     pub(crate) json: bool,
+    /// The options of `tune` by their names; the value of a switch is empty.
+    pub(crate) tune: Vec<(&'static str, String)>,
     pub(crate) verbose: bool,
     operand: Option<String>,
 }
@@ -94,6 +97,7 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
         Verb::Doctor => {
             all.push(own("json", Effect::Json, "print one JSON object for programs to read"));
         }
+        Verb::Tune => all.extend(super::tune::OPTIONS.iter().map(tune)),
         Verb::Version => all.push(Opt {
             short: Some('v'),
             ..own("verbose", Effect::Verbose, "say what it was built with and runs on")
@@ -107,6 +111,11 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     }
     all.push(Opt { short: Some('h'), ..own("help", Effect::Help, "print this help") });
     all
+}
+
+fn tune(row: &super::tune::Row) -> Opt {
+    let option = own(row.name, Effect::Tune(row.name), row.doc);
+    Opt { value: row.value, choices: row.choices.to_vec(), ..option }
 }
 
 fn setting(setting: &'static Setting) -> Option<Opt> {
@@ -248,6 +257,7 @@ fn apply(
         }
         Effect::Config => parsed.config = Some(PathBuf::from(text)),
         Effect::Print => parsed.print = true,
+        Effect::Tune(name) => parsed.tune.push((name, text)),
         Effect::Json => parsed.json = true,
         Effect::Verbose => parsed.verbose = true,
         Effect::Help => parsed.help = true,

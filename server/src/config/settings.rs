@@ -349,6 +349,14 @@ impl Typed for Cpus {
     }
 }
 
+impl std::str::FromStr for Cpus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(&Written::loose(text)).map_err(|wrong| wrong.message)
+    }
+}
+
 /// The kernel's own ceiling (`CONFIG_NR_CPUS` is at most 8192).
 const CPU_END: usize = 8192;
 

@@ -65,8 +65,8 @@ impl Http1 {
         }
     }
 
-    /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`] bytes
-    /// that are not input.
+    /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
+    /// bytes that are not input.
     pub(super) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
         let len = whole.len() - PAD;
         let mut at = 0;

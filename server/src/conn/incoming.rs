@@ -22,7 +22,8 @@ const DISCARD_MAX: u64 = 64 * 1024;
 pub(super) struct Incoming {
     framing: Framing,
     sink: Sink,
-    /// Bytes that came since `mark`, for the minimum rate; no mark while the reader is the slow one.
+    /// Bytes that came since `mark`, for the minimum rate; no mark while the reader is the slow
+    /// one.
     received: u64,
     mark: Option<Time>,
     /// Bytes that may still be thrown away.

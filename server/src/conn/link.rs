@@ -1,8 +1,8 @@
 //! A connection's transport side: receiving, gathered output, and the order in which it closes.
 //!
 //! Pure: it asks for operations and is told what came of them. One send is under way at most; what
-//! is written meanwhile gathers for the next. Closing is always: stop, cancel what is under way, wait
-//! until nothing is, close (rule 4 of ARCHITECTURE.md).
+//! is written meanwhile gathers for the next. Closing is always: stop, cancel what is under way,
+//! wait until nothing is, close (rule 4 of ARCHITECTURE.md).
 
 use std::time::Duration;
 

@@ -206,7 +206,8 @@ impl Conn {
 
     fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {
         match errno {
-            // Out of buffers, or cancelled to make the peer wait: to be armed again when there is room.
+            // Out of buffers, or cancelled to make the peer wait: to be armed again when there is
+            // room.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             0 => {
                 self.link.ended = true;
