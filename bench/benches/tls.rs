@@ -317,7 +317,10 @@ fn memory() {
 criterion_group!(benches, records, waking, handshakes);
 
 fn main() {
-    memory();
+    // With a filter or an option only the benchmarks are wanted.
+    if std::env::args().skip(1).all(|arg| arg == "--bench") {
+        memory();
+    }
     benches();
     Criterion::default().configure_from_args().final_summary();
 }
