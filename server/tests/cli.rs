@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -19,17 +21,18 @@ fn ringway(arguments: &[&str]) -> Ran {
 
 fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    finish(command.args(arguments).envs(environment.iter().copied()))
+}
+
+/// Runs a command to its end, without the variables that would configure ringway.
+fn finish(command: &mut Command) -> Ran {
+    let set: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RINGWAY_") {
+        if name.to_string_lossy().starts_with("RINGWAY_") && !set.contains(&name) {
             command.env_remove(name);
         }
     }
-    let output = command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = command.stdin(Stdio::null()).output().unwrap();
     Ran {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -211,4 +214,87 @@ fn a_reader_that_goes_away_is_not_an_error() {
     let script = format!("{} man | head -1", env!("CARGO_BIN_EXE_ringway"));
     let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_server_says_where_it_listens_and_ends_at_a_signal() {
+    let scratch = Scratch::new("serve", "");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["serve", scratch.0.to_str().unwrap(), "--http", "127.0.0.1:0", "--workers", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening http ").unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_1_and_names_the_holder() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let ran = ringway(&["serve", "/", "--http", &address]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let pid = std::process::id();
+    assert!(ran.err.contains(&format!("cannot listen on {address} (tcp)")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("(pid {pid})")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("to mend it: stop it: kill {pid}")), "{}", ran.err);
+}
+
+#[test]
+fn a_ring_that_a_filter_forbids_is_1_and_names_the_profile() {
+    // A filter like a container's: io_uring_setup, number 425 on every architecture, gets EPERM.
+    let script = "
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
+program = b''.join(struct.pack('HBBI', *each) for each in code)
+buffer = ctypes.create_string_buffer(program)
+header = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(code), ctypes.addressof(buffer)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+if libc.prctl(22, 2, header, 0, 0) != 0: sys.exit(77)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+    let binary = env!("CARGO_BIN_EXE_ringway");
+    let arguments = ["-c", script, binary, "serve", "/", "--http", "127.0.0.1:0"];
+    let ran = finish(Command::new("python3").args(arguments));
+    if ran.code == 77 {
+        return println!("skipped: no seccomp filters here");
+    }
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains("io_uring is refused: a seccomp filter forbids it"), "{}", ran.err);
+    assert!(ran.err.contains("seccomp=scripts/seccomp-io_uring.json"), "{}", ran.err);
+    let doctor = finish(Command::new("python3").args(["-c", script, binary, "doctor", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&doctor.out).unwrap();
+    assert_eq!((doctor.code, &report["harmful"]), (1, &serde_json::Value::Bool(true)));
+}
+
+#[test]
+fn a_privileged_port_is_1_and_names_the_capability() {
+    let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first_free.is_ok_and(|port| port.trim() != "1024") {
+        return println!("skipped: ports under 1024 are free for all here");
+    }
+    let scratch = Scratch::new("port", "");
+    // The binary may lie where another user may not look.
+    let copy = scratch.0.join("ringway");
+    std::fs::copy(env!("CARGO_BIN_EXE_ringway"), &copy).unwrap();
+    let user = ["--reuid", "65534", "--clear-groups", "--bounding-set", "-all"];
+    let serve = [copy.to_str().unwrap(), "serve", "/", "--http", "127.0.0.1:81"];
+    let ran = finish(Command::new("setpriv").args(user).args(serve));
+    if ran.err.contains("setpriv:") {
+        return println!("skipped: {}", ran.err.trim());
+    }
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains("ports under 1024 need CAP_NET_BIND_SERVICE"), "{}", ran.err);
+    assert!(ran.err.contains("setcap cap_net_bind_service=+ep"), "{}", ran.err);
 }

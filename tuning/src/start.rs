@@ -227,7 +227,7 @@ fn release(host: &Host) -> String {
 fn filtered(what: &str) -> Answer {
     Answer::new(
         what,
-        "a seccomp filter forbids io_uring_setup; Docker's and containerd's default filters do",
+        "a seccomp filter forbids it, as Docker's and containerd's default filters do",
     )
     .mend("docker run --security-opt seccomp=scripts/seccomp-io_uring.json …")
     .mend("docker run --security-opt seccomp=unconfined … (weaker)")

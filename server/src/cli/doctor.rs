@@ -1,14 +1,56 @@
 //! `ringway doctor`: the examination of `ringway-tuning`, with what only a ring can find out.
 
 use super::{End, print};
+use ringway::{Found, probe};
 use ringway_tuning::Host;
-use ringway_tuning::doctor::{Facts, examine};
+use ringway_tuning::doctor::{Facts, Feature, Ring, examine};
 
 /// Prints what was found; failed if any of it is harmful.
 pub(crate) fn run(json: bool) -> End {
-    let report = examine(&Host::live(), &Facts::of_this_machine());
+    let ring = match probe() {
+        Ok(found) => Ring::Works(features(&found)),
+        Err(error) => Ring::Refused(error),
+    };
+    let facts = Facts { ring: Some(ring), ..Facts::of_this_machine() };
+    let report = examine(&Host::live(), &facts);
     match print(&if json { report.json() } else { report.text() }) {
         End::Fine if report.is_harmful() => End::Failed,
         end => end,
     }
+}
+
+fn features(found: &Found) -> Vec<Feature> {
+    let feature = |name: &str, has, needed, why: &str| Feature {
+        name: name.into(),
+        has,
+        needed,
+        why: why.into(),
+    };
+    vec![
+        feature("operations", found.operations, true, "every operation that ringway submits"),
+        feature(
+            "deferred work",
+            found.defer_taskrun,
+            true,
+            "completions are made when the worker asks for them (6.1)",
+        ),
+        feature(
+            "without index array",
+            found.no_sqarray,
+            false,
+            "submitting touches one cache line less (6.6)",
+        ),
+        feature(
+            "batched waiting",
+            found.min_wait,
+            false,
+            "a wait can gather events for some microseconds (6.12)",
+        ),
+        feature(
+            "waiting without iowait",
+            found.no_iowait,
+            false,
+            "an idle server is not shown as waiting for disks (6.15)",
+        ),
+    ]
 }

@@ -1,18 +1,61 @@
-//! `ringway serve`: from a valid configuration to a running server.
+//! `ringway serve`: from a valid configuration to a running server, and from an error to an
+//! explanation.
 
 use super::options::Parsed;
 use super::{End, check, complain};
+use ringway::config::{Address, Config};
+use ringway::{Error, Scheme};
+use ringway_tuning::{Host, Transport, start};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 
 pub(crate) fn run(parsed: &Parsed) -> End {
     let loaded = match check::load(parsed) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
-    match ringway::serve(&loaded.config) {
+    let config = loaded.config;
+    let descriptors = start::raise_descriptors();
+    // Half of what is allowed is worth a word: most servers never see the connections that they
+    // allow.
+    if let Some(answer) = start::explain_descriptors(descriptors, FEW) {
+        complain(&format!("warning: {answer}"));
+    }
+    match ringway::serve(&config) {
         Ok(()) => End::Fine,
         Err(error) => {
-            complain(&error.to_string());
+            complain(&explain(&config, &error));
             End::Failed
         }
     }
+}
+
+/// With fewer descriptors than this a single test client meets the limit.
+const FEW: u64 = 4096;
+
+/// The error with its cause and its remedies, as far as they can be found on this machine.
+fn explain(config: &Config, error: &Error) -> String {
+    let host = Host::live();
+    match error {
+        Error::Listen { scheme, address, source } => {
+            listen(&host, *scheme, address, source).unwrap_or_else(|| error.to_string())
+        }
+        Error::Ring(source) => start::explain_ring(&host, source).to_string(),
+        Error::Worker(source) if source.kind() == io::ErrorKind::WouldBlock => {
+            let workers = config.workers.map_or("one for each CPU".into(), |n| n.to_string());
+            format!("{error}\n  to mend it: fewer workers than {workers}, or a higher ulimit -u")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn listen(host: &Host, scheme: Scheme, address: &str, source: &io::Error) -> Option<String> {
+    let socket = match address.parse().ok()? {
+        Address::Ip(socket) => socket,
+        Address::Any(port) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+        Address::Unix(path) => return Some(start::explain_bind_path(source, &path).to_string()),
+        Address::Fd(_) => return None,
+    };
+    let answer = start::explain_bind(host, source, socket, Transport::Tcp);
+    Some(format!("{scheme}: {answer}"))
 }
