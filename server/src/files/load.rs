@@ -71,6 +71,9 @@ impl Look {
             let at = coding as usize;
             let (Some(meta), Some(file)) = (self.metas[at], &self.open[at]) else { continue };
             if coding != Coding::Identity && !current(&meta, &source) {
+                if meta.modified_ns < source.modified_ns {
+                    settings.warn(path, coding, "is older than the file it was made from");
+                }
                 continue;
             }
             let small = settings.cache_bytes > 0 && meta.size <= settings.cache_file_bytes;
@@ -80,6 +83,8 @@ impl Look {
             };
             if intact(coding, &content, source.size) {
                 contents[at] = Some(content);
+            } else {
+                settings.warn(path, coding, "is damaged or was made from another version");
             }
         }
         Ok(File::new(path, self.metas, contents, settings, self.now))

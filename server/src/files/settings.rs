@@ -1,11 +1,14 @@
 //! What a static service is told once, before it serves: the same for every worker.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::cache_control::Policy;
+use super::encoding::Coding;
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]
@@ -34,7 +37,13 @@ pub(crate) struct Settings {
     pub(crate) cache_file_bytes: u64,
     /// How old a look at the disk may be before the next request takes another.
     pub(crate) fresh_for: Duration,
+    /// The compressed files of which a warning was given. Locked by loads that find one unusable,
+    /// never by an answer from memory.
+    warned: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
+
+/// Files that are warned of; a tree with more of them has been noticed by then.
+const WARNINGS_MAX: usize = 1000;
 
 impl Settings {
     /// The defaults for a directory mounted at `prefix`.
@@ -52,6 +61,7 @@ impl Settings {
             cache_bytes: 64 << 20,
             cache_file_bytes: 2 << 20,
             fresh_for: Duration::from_millis(100),
+            warned: Arc::default(),
         }
         .mounted(prefix)
     }
@@ -63,6 +73,17 @@ impl Settings {
             self.prefix.push('/');
         }
         self
+    }
+
+    /// Tells the operator, once, of a compressed file beside `path` that is not sent.
+    pub(crate) fn warn(&self, path: &[u8], coding: Coding, why: &str) {
+        let name = [path, coding.suffix().as_bytes()].concat();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < WARNINGS_MAX && !warned.contains(&name) {
+            let shown = self.dir.join(String::from_utf8_lossy(&name).as_ref());
+            eprintln!("ringway: {} {why}: not sent", shown.display());
+            warned.insert(name);
+        }
     }
 
     /// The part of a request's path below the mount point; `None` when it is not below it. The
@@ -79,6 +100,17 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_given_once() {
+        let settings = Settings::new("/", PathBuf::new());
+        for _ in 0..3 {
+            settings.warn(b"a.js", Coding::Brotli, "is a test");
+        }
+        settings.clone().warn(b"a.js", Coding::Gzip, "is a test");
+        let warned = settings.warned.lock().unwrap();
+        assert_eq!(warned.iter().collect::<Vec<_>>(), [b"a.js.br", b"a.js.gz"]);
+    }
 
     #[test]
     fn prefixes_are_normalised_and_taken_off() {
