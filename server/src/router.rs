@@ -103,7 +103,9 @@ impl Router {
     pub fn files(self, prefix: &str, directory: impl Into<PathBuf>) -> Self {
         let prefix = prefix.trim_end_matches('/');
         let files = crate::files::Files::new(directory.into()).prefix(prefix);
-        self.any(&format!("{prefix}/*"), files)
+        let router = self.any(&format!("{prefix}/*"), files.clone());
+        // Without its slash the mount point redirects to the one with it.
+        if prefix.is_empty() { router } else { router.any(prefix, files) }
     }
 
     /// Answers what no route matches, instead of 404.

@@ -9,8 +9,10 @@ use ringway_codec::scan::Backend;
 
 /// Starts what a configuration describes.
 pub fn start(config: &Config) -> Result<Running, Error> {
-    let mut server =
-        Server::new(Files::new(config.files.root.clone())).limits(config.limits.clone());
+    let files = Files::new(config.files.root.clone())
+        .browse(config.files.browse)
+        .cache(config.limits.cache_bytes, config.limits.cache_file_bytes);
+    let mut server = Server::new(files).limits(config.limits.clone());
     for address in &config.http {
         server = server.listen(Scheme::Http, Ok(address.clone()));
     }
