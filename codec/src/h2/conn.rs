@@ -273,6 +273,9 @@ impl Conn {
     pub fn close(&mut self, code: Code, debug: &str, turn: &mut Turn<'_>) {
         if self.phase != Phase::Dead {
             self.phase = Phase::Dead;
+            // Keys find nothing any more, so that nothing follows the GOAWAY.
+            self.streams = Streams::new();
+            self.queue = Queue::new();
             frame::goaway(turn.out, self.last_id, code, debug.as_bytes());
             turn.shared.counters.goaways_sent += u64::from(code != Code::NO_ERROR);
         }

@@ -37,7 +37,10 @@ impl Conn {
 
     fn step(&mut self, input: &[u8], at: &mut usize, turn: &mut Turn<'_>) -> Result<Event, Error> {
         loop {
-            if self.payload.left > 0 || self.payload.skip > 0 {
+            while self.payload.left > 0 || self.payload.skip > 0 {
+                if *at == input.len() {
+                    return Ok(Event::More);
+                }
                 if let Some(event) = self.payload(input, at, turn)? {
                     return Ok(event);
                 }
@@ -244,9 +247,6 @@ impl Conn {
         let p = &mut self.payload;
         if p.left > 0 {
             let n = have.min(p.left as usize);
-            if n == 0 {
-                return Ok(None);
-            }
             p.left -= n as u32;
             let range = *at..*at + n;
             *at += n;

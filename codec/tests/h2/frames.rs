@@ -1,5 +1,5 @@
-//! One test for receiving and one for sending each frame type (row C2 of the feature list), frame headers (C1), the stream
-//! that each belongs to (C4) and lengths (attack row 48).
+//! One test for receiving and one for sending each frame type (row C2 of the feature list), frame
+//! headers (C1), the stream that each belongs to (C4) and lengths (attack row 48).
 
 use crate::rig::*;
 use ringway_codec::field::Known;

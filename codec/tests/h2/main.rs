@@ -1,11 +1,12 @@
-//! HTTP/2 against a model client: a small encoder of its own that can say anything, and a reader that checks every frame
-//! of the server's against the windows, states and header blocks that the client knows of.
+//! HTTP/2 against a model client: a small encoder of its own that can say anything, and a reader
+//! that checks every frame of the server's against the windows, states and header blocks that the
+//! client knows of.
 
 mod attacks;
 mod features;
 mod flow;
 mod frames;
-mod musts;
+
 mod priorities;
 mod rig;
 mod sim;

@@ -77,7 +77,8 @@ pub(crate) fn data(stream: u32, octets: &[u8], end: bool) -> Vec<u8> {
     frame(frame::DATA, u8::from(end), stream, octets)
 }
 
-/// A header block of literals without indexing, new names, no Huffman: an encoder that shares nothing with ours.
+/// A header block of literals without indexing, new names, no Huffman: an encoder that shares
+/// nothing with ours.
 pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -177,6 +178,8 @@ pub(crate) struct Rig {
     pub(crate) initial_window: i64,
     pub(crate) max_frame: usize,
     first: bool,
+    /// The stream that came by an upgrade, without a request here.
+    pub(crate) upgraded: u32,
     gathering: Option<(u32, bool, Vec<u8>)>,
 }
 
@@ -213,6 +216,7 @@ impl Rig {
             initial_window: 65_535,
             max_frame: 16_384,
             first: true,
+            upgraded: 0,
             gathering: None,
         }
     }
@@ -313,7 +317,8 @@ impl Rig {
                 Seen::Trailers { id: key.id(), fields }
             }
             Event::Reset { key, code, by_peer } => {
-                assert!(self.requests.remove(&key.id()).is_some(), "reset of an unknown stream");
+                let known = self.requests.remove(&key.id()).is_some();
+                assert!(known || key.id() == self.upgraded, "reset of an unknown stream");
                 self.bodies.remove(&key.id());
                 Seen::Reset { id: key.id(), code, by_peer }
             }
