@@ -7,6 +7,8 @@ use core::fmt;
 
 #[cfg(all(target_arch = "x86_64", ringway_avx512))]
 mod avx512;
+#[cfg(all(target_arch = "x86_64", ringway_avx512))]
+mod avx512_encode;
 mod code;
 mod decode;
 mod encode;
