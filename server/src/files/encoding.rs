@@ -80,9 +80,10 @@ impl Accepted {
     /// Reads the field's value; `None` when the request has no such field, and then only the file
     /// as it is will do (any coding would be allowed, but a client that can decode says so).
     pub(crate) fn parse(value: Option<&[u8]>) -> Self {
+        let Some(value) = value else { return Self { weights: [0, 0, 0, 1] } };
         let mut stated = [None; 4];
         let mut others = None;
-        for member in value.unwrap_or_default().split(|&byte| byte == b',') {
+        for member in value.split(|&byte| byte == b',') {
             let mut parts = member.split(|&byte| byte == b';');
             let token = parts.next().unwrap_or_default().trim_ascii();
             let weight = parts.next().map_or(Some(1000), weight);
@@ -114,6 +115,36 @@ impl Accepted {
             }
         }
         best
+    }
+}
+
+/// The values of the field that came lately and what they mean: there are as many different ones as
+/// there are browsers, and reading one costs more than the rest of an answer from memory.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    known: [Option<(Box<[u8]>, Accepted)>; RECENT],
+    next: usize,
+}
+
+/// Values that are remembered.
+const RECENT: usize = 4;
+/// Longer values are read each time, so that nobody fills the memory.
+const RECENT_BYTES_MAX: usize = 128;
+
+impl Recent {
+    /// As [`Accepted::parse`].
+    pub(crate) fn parse(&mut self, value: Option<&[u8]>) -> Accepted {
+        let Some(text) = value else { return Accepted::parse(None) };
+        let known = self.known.iter().flatten().find(|(known, _)| **known == *text);
+        if let Some((_, accepted)) = known {
+            return *accepted;
+        }
+        let accepted = Accepted::parse(value);
+        if text.len() <= RECENT_BYTES_MAX {
+            self.known[self.next] = Some((text.into(), accepted));
+            self.next = (self.next + 1) % RECENT;
+        }
+        accepted
     }
 }
 
@@ -183,6 +214,18 @@ mod tests {
         ] {
             assert_eq!(choose(value, all()), want, "{value}");
         }
+    }
+
+    #[test]
+    fn recent_values_mean_what_they_mean() {
+        let mut recent = Recent::default();
+        let long = format!("gzip{}", " ".repeat(RECENT_BYTES_MAX));
+        let values = ["br", "gzip", "br, gzip", "", "zstd", "*;q=0", long.as_str()];
+        for value in values.iter().chain(&values).chain(&["br", "br"]) {
+            let value = Some(value.as_bytes());
+            assert_eq!(recent.parse(value), Accepted::parse(value));
+        }
+        assert_eq!(recent.parse(None), Accepted::parse(None));
     }
 
     #[test]

@@ -45,8 +45,6 @@ pub(crate) struct File {
 
 /// One form of a file.
 pub(crate) struct Form {
-    /// Its content coding.
-    pub(crate) coding: Coding,
     /// Its entity tag.
     pub(crate) etag: ETag,
     /// Its bytes.
@@ -182,6 +180,6 @@ impl Describe<'_> {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
             unchanged.push(name.as_str().as_bytes(), value.as_bytes());
         }
-        Form { coding, etag, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
+        Form { etag, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
     }
 }

@@ -184,33 +184,34 @@ impl Handler for Files {
             Method::Other => return self.refuse(StatusCode::NOT_IMPLEMENTED),
             _ => return Reply::Ready(allow(StatusCode::METHOD_NOT_ALLOWED.into())),
         }
-        let Some(below) = self.settings.below(request.path()) else {
+        let bytes = request.bytes;
+        let target = request.parts.path.of(bytes);
+        let Some(below) = self.settings.below(target) else {
             return self.refuse(StatusCode::NOT_FOUND);
         };
-        if below.is_empty() && !request.path().ends_with('/') {
+        if below.is_empty() && !target.ends_with(b"/") {
             // The mount point without its slash, where relative links would lead elsewhere.
             return Reply::Ready(site::redirect(&location(request)));
         }
         let Ok(site) = self.site() else {
             return Reply::Ready(StatusCode::INTERNAL_SERVER_ERROR.into());
         };
-        let bytes = request.bytes;
         let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
         let asked = Asked::gather(lines);
         let head = request.parts.method == Method::Head;
         // Without escapes the path is its own decoded form, and what is in memory was accepted.
-        let escaped = memchr::memchr(b'%', below.as_bytes()).is_some();
-        if !escaped && let Some(file) = site.in_memory(below.as_bytes()) {
-            return Reply::Ready(respond::respond(&file, head, &asked));
+        let escaped = memchr::memchr(b'%', below).is_some();
+        if !escaped && let Some(file) = site.in_memory(below) {
+            return Reply::Ready(site.respond(&file, head, &asked));
         }
         let mut path = Vec::with_capacity(below.len());
-        match path::relative(below.as_bytes(), &mut path) {
+        match path::relative(below, &mut path) {
             Ok(()) => {}
             Err(Refusal::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
             Err(Refusal::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
         }
         if escaped && let Some(file) = site.in_memory(&path) {
-            return Reply::Ready(respond::respond(&file, head, &asked));
+            return Reply::Ready(site.respond(&file, head, &asked));
         }
         let ask = Ask { path, asked: asked.into_owned(), head, location: location(request) };
         Reply::Later(Box::pin(site.answer(ask)))

@@ -19,14 +19,9 @@ use crate::body::{BodyWriter, Producer};
 use crate::io as ring;
 use crate::response::{Body, FieldBlock, Response};
 
-/// Answers GET and HEAD (`head`) of `file`.
-pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>) -> Response {
-    let form = match &asked.accept_encoding {
-        None => file.form(Coding::Identity),
-        value => Accepted::parse(value.as_deref())
-            .choose(file.codings)
-            .and_then(|coding| file.form(coding)),
-    };
+/// Answers GET and HEAD (`head`) of `file`; `accepted` is what `Accept-Encoding` says.
+pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Accepted) -> Response {
+    let form = accepted.choose(file.codings).and_then(|coding| file.form(coding));
     let Some(form) = form else { return not_acceptable() };
     if asked.is_plain() {
         return whole(form);
@@ -212,7 +207,8 @@ mod tests {
     fn ask(file: &File, lines: &[(&str, &str)]) -> Response {
         let lines =
             lines.iter().map(|(name, value)| (Known::of(name.as_bytes()), value.as_bytes()));
-        respond(file, false, &Asked::gather(lines))
+        let asked = Asked::gather(lines);
+        respond(file, false, &asked, Accepted::parse(asked.accept_encoding.as_deref()))
     }
 
     fn field(response: &Response, name: &str) -> Option<String> {
@@ -288,7 +284,7 @@ mod tests {
         let stale = ask(&file, &[("range", "bytes=0-1"), ("if-range", "\"other\"")]);
         assert_eq!((stale.status_code().as_u16(), stale.body.len()), (200, Some(1000)));
         let asked = [(Known::Range, &b"bytes=0-1"[..])];
-        let head = respond(&file, true, &Asked::gather(asked.into_iter()));
+        let head = respond(&file, true, &Asked::gather(asked.into_iter()), Accepted::parse(None));
         assert_eq!(head.status_code().as_u16(), 200);
     }
 

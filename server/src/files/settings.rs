@@ -88,10 +88,11 @@ impl Settings {
 
     /// The part of a request's path below the mount point; `None` when it is not below it. The
     /// mount point itself counts with and without its last slash.
-    pub(crate) fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match path.strip_prefix(self.prefix.as_str()) {
+    pub(crate) fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let prefix = self.prefix.as_bytes();
+        match path.strip_prefix(prefix) {
             Some(below) => Some(below),
-            None if path == &self.prefix[..self.prefix.len() - 1] => Some(""),
+            None if path == &prefix[..prefix.len() - 1] => Some(b""),
             None => None,
         }
     }
@@ -124,7 +125,9 @@ mod tests {
             ("/static", "/", None),
             ("/", "//a", Some("/a")),
         ] {
-            assert_eq!(Settings::new(prefix, PathBuf::new()).below(path), want, "{prefix} {path}");
+            let settings = Settings::new(prefix, PathBuf::new());
+            let want = want.map(str::as_bytes);
+            assert_eq!(settings.below(path.as_bytes()), want, "{prefix} {path}");
         }
     }
 }

@@ -16,6 +16,7 @@ use std::task::{Poll, Waker};
 use http::StatusCode;
 
 use super::conditional::Asked;
+use super::encoding::Recent;
 use super::file::File;
 use super::listing;
 use super::load::{self, Look, Seen};
@@ -33,6 +34,7 @@ pub(crate) struct Site {
     /// The paths at which somebody is taking a look.
     looking: RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
     listings: Cell<u32>,
+    accepted: RefCell<Recent>,
 }
 
 /// A request that cannot be answered from memory at once.
@@ -68,6 +70,7 @@ impl Site {
             store: RefCell::new(Store::new(settings.cache_bytes)),
             looking: RefCell::default(),
             listings: Cell::new(0),
+            accepted: RefCell::default(),
             settings,
         })
     }
@@ -85,10 +88,16 @@ impl Site {
         self.is_fresh(file).then(|| Rc::clone(file))
     }
 
+    /// Answers GET and HEAD (`head`) of a file.
+    pub(crate) fn respond(&self, file: &File, head: bool, asked: &Asked<'_>) -> Response {
+        let accepted = self.accepted.borrow_mut().parse(asked.accept_encoding.as_deref());
+        respond::respond(file, head, asked, accepted)
+    }
+
     /// Answers a request with the help of the disk.
     pub(crate) async fn answer(self: Rc<Self>, ask: Ask) -> Response {
         let error = match self.find(&ask.path).await {
-            Ok(Found::File(file)) => return respond::respond(&file, ask.head, &ask.asked),
+            Ok(Found::File(file)) => return self.respond(&file, ask.head, &ask.asked),
             Ok(Found::Directory) => return redirect(&ask.location),
             Err(error) => error,
         };
@@ -100,7 +109,7 @@ impl Site {
             if let Some(fallback) = &self.settings.fallback
                 && let Ok(Found::File(file)) = self.find(fallback).await
             {
-                return respond::respond(&file, ask.head, &ask.asked);
+                return self.respond(&file, ask.head, &ask.asked);
             }
         }
         self.refuse(status).await

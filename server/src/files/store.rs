@@ -72,6 +72,7 @@ impl<V> Store<V> {
     }
 
     /// Bytes held, overhead included.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
