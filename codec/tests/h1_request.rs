@@ -1,5 +1,7 @@
 //! Request heads through the public interface, on every backend that this CPU has.
 
+#![allow(clippy::unwrap_used)]
+
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Error;
 use ringway_codec::h1::request::{self, Framing, Head, Limits, Method, Resume, Version};

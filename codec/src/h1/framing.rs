@@ -6,24 +6,40 @@
 
 use super::request::{Framing, Version};
 use super::{Error, Span};
-use crate::field::{Field, Known};
+use crate::field::Known;
 use crate::scan::Padded;
 
-/// Gathered while the fields go by.
+/// Gathered while the fields go by. One word of flags, so that the end of an ordinary head asks for
+/// none of them one by one.
 #[derive(Default)]
 pub(super) struct Facts {
-    pub(super) host: Option<Span>,
-    length: Option<u64>,
-    chunked: bool,
-    pub(super) says_close: bool,
-    pub(super) says_keep_alive: bool,
-    pub(super) says_upgrade: bool,
-    says_settings: bool,
-    settings: u8,
-    pub(super) upgrade: bool,
-    pub(super) h2c: bool,
-    pub(super) expects: bool,
+    /// The Host field's value; at 0, where a request line is, before there was one.
+    host: Span,
+    length: u64,
+    flags: u32,
 }
+
+/// What the facts come to.
+pub(super) struct Verdict {
+    pub(super) framing: Framing,
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+    pub(super) upgrade_h2c: bool,
+    pub(super) expect_continue: bool,
+}
+
+const LENGTH: u32 = 1;
+const CHUNKED: u32 = 1 << 1;
+const EXPECT: u32 = 1 << 2;
+const UPGRADE: u32 = 1 << 3;
+const H2C: u32 = 1 << 4;
+const SETTINGS: u32 = 1 << 5;
+const SETTINGS_AGAIN: u32 = 1 << 6;
+const SAYS_CLOSE: u32 = 1 << 7;
+const SAYS_KEEP_ALIVE: u32 = 1 << 8;
+const SAYS_UPGRADE: u32 = 1 << 9;
+const SAYS_SETTINGS: u32 = 1 << 10;
 
 impl Facts {
     /// Takes note of a field whose name is one of the framing ones and whose line's CR is at `eol`.
@@ -31,83 +47,120 @@ impl Facts {
     pub(super) fn note(
         &mut self,
         input: Padded<'_>,
-        field: &Field,
+        known: Known,
+        value: Span,
         eol: usize,
     ) -> Result<(), Error> {
-        if field.known == Known::Host {
-            let span = Span { at: field.value_at, len: field.value_len };
-            return match self.host.replace(span) {
-                None => Ok(()),
-                Some(_) => Err(Error::HostDuplicate),
-            };
+        if known == Known::Host {
+            if self.host.at != 0 {
+                return Err(Error::HostDuplicate);
+            }
+            self.host = value;
+            return Ok(());
         }
-        self.note_rare(input, field, eol)
+        self.note_rare(known, value.of(input.data()), value.end() != eol)
     }
 
+    /// The Host field's value.
+    #[inline(always)]
+    pub(super) fn host(&self) -> Option<Span> {
+        (self.host.at != 0).then_some(self.host)
+    }
+
+    /// `trailing`: whether whitespace follows the value.
     #[inline(never)]
-    fn note_rare(&mut self, input: Padded<'_>, field: &Field, eol: usize) -> Result<(), Error> {
-        let value = field.value(input.data());
-        match field.known {
-            Known::Connection => self.connection(value),
+    fn note_rare(&mut self, known: Known, value: &[u8], trailing: bool) -> Result<(), Error> {
+        let flag = match known {
+            Known::Connection => connection(value),
             Known::ContentLength => {
-                let before = self.length.replace(content_length(value)?);
-                if before.is_some() {
+                self.length = content_length(value)?;
+                if self.flags & LENGTH != 0 {
                     return Err(Error::ContentLength);
                 }
+                LENGTH
             }
             Known::TransferEncoding => {
-                let trailing = field.value_at as usize + value.len() != eol;
-                if self.chunked || trailing {
+                if self.flags & CHUNKED != 0 || trailing {
                     return Err(Error::TransferEncoding);
                 }
                 transfer_encoding(value)?;
-                self.chunked = true;
+                CHUNKED
             }
-            Known::Expect => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Error::Expect);
-                }
-                self.expects = true;
+            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => EXPECT,
+            Known::Expect => return Err(Error::Expect),
+            Known::Upgrade if tokens(value).any(|t| t.eq_ignore_ascii_case(b"h2c")) => {
+                UPGRADE | H2C
             }
-            Known::Upgrade => {
-                self.upgrade = true;
-                self.h2c |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"h2c"));
-            }
-            Known::Http2Settings => self.settings = self.settings.saturating_add(1),
-            _ => {}
-        }
+            Known::Upgrade => UPGRADE,
+            Known::Http2Settings if self.flags & SETTINGS != 0 => SETTINGS_AGAIN,
+            Known::Http2Settings => SETTINGS,
+            _ => 0,
+        };
+        self.flags |= flag;
         Ok(())
     }
 
-    fn connection(&mut self, value: &[u8]) {
-        for token in tokens(value) {
-            match token.len() {
-                5 => self.says_close |= token.eq_ignore_ascii_case(b"close"),
-                7 => self.says_upgrade |= token.eq_ignore_ascii_case(b"upgrade"),
-                10 => self.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive"),
-                14 => self.says_settings |= token.eq_ignore_ascii_case(b"http2-settings"),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether there is exactly one HTTP2-Settings field, nominated by Connection (RFC 7540 section
-    /// 3.2.1).
-    pub(super) fn one_settings(&self) -> bool {
-        self.says_settings && self.settings == 1
-    }
-
-    /// How the body is delimited (RFC 9112 section 6.3).
+    /// How the body is delimited and what becomes of the connection.
     #[inline(always)]
-    pub(super) fn framing(&self, version: Version) -> Result<Framing, Error> {
-        match (self.chunked, self.length) {
-            (false, None) => Ok(Framing::None),
-            (false, Some(length)) => Ok(Framing::Length(length)),
-            (true, Some(_)) => Err(Error::LengthAndChunked),
-            (true, None) if version == Version::H10 => Err(Error::TransferEncodingOld),
-            (true, None) => Ok(Framing::Chunked),
+    pub(super) fn verdict(&self, version: Version) -> Result<Verdict, Error> {
+        let old = version == Version::H10;
+        if self.flags & !SAYS_KEEP_ALIVE != 0 {
+            return self.rare_verdict(old);
         }
+        Ok(Verdict {
+            framing: Framing::None,
+            close: old && self.flags == 0,
+            keep_alive: self.flags != 0,
+            upgrade: false,
+            upgrade_h2c: false,
+            expect_continue: false,
+        })
     }
+
+    #[inline(never)]
+    fn rare_verdict(&self, old: bool) -> Result<Verdict, Error> {
+        let all = |flags: u32| self.flags & flags == flags;
+        // RFC 9112 section 6.3.
+        let framing = match (all(CHUNKED), all(LENGTH)) {
+            (false, false) => Framing::None,
+            (false, true) => Framing::Length(self.length),
+            (true, true) => return Err(Error::LengthAndChunked),
+            (true, false) if old => return Err(Error::TransferEncodingOld),
+            (true, false) => Framing::Chunked,
+        };
+        let (close, keep_alive) = (all(SAYS_CLOSE), all(SAYS_KEEP_ALIVE));
+        let upgrade = all(UPGRADE | SAYS_UPGRADE) && !old;
+        // RFC 7540 section 3.2.1: exactly one HTTP2-Settings, nominated by Connection.
+        let settings = all(SETTINGS | SAYS_SETTINGS) && !all(SETTINGS_AGAIN);
+        Ok(Verdict {
+            framing,
+            close: close || (old && !keep_alive),
+            keep_alive: keep_alive && !close,
+            upgrade,
+            upgrade_h2c: upgrade && all(H2C) && settings && framing == Framing::None,
+            // RFC 9110 section 10.1.1: the expectation in an HTTP/1.0 request is ignored.
+            expect_continue: all(EXPECT) && !old,
+        })
+    }
+}
+
+fn connection(value: &[u8]) -> u32 {
+    match value {
+        b"keep-alive" => SAYS_KEEP_ALIVE,
+        b"close" => SAYS_CLOSE,
+        _ => connection_list(value),
+    }
+}
+
+fn connection_list(value: &[u8]) -> u32 {
+    let options: [(&[u8], u32); 4] = [
+        (b"close", SAYS_CLOSE),
+        (b"keep-alive", SAYS_KEEP_ALIVE),
+        (b"upgrade", SAYS_UPGRADE),
+        (b"http2-settings", SAYS_SETTINGS),
+    ];
+    let flag = |token: &[u8]| options.iter().find(|(name, _)| token.eq_ignore_ascii_case(name));
+    tokens(value).filter_map(flag).fold(0, |flags, (_, flag)| flags | flag)
 }
 
 /// The elements of a comma-separated list, without the whitespace around them.
@@ -145,11 +198,7 @@ fn wrong_coding(value: &[u8]) -> Error {
     let chunked = |token: &[u8]| token.eq_ignore_ascii_case(b"chunked");
     let count = tokens(value).filter(|t| chunked(t)).count();
     let last = tokens(value).last().is_some_and(chunked);
-    let named =
-        tokens(value).all(|t| !t.is_empty() && t.iter().all(|&b| crate::scan::TOKEN.has(b)));
-    if named && (count == 0 || (count == 1 && last)) {
-        Error::Coding
-    } else {
-        Error::TransferEncoding
-    }
+    let token = |t: &[u8]| !t.is_empty() && t.iter().all(|&b| crate::scan::TOKEN.has(b));
+    let known_end = count == 0 || (count == 1 && last);
+    if known_end && tokens(value).all(token) { Error::Coding } else { Error::TransferEncoding }
 }

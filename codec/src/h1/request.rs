@@ -10,7 +10,9 @@ use super::framing::Facts;
 use super::target::{self, RequestLine};
 use super::{Error, Span};
 use crate::field::{self, Field, Known};
-use crate::scan::{self, Backend, Block, CONTROL, Lines, PAD, Padded, TOKEN, Work};
+use crate::scan::{
+    self, Backend, Block, CONTROL, LINE_BLOCK, Lines, Padded, Slots, TOKEN, Work, half,
+};
 use alloc::vec::Vec;
 
 /// Bounds of a request head.
@@ -142,22 +144,19 @@ impl Work for Parse<'_> {
     #[inline(always)]
     fn run<B: Block>(self, block: B) -> Self::Output {
         let Parse { input, fields, resume, limits } = self;
-        fields.clear();
         if resume.scanned != 0 && !worth_parsing(input, resume, limits) {
+            fields.clear();
             return Ok(None);
         }
-        match parse_head(block, input, fields, limits)? {
-            Some(head) => {
-                *resume = Resume::default();
-                Ok(Some(head))
-            }
-            None => {
-                fields.clear();
-                let len = input.len() as u32;
-                *resume = Resume { scanned: len, parsed: len };
-                too_long(input, limits)
-            }
+        let slots = Slots::new(fields, limits.fields as usize);
+        let parsed = parse_head(block, input, slots, limits);
+        if let Ok(None) = parsed {
+            let len = input.len() as u32;
+            *resume = Resume { scanned: len, parsed: len };
+            return too_long(input, limits);
         }
+        *resume = Resume::default();
+        parsed
     }
 }
 
@@ -180,20 +179,22 @@ fn worth_parsing(input: Padded<'_>, resume: &mut Resume, limits: &Limits) -> boo
 fn parse_head<B: Block>(
     block: B,
     input: Padded<'_>,
-    fields: &mut Vec<Field>,
+    mut fields: Slots<'_, Field>,
     limits: &Limits,
 ) -> Result<Option<Head>, Error> {
     let Some(line) = target::request_line(block, input, limits)? else {
         return Ok(None);
     };
     let mut facts = Facts::default();
-    let Some(end) = walk(block, input, line.end, fields, &mut facts, limits)? else {
+    let Some(end) = walk(block, input, line.end, &mut fields, &mut facts)? else {
         return Ok(None);
     };
     if end > limits.head as usize {
         return Err(Error::HeadTooLong);
     }
-    finish(block, input, end, &line, &facts).map(Some)
+    let head = finish(block, input, end, &line, &facts)?;
+    fields.keep();
+    Ok(Some(head))
 }
 
 /// Walks the field lines from `start` on; the offset behind the empty line that ends them, `None`
@@ -203,130 +204,144 @@ fn walk<B: Block>(
     block: B,
     input: Padded<'_>,
     start: usize,
-    fields: &mut Vec<Field>,
+    fields: &mut Slots<'_, Field>,
     facts: &mut Facts,
-    limits: &Limits,
 ) -> Result<Option<usize>, Error> {
     let len = input.len();
     let (mut base, mut line) = (start, start);
-    // What the two bytes before the block were: the request line's LF is the byte before the first
-    // one.
-    let (mut odd_carry, mut lf_carry) = (0, 0b10);
-    loop {
-        let Lines { lf, odd } = block.lines(input.bytes(base));
-        let left = len - base;
-        let valid = low_bits(left);
-        let lf = lf & valid;
-        let end = lf & (lf << 2 | lf_carry);
-        // Up to and including the line feed that ends the head; everything if there is none.
-        let keep = (end ^ end.wrapping_sub(1)) & valid;
+    while base <= len {
+        // Each block begins with the last two bytes of the one before, so that what stands before a
+        // line feed is in the same block and nothing is carried over.
+        let bytes = input.line_block(base);
+        let Lines { lf, odd } = block.lines(scan::first_64(bytes));
+        let mut end = lf & lf << 2;
         // In an ordinary block each odd byte is an LF or the one before an LF.
-        let before = odd & !lf;
-        if (lf ^ (before << 1 | odd_carry)) & keep != 0 {
-            examine(block, input, base, keep)?;
+        let mut wrong = (lf ^ (odd & !lf) << 1) >> 2;
+        let mut lf = lf >> 2;
+        let mut keep = u64::MAX;
+        if end != 0 || base + 62 > len {
+            let valid = low_bits(len - base + 2);
+            end &= valid;
+            // Up to and including the line feed that ends the head; all there is if it is not
+            // there.
+            keep = (end ^ end.wrapping_sub(1)) & valid;
+            wrong &= keep >> 2;
+            lf &= (keep & !end) >> 2;
         }
-        let mut ends = lf & keep & !end;
-        while ends != 0 {
-            let eol = base + ends.trailing_zeros() as usize - 1;
-            ends &= ends - 1;
-            let field = field_line(block, input, line, eol)?;
-            if fields.len() == limits.fields as usize {
-                return Err(Error::TooManyFields);
+        if wrong != 0 {
+            examine(block, bytes, keep)?;
+        }
+        while lf != 0 {
+            let at = lf.trailing_zeros() as usize;
+            lf &= lf - 1;
+            // The line feed is two bytes further on.
+            if bytes[at + 1] != b'\r' {
+                return Err(Error::LineEnd);
             }
-            if field.known != Known::Other && field.known <= Known::LAST_FRAMING {
-                facts.note(input, &field, eol)?;
-            }
-            fields.push(field);
+            let eol = base + at - 1;
+            field_line(block, input, line, eol, bytes[at], fields, facts)?;
             line = eol + 2;
         }
         if end != 0 {
-            let lf = base + end.trailing_zeros() as usize;
-            return if input.byte(lf - 1) == b'\r' {
-                Ok(Some(lf + 1))
-            } else {
-                Err(Error::LineEnd)
-            };
+            let at = end.trailing_zeros() as usize;
+            let whole = bytes[at - 1] == b'\r';
+            return if whole { Ok(Some(base + at - 1)) } else { Err(Error::LineEnd) };
         }
-        if left < 64 {
-            return Ok(None);
-        }
-        odd_carry = before >> 63;
-        lf_carry = lf >> 62;
-        base += 64;
+        base += 62;
     }
+    Ok(None)
 }
 
-/// Looks closer at a block with odd bytes besides its line ends, and at the byte before it: HTAB
-/// and bytes from 0x80 on may stand in a value; CR and LF only together.
+/// Looks closer at a block with odd bytes besides its line ends: HTAB and bytes from 0x80 on may
+/// stand in a value; CR and LF only together.
 #[inline(always)]
-fn examine<B: Block>(block: B, input: Padded<'_>, base: usize, keep: u64) -> Result<(), Error> {
-    let (bytes, before) = (input.bytes(base), input.byte(base - 1));
-    let controls = !block.outside(bytes, &CONTROL) & keep;
-    if controls != 0 || CONTROL.has(before) {
+fn examine<B: Block>(block: B, bytes: &[u8; LINE_BLOCK], keep: u64) -> Result<(), Error> {
+    let bytes = scan::first_64(bytes);
+    let controls = !block.outside(bytes, &CONTROL);
+    if controls & keep != 0 {
         return Err(Error::Control);
     }
     let (lf, cr) = (block.equal(bytes, b'\n'), block.equal(bytes, b'\r'));
-    let carry = u64::from(before == b'\r');
-    if (lf ^ (cr << 1 | carry)) & keep != 0 { Err(Error::LineEnd) } else { Ok(()) }
+    // The first two bytes were the last ones of the block before, or of the request line.
+    if (lf ^ cr << 1) & keep >> 2 << 2 != 0 { Err(Error::LineEnd) } else { Ok(()) }
 }
 
-/// The field line from `line` to `eol`, which is the byte before its LF.
+/// The field line from `line` to its CR at `eol`; `last` is the byte before that.
 #[inline(always)]
 fn field_line<B: Block>(
     block: B,
     input: Padded<'_>,
     line: usize,
     eol: usize,
-) -> Result<Field, Error> {
-    let [last, cr, ..] = *input.bytes(eol - 1);
-    if cr != b'\r' {
-        return Err(Error::LineEnd);
-    }
-    // Nearly every line begins with a known name, a colon and one blank, which one comparison finds
-    // out.
+    last: u8,
+    fields: &mut Slots<'_, Field>,
+    facts: &mut Facts,
+) -> Result<(), Error> {
+    // Nearly every line begins with a known name, a colon and one blank: one comparison finds out.
     let near = input.bytes(line - 4);
     let name = block.name(near);
-    let mut name_len = block.colons(name).trailing_zeros() as usize;
-    let mut known = field::candidate(half(near, 4), half(near, name_len), name_len);
-    let same = block.differing(name, field::line_start(known)).trailing_zeros() as usize;
-    let mut from = line + name_len + 2;
-    let mut first = near[name_len + 6];
-    if same < name_len + 2 {
-        name_len = other_name(block, input, line)?;
-        known = Known::of(&input.data()[line..line + name_len]);
-        from = line + name_len + 1;
-        from += usize::from(input.byte(from) == b' ');
-        first = input.byte(from);
+    let name_len = block.colons(name).trailing_zeros() as usize;
+    let known = field::candidate(half(near, 4), half(near, name_len), name_len);
+    let differing = block.differing(name, field::line_start(known));
+    if u64::from(differing) & ((4 << name_len) - 1) != 0 {
+        return other_line(block, input, line, eol, fields, facts);
     }
+    let mut from = line + name_len + 2;
     let mut to = eol;
-    if first <= b' ' || last <= b' ' {
+    if near[name_len + 6] <= b' ' || last <= b' ' {
         (from, to) = trim(input, from, to);
     }
-    Ok(Field {
+    let field = Field {
         name_at: line as u32,
         value_at: from as u32,
         value_len: (to - from) as u32,
         name_len: name_len as u16,
         known,
         flags: 0,
-    })
+    };
+    if !fields.push(field) {
+        return Err(Error::TooManyFields);
+    }
+    if known <= Known::LAST_FRAMING {
+        return facts.note(input, known, Span::new(from, to), eol);
+    }
+    Ok(())
 }
 
+/// A field line that does not begin with one of our names followed by a colon and one blank.
 #[inline(always)]
-fn half(near: &[u8; PAD], at: usize) -> u32 {
-    u32::from_le_bytes([near[at], near[at + 1], near[at + 2], near[at + 3]])
-}
-
-/// The length of a name that is not one of ours followed by a colon and one blank.
-#[inline(always)]
-fn other_name<B: Block>(block: B, input: Padded<'_>, line: usize) -> Result<usize, Error> {
+fn other_line<B: Block>(
+    block: B,
+    input: Padded<'_>,
+    line: usize,
+    eol: usize,
+    fields: &mut Slots<'_, Field>,
+    facts: &mut Facts,
+) -> Result<(), Error> {
     let gaps = block.outside(input.bytes(line), &TOKEN);
-    let len = if gaps != 0 { gaps.trailing_zeros() as usize } else { long_name(input, line) };
+    let name_len = if gaps != 0 { gaps.trailing_zeros() as usize } else { long_name(input, line) };
+    let colon = line + name_len;
     // CR is no token character, so the colon, if it is one, lies within the line.
-    if input.byte(line + len) != b':' || len == 0 || len > u16::MAX as usize {
+    if input.byte(colon) != b':' || name_len == 0 || name_len > u16::MAX as usize {
         return Err(bad_name(input, line));
     }
-    Ok(len)
+    let (from, to) = trim(input, colon + 1, eol);
+    let known = Known::of(&input.data()[line..colon]);
+    let field = Field {
+        name_at: line as u32,
+        value_at: from as u32,
+        value_len: (to - from) as u32,
+        name_len: name_len as u16,
+        known,
+        flags: 0,
+    };
+    if !fields.push(field) {
+        return Err(Error::TooManyFields);
+    }
+    if known != Known::Other && known <= Known::LAST_FRAMING {
+        return facts.note(input, known, Span::new(from, to), eol);
+    }
+    Ok(())
 }
 
 #[cold]
@@ -343,7 +358,6 @@ fn bad_name(input: Padded<'_>, line: usize) -> Error {
 }
 
 /// Takes SP and HTAB off both ends of a value.
-#[cold]
 #[inline(never)]
 fn trim(input: Padded<'_>, mut from: usize, mut to: usize) -> (usize, usize) {
     let blank = |at: usize| matches!(input.byte(at), b' ' | b'\t');
@@ -364,34 +378,30 @@ fn finish<B: Block>(
     line: &RequestLine,
     facts: &Facts,
 ) -> Result<Head, Error> {
-    let host = match (facts.host, line.authority) {
-        (None, _) if line.version == Version::H11 => return Err(Error::HostMissing),
-        (field, authority) => {
-            if let Some(host) = field {
-                target::check_host(block, input, host)?;
-            }
-            authority.or(field)
-        }
-    };
-    let framing = facts.framing(line.version)?;
-    let old = line.version == Version::H10;
-    let upgrade = facts.upgrade && facts.says_upgrade && !old;
+    let field = facts.host();
+    match field {
+        Some(host) => target::check_host(block, input, host)?,
+        None if line.version == Version::H11 => return Err(Error::HostMissing),
+        None => {}
+    }
+    let verdict = facts.verdict(line.version)?;
+    let authority = (line.authority.at != 0).then_some(line.authority);
+    let span = |from: u32, to: u32| Span { at: from, len: to - from };
     Ok(Head {
         len: end as u32,
         method: line.method,
-        method_span: line.method_span,
-        target: line.target,
-        path: line.path,
-        query: line.query,
+        method_span: span(line.start, line.target - 1),
+        target: span(line.target, line.target_end),
+        path: span(line.path, line.path_end),
+        query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
         version: line.version,
-        host,
-        framing,
-        close: facts.says_close || (old && !facts.says_keep_alive),
-        keep_alive: facts.says_keep_alive && !facts.says_close,
-        upgrade,
-        upgrade_h2c: upgrade && facts.h2c && facts.one_settings() && framing == Framing::None,
-        // RFC 9110 section 10.1.1: a 100-continue expectation in an HTTP/1.0 request is ignored.
-        expect_continue: facts.expects && !old,
+        host: authority.or(field),
+        framing: verdict.framing,
+        close: verdict.close,
+        keep_alive: verdict.keep_alive,
+        upgrade: verdict.upgrade,
+        upgrade_h2c: verdict.upgrade_h2c,
+        expect_continue: verdict.expect_continue,
     })
 }
 

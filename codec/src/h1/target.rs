@@ -6,17 +6,24 @@
 
 use super::request::{Limits, Method, Version};
 use super::{Error, Span};
-use crate::scan::{Block, HOST, Padded, Set, TOKEN, VISIBLE};
+use crate::scan::{Block, HOST, Padded, Set, TOKEN, VISIBLE, half, word};
 
-/// A request line, read.
+/// A request line, read: offsets into the input.
 pub(super) struct RequestLine {
     pub(super) method: Method,
-    pub(super) method_span: Span,
-    pub(super) target: Span,
-    pub(super) path: Span,
-    pub(super) query: Option<Span>,
-    pub(super) authority: Option<Span>,
     pub(super) version: Version,
+    /// Where the method begins.
+    pub(super) start: u32,
+    /// Where the target begins, one space behind the method.
+    pub(super) target: u32,
+    /// Where the target ends.
+    pub(super) target_end: u32,
+    pub(super) path: u32,
+    pub(super) path_end: u32,
+    /// Where the query begins, one behind its `?`; beyond the target's end there is none.
+    pub(super) query: u32,
+    /// Of an absolute or authority form; at 0 there is none.
+    pub(super) authority: Span,
     /// Offset behind the line's CRLF.
     pub(super) end: usize,
 }
@@ -40,82 +47,80 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
     if input.len() < b"G / HTTP/1.1\r\n".len() {
         return None;
     }
-    let gaps = block.outside(input.bytes(0), &TARGET);
-    let method_len = gaps.trailing_zeros() as usize;
-    let method = method(input.word(0), method_len)?;
+    let first = input.bytes(0);
+    let (method, method_len) = method(word(first, 0))?;
     let at = method_len + 1;
-    if input.byte(method_len) != b' ' || input.byte(at) != b'/' || method == Method::Connect {
+    if first[at] != b'/' || method == Method::Connect {
         return None;
     }
-    let rest = gaps & gaps.wrapping_sub(1);
-    let to = if rest != 0 {
-        rest.trailing_zeros() as usize
-    } else {
-        first_outside(block, input, 64, &TARGET)?
+    // Where the path ends: nearly always at the space behind the target.
+    let gaps = block.outside(first, &PATH) & (u64::MAX << at);
+    let mark = match gaps {
+        0 => first_outside(block, input, 64, &PATH)?,
+        _ => gaps.trailing_zeros() as usize,
     };
-    let end = to + 11;
-    if end > input.len() || to + 9 > limits.request_line as usize {
+    // What follows the target is a space, a version of eight bytes, CR and LF.
+    let last = input.len() - 11;
+    if mark > last {
         return None;
     }
-    let version = match input.word(to + 1) {
-        HTTP_11 => Version::H11,
-        HTTP_10 => Version::H10,
+    let mut to = mark;
+    if input.byte(mark) == b'?' {
+        to = first_outside(block, input, mark, &TARGET)?;
+        if to > last {
+            return None;
+        }
+    }
+    if to + 9 > limits.request_line as usize {
+        return None;
+    }
+    let tail = input.bytes(to);
+    let version = match half(tail, 8) & 0xff_ffff {
+        MINOR_1 => Version::H11,
+        MINOR_0 => Version::H10,
         _ => return None,
     };
-    if input.byte(to) != b' ' || input.byte(to + 9) != b'\r' || input.byte(to + 10) != b'\n' {
+    if word(tail, 0) != SPACE_HTTP_1 {
         return None;
     }
-    let mark = first_equal(block, input, at, to, b'?');
     Some(RequestLine {
         method,
-        method_span: Span::new(0, method_len),
-        target: Span::new(at, to),
-        path: Span::new(at, mark),
-        query: (mark < to).then(|| Span::new(mark + 1, to)),
-        authority: None,
         version,
-        end,
+        start: 0,
+        target: at as u32,
+        target_end: to as u32,
+        path: at as u32,
+        path_end: mark as u32,
+        query: mark as u32 + 1,
+        authority: Span::default(),
+        end: to + 11,
     })
 }
 
-/// The method whose name is the first `len` bytes of `word`, if it is one that fits in it with
-/// certainty.
+/// The method that `word` begins with, followed by a space, and the length of its name.
 #[inline(always)]
-fn method(word: u64, len: usize) -> Option<Method> {
-    const fn name(text: &[u8]) -> u64 {
-        let mut word = 0;
-        let mut at = text.len();
-        while at > 0 {
-            at -= 1;
-            word = word << 8 | text[at] as u64;
-        }
-        word
+fn method(word: u64) -> Option<(Method, usize)> {
+    if word as u32 == u32::from_le_bytes(*b"GET ") {
+        return Some((Method::Get, 3));
     }
-    const GET: u64 = name(b"GET");
-    const HEAD: u64 = name(b"HEAD");
-    const POST: u64 = name(b"POST");
-    const PUT: u64 = name(b"PUT");
-    const PATCH: u64 = name(b"PATCH");
-    const DELETE: u64 = name(b"DELETE");
-    const OPTIONS: u64 = name(b"OPTIONS");
-    const CONNECT: u64 = name(b"CONNECT");
-    const TRACE: u64 = name(b"TRACE");
-    if len > 7 {
-        return None;
-    }
-    Some(match word & ((1 << (8 * len)) - 1) {
-        GET => Method::Get,
-        HEAD => Method::Head,
-        POST => Method::Post,
-        PUT => Method::Put,
-        PATCH => Method::Patch,
-        DELETE => Method::Delete,
-        OPTIONS => Method::Options,
-        CONNECT => Method::Connect,
-        TRACE => Method::Trace,
-        _ => return None,
+    METHODS.into_iter().find_map(|(name, method)| {
+        let len = name.trim_ascii_end().len();
+        let mask = u64::MAX >> (56 - 8 * len);
+        (word & mask == u64::from_le_bytes(*name) & mask).then_some((method, len))
     })
 }
+
+const METHODS: [(&[u8; 8], Method); 9] = [
+    (b"POST    ", Method::Post),
+    (b"HEAD    ", Method::Head),
+    (b"PUT     ", Method::Put),
+    (b"PATCH   ", Method::Patch),
+    (b"DELETE  ", Method::Delete),
+    (b"OPTIONS ", Method::Options),
+    (b"GET     ", Method::Get),
+    (b"TRACE   ", Method::Trace),
+    (b"CONNECT ", Method::Connect),
+];
 
 /// The first byte from `at` on that is not in `set`; `None` if it is not in the data.
 #[inline(always)]
@@ -133,20 +138,6 @@ fn first_outside<B: Block>(
         at += 64;
     }
     None
-}
-
-/// The first `byte` in `from..to`, or `to`.
-#[inline(always)]
-fn first_equal<B: Block>(block: B, input: Padded<'_>, from: usize, to: usize, byte: u8) -> usize {
-    let mut at = from;
-    while at < to {
-        let bits = block.equal(input.bytes(at), byte);
-        if bits != 0 {
-            return to.min(at + bits.trailing_zeros() as usize);
-        }
-        at += 64;
-    }
-    to
 }
 
 /// Reads any request line, or says what is wrong with it. Passes over one empty line before it.
@@ -181,21 +172,23 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
     if target.is_empty() || !target.iter().all(|&b| TARGET.has(b)) {
         return Err(Error::Target);
     }
-    let mut word = [0; 8];
-    let kept = name.len().min(8);
-    word[..kept].copy_from_slice(&name[..kept]);
-    let method = method(u64::from_le_bytes(word), name.len()).unwrap_or(Method::Other);
+    let known = METHODS.into_iter().find(|(known, _)| known.trim_ascii_end() == name);
+    let method = known.map_or(Method::Other, |(_, method)| method);
     let at = start + name.len() + 1;
     let parts = resolve(method, target)?;
-    let span = |(from, to): (usize, usize)| Span::new(at + from, at + to);
     Ok(Some(RequestLine {
         method,
-        method_span: Span::new(start, at - 1),
-        target: span((0, target.len())),
-        path: span(parts.path),
-        query: parts.query.map(span),
-        authority: parts.authority.map(span),
         version,
+        start: start as u32,
+        target: at as u32,
+        target_end: (at + target.len()) as u32,
+        path: (at + parts.path.0) as u32,
+        path_end: (at + parts.path.1) as u32,
+        query: (at + parts.query) as u32,
+        authority: match parts.authority {
+            Some((from, to)) => Span::new(at + from, at + to),
+            None => Span::default(),
+        },
         end: lf + 1,
     }))
 }
@@ -225,10 +218,11 @@ fn read_version(text: &[u8]) -> Result<Version, Error> {
     }
 }
 
-/// Ranges of a target's parts.
+/// A target's parts, relative to its beginning.
 struct Parts {
     path: (usize, usize),
-    query: Option<(usize, usize)>,
+    /// Where the query begins; beyond the target's end there is none.
+    query: usize,
     authority: Option<(usize, usize)>,
 }
 
@@ -237,47 +231,38 @@ fn resolve(method: Method, target: &[u8]) -> Result<Parts, Error> {
     let len = target.len();
     if method == Method::Connect {
         // authority-form: a host and a port, both required.
-        let port = target.iter().rposition(|&b| b == b':').ok_or(Error::Target)?;
-        return match port + 1 < len && valid_host(target) {
-            true => Ok(Parts { path: (len, len), query: None, authority: Some((0, len)) }),
-            false => Err(Error::Target),
-        };
+        let port = target.iter().rposition(|&b| b == b':').ok_or(Error::Target)? + 1;
+        if port == len || !valid_host(target) {
+            return Err(Error::Target);
+        }
+        return Ok(Parts { path: (len, len), query: len + 1, authority: Some((0, len)) });
     }
-    if target == b"*" {
-        return match method {
-            Method::Options => Ok(Parts { path: (0, 1), query: None, authority: None }),
-            _ => Err(Error::Target),
-        };
+    if target == b"*" && method == Method::Options {
+        return Ok(Parts { path: (0, len), query: len + 1, authority: None });
     }
     if target[0] == b'/' {
-        let (path, query) = split_query(target, 0);
-        return Ok(Parts { path, query, authority: None });
+        let mark = first_mark(target, 0);
+        return Ok(Parts { path: (0, mark), query: mark + 1, authority: None });
     }
     let scheme = [&b"http://"[..], b"https://"]
         .into_iter()
-        .find(|s| target.len() > s.len() && target[..s.len()].eq_ignore_ascii_case(s))
+        .find(|s| len > s.len() && target[..s.len()].eq_ignore_ascii_case(s))
         .ok_or(Error::Target)?;
     let from = scheme.len();
     let to = target[from..].iter().position(|b| matches!(b, b'/' | b'?')).map_or(len, |n| from + n);
     if !valid_host(&target[from..to]) {
         return Err(Error::Target);
     }
-    let (mut path, query) = split_query(target, to);
-    if path.0 == path.1 {
-        // An empty path means "/" (RFC 9110 section 4.2.3): the slash before the authority serves
-        // as its text.
-        path = (from - 1, from);
-    }
-    Ok(Parts { path, query, authority: Some((from, to)) })
+    let mark = first_mark(target, to);
+    // An empty path means "/" (RFC 9110 section 4.2.3): the slash before the authority serves as
+    // its text.
+    let path = if mark == to { (from - 1, from) } else { (to, mark) };
+    Ok(Parts { path, query: mark + 1, authority: Some((from, to)) })
 }
 
-type Range = (usize, usize);
-
-fn split_query(target: &[u8], from: usize) -> (Range, Option<Range>) {
-    match target[from..].iter().position(|&b| b == b'?') {
-        Some(n) => ((from, from + n), Some((from + n + 1, target.len()))),
-        None => ((from, target.len()), None),
-    }
+/// The first `?` from `from` on, or the end.
+fn first_mark(target: &[u8], from: usize) -> usize {
+    target[from..].iter().position(|&b| b == b'?').map_or(target.len(), |n| from + n)
 }
 
 /// Checks the Host field's value: `uri-host [ ":" port ]` (RFC 9112 section 3.2), not empty (RFC
@@ -285,12 +270,33 @@ fn split_query(target: &[u8], from: usize) -> (Range, Option<Range>) {
 #[inline(always)]
 pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> Result<(), Error> {
     let (at, len) = (host.at as usize, host.len as usize);
-    let odd = block.outside(input.bytes(at), &HOST);
-    if len != 0 && odd.trailing_zeros() as usize >= len {
+    let bytes = input.bytes(at);
+    let odd = block.outside(bytes, &HOST).trailing_zeros() as usize;
+    // Nearly every host is a plain name, or one and a port; the name is not empty and ends before
+    // the block does.
+    if odd >= len && len.wrapping_sub(1) < 64 {
         return Ok(());
+    }
+    if odd != 0 && odd < 56 && bytes[odd] == b':' {
+        let port = word(bytes, odd + 1);
+        if (len - odd).wrapping_sub(2) < 5 && port_in_word(port, len - odd - 1) {
+            return Ok(());
+        }
     }
     if valid_host(host.of(input.data())) { Ok(()) } else { Err(Error::HostInvalid) }
 }
+
+/// Whether the first `len` bytes of `word`, 1 to 5, are a number below 65536.
+#[inline(always)]
+fn port_in_word(word: u64, len: usize) -> bool {
+    // Shifted up, with zeros in front: eight digits, the most significant in the lowest byte.
+    let digits = word << (64 - 8 * len) | ZEROS >> (8 * len);
+    let carried = digits.wrapping_add(0x0606_0606_0606_0606);
+    ((digits ^ ZEROS) | (carried ^ ZEROS)) & 0xf0f0_f0f0_f0f0_f0f0 == 0
+        && digits.swap_bytes() <= u64::from_be_bytes(*b"00065535")
+}
+
+const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
 /// `uri-host [ ":" port ]` with a host that is not empty and a port that is a number below 65536 or
 /// empty.
@@ -344,7 +350,12 @@ fn valid_name(host: &[u8]) -> bool {
 
 /// What a target consists of: visible ASCII but `#`, because a fragment is never sent (RFC 9110
 /// section 7.1) and parties that cut it off disagree with parties that do not.
-static TARGET: Set = VISIBLE.without(b'#');
+static TARGET: Set = TARGET_SET;
+const TARGET_SET: Set = VISIBLE.without(b'#');
 
-const HTTP_11: u64 = u64::from_le_bytes(*b"HTTP/1.1");
-const HTTP_10: u64 = u64::from_le_bytes(*b"HTTP/1.0");
+/// A target up to its query.
+static PATH: Set = TARGET_SET.without(b'?');
+
+const SPACE_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
+const MINOR_0: u32 = u32::from_le_bytes(*b"0\r\n\0");
+const MINOR_1: u32 = u32::from_le_bytes(*b"1\r\n\0");

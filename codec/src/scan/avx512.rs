@@ -14,6 +14,7 @@ use core::arch::x86_64::*;
 ///
 /// # Safety
 /// The CPU has what [`Avx2`](super::x86::avx2) needs and AVX-512 F, BW, VL, VBMI and VBMI2.
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")]
 pub(super) unsafe fn avx512<W: Work>(work: W) -> W::Output {

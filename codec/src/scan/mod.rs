@@ -14,13 +14,16 @@ mod neon;
 mod padded;
 mod scalar;
 mod set;
+mod slots;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use padded::{LINE_BLOCK, first_64, half, word};
 pub use padded::{PAD, Padded};
 pub(crate) use set::{CONTROL, HOST, Set, TOKEN, VISIBLE};
+pub(crate) use slots::Slots;
 
 use core::fmt;
 
@@ -174,7 +177,7 @@ pub(crate) trait Work {
 #[inline]
 pub(crate) fn dispatch<W: Work>(backend: Backend, work: W) -> W::Output {
     match backend {
-        Backend::Scalar => work.run(scalar::Scalar),
+        Backend::Scalar => scalar::scalar(work),
         // SAFETY: `is_available` was asked before this value was handed out.
         #[cfg(target_arch = "x86_64")]
         Backend::Sse => unsafe { x86::sse(work) },

@@ -4,15 +4,24 @@
 //! the bytes are there is checked once, when a [`Padded`] is made; that a read begins inside the
 //! data, at each read.
 
+use core::marker::PhantomData;
+use core::slice;
+
 /// Bytes that have to be readable after the data of a [`Padded`].
 pub const PAD: usize = 64;
 
 /// Bytes to parse, with 64 readable bytes of anything after them.
 #[derive(Clone, Copy)]
 pub struct Padded<'a> {
-    whole: &'a [u8],
+    start: *const u8,
     len: usize,
+    bytes: PhantomData<&'a [u8]>,
 }
+
+// SAFETY: it is a shared slice in all but representation.
+unsafe impl Send for Padded<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Padded<'_> {}
 
 impl<'a> Padded<'a> {
     /// The first `len` bytes of `whole` are the data, the rest is padding (whatever it holds).
@@ -22,7 +31,7 @@ impl<'a> Padded<'a> {
     #[inline]
     pub fn new(whole: &'a [u8], len: usize) -> Self {
         assert!(len <= whole.len() && whole.len() - len >= PAD, "64 bytes of padding");
-        Self { whole, len }
+        Self { start: whole.as_ptr(), len, bytes: PhantomData }
     }
 
     /// Bytes of data.
@@ -40,7 +49,8 @@ impl<'a> Padded<'a> {
     /// The data without the padding.
     #[inline(always)]
     pub fn data(&self) -> &'a [u8] {
-        &self.whole[..self.len]
+        // SAFETY: `new` took `start` and `len` from a slice that lives for `'a`.
+        unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
     /// The byte at `at`, which may be the first one behind the data.
@@ -49,18 +59,46 @@ impl<'a> Padded<'a> {
         self.bytes(at)[0]
     }
 
-    /// The eight bytes from `at` on as a little-endian word.
-    #[inline(always)]
-    pub(crate) fn word(&self, at: usize) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = *self.bytes(at);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-
     /// The 64 bytes from `at` on; `at` may be the end of the data.
     #[inline(always)]
     pub(crate) fn bytes(&self, at: usize) -> &'a [u8; PAD] {
         assert!(at <= self.len);
-        // SAFETY: `at + 64 <= len + PAD <= whole.len()` by the assertion here and the one in `new`.
-        unsafe { &*self.whole.as_ptr().add(at).cast() }
+        // SAFETY: `at + 64 <= len + PAD`, which `new` asserted to be there.
+        unsafe { &*self.start.add(at).cast() }
     }
+
+    /// The 66 bytes from two before `at` on: a block to look for line feeds in, with the two bytes
+    /// that belong before the first one.
+    #[inline(always)]
+    pub(crate) fn line_block(&self, at: usize) -> &'a [u8; LINE_BLOCK] {
+        assert!(at >= 2 && at <= self.len);
+        // SAFETY: `at - 2 + 66 <= len + PAD`, which `new` asserted to be there.
+        unsafe { &*self.start.add(at - 2).cast() }
+    }
+}
+
+/// Bytes of what [`Padded::line_block`] gives.
+pub(crate) const LINE_BLOCK: usize = PAD + 2;
+
+/// The first 64 bytes of a line block.
+#[inline(always)]
+pub(crate) fn first_64(bytes: &[u8; LINE_BLOCK]) -> &[u8; PAD] {
+    // SAFETY: 64 of 66 bytes.
+    unsafe { &*bytes.as_ptr().cast() }
+}
+
+/// The four bytes of a block from `at` on as a little-endian word.
+#[inline(always)]
+pub(crate) fn half(block: &[u8; PAD], at: usize) -> u32 {
+    assert!(at <= PAD - 4);
+    // SAFETY: `at + 4 <= PAD`.
+    u32::from_le(unsafe { block.as_ptr().add(at).cast::<u32>().read_unaligned() })
+}
+
+/// The eight bytes of a block from `at` on as a little-endian word.
+#[inline(always)]
+pub(crate) fn word(block: &[u8; PAD], at: usize) -> u64 {
+    assert!(at <= PAD - 8);
+    // SAFETY: `at + 8 <= PAD`.
+    u64::from_le(unsafe { block.as_ptr().add(at).cast::<u64>().read_unaligned() })
 }

@@ -13,6 +13,7 @@ use core::arch::x86_64::*;
 ///
 /// # Safety
 /// The CPU has SSSE3.
+#[inline(never)]
 #[target_feature(enable = "ssse3")]
 pub(super) unsafe fn sse<W: Work>(work: W) -> W::Output {
     work.run(Sse)
@@ -22,6 +23,7 @@ pub(super) unsafe fn sse<W: Work>(work: W) -> W::Output {
 ///
 /// # Safety
 /// The CPU has AVX2, BMI1, BMI2, LZCNT and POPCNT.
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) unsafe fn avx2<W: Work>(work: W) -> W::Output {
     work.run(Avx2)
