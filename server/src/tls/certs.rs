@@ -56,7 +56,12 @@ impl Certificate {
         if chain.is_empty() {
             return Err(ConfigError::new(&files.chain, "holds no certificate"));
         }
-        let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+        let pem = read(&files.key)?;
+        if pem.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
+            let reason = "the private key is encrypted: decrypt it, nobody is there to be asked";
+            return Err(ConfigError::new(&files.key, reason));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| ConfigError::new(&files.key, bad_pem(error)))?;
         let ocsp = files.ocsp.as_deref().map(read).transpose()?;
         Self::new(chain, key, ocsp, now).map_err(|refused| match refused {
@@ -242,6 +247,9 @@ impl ResolvesServerCert for Store {
         Some(Arc::clone(&self.certificates[*at].key))
     }
 }
+
+/// In the label of an encrypted PKCS#8 key, and in the header of an old encrypted one.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|error| ConfigError::new(path, format!("cannot be read: {error}")))

@@ -96,18 +96,49 @@ impl Link {
         read
     }
 
-    /// Appends `plain` as records, behind a KeyUpdate where one is due.
-    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Appends the concatenated `parts` as records, behind a KeyUpdate where one is due.
+    pub(super) fn seal(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
         if self.sent_close {
             return Err(Error::Internal("sealed after close_notify".into()));
         }
-        for plain in plain.chunks(MAX_PLAIN) {
+        let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        let mut parts = parts.iter().copied();
+        let mut part: &[u8] = &[];
+        while left != 0 {
             if self.owes_update || self.tx.remaining() <= RESERVE {
                 self.update_ours(out)?;
             }
-            self.tx.seal(content::APPLICATION_DATA, plain, out)?;
+            let len = left.min(MAX_PLAIN);
+            left -= len;
+            self.gather(&mut part, &mut parts, len, out)?;
         }
         Ok(())
+    }
+
+    /// Seals the next `len` bytes of `part` and the `parts` behind it as one record.
+    fn gather<'a>(
+        &mut self,
+        part: &mut &'a [u8],
+        parts: &mut impl Iterator<Item = &'a [u8]>,
+        mut len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let (at, before, behind) = (out.len(), self.tx.before(), self.tx.behind());
+        out.reserve(before + len + behind);
+        out.resize(at + before, 0);
+        while len != 0 {
+            if part.is_empty() {
+                let Some(next) = parts.next() else { break };
+                *part = next;
+            }
+            let (now, later) = part.split_at(len.min(part.len()));
+            out.extend_from_slice(now);
+            (*part, len) = (later, len - now.len());
+        }
+        out.resize(out.len() + behind, 0);
+        let sealed = self.tx.seal_in_place(content::APPLICATION_DATA, &mut out[at..]);
+        // What could not be sealed must not be sent.
+        sealed.inspect_err(|_| out.truncate(at)).map_err(Error::from)
     }
 
     /// Bytes to leave free in front of plaintext for [`Link::seal_in_place`].
@@ -129,7 +160,7 @@ impl Link {
             // Rare: something comes first, or nothing at all.
             let plain = out[plain].to_vec();
             out.truncate(from);
-            return self.seal(&plain, out);
+            return self.seal(&[&plain], out);
         }
         out.resize(from + len + records * (before + behind), 0);
         let whole = before + MAX_PLAIN + behind;

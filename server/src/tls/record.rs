@@ -60,8 +60,9 @@ pub(super) enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unsealable;
 
-/// A TLS 1.3 traffic secret: the parent of one direction's keys and of the next secret.
-#[derive(Clone, Copy)]
+/// A TLS 1.3 traffic secret: the parent of one direction's keys and of the next secret. Forgotten
+/// secrets are overwritten.
+#[derive(Clone)]
 pub(super) struct Secret {
     bytes: [u8; 48],
     len: u8,
@@ -112,6 +113,24 @@ impl Secret {
 
 /// A key as the handshake gave it.
 struct RawKey([u8; 32]);
+
+impl Drop for RawKey {
+    fn drop(&mut self) {
+        forget(&mut self.0);
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        forget(&mut self.bytes);
+    }
+}
+
+/// Overwrites key material; the compiler may not leave it out.
+fn forget(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
+}
 
 impl std::fmt::Debug for RawKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -123,8 +123,17 @@ impl Session {
     /// Before [`Event::Established`], after [`Session::close_notify`], or when a TLS 1.2 session
     /// has used its key up (2^24 records): then send close_notify and close.
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.seal_parts(&[plain], out)
+    }
+
+    /// As [`Session::seal`] for plaintext in several places, a head and its body say: records run
+    /// over the seams, so there are no more of them than for the whole.
+    ///
+    /// # Errors
+    /// As [`Session::seal`].
+    pub fn seal_parts(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
         match &mut self.state {
-            State::Open(link) => link.seal(plain, out),
+            State::Open(link) => link.seal(parts, out),
             State::Handshake(_) => Err(Error::Internal("sealed before the handshake".into())),
             State::Over => Err(Error::Over),
         }
@@ -289,8 +298,8 @@ impl Handshake {
     }
 
     fn note(&mut self, heard: Heard, about: &mut About) {
-        self.rx = heard.client.or(self.rx);
-        self.tx = heard.server.or(self.tx);
+        self.rx = heard.client.or(self.rx.take());
+        self.tx = heard.server.or(self.tx.take());
         about.name = heard.name.or(about.name.take());
     }
 

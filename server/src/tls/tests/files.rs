@@ -121,12 +121,12 @@ fn what_is_wrong_is_said_with_its_file() {
         assert_eq!(file, expected_file);
         assert!(reason.contains(part), "{reason:?} does not say {part:?}");
     };
-    let key = KeyPair::generate().unwrap().serialize_pem();
+    let pem = KeyPair::generate().unwrap().serialize_pem();
     let missing = dir.path("missing.pem");
     says(refused(&missing, &good.key), "missing.pem", "cannot be read: No such file");
     says(refused(&good.chain, &missing), "missing.pem", "cannot be read: No such file");
     says(refused(&dir.write("empty.pem", ""), &good.key), "empty.pem", "holds no certificate");
-    says(refused(&dir.write("key.pem", &key), &good.key), "key.pem", "holds no certificate");
+    says(refused(&dir.write("key.pem", &pem), &good.key), "key.pem", "holds no certificate");
     says(refused(&good.chain, &good.chain), "good.pem", "holds no private key");
     says(refused(&good.chain, &other.key), "other.key", "does not belong to the certificate");
     let whole = fs::read_to_string(&good.chain).unwrap();
@@ -143,6 +143,9 @@ fn what_is_wrong_is_said_with_its_file() {
     let nothing =
         dir.write("nothing.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     says(refused(&good.chain, &nothing), "nothing.key", "unusable private key");
+    let locked = pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let locked = dir.write("locked.key", &locked);
+    says(refused(&good.chain, &locked), "locked.key", "is encrypted");
     // The second of two spoils the whole.
     let bad = Files::new(&good.chain, &other.key);
     assert!(Tls::new(options(&[&good, &bad])).is_err());

@@ -24,14 +24,14 @@ fn keys(seed: u8) -> ConnectionTrafficSecrets {
 
 impl Peer {
     fn new(tls13: bool) -> Self {
-        let secrets = [1, 2].map(|seed| Secret::new(&[seed; 48]).unwrap());
+        let secret = |seed| Secret::new(&[seed; 48]).unwrap();
         let extracted = ExtractedSecrets { rx: (0, keys(1)), tx: (0, keys(2)) };
         Self {
-            link: Link::new(&extracted, (secrets[0], secrets[1]), tls13).unwrap(),
+            link: Link::new(&extracted, (secret(1), secret(2)), tls13).unwrap(),
             tx: Half::new(&keys(1), 0, tls13).unwrap(),
             rx: Half::new(&keys(2), 0, tls13).unwrap(),
-            tx_secret: secrets[0],
-            rx_secret: secrets[1],
+            tx_secret: secret(1),
+            rx_secret: secret(2),
         }
     }
 
@@ -72,7 +72,7 @@ impl Peer {
     /// What the session's next data looks like to the peer: content types and plaintexts.
     fn next(&mut self, data: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut out = Vec::new();
-        self.link.seal(data, &mut out).unwrap();
+        self.link.seal(&[data], &mut out).unwrap();
         self.opened(out)
     }
 
@@ -145,6 +145,21 @@ fn sealing_in_place_makes_the_same_records() {
     peer.link.close_notify(&mut out);
     out.resize(out.len() + peer.link.headroom(), 0);
     assert!(peer.link.seal_in_place(&mut out, 24).is_err());
+}
+
+#[test]
+fn records_run_over_the_seams_of_parts() {
+    let data = pattern(50_000);
+    for cuts in [[0, 0, 0], [1, 1, 50_000], [100, 16_384, 16_385], [16_384, 32_768, 49_152]] {
+        let mut peer = Peer::new(true);
+        let [a, b, c] = cuts;
+        let mut out = Vec::new();
+        let parts = [&data[..a], &data[a..b], &data[b..c], &data[c..]];
+        peer.link.seal(&parts, &mut out).unwrap();
+        let seen = peer.opened(out);
+        assert_eq!(seen.len(), 4);
+        assert_eq!(seen.into_iter().flat_map(|(_, plain)| plain).collect::<Vec<_>>(), data);
+    }
 }
 
 #[test]
@@ -307,7 +322,7 @@ fn tls12_stops_at_the_limit_and_can_still_say_so() {
     }
     assert_eq!(peer.next(b"last").len(), 1);
     let mut out = Vec::new();
-    let refused = peer.link.seal(b"beyond", &mut out).unwrap_err();
+    let refused = peer.link.seal(&[b"beyond"], &mut out).unwrap_err();
     assert!(!refused.by_peer() && out.is_empty());
     peer.link.close_notify(&mut out);
     assert_eq!(peer.rx.open(&mut out).unwrap().0, content::ALERT);
