@@ -4,7 +4,7 @@
 use super::budget::Kind;
 use super::conn::{Conn, Phase};
 use super::frame::{self, Code, DEFAULT_WINDOW, HEADER, Header, PREFACE};
-use super::stream::{Key, LOCAL_CLOSED, NONE, REMOTE_CLOSED, TUNNEL};
+use super::stream::{HEAD_SENT, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, TUNNEL};
 use super::{Error, Event, Turn};
 
 impl Conn {
@@ -177,6 +177,9 @@ impl Conn {
             self.owe(header.len - content, turn);
             self.pass_over(slot, header.len, end, turn);
             return Ok(None);
+        }
+        if stream.has(PUSHED) && !stream.has(HEAD_SENT) {
+            return Err(Error::new(Code::PROTOCOL_ERROR, id, "DATA on a stream that we promised"));
         }
         let error = if stream.has(REMOTE_CLOSED) {
             Some(Code::STREAM_CLOSED)

@@ -26,6 +26,27 @@ fn page(rig: &mut Rig, id: u32, date: &[u8], second: u64) {
 }
 
 #[test]
+fn c7_a_hundred_streams_at_once_again_and_again() {
+    let mut rig = Rig::new();
+    let mut next = 1;
+    for _ in 0..50 {
+        let ids: Vec<_> = (0..100).map(|n| next + 2 * n).collect();
+        let input: Vec<u8> = ids.iter().flat_map(|id| get(*id)).collect();
+        rig.send(&input);
+        assert_eq!(rig.conn.open_streams(), 100);
+        for id in ids.iter().rev() {
+            assert_eq!(rig.reply(*id, 200, b"x"), Sent::All);
+        }
+        rig.frames();
+        rig.grant(0, 100);
+        assert!(ids.iter().all(|id| rig.streams[id].ended));
+        assert!(rig.key(next).slot() < 100, "slots are recycled");
+        next += 200;
+    }
+    assert_eq!((rig.error, rig.shared.counters.requests), (None, 5000));
+}
+
+#[test]
 fn c13_status_200_is_one_octet() {
     let mut rig = Rig::new();
     rig.send(&get(1));

@@ -7,6 +7,7 @@ mod features;
 mod flow;
 mod frames;
 
+mod musts;
 mod priorities;
 mod rig;
 mod sim;

@@ -272,15 +272,17 @@ fn c6_reserved_local() {
     rig.send(&priority(2, 1, 16, false));
     rig.alive();
     // anything else is not
-    for (bad, code) in [(data(2, b"x", false), Code::STREAM_CLOSED), (get(2), Code::PROTOCOL_ERROR)]
-    {
+    for bad in [data(2, b"x", false), get(2)] {
         let mut rig = pushed();
         rig.send(&bad);
-        match code {
-            Code::PROTOCOL_ERROR => rig.dead(code),
-            _ => rig.reset_with(2, code),
-        }
+        rig.dead(Code::PROTOCOL_ERROR);
     }
+    // -> half-closed (remote)
+    let mut rig = pushed();
+    rig.answer(2, 100);
+    rig.frames();
+    rig.send(&data(2, b"x", false));
+    rig.reset_with(2, Code::STREAM_CLOSED);
 }
 
 #[test]
@@ -302,6 +304,16 @@ fn headers_in_the_middle_must_end_the_stream() {
     rig.send(&post(1, &[]));
     rig.send(&headers(1, false, &[("x", "y")]));
     rig.reset_with(1, Code::PROTOCOL_ERROR);
+}
+
+#[test]
+fn a_reset_is_not_answered_with_a_reset() {
+    let mut rig = Rig::new();
+    rig.send(&post(1, &[]));
+    rig.send(&rst(1, Code(0xdead_beef)));
+    rig.send(&rst(1, Code::CANCEL));
+    assert_eq!(rig.seen[1], Seen::Reset { id: 1, code: Code(0xdead_beef), by_peer: true });
+    assert!(rig.frames().is_empty());
 }
 
 #[test]
