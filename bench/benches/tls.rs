@@ -284,7 +284,16 @@ fn memory() {
         connections.push(Unbuffered::establish(&peer, &mut client(&config)).connection);
     }
     println!("idle session, rustls unbuffered: {} B", (resident() - before) / COUNT);
-    drop((sessions, rested, connections));
+    let before = resident();
+    let mut half_open = Vec::new();
+    for _ in 0..COUNT {
+        let (mut session, mut out) = (acceptor.session().unwrap(), Vec::new());
+        let mut wire = take(&mut client(&config));
+        session.read(&mut wire, &mut out).unwrap();
+        half_open.push(session);
+    }
+    println!("half-open session, ringway: {} B", (resident() - before) / COUNT);
+    drop((sessions, rested, connections, half_open));
 
     let mut session = establish(&mut acceptor, &mut client(&config)).0;
     let mut unbuffered = Unbuffered::establish(&peer, &mut client(&config));

@@ -95,13 +95,28 @@ pub struct Tls {
     shared: Arc<Shared>,
 }
 
+/// Where the certificates come from; self-signed if from nowhere.
+#[derive(Debug)]
+struct Source {
+    files: Vec<Files>,
+    watch: Watch,
+}
+
+impl Source {
+    /// Watches from the present state on: made before the files are read.
+    fn new(files: Vec<Files>) -> Self {
+        let watch = Watch::new(files.iter().flat_map(Files::paths).map(Into::into).collect());
+        Self { files, watch }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
-    options: Options,
+    only_tls13: bool,
+    source: Mutex<Source>,
     store: Mutex<Arc<Store>>,
     /// Counts the stores; workers compare it with what they hold.
     generation: AtomicU64,
-    watch: Mutex<Watch>,
     tickets: Arc<Tickets>,
     key_log: Arc<KeyLog>,
     provider: Arc<CryptoProvider>,
@@ -114,16 +129,15 @@ impl Tls {
     /// The file that cannot be used, and why.
     pub fn new(options: Options) -> Result<Self, ConfigError> {
         let now = SystemTime::now();
-        let watched = options.certificates.iter().flat_map(Files::paths).map(Into::into).collect();
-        let watch = Watch::new(watched);
-        let store = load(&options, now)?;
+        let source = Source::new(options.certificates);
+        let store = load(&source.files, now)?;
         let tickets = Tickets::new(options.ticket_key.as_deref(), unix(now) as u64)?;
         let key_log = KeyLog::open(options.key_log.as_deref())?;
         let shared = Shared {
-            options,
+            only_tls13: options.only_tls13,
+            source: Mutex::new(source),
             store: Mutex::new(Arc::new(store)),
             generation: AtomicU64::new(1),
-            watch: Mutex::new(watch),
             tickets: Arc::new(tickets),
             key_log: Arc::new(key_log),
             provider: Arc::new(aws_lc_rs::default_provider()),
@@ -167,8 +181,9 @@ impl Tls {
             Ok(false) => {}
             Err(error) => changes.push(Change::TicketsUnsaved(error)),
         }
-        if lock(&self.shared.watch).changed() {
-            changes.push(match self.swap(now) {
+        let mut source = lock(&self.shared.source);
+        if source.watch.changed() {
+            changes.push(match self.swap(&source.files, now) {
                 Ok(generation) => Change::Reloaded(generation),
                 Err(error) => Change::Kept(error),
             });
@@ -176,13 +191,34 @@ impl Tls {
         changes
     }
 
-    /// Reloads the certificates at once (SIGHUP); the new generation.
+    /// Reloads the certificates at once (SIGHUP); the new generation. A self-signed one stays.
     ///
     /// # Errors
     /// Those in use stay in use: the file at fault and why.
     pub fn reload(&self) -> Result<u64, ConfigError> {
-        lock(&self.shared.watch).reset();
-        self.swap(SystemTime::now())
+        let mut source = lock(&self.shared.source);
+        if source.files.is_empty() {
+            return Ok(self.generation());
+        }
+        source.watch.reset();
+        self.swap(&source.files, SystemTime::now())
+    }
+
+    /// Takes other certificates from now on (SIGHUP with a changed configuration); the new
+    /// generation.
+    ///
+    /// # Errors
+    /// Those in use, and their files, stay in use: the file at fault and why.
+    pub fn replace(&self, certificates: Vec<Files>) -> Result<u64, ConfigError> {
+        let mut source = lock(&self.shared.source);
+        if source.files == certificates {
+            drop(source);
+            return self.reload();
+        }
+        let fresh = Source::new(certificates);
+        let generation = self.swap(&fresh.files, SystemTime::now())?;
+        *source = fresh;
+        Ok(generation)
     }
 
     /// Counts reloads, from 1.
@@ -207,14 +243,11 @@ impl Tls {
 
     /// Whether the certificate is the one made at start.
     pub fn is_self_signed(&self) -> bool {
-        self.shared.options.certificates.is_empty()
+        lock(&self.shared.source).files.is_empty()
     }
 
-    fn swap(&self, now: SystemTime) -> Result<u64, ConfigError> {
-        if self.is_self_signed() {
-            return Ok(self.generation());
-        }
-        let store = Arc::new(load(&self.shared.options, now)?);
+    fn swap(&self, files: &[Files], now: SystemTime) -> Result<u64, ConfigError> {
+        let store = Arc::new(load(files, now)?);
         let mut slot = self.store();
         *slot = store;
         // Counted under the lock: a worker that sees the number finds the store or a later one.
@@ -226,7 +259,7 @@ impl Tls {
     }
 
     fn config(&self, store: Arc<Store>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
-        let versions = match self.shared.options.only_tls13 {
+        let versions = match self.shared.only_tls13 {
             true => &[&TLS13][..],
             false => &[&TLS13, &TLS12],
         };
@@ -276,10 +309,10 @@ impl Acceptor {
     }
 }
 
-fn load(options: &Options, now: SystemTime) -> Result<Store, ConfigError> {
+fn load(files: &[Files], now: SystemTime) -> Result<Store, ConfigError> {
     let now = unix(now);
-    let mut certificates = Vec::with_capacity(options.certificates.len().max(1));
-    for files in &options.certificates {
+    let mut certificates = Vec::with_capacity(files.len().max(1));
+    for files in files {
         certificates.push(Arc::new(Certificate::load(files, now)?));
     }
     if certificates.is_empty() {

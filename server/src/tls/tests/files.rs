@@ -295,6 +295,26 @@ fn a_swapped_directory_link_is_noticed() {
 }
 
 #[test]
+fn other_files_may_take_over() {
+    let dir = Directory::new("replace");
+    let tls = Tls::self_signed().unwrap();
+    let one = dir.pair("one", &["one.example"]);
+    assert_eq!(tls.replace(vec![one.clone()]), Ok(2));
+    assert!(!tls.is_self_signed());
+    assert_eq!(served(&tls, "one.example"), ["one.example"]);
+    let missing = Files::new(dir.path("no.pem"), dir.path("no.key"));
+    assert_eq!(tls.replace(vec![missing.clone()]).unwrap_err().file(), Some(&*missing.chain));
+    // The former files are still the ones watched.
+    dir.pair("one", &["one.example", "more.example"]);
+    assert!(tls.poll_changes(SystemTime::now()).is_empty());
+    assert!(matches!(tls.poll_changes(SystemTime::now())[..], [Change::Reloaded(3)]));
+    assert_eq!(tls.replace(vec![one]), Ok(4), "the same again is a reload");
+    assert_eq!(tls.replace(Vec::new()), Ok(5));
+    assert!(tls.is_self_signed());
+    assert_eq!(served(&tls, "localhost"), ["localhost"]);
+}
+
+#[test]
 fn an_expired_replacement_is_not_taken() {
     let dir = Directory::new("expiry");
     let files = dir.pair("a", &["localhost"]);

@@ -196,6 +196,12 @@ fn data_right_behind_the_clients_finished_is_opened() {
 }
 
 #[test]
+fn a_session_is_small() {
+    // What an idle connection costs beside its two expanded keys, which `rest` lets go.
+    assert!(size_of::<Session>() <= 336, "{}", size_of::<Session>());
+}
+
+#[test]
 fn sealing_waits_for_the_handshake_and_ends_with_close_notify() {
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
