@@ -39,13 +39,11 @@ impl core::error::Error for Error {}
 
 /// Appends what `input` decodes to. At most ⌊8/5 × `input.len()`⌋ octets are added; after an error
 /// `out` holds what it held before.
-pub fn decode(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    let before = out.len();
-    let result = decode::append(backend, input, out);
-    if result.is_err() {
-        out.truncate(before);
-    }
-    result
+///
+/// Says whether an octet is among them whose code has more than twelve bits. All control characters
+/// are such: where the answer is no, nobody needs to look for them.
+pub fn decode(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
+    decode::append(backend, input, out)
 }
 
 /// Appends the Huffman coding of `input`, padded to whole octets with ones.

@@ -295,7 +295,7 @@ impl Decoder {
         let name_at = bytes.len();
         let mut flaws = 0;
         let known = if index == 0 {
-            string(self.backend, block, at, bytes)?;
+            string(self.backend, block, at, 7, bytes)?;
             let (known, found) = classify_name(&bytes[name_at..]);
             flaws = found;
             known
@@ -310,8 +310,7 @@ impl Decoder {
             entry.known
         };
         let value_at = bytes.len();
-        string(self.backend, block, at, bytes)?;
-        flaws |= value_flaws(&bytes[value_at..]);
+        flaws |= value(self.backend, block, at, bytes)?;
         Ok(line(name_at, value_at, bytes.len(), known, 0, flaws))
     }
 }
@@ -366,16 +365,18 @@ pub(crate) fn keep(
     }
 }
 
-/// Appends the string at `input[*at]` (section 5.2).
+/// Appends the string at `input[*at]` (section 5.2), whose length has `prefix` bits; says whether
+/// control characters may be in it.
 #[inline]
 pub(crate) fn string(
     backend: Backend,
     input: &[u8],
     at: &mut usize,
+    prefix: u32,
     bytes: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let huffman = input.get(*at).is_some_and(|first| first & 0x80 != 0);
-    let length = int::read(input, at, 7)? as usize;
+) -> Result<bool, Error> {
+    let huffman = input.get(*at).is_some_and(|first| first >> prefix & 1 != 0);
+    let length = int::read(input, at, prefix)? as usize;
     let end = *at + length;
     let octets = input.get(*at..end).ok_or(Error::Truncated)?;
     *at = end;
@@ -383,7 +384,20 @@ pub(crate) fn string(
         return huffman::decode(backend, octets, bytes).map_err(Error::Huffman);
     }
     bytes.extend_from_slice(octets);
-    Ok(())
+    Ok(true)
+}
+
+/// Appends the value at `input[*at]`; its flaws.
+#[inline]
+pub(crate) fn value(
+    backend: Backend,
+    input: &[u8],
+    at: &mut usize,
+    bytes: &mut Vec<u8>,
+) -> Result<u8, Error> {
+    let value_at = bytes.len();
+    let controls = string(backend, input, at, 7, bytes)?;
+    Ok(value_flaws(&bytes[value_at..], controls))
 }
 
 /// What a literal name is, and its flaws.
@@ -428,15 +442,19 @@ static NAME_CLASSES: [u8; 256] = {
     classes
 };
 
-/// The flaws of a value (RFC 9110 section 5.5, RFC 9113 section 8.2.1).
+/// The flaws of a value (RFC 9110 section 5.5, RFC 9113 section 8.2.1), in which there may be
+/// `controls`.
+///
+/// Where Huffman decoding has excluded them, nothing here waits for the decoded length: a loop over
+/// the octets made the next field wait until this one was there.
 #[inline]
-pub(crate) fn value_flaws(value: &[u8]) -> u8 {
+pub(crate) fn value_flaws(value: &[u8], controls: bool) -> u8 {
     let (Some(first), Some(last)) = (value.first(), value.last()) else { return 0 };
     let mut flaws = 0;
     if matches!(first, b' ' | b'\t') || matches!(last, b' ' | b'\t') {
         flaws = Flaws::OUTER_SPACE.0;
     }
-    if has_control(value) {
+    if controls && has_control(value) {
         flaws |= Flaws::BAD_VALUE.0;
     }
     flaws

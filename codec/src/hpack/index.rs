@@ -15,13 +15,15 @@ use crate::field::Known;
 const WAYS: usize = 4;
 const BUCKETS: usize = 16;
 const NAMES: usize = 16;
-const SEEN: usize = 16;
+const SEEN: usize = 32;
 const NAMES_AT: usize = BUCKETS * WAYS;
 const SEEN_AT: usize = NAMES_AT + NAMES;
 
 #[derive(Debug)]
 pub(crate) struct Index {
     words: Vec<u32>,
+    /// Where in the ring of pairs seen once the next goes.
+    oldest_seen: u8,
 }
 
 /// The hashes of a field's name and of the whole pair.
@@ -41,7 +43,7 @@ impl Hashes {
 
 impl Index {
     pub(crate) const fn new() -> Self {
-        Self { words: Vec::new() }
+        Self { words: Vec::new(), oldest_seen: 0 }
     }
 
     /// Octets of memory held.
@@ -65,7 +67,7 @@ impl Index {
             let Some(entry) = table.entry(number) else { continue };
             let (own_name, own_value) = table.pair(&entry).split_at(entry.name_len.into());
             if entry.known == known
-                && own_value == value
+                && same(own_value, value)
                 && (known != Known::Other || own_name == name)
             {
                 return Some(number);
@@ -89,11 +91,17 @@ impl Index {
         (entry.known == known && (known != Known::Other || same())).then_some(number)
     }
 
-    /// Whether the pair came a short while ago; it is remembered.
+    /// Whether the pair is among the last that were asked for; else it is remembered.
     pub(crate) fn seen(&mut self, hashes: Hashes) -> bool {
         self.allocate();
-        let slot = &mut self.words[SEEN_AT + hashes.pair as usize % SEEN];
-        core::mem::replace(slot, tag(hashes.pair)) == tag(hashes.pair)
+        let tag = hashes.pair as u32 | 1;
+        let ring = &mut self.words[SEEN_AT..];
+        if ring.iter().fold(false, |found, &word| found | (word == tag)) {
+            return true;
+        }
+        ring[usize::from(self.oldest_seen)] = tag;
+        self.oldest_seen = (self.oldest_seen + 1) % SEEN as u8;
+        false
     }
 
     /// The table's next insertion will be this pair.
@@ -111,6 +119,23 @@ impl Index {
             self.words = vec![0; SEEN_AT + SEEN];
         }
     }
+}
+
+/// `a == b`, without a call for the lengths that are usual.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() || a.len() > 64 {
+        return a == b;
+    }
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
+        return a.iter().zip(b).all(|(a, b)| a == b);
+    };
+    let mut differ = u64::from_ne_bytes(*last_a) ^ u64::from_ne_bytes(*last_b);
+    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        let (Some(a), Some(b)) = (a.first_chunk(), b.first_chunk()) else { unreachable!() };
+        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    }
+    differ == 0
 }
 
 /// The last insertion number below the next whose low 16 bits are those of `word`; the next if

@@ -15,7 +15,7 @@ use core::arch::x86_64::*;
 
 use super::Error;
 use super::code::{CANONICAL, EOS, LENGTHS};
-use super::decode::{OVERRUN, last_word, long, most};
+use super::decode::{OVERRUN, Written, last_word, long, most};
 
 /// Octets of input in a window; the bits beyond, up to 63, leave room for the longest code here.
 const STEP: usize = 6;
@@ -119,13 +119,13 @@ struct Window {
     start: __m512i,
 }
 
-/// Decodes all of `input` to `out`; how many octets that gave.
+/// Decodes all of `input` to `out`.
 ///
 /// # Safety
 /// `most(input.len()) + OVERRUN` octets must be writable at `out`, and the CPU must have what
 /// `Backend::Avx512` stands for.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<usize, Error> {
+pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<Written, Error> {
     const { assert!(OVERRUN >= 16 && most(5) == 9) };
     // SAFETY: 64 octets each.
     let load = |table: &[u8; 64]| unsafe { _mm512_loadu_si512(table.as_ptr().cast()) };
@@ -139,7 +139,7 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<usize, Error> 
         first_8: load(&const { counting(56, -1) }),
         next_6: load(&const { counting(53, -1) }),
     };
-    let (mut at, mut to) = (0, out);
+    let (mut at, mut to, mut rare) = (0, out, false);
     let mut start = _mm512_setzero_si512();
     while let Some(left) = input.len().checked_sub(at).filter(|&left| left > 0) {
         let text = text(&input[at..]);
@@ -166,6 +166,7 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<usize, Error> 
         }
         let bit = at * 8 + begin;
         let (symbol, bits) = stop(input, bit)?;
+        rare = true;
         // SAFETY: the code takes at least twelve bits of the string.
         unsafe {
             to.write(symbol);
@@ -174,7 +175,8 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<usize, Error> 
         (at, start) = ((bit + bits) / 8, _mm512_set1_epi8(((bit + bits) % 8) as i8));
     }
     // SAFETY: both are within the octets at `out`.
-    Ok(unsafe { to.offset_from(out) } as usize)
+    let octets = unsafe { to.offset_from(out) } as usize;
+    Ok(Written { octets, rare })
 }
 /// The first eight octets, ones behind the end, with the first bit on top; eight times over.
 #[inline]

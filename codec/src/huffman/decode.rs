@@ -60,7 +60,7 @@ pub(super) const fn most(coded: usize) -> usize {
     coded * 8 / 5 + 1
 }
 
-pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
     out.reserve(most(input.len()) + OVERRUN);
     // SAFETY: so many octets from the vector's end on are its own, and a backend's value is only
     // handed out where its instructions are.
@@ -74,10 +74,26 @@ pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Resul
             _ => table_decode(input, to),
         }
     }?;
-    // SAFETY: `table_decode` wrote that many behind the length, and they were reserved.
-    unsafe { out.set_len(out.len() + written) };
-    Ok(())
+    // SAFETY: that many were written behind the length, and they were reserved.
+    unsafe { out.set_len(out.len() + written.octets) };
+    Ok(written.rare)
 }
+
+/// What a string decoded to.
+pub(super) struct Written {
+    pub(super) octets: usize,
+    /// One of them has a code of more than twelve bits, or may have.
+    pub(super) rare: bool,
+}
+
+const _: () = {
+    let mut octet = 0;
+    while octet < EOS {
+        // What `decode` promises.
+        assert!(octet >= 0x20 && octet != 0x7f || LENGTHS[octet] as u32 > INDEX);
+        octet += 1;
+    }
+};
 
 /// A string being read. `window` holds its next `have` bits from the top, and below them bits that
 /// are as well what follows, so that they may be or'ed in again.
@@ -187,19 +203,19 @@ pub(super) fn long(top: u32) -> Option<(u8, u32)> {
 /// As for [`table_decode`], and the CPU must have BMI2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "bmi1,bmi2,lzcnt")]
-unsafe fn table_decode_bmi2(input: &[u8], out: *mut u8) -> Result<usize, Error> {
+unsafe fn table_decode_bmi2(input: &[u8], out: *mut u8) -> Result<Written, Error> {
     // SAFETY: the caller's promise.
     unsafe { table_decode(input, out) }
 }
 
-/// Decodes all of `input` to `out`; how many octets that gave.
+/// Decodes all of `input` to `out`.
 ///
 /// # Safety
 /// `most(input.len()) + OVERRUN` octets must be writable at `out`.
 #[inline(always)]
-unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<usize, Error> {
+unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<Written, Error> {
     let mut reader = Reader { input, taken: 0, window: 0, have: 0 };
-    let mut to = out;
+    let (mut to, mut rare) = (out, false);
     loop {
         let next = match reader.whole() {
             Some(next) => next,
@@ -224,6 +240,7 @@ unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<usize, Error> {
         match reader.long() {
             // SAFETY: as above.
             Some(Ok(symbol)) => unsafe {
+                rare = true;
                 to.write(symbol);
                 to = to.add(1);
             },
@@ -237,5 +254,6 @@ unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<usize, Error> {
         return Err(Error::Padding);
     }
     // SAFETY: both are within the octets at `out`.
-    Ok(unsafe { to.offset_from(out) } as usize)
+    let octets = unsafe { to.offset_from(out) } as usize;
+    Ok(Written { octets, rare })
 }

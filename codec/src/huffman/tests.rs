@@ -42,7 +42,8 @@ fn check_decode(input: &[u8]) {
     for backend in Backend::available() {
         let mut decoded = b"kept".to_vec();
         let result = decode(backend, input, &mut decoded);
-        assert_eq!(result.map(|()| decoded[4..].to_vec()), expected, "{backend} {input:02x?}");
+        let found = result.map(|_| decoded[4..].to_vec());
+        assert_eq!(found, expected, "{backend} {input:02x?}");
         assert_eq!(&decoded[..4], b"kept");
     }
 }
@@ -55,7 +56,8 @@ fn round_trip(input: &[u8]) {
         encode(backend, input, &mut coded);
         assert_eq!(&coded[6..], expected, "{backend} {input:02x?}");
         let mut decoded = b"kept".to_vec();
-        decode(backend, &expected, &mut decoded).unwrap();
+        let rare = decode(backend, &expected, &mut decoded).unwrap();
+        assert!(rare || !input.iter().any(|octet| octet.is_ascii_control()));
         assert_eq!(&decoded[4..], input, "{backend}");
     }
 }

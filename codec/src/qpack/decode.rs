@@ -353,14 +353,14 @@ impl Decoder {
         }
     }
 
-    fn append(&mut self, octets: &[u8], text: &Text) -> Result<(), Trouble> {
+    fn append(&mut self, octets: &[u8], text: &Text) -> Result<bool, Trouble> {
         let coded = &octets[text.at..text.end];
         if text.huffman {
             let wrong = |_| Trouble::Wrong("a bad Huffman string");
             return huffman::decode(self.backend, coded, &mut self.scratch).map_err(wrong);
         }
         self.scratch.extend_from_slice(coded);
-        Ok(())
+        Ok(true)
     }
 
     /// Inserts the name in `scratch` with `value`.
@@ -372,8 +372,8 @@ impl Decoder {
         flaws: u8,
     ) -> Result<(), Trouble> {
         let name_len = self.scratch.len();
-        self.append(octets, value)?;
-        let flaws = flaws | value_flaws(&self.scratch[name_len..]);
+        let controls = self.append(octets, value)?;
+        let flaws = flaws | value_flaws(&self.scratch[name_len..], controls);
         self.insert_scratch(name_len, known, flaws)
     }
 
@@ -444,7 +444,7 @@ impl View<'_> {
                 };
                 self.literal(block, &mut at, kept, name, first >> 5 & 1, bytes)?
             } else if first >= 0x20 {
-                self.literal_name(block, &mut at, bytes)?;
+                string(self.backend, block, &mut at, 3, bytes)?;
                 let name = classify_name(&bytes[kept..]);
                 self.literal(block, &mut at, kept, name, first >> 4 & 1, bytes)?
             } else if first >= 0x10 {
@@ -521,20 +521,6 @@ impl View<'_> {
         (entry.known, hpack::decode::of_name(entry.flags))
     }
 
-    /// Appends the name of a literal without reference, whose length has three bits.
-    fn literal_name(&self, block: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let huffman = block[*at] & 0x08 != 0;
-        let length = int::read(block, at, 3)? as usize;
-        let octets = block.get(*at..*at + length).ok_or(hpack::Error::Truncated)?;
-        *at += length;
-        if huffman {
-            huffman::decode(self.backend, octets, bytes).map_err(hpack::Error::Huffman)?;
-        } else {
-            bytes.extend_from_slice(octets);
-        }
-        Ok(())
-    }
-
     /// Appends the value of a literal whose name stands from `kept` on.
     #[inline]
     fn literal(
@@ -547,8 +533,7 @@ impl View<'_> {
         bytes: &mut Vec<u8>,
     ) -> Result<(Field, u8), Error> {
         let value_at = bytes.len();
-        string(self.backend, block, at, bytes)?;
-        let flaws = flaws | value_flaws(&bytes[value_at..]);
+        let flaws = flaws | hpack::decode::value(self.backend, block, at, bytes)?;
         Ok(hpack::decode::line(kept, value_at, bytes.len(), known, flags, flaws))
     }
 }
