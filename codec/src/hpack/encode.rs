@@ -26,6 +26,8 @@ pub struct Encoder {
     /// the last.
     updates: Option<(u32, u32)>,
     index: Index,
+    /// The first entry that the last block referred to.
+    first_hit: u64,
 }
 
 impl Encoder {
@@ -40,6 +42,7 @@ impl Encoder {
             own_bound: table_size,
             updates,
             index: Index::new(),
+            first_hit: u64::MAX,
         }
     }
 
@@ -75,7 +78,8 @@ impl Encoder {
             }
             int::write(out, 0x20, 5, last);
         }
-        Block { encoder: self, out }
+        let guess = core::mem::replace(&mut self.first_hit, u64::MAX);
+        Block { encoder: self, out, guess }
     }
 
     /// The index that names a live entry now.
@@ -89,6 +93,8 @@ impl Encoder {
 pub struct Block<'a> {
     encoder: &'a mut Encoder,
     out: &'a mut Vec<u8>,
+    /// The entry that the next field probably is: what was inserted in a row comes in a row.
+    guess: u64,
 }
 
 impl Block<'_> {
@@ -129,9 +135,18 @@ impl Block<'_> {
     }
 
     /// Adds a field, compressed as told.
+    #[inline]
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
-        let name = if known == Known::Other { name } else { known.name().as_bytes() };
         let plan = plan(indexing, known);
+        if plan != Plan::Never && self.encoder.table.is(self.guess, known, name, value) {
+            return self.reference(self.guess);
+        }
+        self.field_by(plan, known, name, value);
+    }
+
+    /// [`Block::field_as`] where the guess was wrong.
+    fn field_by(&mut self, plan: Plan, known: Known, name: &[u8], value: &[u8]) {
+        let name = if known == Known::Other { name } else { known.name().as_bytes() };
         if plan == Plan::Never {
             return self.literal(0x10, 4, known, name, None, value);
         }
@@ -143,8 +158,7 @@ impl Block<'_> {
         let encoder = &mut *self.encoder;
         let hashes = Hashes::of(known, name, value);
         if let Some(number) = encoder.index.find(&encoder.table, hashes, known, name, value) {
-            int::write(self.out, 0x80, 7, encoder.position(number));
-            return;
+            return self.reference(number);
         }
         let fits = name.len() + value.len() + OVERHEAD <= encoder.table.bound();
         let inserts = match plan {
@@ -159,6 +173,16 @@ impl Block<'_> {
         let encoder = &mut *self.encoder;
         encoder.index.remember(&encoder.table, hashes);
         encoder.table.insert(name, value, known, 0);
+    }
+
+    /// Adds a field that is this entry of the dynamic table.
+    #[inline]
+    fn reference(&mut self, number: u64) {
+        int::write(self.out, 0x80, 7, self.encoder.position(number));
+        if self.encoder.first_hit == u64::MAX {
+            self.encoder.first_hit = number;
+        }
+        self.guess = number + 1;
     }
 
     /// A literal whose first octet holds `pattern` and, in `prefix` bits, the name's index.

@@ -64,12 +64,7 @@ impl Index {
         let bucket = self.words.get(bucket(hashes.pair)..)?.first_chunk::<WAYS>()?;
         for &word in bucket.iter().filter(|&&word| word >> 16 == tag(hashes.pair) >> 16) {
             let number = number(table, word);
-            let Some(entry) = table.entry(number) else { continue };
-            let (own_name, own_value) = table.pair(&entry).split_at(entry.name_len.into());
-            if entry.known == known
-                && same(own_value, value)
-                && (known != Known::Other || own_name == name)
-            {
+            if table.is(number, known, name, value) {
                 return Some(number);
             }
         }
@@ -119,23 +114,6 @@ impl Index {
             self.words = vec![0; SEEN_AT + SEEN];
         }
     }
-}
-
-/// `a == b`, without a call for the lengths that are usual.
-#[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() || a.len() > 64 {
-        return a == b;
-    }
-    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
-        return a.iter().zip(b).all(|(a, b)| a == b);
-    };
-    let mut differ = u64::from_ne_bytes(*last_a) ^ u64::from_ne_bytes(*last_b);
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        let (Some(a), Some(b)) = (a.first_chunk(), b.first_chunk()) else { unreachable!() };
-        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
-    }
-    differ == 0
 }
 
 /// The last insertion number below the next whose low 16 bits are those of `word`; the next if

@@ -142,6 +142,18 @@ impl Table {
         &self.block[at..at + usize::from(entry.name_len) + usize::from(entry.value_len)]
     }
 
+    /// Whether the entry with this number lives and is this pair; `name` counts only if it is not
+    /// known.
+    #[inline]
+    pub(crate) fn is(&self, number: u64, known: Known, name: &[u8], value: &[u8]) -> bool {
+        let Some(entry) = self.entry(number) else { return false };
+        if entry.known != known || usize::from(entry.value_len) != value.len() {
+            return false;
+        }
+        let (own_name, own_value) = self.pair(&entry).split_at(entry.name_len.into());
+        same(own_value, value) && (known != Known::Other || own_name == name)
+    }
+
     /// Appends the entry's name and value to `out`.
     #[inline]
     pub(crate) fn append(&self, entry: &Entry, out: &mut Vec<u8>) {
@@ -259,6 +271,23 @@ impl Table {
         }
         self.shift();
     }
+}
+
+/// `a == b`, without a call for the lengths that are usual.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() || a.len() > 128 {
+        return a == b;
+    }
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
+        return a.iter().zip(b).all(|(a, b)| a == b);
+    };
+    let mut differ = u64::from_ne_bytes(*last_a) ^ u64::from_ne_bytes(*last_b);
+    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        let (Some(a), Some(b)) = (a.first_chunk(), b.first_chunk()) else { unreachable!() };
+        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    }
+    differ == 0
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Encoder {
     /// Insertions that the peer has acknowledged.
     acknowledged: u64,
     outstanding: Vec<Outstanding>,
+    /// The first entry that the last block referred to.
+    first_hit: u64,
     /// An instruction of the decoder stream that has come in part.
     partial: Vec<u8>,
 }
@@ -69,6 +71,7 @@ impl Encoder {
             announce: false,
             acknowledged: 0,
             outstanding: Vec::new(),
+            first_hit: u64::MAX,
             partial: Vec::new(),
         }
     }
@@ -111,6 +114,7 @@ impl Encoder {
             oldest: u64::MAX,
             dynamic: self.table.bound() > 0 && self.outstanding.len() < OUTSTANDING,
             may_block: None,
+            guess: core::mem::replace(&mut self.first_hit, u64::MAX),
             encoder: self,
             stream,
             out,
@@ -173,6 +177,8 @@ pub struct Writer<'a> {
     dynamic: bool,
     /// Whether the block may refer to what is not acknowledged, once that was asked.
     may_block: Option<bool>,
+    /// The entry that the next field probably is: what was inserted in a row comes in a row.
+    guess: u64,
 }
 
 impl Writer<'_> {
@@ -202,8 +208,19 @@ impl Writer<'_> {
 
     /// Adds a field, compressed as told.
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
-        let name = if known == Known::Other { name } else { known.name().as_bytes() };
         let plan = plan(indexing, known);
+        if plan != Plan::Never
+            && self.dynamic
+            && self.encoder.table.is(self.guess, known, name, value)
+        {
+            return self.found(self.guess, known, name, value);
+        }
+        self.field_by(plan, known, name, value);
+    }
+
+    /// [`Writer::field_as`] where the guess was wrong.
+    fn field_by(&mut self, plan: Plan, known: Known, name: &[u8], value: &[u8]) {
+        let name = if known == Known::Other { name } else { known.name().as_bytes() };
         if plan == Plan::Never {
             return self.literal(true, known, name, None, value);
         }
@@ -216,17 +233,7 @@ impl Writer<'_> {
         let hashes = Hashes::of(known, name, value);
         let encoder = &mut *self.encoder;
         if let Some(number) = encoder.index.find(&encoder.table, hashes, known, name, value) {
-            let size = name.len() + value.len() + OVERHEAD;
-            if self.is_draining(number) && self.may_use(u64::MAX) && self.can_insert(size) {
-                let back = self.encoder.table.inserted() - 1 - number;
-                int::write(self.instructions, 0, 5, back as u32);
-                let number = self.insert(hashes, known, name, value);
-                return self.reference(number);
-            }
-            if self.may_use(number) {
-                return self.reference(number);
-            }
-            return self.literal(false, known, name, Some(hashes), value);
+            return self.found(number, known, name, value);
         }
         let inserts = match plan {
             Plan::Insert => true,
@@ -241,6 +248,35 @@ impl Writer<'_> {
             }
         }
         self.literal(false, known, name, Some(hashes), value);
+    }
+
+    /// Adds a field that is this entry, if that is possible.
+    #[inline]
+    fn found(&mut self, number: u64, known: Known, name: &[u8], value: &[u8]) {
+        if self.encoder.first_hit == u64::MAX {
+            self.encoder.first_hit = number;
+        }
+        self.guess = number + 1;
+        if self.is_draining(number) && self.duplicate(number, known, name, value) {
+            return;
+        }
+        if self.may_use(number) {
+            return self.reference(number);
+        }
+        let name = if known == Known::Other { name } else { known.name().as_bytes() };
+        self.literal(false, known, name, Some(Hashes::of(known, name, value)), value);
+    }
+
+    /// Adds a field that is this entry as a new entry, so that the old one may go.
+    fn duplicate(&mut self, number: u64, known: Known, name: &[u8], value: &[u8]) -> bool {
+        let name = if known == Known::Other { name } else { known.name().as_bytes() };
+        if !self.may_block() || !self.can_insert(name.len() + value.len() + OVERHEAD) {
+            return false;
+        }
+        int::write_u64(self.instructions, 0, 5, self.encoder.table.inserted() - 1 - number);
+        let number = self.insert(Hashes::of(known, name, value), known, name, value);
+        self.reference(number);
+        true
     }
 
     /// Completes the block: its prefix is known only now (section 4.5.1).
