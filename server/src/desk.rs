@@ -7,8 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_codec::Time;
 use ringway_codec::date::Date;
-use ringway_codec::field::Field;
+use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
+use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::Limits;
@@ -29,7 +30,10 @@ pub(crate) struct Desk {
     backend: Backend,
     clock: Clock,
     common: Vec<u8>,
+    common_fields: [(Known, Vec<u8>); 2],
     fields: Vec<Field>,
+    scratch: Vec<u8>,
+    h2: h2::Shared,
     pool: Pool,
     executor: Executor,
     answers: Vec<(Owner, Response)>,
@@ -48,6 +52,7 @@ impl Desk {
         executor: Executor,
     ) -> Self {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
+        let h2 = h2::Shared::new(backend, h2_config(&limits));
         let mut desk = Self {
             worker,
             app,
@@ -55,7 +60,10 @@ impl Desk {
             backend,
             clock: Clock::new(),
             common: Vec::new(),
+            common_fields: [(Known::Server, b"ringway".to_vec()), (Known::Date, Vec::new())],
             fields,
+            scratch: Vec::with_capacity(16 * 1024),
+            h2,
             pool: Pool::default(),
             executor,
             answers: Vec::new(),
@@ -101,8 +109,12 @@ impl Desk {
             backend: self.backend,
             app: &*self.app,
             common: &self.common,
+            common_fields: &self.common_fields,
+            second: self.clock.date.unix() as u64,
             draining: self.draining,
             fields: &mut self.fields,
+            scratch: &mut self.scratch,
+            h2: &mut self.h2,
             pool: &mut self.pool,
             executor: &mut self.executor,
             ops: &mut self.ops,
@@ -151,6 +163,20 @@ impl Desk {
         self.common.extend_from_slice(b"server: ringway\r\ndate: ");
         self.common.extend_from_slice(self.clock.date.imf());
         self.common.extend_from_slice(b"\r\n");
+        let (_, date) = &mut self.common_fields[1];
+        date.clear();
+        date.extend_from_slice(self.clock.date.imf());
+    }
+}
+
+/// HTTP/2's configuration, from the table of bounds.
+fn h2_config(limits: &Limits) -> h2::Config {
+    h2::Config {
+        max_header_list: limits.header_bytes,
+        max_fields: limits.header_fields,
+        output_bytes: limits.output_bytes,
+        header_timeout: limits.header_timeout.as_micros() as u64,
+        ..h2::Config::default()
     }
 }
 

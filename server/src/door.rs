@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use ringway_codec::Time;
 
+use crate::conn::Arrival;
 use crate::listen::Scheme;
 use crate::ring::Ring;
 use crate::ring::token::Id;
+use crate::tls::Acceptor;
 
 /// How long accepting rests when the process or the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
@@ -22,17 +24,31 @@ pub(crate) struct Doors {
     pub(crate) exhausted: u64,
 }
 
+/// A worker's share of a listener.
+pub(crate) struct Share {
+    pub(crate) scheme: Scheme,
+    pub(crate) socket: OwnedFd,
+    /// Makes the sessions of a TLS listener.
+    pub(crate) acceptor: Option<Acceptor>,
+}
+
 struct Door {
     scheme: Scheme,
+    acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
     accepting: bool,
 }
 
 impl Doors {
-    pub(crate) fn new(sockets: Vec<(Scheme, OwnedFd)>) -> Self {
-        let door = |(scheme, socket)| Door { scheme, socket: Some(socket), accepting: false };
+    pub(crate) fn new(shares: Vec<Share>) -> Self {
+        let door = |share: Share| Door {
+            scheme: share.scheme,
+            acceptor: share.acceptor,
+            socket: Some(share.socket),
+            accepting: false,
+        };
         Self {
-            doors: sockets.into_iter().map(door).collect(),
+            doors: shares.into_iter().map(door).collect(),
             paused: false,
             closed: false,
             retry_at: None,
@@ -53,9 +69,17 @@ impl Doors {
         }
     }
 
-    /// What a listener speaks.
-    pub(crate) fn scheme(&self, door: Id) -> Scheme {
-        self.doors.get(door.index as usize).map_or(Scheme::Http, |door| door.scheme)
+    /// How a connection from this listener begins.
+    pub(crate) fn arrival(&mut self, door: Id) -> Option<Arrival> {
+        let door = self.doors.get_mut(door.index as usize)?;
+        match (door.scheme, &mut door.acceptor) {
+            (Scheme::Http, _) => Some(Arrival::Http),
+            (Scheme::H2c, _) => Some(Arrival::H2c),
+            (Scheme::Https, acceptor) => {
+                let session = acceptor.as_mut()?.session().ok()?;
+                Some(Arrival::Tls(Box::new(session)))
+            }
+        }
     }
 
     /// Takes an accept's completion: goes on, or rests where there is nothing to accept with.

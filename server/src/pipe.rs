@@ -127,6 +127,11 @@ impl Pipe {
         self.0.borrow_mut().trailers = trailers;
     }
 
+    /// True when fields follow the body.
+    pub(crate) fn has_trailers(&self) -> bool {
+        !self.0.borrow().trailers.is_empty()
+    }
+
     /// Adds a field that follows the body.
     pub(crate) fn add_trailer(&self, name: &[u8], value: &[u8]) {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();

@@ -146,7 +146,12 @@ impl Router {
         let Some((endpoint, params)) = self.find(request.path(), request.parts.path.at) else {
             let fallback = self.fallback.as_deref();
             return fallback.map(|handler| (handler, Params::default())).ok_or_else(|| {
-                if request.path() == "*" { self.options() } else { StatusCode::NOT_FOUND.into() }
+                match request.parts.method {
+                    Verb::Options if request.path() == "*" => self.options(),
+                    // There is no path to find: CONNECT asks for an authority.
+                    Verb::Connect => StatusCode::METHOD_NOT_ALLOWED.into(),
+                    _ => StatusCode::NOT_FOUND.into(),
+                }
             });
         };
         endpoint.handler(request).map(|handler| (handler, params))

@@ -2,19 +2,29 @@
 
 use crate::config::{Config, Simd};
 use crate::error::Error;
-use crate::files::Files;
+use crate::files;
 use crate::listen::Scheme;
 use crate::server::{Running, Server};
+use crate::tls::{Files, Options, Tls};
 use ringway_codec::scan::Backend;
 
 /// Starts what a configuration describes.
 pub fn start(config: &Config) -> Result<Running, Error> {
-    let files = Files::new(config.files.root.clone())
+    let files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes);
     let mut server = Server::new(files).limits(config.limits.clone());
     for address in &config.http {
         server = server.listen(Scheme::Http, Ok(address.clone()));
+    }
+    for address in &config.h2c {
+        server = server.listen(Scheme::H2c, Ok(address.clone()));
+    }
+    if !config.https.is_empty() {
+        server = server.tls(tls(config)?);
+    }
+    for address in &config.https {
+        server = server.listen(Scheme::Https, Ok(address.clone()));
     }
     if let Some(workers) = config.workers {
         server = server.workers(usize::from(workers));
@@ -35,6 +45,15 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         println!("listening {scheme} {bound}");
     }
     crate::signals::supervise(running)
+}
+
+fn tls(config: &Config) -> Result<Tls, Error> {
+    let certificates = match (&config.tls.cert, &config.tls.key) {
+        (Some(cert), Some(key)) => vec![Files::new(cert, key)],
+        _ => Vec::new(),
+    };
+    let key_log = std::env::var_os("SSLKEYLOGFILE").map(Into::into);
+    Ok(Tls::new(Options { certificates, key_log, ..Options::default() })?)
 }
 
 fn backend(simd: Simd) -> Option<Backend> {

@@ -1,7 +1,6 @@
 //! The server: listeners bound, one worker started on each CPU, stopped together.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
@@ -11,13 +10,14 @@ use ringway_codec::scan::Backend;
 
 use crate::config::{Address, Limits};
 use crate::desk::Desk;
-use crate::door::Doors;
+use crate::door::{Doors, Share};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::{Handler, IntoHandler};
 use crate::listen::{self, Bound, Listener, Scheme};
 use crate::ring::token::{Id, Op, Token};
 use crate::ring::{RecvMode, Ring, Settings};
+use crate::tls::{Alpn, Tls};
 use crate::worker::{Mailbox, Worker};
 
 /// A server to be: what it answers with and where it listens.
@@ -33,6 +33,7 @@ use crate::worker::{Mailbox, Worker};
 pub struct Server {
     app: Arc<dyn Handler>,
     listeners: Vec<(Scheme, Result<Address, String>)>,
+    tls: Option<Tls>,
     workers: Option<usize>,
     cpus: Option<Vec<usize>>,
     limits: Limits,
@@ -65,6 +66,7 @@ impl Server {
         Self {
             app: Arc::new(app.into_handler()),
             listeners: Vec::new(),
+            tls: None,
             workers: None,
             cpus: None,
             limits: Limits::default(),
@@ -79,6 +81,27 @@ impl Server {
     pub fn http(self, address: impl AsRef<str>) -> Self {
         let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
         self.listen(Scheme::Http, parsed)
+    }
+
+    /// Listens for HTTPS: HTTP/2 and HTTP/1.1 over TLS, with these certificates.
+    #[must_use]
+    pub fn https(mut self, address: impl AsRef<str>, tls: Tls) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.tls = Some(tls);
+        self.listen(Scheme::Https, parsed)
+    }
+
+    /// Listens for HTTP/2 in the clear, with prior knowledge; HTTP/1.1 is refused.
+    #[must_use]
+    pub fn h2c(self, address: impl AsRef<str>) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.listen(Scheme::H2c, parsed)
+    }
+
+    /// The certificates for the TLS listeners of the configuration.
+    pub(crate) fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Listens on an address of the configuration.
@@ -139,9 +162,10 @@ impl Server {
         let listeners = self.bind(workers)?;
         let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
         let mut running = Running { bound, workers: Vec::with_capacity(workers) };
-        for (worker, doors) in by_worker(listeners, workers).into_iter().enumerate() {
+        let shares = by_worker(listeners, workers, self.tls.as_ref())?;
+        for (worker, shares) in shares.into_iter().enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
-            let started = self.start(worker as u32, cpu, doors);
+            let started = self.start(worker as u32, cpu, Doors::new(shares));
             match started {
                 Ok(worker) => running.workers.push(worker),
                 Err(error) => {
@@ -213,14 +237,22 @@ fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option
 }
 
 /// Each worker's share of the listeners.
-fn by_worker(listeners: Vec<Listener>, workers: usize) -> Vec<Doors> {
-    let mut shares: Vec<Vec<(Scheme, OwnedFd)>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        for (share, socket) in shares.iter_mut().zip(listener.sockets) {
-            share.push((listener.scheme, socket));
+fn by_worker(
+    listeners: Vec<Listener>,
+    workers: usize,
+    tls: Option<&Tls>,
+) -> Result<Vec<Vec<Share>>, Error> {
+    let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
+    for Listener { scheme, sockets, .. } in listeners {
+        let acceptor = match (scheme, tls) {
+            (Scheme::Https, Some(tls)) => Some(tls.acceptor(&[Alpn::H2, Alpn::Http11])?),
+            _ => None,
+        };
+        for (share, socket) in shares.iter_mut().zip(sockets) {
+            share.push(Share { scheme, socket, acceptor: acceptor.clone() });
         }
     }
-    shares.into_iter().map(Doors::new).collect()
+    Ok(shares)
 }
 
 struct Handle {

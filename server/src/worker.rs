@@ -97,11 +97,7 @@ impl Worker {
         let id = token.id();
         match token.op() {
             Kind::Recv => self.received(id, completion),
-            Kind::Send => match self.ring.sent(id, result) {
-                Sent::Done(buffer) => self.tell(id, Event::Sent(buffer)),
-                Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer)),
-                Sent::Again => {}
-            },
+            Kind::Send => self.sent(id, result),
             Kind::Accept => self.accepted(id, result, completion.more()),
             Kind::Cancel => self.tell(id, Event::Cancelled),
             Kind::Job => {
@@ -132,6 +128,15 @@ impl Worker {
         self.ring.recycle(buffer);
     }
 
+    fn sent(&mut self, id: Id, result: i32) {
+        let go_on = self.slots.get_mut(id).is_some_and(|slot| !slot.conn.is_cut_off());
+        match self.ring.sent(id, result, go_on) {
+            Sent::Done(buffer) => self.tell(id, Event::Sent(buffer)),
+            Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer)),
+            Sent::Again => {}
+        }
+    }
+
     /// Tells a connection what happened, if it still lives.
     fn tell(&mut self, id: Id, event: Event<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
@@ -151,28 +156,32 @@ impl Worker {
 
     fn accepted(&mut self, door: Id, result: i32, more: bool) {
         if result >= 0 {
-            if self.slots.len() >= self.desk.limits().connections as usize {
-                self.ring.close(result);
+            let full = self.slots.len() >= self.desk.limits().connections as usize;
+            if full {
                 self.doors.pause(&mut self.ring);
-            } else {
+            }
+            let arrival = if full { None } else { self.doors.arrival(door) };
+            if let Some(arrival) = arrival {
                 let desk = &mut self.desk;
                 let id = self.slots.insert_with(|id| {
-                    let conn = Conn::new(id, Peer::Socket(result), &mut desk.cx());
+                    let conn = Conn::new(id, Peer::Socket(result), arrival, &mut desk.cx());
                     Slot { fd: result, conn }
                 });
-                self.timers.arm(id.index, self.desk.now() + self.desk.limits().idle_timeout);
+                self.tell(id, Event::Nudge { stream: 0 });
+            } else {
+                self.ring.close(result);
             }
         }
         self.doors.accepted(door, result, more, self.desk.now(), &mut self.ring);
     }
 
     fn run_tasks(&mut self) {
-        for (Owner { conn, .. }, response) in self.desk.run_tasks() {
-            self.tell(conn, Event::Reply(response));
+        for (Owner { conn, stream }, response) in self.desk.run_tasks() {
+            self.tell(conn, Event::Reply { stream, response });
         }
         let nudges = local::with(|local| std::mem::take(&mut *local.nudges.borrow_mut()));
-        for (conn, _) in nudges {
-            self.tell(conn, Event::Nudge);
+        for (conn, stream) in nudges {
+            self.tell(conn, Event::Nudge { stream });
         }
         let local = local::current();
         for (id, request) in local.new_jobs.borrow_mut().drain(..) {

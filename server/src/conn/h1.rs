@@ -7,12 +7,13 @@
 use http::StatusCode;
 use ringway_codec::Time;
 use ringway_codec::field::Field;
+use ringway_codec::h1::chunked::Item;
 use ringway_codec::h1::request::{self, Head, Method, Resume, Version};
 use ringway_codec::scan::{PAD, Padded};
 
 use super::Cx;
 use super::head::{self, Connection, Framing};
-use super::incoming::{Incoming, Progress, Sink};
+use super::incoming::{self, Incoming, Progress, Sink};
 use super::link::{COPY_MAX, Link};
 use super::outgoing::{Outgoing, Pulled, Sending};
 use crate::body::RequestBody;
@@ -26,6 +27,7 @@ use crate::response::{Body, Response};
 /// The state of HTTP/1 on a connection; small, because idle connections have it too.
 pub(crate) struct Http1 {
     peer: Peer,
+    secure: bool,
     resume: Resume,
     incoming: Option<Box<Incoming>>,
     outgoing: Outgoing,
@@ -54,9 +56,10 @@ struct Exchange {
 }
 
 impl Http1 {
-    pub(super) fn new(peer: Peer, now: Time) -> Self {
+    pub(super) fn new(peer: Peer, secure: bool, now: Time) -> Self {
         Self {
             peer,
+            secure,
             resume: Resume::default(),
             incoming: None,
             outgoing: Outgoing::None,
@@ -227,7 +230,7 @@ impl Http1 {
             ..Exchange::default()
         };
         let (bytes, rest) = whole.split_at(head.len as usize);
-        let parts = parts(head);
+        let parts = parts(head, self.secure);
         let stream = std::cell::Cell::new(None);
         let request = Request {
             bytes,
@@ -274,6 +277,8 @@ impl Http1 {
                 self.dispatch(&request, link, cx);
                 return head.len as usize + length as usize;
             }
+        } else if let Some(used) = self.chunked_at_once(&request, there, limit, link, cx) {
+            return head.len as usize + used;
         }
         let sink = Sink::Buffer { request: Box::new(request.to_owned()), limit };
         self.incoming = Some(Box::new(Incoming::new(head.framing, sink, cx)));
@@ -281,6 +286,35 @@ impl Http1 {
             link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         head.len as usize
+    }
+
+    /// Handles a request whose chunked body has come with its head, in the worker's scratch; returns
+    /// the body's bytes. Anything else (more to come, errors, too much) takes the long way.
+    fn chunked_at_once(
+        &mut self,
+        request: &Request<'_>,
+        there: &[u8],
+        limit: u64,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Option<usize> {
+        let mut body = std::mem::take(cx.scratch);
+        body.clear();
+        let mut decoder = incoming::decoder(cx.limits);
+        let mut used = 0;
+        let whole = loop {
+            match decoder.next(there, &mut used) {
+                Ok(Item::Data(range)) => body.extend_from_slice(&there[range]),
+                Ok(Item::Trailer(_)) => {}
+                Ok(Item::End) => break body.len() as u64 <= limit,
+                Ok(Item::More) | Err(_) => break false,
+            }
+        };
+        if whole {
+            self.dispatch(&Request { body: &body, ..*request }, link, cx);
+        }
+        *cx.scratch = body;
+        whole.then_some(used)
     }
 
     /// Begins an exchange whose handler takes the body as it arrives.
@@ -434,7 +468,7 @@ impl Http1 {
     }
 }
 
-fn parts(head: &Head) -> Parts {
+fn parts(head: &Head, secure: bool) -> Parts {
     Parts {
         method: head.method,
         method_span: head.method_span,
@@ -446,6 +480,6 @@ fn parts(head: &Head) -> Parts {
             Version::H10 => Protocol::Http10,
             Version::H11 => Protocol::Http11,
         },
-        secure: false,
+        secure,
     }
 }

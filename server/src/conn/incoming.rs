@@ -8,6 +8,7 @@ use ringway_codec::h1::chunked::{self, Decoder, Item};
 use ringway_codec::h1::{Error, request};
 
 use super::Cx;
+use crate::config::Limits;
 use crate::local::Waiter;
 use crate::pipe::{End, Pipe};
 use crate::request::OwnedRequest;
@@ -62,11 +63,7 @@ impl Incoming {
         let framing = match framing {
             request::Framing::None => Framing::Length(0),
             request::Framing::Length(length) => Framing::Length(length),
-            request::Framing::Chunked => Framing::Chunked(Decoder::new(chunked::Limits {
-                extension_bytes: cx.limits.chunk_extension_bytes,
-                trailer_fields: cx.limits.trailer_fields,
-                ..chunked::Limits::default()
-            })),
+            request::Framing::Chunked => Framing::Chunked(decoder(cx.limits)),
         };
         Self { framing, sink, received: 0, mark: Some(cx.now), discard: DISCARD_MAX }
     }
@@ -80,6 +77,9 @@ impl Incoming {
         cx: &mut Cx<'_>,
     ) -> Progress {
         loop {
+            if let Framing::Length(0) = self.framing {
+                return self.complete();
+            }
             if let Sink::Pipe(pipe) = &self.sink {
                 if pipe.is_full() {
                     pipe.wait_write(Waiter::Conn(conn, 0));
@@ -89,7 +89,6 @@ impl Incoming {
             }
             self.mark.get_or_insert(cx.now);
             let data = match &mut self.framing {
-                Framing::Length(0) => return self.complete(),
                 Framing::Length(left) => {
                     let there = (input.len() - *used) as u64;
                     if there == 0 {
@@ -164,6 +163,15 @@ impl Incoming {
         }
         Progress::Complete
     }
+}
+
+/// A decoder with the configured bounds.
+pub(super) fn decoder(limits: &Limits) -> Decoder {
+    Decoder::new(chunked::Limits {
+        extension_bytes: limits.chunk_extension_bytes,
+        trailer_fields: limits.trailer_fields,
+        ..chunked::Limits::default()
+    })
 }
 
 impl Sink {

@@ -9,9 +9,11 @@ use std::time::Duration;
 use ringway_codec::Time;
 use ringway_codec::scan::PAD;
 
+use super::secure::Secure;
 use super::{Cx, Op};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
+use crate::tls;
 
 /// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
 pub(super) const COPY_MAX: usize = 16 * 1024;
@@ -76,6 +78,11 @@ impl Link {
     /// True once no further request is to be taken.
     pub(super) fn is_closing(&self) -> bool {
         self.closing != Closing::No
+    }
+
+    /// True once everything under way is being cancelled.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.closing == Closing::Now
     }
 
     /// True when nothing is under way and the descriptor can be closed.
@@ -188,30 +195,57 @@ impl Link {
         }
     }
 
-    /// Hands what is gathered to the kernel, or goes on closing when there is nothing left.
-    pub(super) fn flush(&mut self, cx: &mut Cx<'_>) {
+    /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when there
+    /// is nothing left.
+    pub(super) fn flush(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) {
         self.dirty = false;
         if self.sending || self.closing == Closing::Now {
             return;
         }
-        if self.queued() > 0 {
-            self.sending = true;
-            self.sending_since = cx.now;
-            let head = std::mem::take(&mut self.out);
-            cx.ops.push((self.id, Op::Send(head, self.pinned.take())));
-            return;
+        match self.gather(secure, cx) {
+            Ok((head, body)) if !head.is_empty() || body.is_some() => {
+                self.sending = true;
+                self.sending_since = cx.now;
+                cx.ops.push((self.id, Op::Send(head, body)));
+            }
+            Ok((head, _)) => {
+                cx.pool.give(head);
+                if self.out.is_empty() {
+                    cx.pool.give(std::mem::take(&mut self.out));
+                }
+                self.close_flushed(cx);
+            }
+            Err(_) => self.close_now(cx),
         }
-        if self.out.capacity() > 0 {
-            cx.pool.give(std::mem::take(&mut self.out));
+    }
+
+    fn gather(
+        &mut self,
+        secure: Option<&mut Secure>,
+        cx: &mut Cx<'_>,
+    ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
+        let Some(secure) = secure else {
+            return Ok((std::mem::take(&mut self.out), self.pinned.take()));
+        };
+        let closing = matches!(self.closing, Closing::Flush { .. });
+        if self.queued() == 0 && !secure.has_output() && !closing {
+            return Ok((Vec::new(), None));
         }
-        if let Closing::Flush { linger } = self.closing {
-            if linger && !self.ended {
+        let last = closing && self.pinned.as_ref().is_none_or(|body| body.len() == 0);
+        Ok((secure.seal(&mut self.out, &mut self.pinned, last, cx)?, None))
+    }
+
+    /// Everything is sent: goes on with a close that waited for that.
+    fn close_flushed(&mut self, cx: &mut Cx<'_>) {
+        match self.closing {
+            Closing::Flush { linger: true } if !self.ended => {
                 self.closing = Closing::Linger { until: cx.now + LINGER };
                 cx.ops.push((self.id, Op::Finish));
                 self.steer_receiving(cx);
-            } else {
-                self.close_now(cx);
             }
+            Closing::Flush { .. } => self.close_now(cx),
+            Closing::Linger { .. } if self.ended => self.close_now(cx),
+            Closing::No | Closing::Linger { .. } | Closing::Now => {}
         }
     }
 

@@ -4,14 +4,19 @@
 //! operations they want in [`Cx::ops`]. No socket, ring or clock is touched here, so every race of
 //! completions is replayed in tests from a seed.
 
-pub(crate) mod h1;
+mod exchange;
+mod h1;
+mod h2;
 mod head;
 mod incoming;
 pub(crate) mod link;
 mod outgoing;
+mod secure;
+
+use std::time::Duration;
 
 use ringway_codec::Time;
-use ringway_codec::field::Field;
+use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
 use ringway_codec::scan::{Backend, PAD};
 
@@ -23,7 +28,11 @@ use crate::request::Peer;
 use crate::response::Response;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
+use crate::tls::{Alpn, Session};
+use h1::Http1;
+use h2::Http2;
 use link::Link;
+use secure::{Opened, Secure};
 
 /// What a connection wants done.
 #[derive(Debug)]
@@ -56,10 +65,10 @@ pub(crate) enum Event<'a> {
     Cancelled,
     /// The connection's deadline may have passed; so much did the peer acknowledge.
     Deadline { acknowledged: u32 },
-    /// A handler answered.
-    Reply(Response),
-    /// A pipe has moved.
-    Nudge,
+    /// The handler of a stream answered.
+    Reply { stream: u64, response: Response },
+    /// A stream's pipe has moved.
+    Nudge { stream: u64 },
     /// The server wants to stop.
     Drain,
 }
@@ -71,10 +80,15 @@ pub(crate) struct Cx<'w> {
     pub(crate) head_limits: request::Limits,
     pub(crate) backend: Backend,
     pub(crate) app: &'w dyn Handler,
-    /// The lines that every response carries: server and date.
+    /// The lines that every response carries, server and date: as HTTP/1.1 writes them, and field
+    /// by field with a number that changes when they do.
     pub(crate) common: &'w [u8],
+    pub(crate) common_fields: &'w [(Known, Vec<u8>)],
+    pub(crate) second: u64,
     pub(crate) draining: bool,
     pub(crate) fields: &'w mut Vec<Field>,
+    pub(crate) scratch: &'w mut Vec<u8>,
+    pub(crate) h2: &'w mut ringway_codec::h2::Shared,
     pub(crate) pool: &'w mut Pool,
     pub(crate) executor: &'w mut Executor,
     pub(crate) ops: &'w mut Vec<(Id, Op)>,
@@ -90,20 +104,60 @@ pub(crate) struct Counters {
     pub(crate) slow_readers: u64,
     pub(crate) slow_bodies: u64,
     pub(crate) slow_heads: u64,
+    pub(crate) handshaking: u64,
+    pub(crate) handshakes: u64,
+    pub(crate) tls_errors: u64,
 }
 
 /// A connection.
 pub(crate) struct Conn {
     link: Link,
-    proto: h1::Http1,
+    secure: Option<Box<Secure>>,
+    proto: Proto,
+    peer: Peer,
+    /// Nothing has been received yet: an HTTP/2 client may still say that it is one.
+    fresh: bool,
+    rested: bool,
+    since: Time,
 }
+
+/// What a connection speaks.
+enum Proto {
+    H1(Http1),
+    H2(Box<Http2>),
+}
+
+/// How a connection begins: what its listener speaks.
+pub(crate) enum Arrival {
+    /// HTTP/1.1, or HTTP/2 where the client begins with its preface.
+    Http,
+    /// HTTP/2 alone.
+    H2c,
+    /// TLS, and then what was negotiated.
+    Tls(Box<Session>),
+}
+
+/// How an HTTP/2 client begins (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// After so long without a sign of the peer a connection gives back what it can.
+const REST: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// A connection that was just accepted.
-    pub(crate) fn new(id: Id, peer: Peer, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn new(id: Id, peer: Peer, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
         let mut link = Link::new(id);
         link.steer_receiving(cx);
-        Self { link, proto: h1::Http1::new(peer, cx.now) }
+        let (secure, proto) = match arrival {
+            Arrival::Http => (None, Proto::H1(Http1::new(peer, false, cx.now))),
+            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(peer, false, &mut link, cx)))),
+            Arrival::Tls(session) => {
+                cx.counters.handshaking += 1;
+                let secure = Some(Box::new(Secure::new(*session)));
+                (secure, Proto::H1(Http1::new(peer, true, cx.now)))
+            }
+        };
+        let fresh = secure.is_none() && matches!(proto, Proto::H1(_));
+        Self { link, secure, proto, peer, fresh, rested: true, since: cx.now }
     }
 
     /// Takes an event.
@@ -111,7 +165,11 @@ impl Conn {
         match event {
             Event::Received { bytes, more } => {
                 self.link.received(more);
-                self.receive(bytes, cx);
+                if !self.link.is_closing() {
+                    self.since = cx.now;
+                    self.rested = false;
+                    self.receive(bytes, cx);
+                }
             }
             Event::Ended { errno, more } => {
                 self.link.received(more);
@@ -127,12 +185,23 @@ impl Conn {
             }
             Event::Cancelled => self.link.cancelled(),
             Event::Deadline { acknowledged } => self.expire(acknowledged, cx),
-            Event::Reply(response) => {
-                self.proto.reply(response, &mut self.link, cx);
+            Event::Reply { stream, response } => {
+                match &mut self.proto {
+                    Proto::H1(http) => http.reply(response, &mut self.link, cx),
+                    Proto::H2(http) => http.reply(stream, response, &mut self.link, cx),
+                }
                 self.link.mark(cx);
             }
-            Event::Nudge => self.link.mark(cx),
-            Event::Drain => self.proto.drain(&mut self.link, cx),
+            Event::Nudge { stream } => {
+                if let Proto::H2(http) = &mut self.proto {
+                    http.nudge(stream, &mut self.link, cx);
+                }
+                self.link.mark(cx);
+            }
+            Event::Drain => match &mut self.proto {
+                Proto::H1(http) => http.drain(&mut self.link, cx),
+                Proto::H2(http) => http.drain(&mut self.link, cx),
+            },
         }
         self.link.steer_receiving(cx);
     }
@@ -140,22 +209,35 @@ impl Conn {
     /// Produces what can be produced and hands it to the kernel: once a turn.
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
         loop {
-            self.proto.pull(&mut self.link, cx);
+            match &mut self.proto {
+                Proto::H1(http) => http.pull(&mut self.link, cx),
+                Proto::H2(http) => http.pull(&mut self.link, cx),
+            }
             // A response that is complete lets the next request in, which may have come already.
             if !self.use_kept(cx) {
                 break;
             }
         }
-        if self.link.ended && self.proto.is_idle() {
+        if self.link.ended && self.is_idle() {
             self.link.close(false, cx);
         }
-        self.link.flush(cx);
+        self.link.flush(self.secure.as_deref_mut(), cx);
         self.link.steer_receiving(cx);
     }
 
     /// When the connection wants to hear that time has passed.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
-        self.link.deadline(limits.rate_grace).unwrap_or_else(|| self.proto.deadline(limits))
+        if let Some(own) = self.link.deadline(limits.rate_grace) {
+            return own;
+        }
+        if self.is_handshaking() {
+            return self.since + limits.handshake_timeout;
+        }
+        let due = match &self.proto {
+            Proto::H1(http) => http.deadline(limits),
+            Proto::H2(http) => http.deadline(limits),
+        };
+        if self.rested { due } else { due.min(self.since + REST) }
     }
 
     /// True when nothing is under way any more and the descriptor can be closed.
@@ -163,33 +245,107 @@ impl Conn {
         self.link.is_over()
     }
 
+    /// True once everything under way is being cancelled.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.link.is_cut_off()
+    }
+
     /// True while the peer has bytes to take.
     pub(crate) fn is_sending(&self) -> bool {
         self.link.is_sending()
     }
 
-    /// Frees what the connection holds of its worker, before it is dropped.
+    /// Cuts the connection off, and frees what it holds of its worker.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        self.proto.abandon(cx);
+        match &mut self.proto {
+            Proto::H1(http) => http.abandon(cx),
+            Proto::H2(http) => http.abandon(cx),
+        }
         self.link.close_now(cx);
     }
 
     /// One line for a person: what the connection is doing.
     pub(crate) fn describe(&self) -> &'static str {
-        if self.link.is_closing() { "closing" } else { self.proto.describe() }
+        match &self.proto {
+            _ if self.link.is_closing() => "closing",
+            _ if self.is_handshaking() => "in the handshake",
+            Proto::H1(http) => http.describe(),
+            Proto::H2(http) if http.is_idle() => "idle (h2)",
+            Proto::H2(_) => "busy (h2)",
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        match &self.proto {
+            Proto::H1(http) => http.is_idle(),
+            Proto::H2(http) => http.is_idle(),
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.session.is_handshaking())
     }
 
     fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
+        let Some(mut secure) = self.secure.take() else { return self.use_input(bytes, cx) };
         let len = bytes.len() - PAD;
-        if self.link.is_closing() {
-            return;
+        match secure.complete(&bytes[..len]) {
+            None => self.open_records(&mut secure, bytes, cx),
+            Some(mut whole) => {
+                self.open_records(&mut secure, &mut whole, cx);
+                cx.pool.give(whole);
+            }
         }
+        self.secure = Some(secure);
+    }
+
+    /// Opens the records of `whole` and works on what is in them.
+    fn open_records(&mut self, secure: &mut Secure, whole: &mut [u8], cx: &mut Cx<'_>) {
+        let len = whole.len() - PAD;
+        let mut at = 0;
+        while !self.link.is_closing() {
+            match secure.open(whole, &mut at, cx) {
+                // Behind a record's plaintext stand its tag and the pad of the whole.
+                Ok(Opened::Plain(range)) => {
+                    self.use_input(&whole[range.start..range.end + PAD], cx);
+                }
+                Ok(Opened::Established) => {
+                    cx.counters.handshakes += 1;
+                    if secure.session.alpn() == Some(Alpn::H2) {
+                        let http = Http2::new(self.peer, true, &mut self.link, cx);
+                        self.proto = Proto::H2(Box::new(http));
+                    }
+                }
+                Ok(Opened::Closed) => {
+                    self.link.ended = true;
+                    break;
+                }
+                Ok(Opened::Nothing) => {}
+                Ok(Opened::More) => {
+                    secure.keep(&whole[at..len], cx);
+                    break;
+                }
+                Err(_) => {
+                    cx.counters.tls_errors += 1;
+                    self.abandon_streams(cx);
+                    self.link.close(true, cx);
+                }
+            }
+        }
+        if secure.has_output() {
+            self.link.mark(cx);
+        }
+    }
+
+    /// Works on plaintext, and keeps what cannot be used yet.
+    fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        let len = bytes.len() - PAD;
         if self.link.kept() > 0 {
             self.link.keep(&bytes[..len], cx);
             self.use_kept(cx);
             return;
         }
-        let used = self.proto.advance(bytes, &mut self.link, cx);
+        let used = self.advance(bytes, cx);
         self.link.keep(&bytes[used..len], cx);
     }
 
@@ -199,9 +355,28 @@ impl Conn {
             return false;
         }
         let spill = self.link.take_kept();
-        let used = self.proto.advance(&spill, &mut self.link, cx);
+        let used = self.advance(&spill, cx);
         self.link.put_back(spill, used, cx);
         used > 0
+    }
+
+    fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
+        if self.fresh {
+            let input = &whole[..whole.len() - PAD];
+            let n = input.len().min(PREFACE.len());
+            if input[..n] == PREFACE[..n] && n > 0 {
+                if n < PREFACE.len() {
+                    return 0;
+                }
+                let http = Http2::new(self.peer, false, &mut self.link, cx);
+                self.proto = Proto::H2(Box::new(http));
+            }
+            self.fresh = false;
+        }
+        match &mut self.proto {
+            Proto::H1(http) => http.advance(whole, &mut self.link, cx),
+            Proto::H2(http) => http.advance(whole, &mut self.link, cx),
+        }
     }
 
     fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {
@@ -211,24 +386,56 @@ impl Conn {
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             0 => {
                 self.link.ended = true;
-                self.proto.end_of_input(&mut self.link, cx);
+                if let Proto::H1(http) = &mut self.proto {
+                    http.end_of_input(&mut self.link, cx);
+                } else {
+                    self.abandon_streams(cx);
+                    self.link.close(false, cx);
+                }
                 self.link.mark(cx);
             }
             _ => self.abandon(cx),
         }
     }
 
+    fn abandon_streams(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.proto {
+            Proto::H1(http) => http.abandon(cx),
+            Proto::H2(http) => http.abandon(cx),
+        }
+    }
+
     fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
+        if !self.rested && cx.now >= self.since + REST {
+            self.rest(cx);
+        }
         if cx.now < self.deadline(cx.limits) {
             return;
         }
         if self.link.deadline(cx.limits.rate_grace).is_some() {
             self.link.expire(acknowledged, cx);
-            if self.link.is_closing() {
-                self.proto.abandon(cx);
+            if self.link.is_cut_off() {
+                self.abandon_streams(cx);
             }
+        } else if self.is_handshaking() {
+            self.link.close_now(cx);
         } else {
-            self.proto.expire(&mut self.link, cx);
+            match &mut self.proto {
+                Proto::H1(http) => http.expire(&mut self.link, cx),
+                Proto::H2(http) => http.expire(&mut self.link, cx),
+            }
+            self.link.mark(cx);
+        }
+    }
+
+    /// Gives back what a connection that rests does not need.
+    fn rest(&mut self, cx: &mut Cx<'_>) {
+        self.rested = true;
+        if let Some(secure) = &mut self.secure {
+            secure.rest(cx);
+        }
+        if let Proto::H2(http) = &mut self.proto {
+            http.rest();
         }
     }
 }

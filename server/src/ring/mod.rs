@@ -254,12 +254,14 @@ impl Ring {
         self.push(entry, Token::new(Op::Send, 0, id));
     }
 
-    /// Takes the completion of a slot's send.
-    pub(crate) fn sent(&mut self, id: Id, result: i32) -> Sent {
+    /// Takes the completion of a slot's send. `go_on` says whether a short one is to be continued;
+    /// a connection that is being closed has cancelled it, which may leave it short.
+    pub(crate) fn sent(&mut self, id: Id, result: i32, go_on: bool) -> Sent {
         let index = id.index as usize;
         let mut send = self.sends.get_mut(index).and_then(Option::take);
         let Some(done) = send.as_mut() else { return Sent::Failed(Vec::new()) };
-        if result > 0 && !done.advance(result as usize) {
+        let short = result > 0 && !done.advance(result as usize);
+        if short && go_on {
             let entry = done.entry();
             self.sends[index] = send;
             self.push(entry, Token::new(Op::Send, 0, id));
@@ -270,7 +272,7 @@ impl Ring {
         if self.spare_sends.len() < 64 {
             self.spare_sends.extend(send);
         }
-        if result < 0 { Sent::Failed(buffer) } else { Sent::Done(buffer) }
+        if result < 0 || short { Sent::Failed(buffer) } else { Sent::Done(buffer) }
     }
 
     /// Cancels a connection's receive, and nothing else of it.

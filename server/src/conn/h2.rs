@@ -1,0 +1,406 @@
+//! HTTP/2 on a connection: the codec's state machine between the gathered output and the handlers.
+//!
+//! An answer that is ready goes out in the call that brought its request; what comes later, or does
+//! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn flushes.
+
+use http::StatusCode;
+use ringway_codec::Time;
+use ringway_codec::field::Known;
+use ringway_codec::h1::Span;
+use ringway_codec::h1::response::decimal;
+use ringway_codec::h2::{self, Key, Pulled, Sent};
+use ringway_codec::scan::PAD;
+
+use super::Cx;
+use super::exchange::{Exchange, Sink, Source};
+use super::link::{COPY_MAX, Link};
+use crate::body::RequestBody;
+use crate::config::Limits;
+use crate::executor::{Owner, Work};
+use crate::handler::{BodyMode, Reply};
+use crate::local::Waiter;
+use crate::pipe::{End, Pipe};
+use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::response::{Body, FieldBlock, Response};
+
+/// HTTP/2's state on a connection.
+pub(crate) struct Http2 {
+    conn: h2::Conn,
+    peer: Peer,
+    secure: bool,
+    /// By the streams' slots; none for those that were answered at once.
+    exchanges: Vec<Option<Box<Exchange>>>,
+    /// Since when no stream has been open.
+    since: Time,
+}
+
+impl Http2 {
+    /// A connection whose client begins with the preface.
+    pub(super) fn new(peer: Peer, secure: bool, link: &mut Link, cx: &mut Cx<'_>) -> Self {
+        link.output(cx);
+        let conn = h2::Conn::new(&mut turn(link, cx));
+        Self { conn, peer, secure, exchanges: Vec::new(), since: cx.now }
+    }
+
+    /// Uses as much of the input as can be used now; returns how much.
+    pub(super) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+        let input = &whole[..whole.len() - PAD];
+        let mut at = 0;
+        link.output(cx);
+        while !link.is_closing() {
+            if link.out.len() >= cx.limits.output_bytes {
+                return at;
+            }
+            match self.conn.receive(input, &mut at, &mut turn(link, cx)) {
+                Ok(h2::Event::More) => {
+                    self.since = cx.now;
+                    self.settle(link, cx);
+                    return at;
+                }
+                Ok(event) => self.take(event, input, link, cx),
+                Err(error) => {
+                    self.fail(&error, link, cx);
+                    return input.len();
+                }
+            }
+        }
+        input.len()
+    }
+
+    /// True when no stream is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.conn.is_idle()
+    }
+
+    /// When the connection wants to hear that time has passed.
+    pub(super) fn deadline(&self, limits: &Limits) -> Time {
+        let idle = self.conn.is_idle().then(|| self.since + limits.idle_timeout);
+        let own = self.conn.deadline();
+        own.into_iter().chain(idle).min().unwrap_or(Time::NEVER)
+    }
+
+    /// A deadline has passed.
+    pub(super) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        link.output(cx);
+        loop {
+            match self.conn.expire(&mut turn(link, cx)) {
+                Ok(Some(event)) => self.take(event, &[], link, cx),
+                Ok(None) => break,
+                Err(error) => return self.fail(&error, link, cx),
+            }
+        }
+        if self.conn.is_idle() && cx.now >= self.since + cx.limits.idle_timeout {
+            self.conn.close(h2::Code::NO_ERROR, "idle", &mut turn(link, cx));
+        }
+        self.settle(link, cx);
+    }
+
+    /// The server stops: the client is told, and what it sent before it knew is answered.
+    pub(super) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        link.output(cx);
+        self.conn.drain(&mut turn(link, cx));
+    }
+
+    /// A handler has answered.
+    pub(super) fn reply(
+        &mut self,
+        stream: u64,
+        response: Response,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(exchange) = self.exchange(stream) else { return };
+        exchange.task = None;
+        let key = exchange.key;
+        self.respond(key, response, link, cx);
+        self.settle(link, cx);
+    }
+
+    /// A pipe has moved: there is something to send, or the handler has read.
+    pub(super) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
+        link.output(cx);
+        let Some(exchange) = self.exchange(stream) else { return };
+        let (key, read) = (exchange.key, exchange.take_read(link.id));
+        if read > 0 {
+            self.conn.consume(key, read, &mut turn(link, cx));
+        }
+        self.conn.wake(key, &mut turn(link, cx));
+    }
+
+    /// Has the scheduler take DATA into the output, up to its bound.
+    pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        while self.conn.wants_output() && !link.is_closing() {
+            let room = cx.limits.output_bytes.saturating_sub(link.output(cx).len());
+            if room == 0 {
+                return;
+            }
+            let (exchanges, executor, id) = (&mut self.exchanges, &mut *cx.executor, link.id);
+            let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
+            let pulled = self.conn.output(room, &mut turn, |key, max, out| {
+                let place = &mut exchanges[key.slot()];
+                let Some(exchange) = place else { return Pulled::Abort(h2::Code::INTERNAL_ERROR) };
+                let pulled = exchange.pull(max, out, id);
+                if matches!(pulled, Pulled::End | Pulled::Abort(_)) {
+                    exchange.abandon(executor);
+                    *place = None;
+                }
+                pulled
+            });
+            match pulled {
+                Ok(Some(key)) => self.trailers(key, link, cx),
+                Ok(None) => break,
+                Err(error) => return self.fail(&error, link, cx),
+            }
+        }
+        self.settle(link, cx);
+    }
+
+    /// Drops every exchange: the connection is gone.
+    pub(super) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        for exchange in self.exchanges.drain(..).flatten() {
+            exchange.abandon(cx.executor);
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(super) fn rest(&mut self) {
+        if self.conn.is_idle() {
+            self.conn.trim();
+            self.exchanges = Vec::new();
+        }
+    }
+
+    fn take(&mut self, event: h2::Event, input: &[u8], link: &mut Link, cx: &mut Cx<'_>) {
+        match event {
+            h2::Event::Request(request) => self.begin(&request, link, cx),
+            h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),
+            h2::Event::Trailers { key } => {
+                if let Some(exchange) = self.exchange_of(key) {
+                    if let Some(Sink::Pipe { pipe, .. }) = &exchange.sink {
+                        for field in &cx.h2.fields {
+                            let bytes = &cx.h2.bytes;
+                            pipe.add_trailer(field.name(bytes), field.value(bytes));
+                        }
+                    }
+                }
+                self.data(key, &[], true, link, cx);
+            }
+            h2::Event::Reset { key, .. } => {
+                let place = self.exchanges.get_mut(key.slot()).and_then(Option::take);
+                if let Some(exchange) = place.filter(|exchange| exchange.key == key) {
+                    exchange.abandon(cx.executor);
+                }
+            }
+            h2::Event::GoAway { .. } | h2::Event::More => {}
+        }
+    }
+
+    fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
+        cx.counters.requests += 1;
+        let app = cx.app;
+        let parts = parts(asked, self.secure);
+        let stream = std::cell::Cell::new(None);
+        let request = Request {
+            bytes: &cx.h2.bytes,
+            fields: &cx.h2.fields[asked.first..],
+            parts: &parts,
+            body: &[],
+            peer: self.peer,
+            params: Params::default(),
+            stream: &stream,
+        };
+        if asked.end {
+            let reply = app.call(&request);
+            return self.take_reply(asked.key, reply, link, cx);
+        }
+        let limit = match app.body_mode(&request) {
+            BodyMode::Buffer => cx.limits.body_bytes,
+            BodyMode::BufferUpTo(limit) => limit,
+            BodyMode::Stream => {
+                let pipe = Pipe::default();
+                stream.set(Some(RequestBody::new(pipe.clone())));
+                let reply = app.call(&request);
+                drop(stream.take());
+                self.open(asked.key).sink = Some(Sink::Pipe { pipe, read: 0, written: 0 });
+                if asked.expect_continue && matches!(reply, Reply::Later(_)) {
+                    self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
+                }
+                return self.take_reply(asked.key, reply, link, cx);
+            }
+        };
+        if asked.content_length.is_some_and(|length| length > limit) {
+            return self.respond(asked.key, StatusCode::PAYLOAD_TOO_LARGE.into(), link, cx);
+        }
+        let request = Box::new(request.to_owned());
+        self.open(asked.key).sink = Some(Sink::Buffer { request, limit });
+        if asked.expect_continue {
+            self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
+        }
+    }
+
+    /// Body bytes came.
+    fn data(&mut self, key: Key, bytes: &[u8], end: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        let Some(exchange) = self.exchange_of(key) else {
+            return self.conn.consume(key, bytes.len(), &mut turn(link, cx));
+        };
+        let taken = exchange.receive(bytes, end, link.id);
+        let Ok(used) = taken else {
+            return self.respond(key, StatusCode::PAYLOAD_TOO_LARGE.into(), link, cx);
+        };
+        let sink = if end { exchange.sink.take() } else { None };
+        if used > 0 {
+            self.conn.consume(key, used, &mut turn(link, cx));
+        }
+        match sink {
+            Some(Sink::Buffer { request, .. }) => {
+                let reply = cx.app.call(&request.view());
+                self.take_reply(key, reply, link, cx);
+            }
+            Some(Sink::Pipe { pipe, .. }) => pipe.finish(End::Complete),
+            None => {}
+        }
+    }
+
+    fn take_reply(&mut self, key: Key, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+        match reply {
+            Reply::Ready(response) => self.respond(key, response, link, cx),
+            Reply::Later(future) => {
+                let owner = Owner { conn: link.id, stream: stream_number(key) };
+                let task = cx.executor.spawn(owner, Work::Reply(future));
+                self.open(key).task = Some(task);
+            }
+        }
+    }
+
+    fn respond(&mut self, key: Key, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        link.output(cx);
+        let (common, id) = (cx.common_fields, cx.second);
+        let length = response.body.len();
+        let small = !matches!(response.body, Body::Stream(_)) && length <= Some(COPY_MAX as u64);
+        let body = match &response.body {
+            Body::Stream(_) => h2::Body::Later,
+            body if small => h2::Body::Whole(body.bytes()),
+            _ => h2::Body::Pull,
+        };
+        let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
+        let status = response.status.as_u16();
+        let sent = self.conn.respond(key, status, body, &mut turn, |head| {
+            head.cached(id, |head| {
+                for (known, value) in common {
+                    head.field(*known, b"", value);
+                }
+            });
+            if let Some(content_type) = response.content_type {
+                head.field(Known::ContentType, b"", content_type.as_bytes());
+            }
+            for (known, name, value) in response.blocks().flat_map(FieldBlock::iter) {
+                head.field(known, name, value);
+            }
+            if let (Some(length), false) = (length, super::head::is_bodiless(response.status)) {
+                // A length that comes again gets a place in the table, others do not.
+                let mut digits = [0; 20];
+                head.field(Known::ContentLength, b"", decimal(length, &mut digits));
+            }
+        });
+        match sent {
+            Sent::Queued => {
+                if let Some(content_type) = response.content_type {
+                    let priority = h2::priority::default_for(content_type.as_bytes());
+                    self.conn.suggest_priority(key, priority);
+                }
+                self.open(key).source = Some(source(response.body, key, link, cx));
+                link.mark(cx);
+            }
+            Sent::All | Sent::Gone => self.close(key, cx),
+        }
+    }
+
+    fn trailers(&mut self, key: Key, link: &mut Link, cx: &mut Cx<'_>) {
+        let fields = self.exchange_of(key).map(|exchange| exchange.take_trailers());
+        self.conn.trailers(key, &mut turn(link, cx), |head| {
+            for (name, value) in fields.iter().flatten() {
+                head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
+            }
+        });
+        self.close(key, cx);
+    }
+
+    /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
+    fn fail(&mut self, _: &h2::Error, link: &mut Link, cx: &mut Cx<'_>) {
+        cx.counters.refused += 1;
+        self.abandon(cx);
+        link.close(true, cx);
+    }
+
+    fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.conn.is_done() {
+            self.abandon(cx);
+            link.close(true, cx);
+        }
+    }
+
+    /// The exchange of a stream, made if there is none.
+    fn open(&mut self, key: Key) -> &mut Exchange {
+        let slot = key.slot();
+        if self.exchanges.len() <= slot {
+            self.exchanges.resize_with(slot + 1, || None);
+        }
+        let place = &mut self.exchanges[slot];
+        if place.as_ref().is_some_and(|exchange| exchange.key != key) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| Box::new(Exchange::new(key)))
+    }
+
+    fn exchange_of(&mut self, key: Key) -> Option<&mut Exchange> {
+        let exchange = self.exchanges.get_mut(key.slot())?.as_deref_mut()?;
+        (exchange.key == key).then_some(exchange)
+    }
+
+    fn exchange(&mut self, stream: u64) -> Option<&mut Exchange> {
+        let slot = (stream & 0xffff) as usize;
+        let exchange = self.exchanges.get_mut(slot)?.as_deref_mut()?;
+        (stream_number(exchange.key) == stream).then_some(exchange)
+    }
+
+    fn close(&mut self, key: Key, cx: &mut Cx<'_>) {
+        if let Some(place) = self.exchanges.get_mut(key.slot()) {
+            if let Some(exchange) = place.take_if(|exchange| exchange.key == key) {
+                exchange.abandon(cx.executor);
+            }
+        }
+    }
+}
+
+fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Turn<'a> {
+    h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now }
+}
+
+/// A stream's number for tasks and pipes: its id, and the slot by which its exchange is found.
+pub(super) fn stream_number(key: Key) -> u64 {
+    u64::from(key.id()) << 16 | key.slot() as u64
+}
+
+fn source(body: Body, key: Key, link: &Link, cx: &mut Cx<'_>) -> Source {
+    let Body::Stream(producer) = body else { return Source::Bytes(body.pin()) };
+    let owner = Owner { conn: link.id, stream: stream_number(key) };
+    let left = producer.length();
+    let (pipe, future) = producer.into_parts();
+    let task = cx.executor.spawn(owner, Work::Produce(future));
+    pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
+    Source::Pipe { pipe, task, left }
+}
+
+fn parts(asked: &h2::Request, secure: bool) -> Parts {
+    let end = asked.query.unwrap_or(asked.path).end() as u32;
+    Parts {
+        method: asked.method,
+        method_span: asked.method_span,
+        target: Span { at: asked.path.at, len: end - asked.path.at },
+        path: asked.path,
+        query: asked.query,
+        authority: (asked.authority.len > 0).then_some(asked.authority),
+        protocol: Protocol::Http2,
+        secure,
+    }
+}
