@@ -248,11 +248,12 @@ pub(crate) fn candidate(head: u32, tail: u32, len: usize) -> Known {
     TABLE[hash(head, tail, len)]
 }
 
-/// What a field line with this name begins with, up to and including the blank behind the colon;
-/// nothing for [`Known::Other`] and for names that leave no room in 32 bytes.
+/// What a field line with this name begins with, and which of these 32 bytes that is: the name in
+/// lower case, its colon and one blank. A line never begins with that of [`Known::Other`], nor with
+/// those of names too long for it.
 #[inline(always)]
-pub(crate) fn line_start(known: Known) -> &'static [u8; 32] {
-    &LINE_STARTS[known as usize]
+pub(crate) fn line_start(known: Known) -> (&'static [u8; 32], u32) {
+    (&LINE_STARTS[known as usize], LINE_MASKS[known as usize])
 }
 
 /// The four first and last bytes of a name of two bytes or more, as they stand in a field line.
@@ -297,6 +298,19 @@ static TABLE: [Known; 1 << TABLE_BITS] = {
         at += 1;
     }
     table
+};
+
+static LINE_MASKS: [u32; Known::ALL.len() + 1] = {
+    let mut masks = [u32::MAX; Known::ALL.len() + 1];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let len = Known::ALL[at].name().len();
+        if len <= 30 {
+            masks[at + 1] = u32::MAX >> (30 - len);
+        }
+        at += 1;
+    }
+    masks
 };
 
 static LINE_STARTS: [[u8; 32]; Known::ALL.len() + 1] = {

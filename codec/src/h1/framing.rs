@@ -7,7 +7,7 @@
 use super::request::{Framing, Version};
 use super::{Error, Span};
 use crate::field::Known;
-use crate::scan::Padded;
+use crate::scan::{Padded, word};
 
 /// Gathered while the fields go by. One word of flags, so that the end of an ordinary head asks for
 /// none of them one by one.
@@ -28,6 +28,8 @@ pub(super) struct Verdict {
     pub(super) upgrade_h2c: bool,
     pub(super) expect_continue: bool,
 }
+
+const KEEP_ALI: u64 = u64::from_le_bytes(*b"keep-ali");
 
 const LENGTH: u32 = 1;
 const CHUNKED: u32 = 1 << 1;
@@ -56,6 +58,12 @@ impl Facts {
                 return Err(Error::HostDuplicate);
             }
             self.host = value;
+            return Ok(());
+        }
+        let bytes = input.bytes(value.at as usize);
+        let keep_alive = word(bytes, 0) == KEEP_ALI && bytes[8] == b'v' && bytes[9] == b'e';
+        if keep_alive && value.len == 10 && known == Known::Connection {
+            self.flags |= SAYS_KEEP_ALIVE;
             return Ok(());
         }
         self.note_rare(known, value.of(input.data()), value.end() != eol)
@@ -145,14 +153,6 @@ impl Facts {
 }
 
 fn connection(value: &[u8]) -> u32 {
-    match value {
-        b"keep-alive" => SAYS_KEEP_ALIVE,
-        b"close" => SAYS_CLOSE,
-        _ => connection_list(value),
-    }
-}
-
-fn connection_list(value: &[u8]) -> u32 {
     let options: [(&[u8], u32); 4] = [
         (b"close", SAYS_CLOSE),
         (b"keep-alive", SAYS_KEEP_ALIVE),

@@ -208,46 +208,46 @@ fn walk<B: Block>(
     facts: &mut Facts,
 ) -> Result<Option<usize>, Error> {
     let len = input.len();
-    let (mut base, mut line) = (start, start);
-    while base <= len {
-        // Each block begins with the last two bytes of the one before, so that what stands before a
-        // line feed is in the same block and nothing is carried over.
-        let bytes = input.line_block(base);
+    let mut line = start;
+    // Each block begins with the last two bytes of the one before, so that what stands before a
+    // line feed is in the same block and nothing is carried over.
+    let mut from = start - 2;
+    while let Some(bytes) = input.line_block(from) {
         let Lines { lf, odd } = block.lines(scan::first_64(bytes));
         let mut end = lf & lf << 2;
         // In an ordinary block each odd byte is an LF or the one before an LF.
-        let mut wrong = (lf ^ (odd & !lf) << 1) >> 2;
+        let mut wrong = (lf ^ (odd & !lf) << 1) & !0b11;
         let mut lf = lf >> 2;
         let mut keep = u64::MAX;
-        if end != 0 || base + 62 > len {
-            let valid = low_bits(len - base + 2);
+        if end != 0 || len - from < 64 {
+            let valid = low_bits(len - from);
             end &= valid;
             // Up to and including the line feed that ends the head; all there is if it is not
             // there.
             keep = (end ^ end.wrapping_sub(1)) & valid;
-            wrong &= keep >> 2;
+            wrong &= keep;
             lf &= (keep & !end) >> 2;
         }
         if wrong != 0 {
             examine(block, bytes, keep)?;
         }
         while lf != 0 {
+            // The line feed is two bytes further on, its CR one.
             let at = lf.trailing_zeros() as usize;
             lf &= lf - 1;
-            // The line feed is two bytes further on.
-            if bytes[at + 1] != b'\r' {
+            let (last, cr, eol) = (bytes[at], bytes[at + 1], from + at + 1);
+            if cr != b'\r' {
                 return Err(Error::LineEnd);
             }
-            let eol = base + at - 1;
-            field_line(block, input, line, eol, bytes[at], fields, facts)?;
+            field_line(block, input, line, eol, last, fields, facts)?;
             line = eol + 2;
         }
         if end != 0 {
             let at = end.trailing_zeros() as usize;
             let whole = bytes[at - 1] == b'\r';
-            return if whole { Ok(Some(base + at - 1)) } else { Err(Error::LineEnd) };
+            return if whole { Ok(Some(from + at + 1)) } else { Err(Error::LineEnd) };
         }
-        base += 62;
+        from += 62;
     }
     Ok(None)
 }
@@ -282,92 +282,66 @@ fn field_line<B: Block>(
     let name = block.name(near);
     let name_len = block.colons(name).trailing_zeros() as usize;
     let known = field::candidate(half(near, 4), half(near, name_len), name_len);
-    let differing = block.differing(name, field::line_start(known));
-    if u64::from(differing) & ((4 << name_len) - 1) != 0 {
-        return other_line(block, input, line, eol, fields, facts);
-    }
-    let mut from = line + name_len + 2;
-    let mut to = eol;
-    if near[name_len + 6] <= b' ' || last <= b' ' {
-        (from, to) = trim(input, from, to);
-    }
-    let field = Field {
-        name_at: line as u32,
-        value_at: from as u32,
-        value_len: (to - from) as u32,
+    let (start, mask) = field::line_start(known);
+    let other = block.differing(name, start) & mask != 0;
+    let mut parts = Parts {
+        from: (line + name_len + 2) as u32,
+        to: eol as u32,
         name_len: name_len as u16,
         known,
-        flags: 0,
     };
-    if !fields.push(field) {
+    if other || near[name_len + 6] <= b' ' || last <= b' ' {
+        parts = other_line(input, line, eol);
+        if parts.name_len == 0 {
+            return Err(bad_name(input, line));
+        }
+    }
+    let Parts { from, to, name_len, known } = parts;
+    let (name_at, value_len) = (line as u32, to - from);
+    if !fields.push(Field { name_at, value_at: from, value_len, name_len, known, flags: 0 }) {
         return Err(Error::TooManyFields);
     }
-    if known <= Known::LAST_FRAMING {
-        return facts.note(input, known, Span::new(from, to), eol);
+    if (known as u8).wrapping_sub(1) < Known::LAST_FRAMING as u8 {
+        return facts.note(input, known, Span { at: from, len: value_len }, eol);
     }
     Ok(())
 }
 
-/// A field line that does not begin with one of our names followed by a colon and one blank.
-#[inline(always)]
-fn other_line<B: Block>(
-    block: B,
-    input: Padded<'_>,
-    line: usize,
-    eol: usize,
-    fields: &mut Slots<'_, Field>,
-    facts: &mut Facts,
-) -> Result<(), Error> {
-    let gaps = block.outside(input.bytes(line), &TOKEN);
-    let name_len = if gaps != 0 { gaps.trailing_zeros() as usize } else { long_name(input, line) };
-    let colon = line + name_len;
-    // CR is no token character, so the colon, if it is one, lies within the line.
-    if input.byte(colon) != b':' || name_len == 0 || name_len > u16::MAX as usize {
-        return Err(bad_name(input, line));
-    }
-    let (from, to) = trim(input, colon + 1, eol);
-    let known = Known::of(&input.data()[line..colon]);
-    let field = Field {
-        name_at: line as u32,
-        value_at: from as u32,
-        value_len: (to - from) as u32,
-        name_len: name_len as u16,
-        known,
-        flags: 0,
-    };
-    if !fields.push(field) {
-        return Err(Error::TooManyFields);
-    }
-    if known != Known::Other && known <= Known::LAST_FRAMING {
-        return facts.note(input, known, Span::new(from, to), eol);
-    }
-    Ok(())
+/// What a field line consists of; two registers.
+#[derive(Clone, Copy)]
+struct Parts {
+    from: u32,
+    to: u32,
+    /// 0 when it is not one.
+    name_len: u16,
+    known: Known,
 }
 
-#[cold]
+/// A field line that does not begin with one of our names, a colon, one blank and a value, or ends
+/// with a blank.
 #[inline(never)]
-fn long_name(input: Padded<'_>, line: usize) -> usize {
-    let name = &input.data()[line..];
-    name.iter().position(|&b| !TOKEN.has(b)).unwrap_or(0)
+fn other_line(input: Padded<'_>, line: usize, eol: usize) -> Parts {
+    let text = &input.data()[line..eol];
+    let name_len = text.iter().position(|&b| !TOKEN.has(b)).unwrap_or(text.len());
+    let mut parts = Parts { from: 0, to: 0, name_len: 0, known: Known::Other };
+    if name_len == 0 || name_len > u16::MAX as usize || text.get(name_len) != Some(&b':') {
+        return parts;
+    }
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let value = &text[name_len + 1..];
+    let before = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
+    let after = value[before..].iter().rev().position(|b| !blank(b)).unwrap_or(0);
+    parts.from = (line + name_len + 1 + before) as u32;
+    parts.to = (eol - after) as u32;
+    parts.name_len = name_len as u16;
+    parts.known = Known::of(&text[..name_len]);
+    parts
 }
 
 #[cold]
 #[inline(never)]
 fn bad_name(input: Padded<'_>, line: usize) -> Error {
     if matches!(input.byte(line), b' ' | b'\t') { Error::Fold } else { Error::FieldName }
-}
-
-/// Takes SP and HTAB off both ends of a value.
-#[inline(never)]
-fn trim(input: Padded<'_>, mut from: usize, mut to: usize) -> (usize, usize) {
-    let blank = |at: usize| matches!(input.byte(at), b' ' | b'\t');
-    while from < to && blank(from) {
-        from += 1;
-    }
-    while from < to && blank(to - 1) {
-        to -= 1;
-    }
-    (from, to.max(from))
 }
 
 #[inline(always)]

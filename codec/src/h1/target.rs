@@ -270,16 +270,15 @@ fn first_mark(target: &[u8], from: usize) -> usize {
 #[inline(always)]
 pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> Result<(), Error> {
     let (at, len) = (host.at as usize, host.len as usize);
-    let bytes = input.bytes(at);
-    let odd = block.outside(bytes, &HOST).trailing_zeros() as usize;
-    // Nearly every host is a plain name, or one and a port; the name is not empty and ends before
-    // the block does.
-    if odd >= len && len.wrapping_sub(1) < 64 {
+    // Nearly every host is a plain name of less than 32 bytes, or one and a port.
+    let near = input.bytes(at - 4);
+    let odd = block.strange(block.name(near), &HOST).trailing_zeros() as usize;
+    if odd >= len && len.wrapping_sub(1) < 32 {
         return Ok(());
     }
-    if odd != 0 && odd < 56 && bytes[odd] == b':' {
-        let port = word(bytes, odd + 1);
-        if (len - odd).wrapping_sub(2) < 5 && port_in_word(port, len - odd - 1) {
+    if odd.wrapping_sub(1) < 31 && near[odd + 4] == b':' {
+        let digits = len.wrapping_sub(odd + 1);
+        if digits.wrapping_sub(1) < 5 && port_in_word(word(near, odd + 5), digits) {
             return Ok(());
         }
     }

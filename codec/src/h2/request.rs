@@ -1,5 +1,5 @@
-//! A request as HTTP/2 hands it on: what `message`, which HTTP/3 shares, reads from the fields, with
-//! the stream that it came on.
+//! A request as HTTP/2 hands it on: what `message`, which HTTP/3 shares, reads from the fields,
+//! with the stream that it came on.
 
 use super::Priority;
 use super::stream::Key;

@@ -82,6 +82,18 @@ impl Block for Avx512 {
     }
 
     #[inline(always)]
+    fn strange(self, name: Self::Name, set: &'static Set) -> u32 {
+        // SAFETY: a set is 16 bytes; the instructions are there (see `Avx512`).
+        unsafe {
+            let low = _mm256_broadcast_i32x4(_mm_loadu_si128(set.0.as_ptr().cast()));
+            let high = _mm256_broadcast_i32x4(_mm_loadu_si128(HIGH.as_ptr().cast()));
+            let row = _mm256_and_si256(_mm256_srli_epi16::<4>(name), _mm256_set1_epi8(0x0f));
+            let row = _mm256_shuffle_epi8(high, row);
+            _mm256_testn_epi8_mask(_mm256_shuffle_epi8(low, name), row)
+        }
+    }
+
+    #[inline(always)]
     fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32 {
         // SAFETY: an entry is 32 bytes; the instructions are there (see `Avx512`).
         unsafe {

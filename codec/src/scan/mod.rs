@@ -159,6 +159,8 @@ pub(crate) trait Block: Copy {
     fn name(self, near: &[u8; PAD]) -> Self::Name;
     /// Its colons.
     fn colons(self, name: Self::Name) -> u32;
+    /// Its bytes that are not in `set`.
+    fn strange(self, name: Self::Name, set: &'static Set) -> u32;
     /// Its bytes that, when bit 5 is set in each, differ from `entry`.
     fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32;
 }

@@ -105,6 +105,20 @@ impl Block for Neon {
     }
 
     #[inline(always)]
+    fn strange(self, name: Self::Name, set: &'static Set) -> u32 {
+        // SAFETY: the tables are 16 bytes each; the instructions are there (see `Neon`).
+        unsafe {
+            let low = vld1q_u8(set.0.as_ptr());
+            let high = vld1q_u8(HIGH.as_ptr());
+            Self::mask32(name.map(|v| {
+                let column = vqtbl1q_u8(low, vandq_u8(v, vdupq_n_u8(0x0f)));
+                let row = vqtbl1q_u8(high, vshrq_n_u8::<4>(v));
+                vceqzq_u8(vandq_u8(column, row))
+            }))
+        }
+    }
+
+    #[inline(always)]
     fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32 {
         // SAFETY: an entry is 32 bytes; the instructions are there (see `Neon`).
         unsafe {

@@ -67,13 +67,14 @@ impl<'a> Padded<'a> {
         unsafe { &*self.start.add(at).cast() }
     }
 
-    /// The 66 bytes from two before `at` on: a block to look for line feeds in, with the two bytes
-    /// that belong before the first one.
+    /// The 66 bytes from `at` on, which is at least two before the data's end.
     #[inline(always)]
-    pub(crate) fn line_block(&self, at: usize) -> &'a [u8; LINE_BLOCK] {
-        assert!(at >= 2 && at <= self.len);
-        // SAFETY: `at - 2 + 66 <= len + PAD`, which `new` asserted to be there.
-        unsafe { &*self.start.add(at - 2).cast() }
+    pub(crate) fn line_block(&self, at: usize) -> Option<&'a [u8; LINE_BLOCK]> {
+        if self.len < 2 || at > self.len - 2 {
+            return None;
+        }
+        // SAFETY: `at + 66 <= len + PAD`, which `new` asserted to be there.
+        Some(unsafe { &*self.start.add(at).cast() })
     }
 }
 

@@ -43,6 +43,11 @@ impl Block for Scalar {
     }
 
     #[inline(always)]
+    fn strange(self, name: [u8; 32], set: &'static Set) -> u32 {
+        mask(&name, |b| !set.has(b)) as u32
+    }
+
+    #[inline(always)]
     fn differing(self, name: [u8; 32], entry: &[u8; 32]) -> u32 {
         let pairs = name.iter().zip(entry).enumerate();
         pairs.fold(0, |bits, (n, (a, b))| bits | u32::from(a | 0x20 != *b) << n)

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 #[derive(Debug, PartialEq, Eq)]
 struct Answers {
     lines: Lines,
-    outside: Vec<u64>,
+    outside: Vec<(u64, u32)>,
     equal: Vec<u64>,
     colons: u32,
     differing: u32,
@@ -30,7 +30,7 @@ impl Work for Ask<'_> {
         let name = block.name(bytes);
         let (mut outside, mut equal) = (vec![], vec![]);
         for set in SETS {
-            outside.push(block.outside(bytes, set));
+            outside.push((block.outside(bytes, set), block.strange(name, set)));
         }
         for byte in [0, b'\n', b'?', 0x80] {
             equal.push(block.equal(bytes, byte));

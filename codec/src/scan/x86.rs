@@ -107,6 +107,22 @@ impl Block for Sse {
     }
 
     #[inline(always)]
+    fn strange(self, name: Self::Name, set: &'static Set) -> u32 {
+        // SAFETY: a set is 16 bytes; the instructions are there (see `Sse`).
+        unsafe {
+            let low = _mm_loadu_si128(set.0.as_ptr().cast());
+            let high = _mm_loadu_si128(HIGH.as_ptr().cast());
+            let bits = name.map(|v| {
+                let row = _mm_and_si128(_mm_srli_epi16::<4>(v), _mm_set1_epi8(0x0f));
+                let row = _mm_shuffle_epi8(high, row);
+                let inside = _mm_and_si128(_mm_shuffle_epi8(low, v), row);
+                _mm_movemask_epi8(_mm_cmpeq_epi8(inside, _mm_setzero_si128())) as u32
+            });
+            bits[0] | bits[1] << 16
+        }
+    }
+
+    #[inline(always)]
     fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32 {
         // SAFETY: an entry is 32 bytes; the instructions are there (see `Sse`).
         unsafe {
@@ -187,6 +203,19 @@ impl Block for Avx2 {
         // SAFETY: the instructions are there (see `Avx2`).
         unsafe {
             _mm256_movemask_epi8(_mm256_cmpeq_epi8(name, _mm256_set1_epi8(b':' as i8))) as u32
+        }
+    }
+
+    #[inline(always)]
+    fn strange(self, name: Self::Name, set: &'static Set) -> u32 {
+        // SAFETY: a set is 16 bytes; the instructions are there (see `Avx2`).
+        unsafe {
+            let low = _mm256_broadcastsi128_si256(_mm_loadu_si128(set.0.as_ptr().cast()));
+            let high = _mm256_broadcastsi128_si256(_mm_loadu_si128(HIGH.as_ptr().cast()));
+            let row = _mm256_and_si256(_mm256_srli_epi16::<4>(name), _mm256_set1_epi8(0x0f));
+            let row = _mm256_shuffle_epi8(high, row);
+            let inside = _mm256_and_si256(_mm256_shuffle_epi8(low, name), row);
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(inside, _mm256_setzero_si256())) as u32
         }
     }
 
