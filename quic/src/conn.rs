@@ -63,9 +63,8 @@ impl Conn {
         from: SocketAddr,
         to: SocketAddr,
     ) -> Result<(), Error> {
-        let was_early = self.quic.is_in_early_data();
         let result = self.quic.recv(segment, RecvInfo { from, to });
-        if was_early || self.quic.is_in_early_data() {
+        if self.quic.is_in_early_data() {
             self.tag_early();
         }
         self.note_paths();
@@ -191,11 +190,12 @@ impl Conn {
         self.held = Some(Held { packet: packet.into(), to: info.to, from: info.from, at: info.at });
     }
 
-    /// All streams known by now carry early data. Streams below the last one that are first seen
-    /// later count as early too: a client may have sent them earlier, and the price of the error is
-    /// a 425.
+    /// All streams known by now carry early data; what first comes with the client's Finished, or
+    /// after it, cannot be a repetition, whichever keys protect it (RFC 8470 section 3). Streams
+    /// below the last one that are first seen later count as early too: a client may have sent them
+    /// earlier, and the price of the error is a 425.
     fn tag_early(&mut self) {
-        for id in self.quic.readable() {
+        for id in self.quic.readable().filter(|id| id & 3 == 0) {
             self.early_last = self.early_last.max(Some(id));
         }
     }

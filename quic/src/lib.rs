@@ -8,6 +8,7 @@ pub mod cid;
 pub mod conn;
 pub mod endpoint;
 pub mod gso;
+pub mod http;
 mod keys;
 pub mod replay;
 pub mod reset;

@@ -1,0 +1,331 @@
+//! HTTP/3 over one QUIC connection: `codec::h3` on quiche's streams, with the verbs and events of
+//! `codec::h2`, so that a server treats both alike. Streams that the peer does not read hold back
+//! what is pulled for them; streams that the server does not consume are not read. Not a server: it
+//! starts no handler and keeps no body. RFC 9114, 9204, 9218, 8470.
+
+mod receive;
+mod send;
+mod streams;
+
+use std::ops::Range;
+
+use ringway_codec::h2::Priority;
+use ringway_codec::{h3, message};
+
+use crate::buf::Buf;
+use crate::conn::Conn;
+use streams::{Streams, Waiting};
+
+pub use ringway_codec::h3::Code;
+pub use send::Head;
+pub use streams::Key;
+
+/// Bytes that are read from a stream at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// What all connections of a worker share.
+pub struct Shared {
+    /// The configuration, and the fields of the head or trailers last received.
+    pub h3: h3::Shared,
+    /// Content not consumed by the server at which a stream is no longer read.
+    pub read_ahead: usize,
+    /// The piece of a stream that [`Event::Data`] points into.
+    chunk: Box<[u8]>,
+    scratch: Vec<u8>,
+}
+
+impl Shared {
+    /// For connections that allow what `config` says.
+    pub fn new(config: h3::Config) -> Self {
+        Self {
+            h3: h3::Shared::new(config),
+            read_ahead: 64 * 1024,
+            chunk: vec![0; CHUNK].into(),
+            scratch: Vec::with_capacity(CHUNK),
+        }
+    }
+
+    /// The content of an [`Event::Data`].
+    pub fn data(&self, at: Range<usize>) -> &[u8] {
+        &self.chunk[at]
+    }
+}
+
+/// Whether an attacker may have repeated a request (RFC 8470).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// No: it came after the handshake, or has to be one.
+    No,
+    /// It came in 0-RTT data that was not seen before: serve it if its method is safe, else answer
+    /// 425.
+    First,
+    /// It came in 0-RTT data that was seen before: answer 425 whatever it is.
+    Repeated,
+}
+
+/// A request's head. Its fields are in [`Shared::h3`] until the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The stream to answer on.
+    pub key: Key,
+    /// What it says.
+    pub head: message::Request,
+    /// The request has no content.
+    pub end: bool,
+    /// Whether it may be a repetition.
+    pub early: Early,
+}
+
+/// What [`Http::receive`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing more for now.
+    More,
+    /// A request's head.
+    Request(Request),
+    /// Content, [`Shared::data`]. Hand its length to [`Http::consume`] once it is used.
+    Data {
+        /// The stream.
+        key: Key,
+        /// Where in the chunk; not empty.
+        at: Range<usize>,
+    },
+    /// A request's trailers; [`Event::End`] follows. Their fields are in [`Shared::h3`] until the
+    /// next call.
+    Trailers {
+        /// The stream.
+        key: Key,
+    },
+    /// The request is here whole.
+    End {
+        /// The stream.
+        key: Key,
+    },
+    /// The stream is gone, by the peer's will or because the peer broke a rule on it: stop working
+    /// on it.
+    Reset {
+        /// The stream; the key finds nothing any more.
+        key: Key,
+        /// The code sent or received.
+        code: u64,
+        /// Whether the peer sent it.
+        by_peer: bool,
+    },
+}
+
+/// What follows a response's head.
+#[derive(Clone, Debug)]
+pub enum Body<'a> {
+    /// Nothing.
+    None,
+    /// All of the content, copied when it goes out at once. When it does not: [`Sent::Queued`].
+    Whole(&'a [u8]),
+    /// All of the content, never copied, of any length.
+    Shared(Buf),
+    /// Content that [`Http::output`] may pull from now on.
+    Pull,
+    /// Content, or trailers, that will be there after [`Http::wake`].
+    Later,
+}
+
+/// What became of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it is under way: forget the stream.
+    All,
+    /// The head is under way; all of the content is to be pulled.
+    Queued,
+    /// The stream no longer exists (or has been answered): nothing was sent.
+    Gone,
+}
+
+/// What a body gave to [`Http::output`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// There is, or may be, more. Without any octets this is [`Pulled::Pending`].
+    More,
+    /// There will be more after [`Http::wake`].
+    Pending,
+    /// That was all: the stream ends with these octets, if any.
+    End,
+    /// That was all but trailers: [`Http::output`] returns the key, for [`Http::trailers`].
+    Trailers,
+    /// The body cannot go on: the stream is reset with this code, octets just given are dropped.
+    Abort(Code),
+}
+
+/// Where a body puts its content when it is pulled.
+#[derive(Debug)]
+pub struct Content {
+    bytes: Vec<u8>,
+    shared: Option<Buf>,
+}
+
+impl Content {
+    /// Append content here.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Content that is not copied, behind what was appended. Longer than was asked for is no error:
+    /// what does not go out is kept and nothing is pulled until it has.
+    pub fn share(&mut self, content: Buf) {
+        assert!(self.shared.is_none(), "one shared piece for each pull");
+        self.shared = Some(content);
+    }
+}
+
+/// Why a connection ended; it has been closed with the error's code. The peer erred.
+pub type Error = h3::Error;
+
+/// The server's HTTP/3 on one connection. Made by `Default` before the handshake is done.
+#[derive(Default)]
+pub struct Http {
+    h3: Option<Box<h3::Conn>>,
+    streams: Streams,
+    /// The piece in [`Shared::chunk`] that is being worked off.
+    cursor: Option<Cursor>,
+    /// Streams that wait for QPACK table entries, and what was read of them.
+    blocked: Vec<Kept>,
+    /// Streams to be read although quiche will not name them again.
+    reread: Vec<u64>,
+    /// Streams that the peer has stopped reading.
+    stopped: Vec<(Key, u64)>,
+    requests: u64,
+    /// STOP_SENDING frames received.
+    stops: u64,
+    is_refusing: bool,
+}
+
+struct Cursor {
+    stream: u64,
+    len: usize,
+    at: usize,
+    fin: bool,
+}
+
+struct Kept {
+    stream: u64,
+    bytes: Vec<u8>,
+    fin: bool,
+    is_ready: bool,
+}
+
+impl Http {
+    /// Requests received so far.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Responses that are not under way whole.
+    pub fn open_streams(&self) -> usize {
+        self.streams.live()
+    }
+
+    /// Begins to leave without losing a request: requests are still served, and the client is told
+    /// to begin no more (RFC 9114 section 5.2). Call [`refuse`](Self::refuse) a round trip later.
+    pub fn drain(&mut self, conn: &mut Conn) {
+        if let Some(h3) = &mut self.h3 {
+            h3.drain();
+            self.send_control(conn);
+        }
+    }
+
+    /// The second step: requests that have not begun are rejected, safe to be tried elsewhere.
+    pub fn refuse(&mut self, conn: &mut Conn) {
+        self.is_refusing = true;
+        if let Some(h3) = &mut self.h3 {
+            h3.refuse();
+            self.send_control(conn);
+        }
+    }
+
+    /// Whether everything is over after [`refuse`](Self::refuse): close the connection with
+    /// [`Code::NoError`].
+    pub fn is_done(&self) -> bool {
+        self.is_refusing && self.streams.live() == 0
+    }
+
+    /// Whether [`output`](Self::output) has something to pull or to send.
+    pub fn wants_output(&self) -> bool {
+        self.streams.any_ready()
+    }
+
+    /// `n` octets of the content of `key` have been used; room for as many is made.
+    pub fn consume(&mut self, key: Key, n: usize, shared: &Shared) {
+        let Some(stream) = self.streams.find(key) else { return };
+        stream.unconsumed = stream.unconsumed.saturating_sub(n);
+        if stream.is_paused && stream.unconsumed <= shared.read_ahead / 2 {
+            stream.is_paused = false;
+            self.reread.push(key.id());
+        }
+    }
+
+    /// The application's word on a response's priority overrides the client's.
+    pub fn prioritise(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
+        if let Some(stream) = self.streams.find(key) {
+            stream.is_stated = true;
+            set_priority(key.id(), priority, conn);
+        }
+    }
+
+    /// What the response's priority is to be if the client has said nothing about it: see
+    /// [`default_for`](ringway_codec::h2::priority::default_for).
+    pub fn suggest_priority(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
+        if self.streams.find(key).is_some_and(|stream| !stream.is_stated) {
+            set_priority(key.id(), priority, conn);
+        }
+    }
+
+    /// Gives a stream up. The key finds nothing afterwards.
+    pub fn reset(&mut self, key: Key, code: Code, conn: &mut Conn) {
+        if self.streams.find(key).is_some() {
+            self.streams.remove(key);
+            self.abandon(key.id(), code.number(), conn);
+        }
+    }
+
+    /// Ends the connection at once.
+    pub fn close(&mut self, code: Code, reason: &[u8], conn: &mut Conn) {
+        conn.close(code.number(), reason);
+    }
+
+    /// Stops both directions of a stream that may still be open.
+    fn abandon(&mut self, id: u64, code: u64, conn: &mut Conn) {
+        let _ = conn.quic().stream_shutdown(id, quiche::Shutdown::Write, code);
+        self.stop_reading(id, code, conn);
+    }
+
+    fn stop_reading(&mut self, id: u64, code: u64, conn: &mut Conn) {
+        let _ = conn.quic().stream_shutdown(id, quiche::Shutdown::Read, code);
+        self.blocked.retain(|kept| kept.stream != id);
+        self.reread.retain(|other| *other != id);
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.stream == id) {
+            self.cursor = None;
+        }
+        if let Some(h3) = &mut self.h3 {
+            // Only unidirectional streams can make this fail, and this is a request.
+            let _ = h3.reset(id);
+        }
+    }
+
+    /// Sends what waits on our control, encoder and decoder streams.
+    fn send_control(&mut self, conn: &mut Conn) {
+        let Some(h3) = &mut self.h3 else { return };
+        for (id, bytes) in streams::OURS.into_iter().zip(h3.output()) {
+            if !bytes.is_empty()
+                && let Ok(sent) = conn.quic().stream_send(id, bytes, false)
+            {
+                bytes.drain(..sent);
+            }
+        }
+    }
+}
+
+/// quiche serves lower numbers first, our own streams have 0 and streams that nobody ranked 127.
+/// Those that a client ranks at the default urgency stand beside the latter.
+fn set_priority(id: u64, priority: Priority, conn: &mut Conn) {
+    let urgency = 124 + priority.urgency.min(7);
+    // A stream that has ended needs none.
+    let _ = conn.quic().stream_priority(id, urgency, priority.incremental);
+}

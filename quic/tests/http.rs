@@ -1,0 +1,345 @@
+//! HTTP/3 over the endpoint, by a client that keeps the rules and one that does not.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
+
+mod pair;
+
+use pair::client::{self, Client};
+use pair::server::{self, body};
+use pair::{Link, Server, World};
+use ringway_codec::h3::frame::{self, kind};
+use ringway_quic::http::Early;
+use ringway_quic::{Settings, quiche};
+use std::time::Duration;
+
+/// A world with a client that has opened its streams and asked nothing yet.
+fn connect(mut world: World) -> World {
+    world.client(Client::new(1001));
+    world.run(|world| world.clients[0].conn.is_established());
+    world.clients[0].begin();
+    world
+}
+
+fn connected() -> World {
+    connect(World::plain())
+}
+
+fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::write_head(&mut out, kind, payload.len() as u64);
+    out.extend_from_slice(payload);
+    out
+}
+
+#[test]
+fn d1_get_over_h3() {
+    let mut world = connected();
+    let id = world.clients[0].request("GET", "/", b"");
+    world.run(|world| world.clients[0].all_over());
+    let response = &world.clients[0].responses[&id];
+    assert_eq!((response.status(), &response.body[..]), ("200", &b"Hello, World!"[..]));
+    assert_eq!(world.clients[0].conn.application_proto(), b"h3");
+    assert_eq!(world.server.requests, [("GET".into(), "/".into(), Early::No)]);
+}
+
+#[test]
+fn many_streams_at_once_and_many_after() {
+    let mut world = connected();
+    for _ in 0..5 {
+        for _ in 0..100 {
+            world.clients[0].request("GET", "/", b"");
+        }
+        world.run(|world| world.clients[0].all_over());
+    }
+    let responses = &world.clients[0].responses;
+    assert_eq!(responses.len(), 500);
+    assert!(responses.values().all(|r| r.body == b"Hello, World!"));
+}
+
+/// D8: the second head of a kind is all references.
+#[test]
+fn d8_the_dynamic_table_is_used() {
+    let mut world = connected();
+    world.run_for(Duration::from_millis(20));
+    for _ in 0..3 {
+        world.clients[0].request("GET", "/", b"");
+        world.run(|world| world.clients[0].all_over());
+        world.run_for(Duration::from_millis(5));
+    }
+    let client = &world.clients[0];
+    assert!(client.encoder_bytes > 0);
+    let last = client.responses.values().last().unwrap();
+    assert!(last.section_bytes[0] <= 20, "{} octets", last.section_bytes[0]);
+}
+
+#[test]
+fn bodies_of_every_kind_come_whole() {
+    let mut world = connected();
+    let mut want = Vec::new();
+    for len in [0, 1, 5000, 100_000, 1_000_000] {
+        for path in ["pull", "shared", "trailers"] {
+            let id = world.clients[0].request("GET", &format!("/{path}/{len}"), b"");
+            want.push((id, len, path));
+        }
+    }
+    world.run(|world| world.clients[0].all_over());
+    for (id, len, path) in want {
+        let response = &world.clients[0].responses[&id];
+        assert!(response.fin && response.body == body(len), "/{path}/{len}");
+        let trailers = path == "trailers";
+        assert_eq!(response.heads.len(), 1 + usize::from(trailers));
+        if trailers {
+            assert_eq!(response.heads[1], [("checksum".to_string(), "right".to_string())]);
+        }
+    }
+    assert!(world.server.segments_max > 8, "{} segments", world.server.segments_max);
+}
+
+#[test]
+fn requests_with_content_hints_and_heads() {
+    let mut world = connected();
+    let upload = body(60_000);
+    let client = &mut world.clients[0];
+    let echo = client.request("POST", "/echo", &upload);
+    let hints = client.request("GET", "/hints", b"");
+    let head = client.request("HEAD", "/shared/500", b"");
+    world.run(|world| world.clients[0].all_over());
+    let responses = &world.clients[0].responses;
+    assert!(responses[&echo].body == upload);
+    let statuses: Vec<_> = responses[&hints].heads.iter().map(|h| h[0].1.as_str()).collect();
+    assert_eq!(statuses, ["103", "200"]);
+    assert_eq!((responses[&head].status(), responses[&head].body.len()), ("200", 0));
+}
+
+/// D2 and C34: whatever the link does, every byte arrives.
+#[test]
+fn a_bad_link_changes_nothing_but_time() {
+    for seed in 1..=3 {
+        let link = Link {
+            loss: 50,
+            duplicates: 30,
+            reordered: 100,
+            delay: Duration::from_millis(1),
+            mtu: 1400,
+        };
+        let mut world = connect(World::new(seed, link, Server::new()));
+        let a = world.clients[0].request("GET", "/pull/300000", b"");
+        let b = world.clients[0].request("GET", "/shared/300000", b"");
+        let c = world.clients[0].request("POST", "/echo", &body(50_000));
+        world.run(|world| world.clients[0].all_over());
+        let responses = &world.clients[0].responses;
+        assert!(responses[&a].body == body(300_000), "seed {seed}");
+        assert!(responses[&b].body == body(300_000), "seed {seed}");
+        assert!(responses[&c].body == body(50_000), "seed {seed}");
+    }
+}
+
+/// D10: every congestion controller, paced or not.
+#[test]
+fn d10_congestion_control_is_a_choice() {
+    use ringway_quic::Congestion;
+    for congestion in [Congestion::Cubic, Congestion::Bbr2, Congestion::Reno] {
+        let settings = Settings { congestion, ..Settings::default() };
+        let server = Server::with(server::policy(), settings);
+        let mut world = connect(World::new(1, Link::default(), server));
+        let id = world.clients[0].request("GET", "/shared/2000000", b"");
+        world.run(|world| world.clients[0].all_over());
+        assert!(world.clients[0].responses[&id].body == body(2_000_000), "{congestion:?}");
+    }
+}
+
+/// D7: the client's address changes in the middle of a download, by a NAT and by its own will.
+#[test]
+fn d7_downloads_survive_a_change_of_address() {
+    for by_nat in [true, false] {
+        let mut world = connected();
+        let id = world.clients[0].request("GET", "/pull/3000000", b"");
+        world.run(|world| world.clients[0].responses[&id].body.len() > 500_000);
+        let client = &mut world.clients[0];
+        if by_nat {
+            client.rebind(2002);
+        } else {
+            let new = "127.0.0.1:2002".parse().unwrap();
+            client.addresses.push(new);
+            client.supply_cids();
+            client.conn.migrate_source(new).unwrap();
+        }
+        world.run(|world| world.clients[0].all_over());
+        assert!(world.clients[0].responses[&id].body == body(3_000_000), "NAT: {by_nat}");
+        let id = world.server.endpoint.ids().next().unwrap();
+        let (conn, _) = world.server.endpoint.get(id).unwrap();
+        let counts = conn.counts();
+        assert!(counts.migrations == 1 && counts.paths_validated >= 1, "{counts:?}");
+    }
+}
+
+/// D5 and row 78: early data is served when it is safe and new; a repetition is not.
+#[test]
+fn d5_row_78_early_data() {
+    let mut world = connected();
+    world.run(|world| world.clients[0].conn.session().is_some());
+    let session = world.clients[0].conn.session().unwrap().to_vec();
+
+    let mut config = client::config();
+    let mut again = Client::with(1002, &mut config, Some(&session));
+    // The first flight, copied on its way as an attacker would.
+    let mut wire = World::plain().net;
+    again.flush(&mut wire);
+    assert!(again.conn.is_in_early_data());
+    again.begin();
+    let get = again.request("GET", "/", b"");
+    let post = again.request("POST", "/echo", b"twice is too often");
+    again.flush(&mut wire);
+    let at = world.client(again);
+    let copied = wire.take_all();
+    for (from, to, bytes) in &copied {
+        world.net.send(*from, *to, bytes);
+    }
+    world.run(|world| world.clients[at].all_over());
+    let client = &world.clients[at];
+    assert!(client.conn.is_resumed());
+    assert_eq!(client.responses[&get].status(), "200");
+    assert_eq!(client.responses[&post].status(), "425");
+    assert_eq!(world.server.requests[0].2, Early::First);
+    let late = world.clients[at].request("POST", "/echo", b"now it is well");
+    world.run(|world| world.clients[at].all_over());
+    assert_eq!(world.clients[at].responses[&late].status(), "200");
+
+    // The copy arrives at a server that has forgotten the connection but not the ClientHello.
+    let register = std::sync::Arc::clone(&world.server.register);
+    let other = Server::with_register(server::policy(), Settings::default(), register);
+    let mut world = World::new(1, Link::default(), other);
+    for (_, to, bytes) in &copied {
+        world.net.send("127.0.0.1:6666".parse().unwrap(), *to, bytes);
+    }
+    world.run_for(Duration::from_millis(50));
+    let repeated = &world.server.requests;
+    assert!(!repeated.is_empty());
+    assert!(repeated.iter().all(|(_, _, early)| *early == Early::Repeated), "{repeated:?}");
+}
+
+/// The switch: without early data the requests wait for the handshake.
+#[test]
+fn early_data_can_be_off() {
+    let settings = Settings { early_data: false, ..Settings::default() };
+    let server = Server::with(server::policy(), settings);
+    let mut world = connect(World::new(1, Link::default(), server));
+    world.run(|world| world.clients[0].conn.session().is_some());
+    let session = world.clients[0].conn.session().unwrap().to_vec();
+    let again = Client::with(1002, &mut client::config(), Some(&session));
+    world.client(again);
+    world.step();
+    assert!(!world.clients[1].conn.is_in_early_data());
+    world.run(|world| world.clients[1].conn.is_established());
+    assert!(world.clients[1].conn.is_resumed());
+}
+
+/// What a client's bytes on its streams bring it: the code of the connection's close, or nothing.
+fn closes(streams: &[(u64, &[u8], bool)]) -> Option<u64> {
+    let mut world = World::plain();
+    world.client(Client::new(1001));
+    world.run(|world| world.clients[0].conn.is_established());
+    for (id, bytes, fin) in streams {
+        world.clients[0].raw(*id, bytes, *fin);
+        world.run_for(Duration::from_millis(3));
+    }
+    world.run_for(Duration::from_millis(10));
+    let error = world.clients[0].conn.peer_error()?;
+    assert!(error.is_app);
+    Some(error.error_code)
+}
+
+/// Rows 58 to 65 as they travel; the codec's tests have them all.
+#[test]
+fn rows_58_to_65_close_with_their_codes() {
+    let control = [&[0][..], &frame(kind::SETTINGS, &[])].concat();
+    let say = |bytes: &[u8]| closes(&[(2, &control, false), (0, bytes, false)]);
+    assert_eq!(say(&frame(kind::DATA, b"x")), Some(0x105));
+    assert_eq!(say(&frame(0x06, b"x")), Some(0x105));
+    assert_eq!(closes(&[(2, &[0, 7, 1, 0], false)]), Some(0x10a));
+    assert_eq!(closes(&[(2, &[0, 4, 2, 2, 0], false)]), Some(0x109));
+    assert_eq!(closes(&[(2, &control, false), (6, &[0], false)]), Some(0x103));
+    assert_eq!(closes(&[(2, &[1], false)]), Some(0x103));
+    assert_eq!(closes(&[(2, &control, true)]), Some(0x104));
+    assert_eq!(
+        closes(&[(2, &control, false), (2, &frame(kind::CANCEL_PUSH, &[0]), false)]),
+        Some(0x108)
+    );
+    assert_eq!(say(&frame(kind::HEADERS, &[0, 0, 0xff, 0xff, 0x7f])), Some(0x200));
+    assert_eq!(closes(&[(6, &[2, 0x3f, 0xe2, 0x1f], false)]), Some(0x201));
+    assert_eq!(closes(&[(10, &[3, 0], false)]), Some(0x202));
+    assert_eq!(closes(&[(2, &control, false), (14, &frame(0x21, b"?"), false)]), None);
+}
+
+#[test]
+fn row_61_a_reset_critical_stream_closes() {
+    let mut world = connected();
+    world.run_for(Duration::from_millis(3));
+    world.clients[0].conn.stream_shutdown(2, quiche::Shutdown::Write, 0).unwrap();
+    world.run(|world| world.clients[0].conn.peer_error().is_some());
+    assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x104);
+}
+
+/// Row 62: the stream is reset and the connection lives.
+#[test]
+fn row_62_malformed_requests_are_reset() {
+    let mut world = connected();
+    let client = &mut world.clients[0];
+    let wrong = client.request_with("GET", "/", b"", &[("connection", "close")]);
+    let short = client.request_with("POST", "/echo", b"1234", &[("content-length", "5")]);
+    let right = client.request("GET", "/", b"");
+    world.run(|world| world.clients[0].all_over());
+    let responses = &world.clients[0].responses;
+    assert_eq!(responses[&wrong].reset, Some(0x10e));
+    assert_eq!(responses[&short].reset, Some(0x10e));
+    assert_eq!(responses[&right].status(), "200");
+    assert_eq!(world.server.resets, [(0x10e, false)], "the server hears of the one it knew");
+}
+
+#[test]
+fn row_65_too_large_a_head_is_431() {
+    let mut world = connected();
+    let long = "v".repeat(40_000);
+    let id = world.clients[0].request_with("GET", "/", b"", &[("x", &long)]);
+    let fine = world.clients[0].request("GET", "/", b"");
+    world.run(|world| world.clients[0].all_over());
+    let responses = &world.clients[0].responses;
+    assert_eq!((responses[&id].status(), responses[&fine].status()), ("431", "200"));
+}
+
+#[test]
+fn clients_may_change_their_minds() {
+    let mut world = connected();
+    let client = &mut world.clients[0];
+    let stopped = client.request("GET", "/pull/5000000", b"");
+    let reset = client.request("GET", "/hang", b"");
+    world.run(|world| world.clients[0].responses[&stopped].body.len() > 10_000);
+    let client = &mut world.clients[0];
+    client.conn.stream_shutdown(stopped, quiche::Shutdown::Read, 0x10c).unwrap();
+    client.responses.get_mut(&stopped).unwrap().fin = true;
+    client.conn.stream_shutdown(reset, quiche::Shutdown::Read, 0x10c).unwrap();
+    client.responses.get_mut(&reset).unwrap().fin = true;
+    world.run(|world| world.server.resets.len() == 2);
+    assert_eq!(world.server.resets, [(0x10c, true); 2]);
+    let fine = world.clients[0].request("GET", "/", b"");
+    world.run(|world| world.clients[0].all_over());
+    assert_eq!(world.clients[0].responses[&fine].status(), "200");
+}
+
+/// A client that reads nothing is sent no more than its window.
+#[test]
+fn backpressure_holds_the_body_back() {
+    let mut world = World::plain();
+    let mut config = client::config();
+    config.set_initial_max_stream_data_bidi_local(10_000);
+    world.client(Client::with(1001, &mut config, None));
+    world.run(|world| world.clients[0].conn.is_established());
+    world.clients[0].begin();
+    world.clients[0].reads = false;
+    let id = world.clients[0].request("GET", "/pull/1000000", b"");
+    world.run_for(Duration::from_millis(50));
+    assert!(world.server.pulled < 80_000, "{} octets pulled", world.server.pulled);
+    world.clients[0].reads = true;
+    world.clients[0].read();
+    world.run(|world| world.clients[0].all_over());
+    assert!(world.clients[0].responses[&id].body == body(1_000_000));
+}
