@@ -1,5 +1,6 @@
-//! HTTP/2, both ends of a request without a socket: a read buffer with 100 HEADERS in, 100 HEADERS and DATA out. The first
-//! requests have filled both dynamic tables, as on any connection that has been up for a moment.
+//! HTTP/2, both ends of a request without a socket: a read buffer with 100 HEADERS in, 100 HEADERS
+//! and DATA out. The first requests have filled both dynamic tables, as on any connection that has
+//! been up for a moment.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::field::Known;

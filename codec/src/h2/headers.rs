@@ -4,12 +4,11 @@
 use super::budget::Kind;
 use super::conn::Conn;
 use super::frame::{self, Code, Header, MAX_31};
-use super::request;
-use super::stream::{Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, TUNNEL};
-use super::{Body, Error, Event, Priority, Turn, What};
+use super::stream::{Key, LOCAL_CLOSED, NO_BODY, REMOTE_CLOSED, TUNNEL};
+use super::{Body, Error, Event, Priority, Request, Turn, What};
 use crate::h1::request::Method;
 use crate::hpack::{Flaws, Limits};
-use crate::message::{self, Malformed};
+use crate::message;
 use core::time::Duration;
 
 impl Conn {
@@ -87,9 +86,8 @@ impl Conn {
         let end = flags & frame::END_STREAM != 0;
         if id > self.last_id {
             let insertions = self.decoder.insertions();
-            if let Some(head) = shared.last.head(self.serial, insertions, block) {
-                let head = *head;
-                return self.request(id, end, priority, Ok(head), turn);
+            if shared.last.is(self.serial, insertions, block) {
+                return self.request(id, end, priority, turn);
             }
         }
         shared.last.forget();
@@ -110,79 +108,106 @@ impl Conn {
         if id <= self.last_id {
             return self.late_block(id, end, flaws, turn);
         }
-        if flaws.over_limit() {
-            return self.request(id, end, priority, Err(None), turn);
-        }
         if !flaws.none() {
-            return self.request(id, end, priority, Err(Some(Malformed::Octets)), turn);
+            return self.reject(id, end, flaws.over_limit(), turn);
         }
         let extended = shared.config.connect_protocol;
-        let head = message::request(&shared.bytes, &shared.fields, extended);
-        if let Ok(head) = &head {
-            message::join_cookies(&mut shared.bytes, &mut shared.fields);
-            shared.last.remember(self.serial, self.decoder.insertions(), block, head);
-        }
-        self.request(id, end, priority, head.map_err(Some), turn)
+        let Ok(head) = message::request(&shared.bytes, &shared.fields, extended) else {
+            return self.reject(id, end, false, turn);
+        };
+        message::join_cookies(&mut shared.bytes, &mut shared.fields);
+        shared.last.remember(self.serial, self.decoder.insertions(), block, head);
+        self.request(id, end, priority, turn)
     }
 
-    /// A new request: its head, or what is wrong with it, `None` being that it is too large.
+    /// A new stream, by its id alone: whether it may be opened.
     #[inline]
-    fn request(
-        &mut self,
-        id: u32,
-        end: bool,
-        priority: Option<[u8; 5]>,
-        head: Result<message::Request, Option<Malformed>>,
-        turn: &mut Turn<'_>,
-    ) -> Result<Option<Event>, Error> {
+    fn may_open(&mut self, id: u32, turn: &mut Turn<'_>) -> Result<bool, Error> {
         if id > self.last_id + 2 {
             self.skipped = ((self.last_id + 1) | 1, id - 2);
         }
         self.last_id = id;
         if id > self.accept_to {
             // Sent before the peer saw our GOAWAY, which told it to try elsewhere.
-            return Ok(None);
+            return Ok(false);
         }
         if self.requests >= turn.shared.config.max_concurrent_streams {
             self.charge(Kind::Refused, id, turn)?;
-            return self.refuse(id, Code::REFUSED_STREAM, turn);
+            self.refuse(id, Code::REFUSED_STREAM, turn)?;
+            return Ok(false);
         }
-        let key = Key { id, slot: NONE };
-        let mut request = match head.and_then(|head| request::read(key, end, &head).map_err(Some)) {
-            Ok(request) => request,
-            Err(None) => return self.too_large(id, end, turn),
-            Err(Some(_)) => {
-                self.charge(Kind::Provoked, id, turn)?;
-                return self.refuse(id, Code::PROTOCOL_ERROR, turn);
-            }
-        };
-        let shared = &mut *turn.shared;
-        shared.counters.requests += 1;
+        Ok(true)
+    }
+
+    /// A new request, whose head is the last one read.
+    #[inline]
+    fn request(
+        &mut self,
+        id: u32,
+        end: bool,
+        octets: Option<[u8; 5]>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        let head = &turn.shared.last.head;
+        if end && head.content_length.is_some_and(|n| n > 0) {
+            return self.reject(id, end, false, turn);
+        }
+        if !self.may_open(id, turn)? {
+            return Ok(None);
+        }
+        turn.shared.counters.requests += 1;
+        let head = &turn.shared.last.head;
         // A client that says nothing about priorities gets equal shares; one that speaks RFC 9218
         // its defaults.
         let silent = Priority { urgency: 3, incremental: !self.peer.no_rfc7540_priorities };
-        let key = self.open(id, request.priority.unwrap_or(silent), end, shared);
-        request.key = key;
+        let mut stated = head.priority;
+        let key = self.open(id, stated.unwrap_or(silent), end, turn.shared);
         let stream = self.streams.at(key.slot);
-        match request.method {
+        match head.method {
             Method::Head => stream.set(NO_BODY),
             Method::Connect => stream.set(TUNNEL),
             _ => {}
         }
-        if let Some(length) = request.content_length {
+        if let Some(length) = head.content_length {
             stream.body_left = length;
         }
-        self.weigh(key, &mut request.priority, priority, turn)?;
+        if stated.is_some() || octets.is_some() || self.rare.is_some() {
+            self.weigh(key, &mut stated, octets, turn)?;
+        }
         if id == MAX_31 {
             // No ids are left: the client needs another connection (RFC 9113 section 5.1.1).
             self.finish_drain(turn);
         }
-        // A priority that is malformed has reset the stream.
-        Ok(self.is_open(key).then_some(Event::Request(request)))
+        if !self.is_open(key) {
+            // A malformed priority has reset the stream.
+            return Ok(None);
+        }
+        let mut request = Request::of(key, end, &turn.shared.last.head);
+        request.priority = stated;
+        Ok(Some(Event::Request(request)))
+    }
+
+    /// A new request that is malformed, or whose head is too large.
+    #[cold]
+    fn reject(
+        &mut self,
+        id: u32,
+        end: bool,
+        too_large: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
+        if !self.may_open(id, turn)? {
+            return Ok(None);
+        }
+        if too_large {
+            return self.too_large(id, end, turn);
+        }
+        self.charge(Kind::Provoked, id, turn)?;
+        self.refuse(id, Code::PROTOCOL_ERROR, turn)
     }
 
     /// Applies what priority signals came with or before a request.
-    #[inline]
+    #[cold]
     fn weigh(
         &mut self,
         key: Key,

@@ -4,8 +4,8 @@
 use super::conn::{Conn, Drain, Phase};
 use super::frame::{self, MAX_31, u32_at};
 use super::queue::PUSH_LEVEL;
-use super::request::{self, Request};
-use super::stream::{Key, LOCAL_CLOSED, NONE, PUSHED};
+use super::request::Request;
+use super::stream::{Key, LOCAL_CLOSED, PUSHED};
 use super::{Priority, Turn};
 use crate::field::{Field, Known};
 use crate::hpack::Encoder;
@@ -59,16 +59,14 @@ impl Conn {
             append(&mut shared.bytes, &mut shared.fields, known, value);
         }
         let id = self.next_push;
-        let key = Key { id, slot: NONE };
-        let promised = message::request(&shared.bytes, &shared.fields, false).ok();
-        let mut promised = request::read(key, true, &promised?).ok()?;
+        let head = message::request(&shared.bytes, &shared.fields, false).ok()?;
         rare.pushed.push(hash);
         self.next_push += 2;
         self.promise(parent.id, id, turn);
         turn.shared.counters.pushes += 1;
         let priority = Priority { urgency: PUSH_LEVEL, incremental: true };
-        promised.key = self.open(id, priority, true, turn.shared);
-        Some(promised)
+        let key = self.open(id, priority, true, turn.shared);
+        Some(Request::of(key, true, &head))
     }
 
     /// Appends PUSH_PROMISE for the fields in `Shared`.

@@ -183,8 +183,12 @@ impl Queue {
     /// A stream has closed.
     #[inline]
     pub(super) fn closed(&mut self, streams: &mut Streams, slot: u16) {
+        let stream = streams.see(slot);
+        let node = stream.node;
+        if node == NONE && !stream.has(READY) {
+            return;
+        }
         self.unready(streams, slot);
-        let node = streams.see(slot).node;
         if let Some(tree) = self.tree.as_mut().filter(|_| node != NONE) {
             tree.detach(node);
         }
@@ -350,6 +354,12 @@ mod tests {
             self.streams.see(slot).id
         }
 
+        fn turns(&mut self, n: usize) {
+            for _ in 0..n {
+                self.turn();
+            }
+        }
+
         fn sent(&self, id: u32) -> u64 {
             self.sent[usize::from(self.slot(id))]
         }
@@ -378,8 +388,10 @@ mod tests {
     fn c9_no_level_starves() {
         let mut rig =
             Rig::new(&[(1, 0, false), (3, 4, true), (5, 7, false), (2, PUSH_LEVEL, true)]);
-        [1, 3, 5, 2].map(|id| rig.ready(id));
-        (0..16 * 300).for_each(|_| drop(rig.turn()));
+        for id in [1, 3, 5, 2] {
+            rig.ready(id);
+        }
+        rig.turns(16 * 300);
         let total: u64 = rig.sent.iter().sum();
         assert_eq!(rig.sent(1) * 16, total * 15);
         for id in [3, 5, 2] {
@@ -392,14 +404,16 @@ mod tests {
         let mut rig = Rig::new(&[(1, 3, true), (3, 3, true)]);
         rig.place(1, 0, 12, false);
         rig.place(3, 0, 4, false);
-        [1, 3].map(|id| rig.ready(id));
-        (0..400).for_each(|_| drop(rig.turn()));
+        for id in [1, 3] {
+            rig.ready(id);
+        }
+        rig.turns(400);
         let ratio = rig.sent(1) as f64 / rig.sent(3) as f64;
         assert!((2.7..3.3).contains(&ratio), "{ratio}");
         rig.place(1, 0, 4, false);
         rig.place(3, 0, 12, false);
         rig.sent.fill(0);
-        (0..400).for_each(|_| drop(rig.turn()));
+        rig.turns(400);
         let ratio = rig.sent(3) as f64 / rig.sent(1) as f64;
         assert!((2.7..3.3).contains(&ratio), "{ratio}");
     }
@@ -413,8 +427,10 @@ mod tests {
         rig.place(11, 3, 1, false);
         rig.place(13, 3, 3, false);
         rig.place(15, 5, 16, false);
-        [11, 13, 15].map(|id| rig.ready(id));
-        (0..6000).for_each(|_| drop(rig.turn()));
+        for id in [11, 13, 15] {
+            rig.ready(id);
+        }
+        rig.turns(6000);
         let total: u64 = rig.sent.iter().sum();
         for (id, sixths) in [(11, 1.0), (13, 3.0), (15, 2.0)] {
             let share = rig.sent(id) as f64 / total as f64 * 6.0;
@@ -427,7 +443,9 @@ mod tests {
         let mut rig = Rig::new(&[(1, 3, true), (3, 3, true), (5, 3, true)]);
         rig.place(3, 1, 16, false);
         rig.place(5, 3, 16, false);
-        [5, 3].map(|id| rig.ready(id));
+        for id in [5, 3] {
+            rig.ready(id);
+        }
         assert_eq!([rig.turn(), rig.turn()], [3, 3], "5 was queued first and is parked");
         rig.ready(1);
         assert_eq!([rig.turn(), rig.turn(), rig.turn()], [1, 1, 1]);
@@ -447,7 +465,9 @@ mod tests {
     fn c10_reprioritisation_frees_the_parked() {
         let mut rig = Rig::new(&[(1, 3, true), (3, 3, true)]);
         rig.place(3, 1, 16, false);
-        [1, 3].map(|id| rig.ready(id));
+        for id in [1, 3] {
+            rig.ready(id);
+        }
         assert_eq!([rig.turn(), rig.turn()], [1, 1]);
         rig.place(3, 0, 16, false);
         let mut both = [rig.turn(), rig.turn()];

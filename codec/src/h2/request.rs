@@ -7,8 +7,6 @@ use crate::h1::Span;
 use crate::h1::request::Method;
 use crate::message;
 
-pub(super) use crate::message::Malformed;
-
 /// A request's head. Spans are into `Shared::bytes`; the fields are `Shared::fields`, of which
 /// those from `first` on are not pseudo-header fields. Several cookie fields have been joined into
 /// one more, the last (RFC 9113 section 8.2.3).
@@ -46,23 +44,39 @@ pub struct Request {
 /// The longest block that is remembered.
 const BLOCK: usize = 64;
 
-/// The block decoded last on any of a worker's connections. A client that asks for the same again
-/// sends the same octets again, once they name table entries only, and as long as nothing has been
-/// inserted they mean the same: `Shared::bytes` and `fields` hold it already.
+/// The head read last on any of a worker's connections, and the block that it came in. A client
+/// that asks for the same again sends the same octets again, once they name table entries only, and
+/// as long as nothing has been inserted they mean the same: `Shared::bytes` and `fields` hold it
+/// already.
 #[derive(Debug)]
 pub(crate) struct Last {
     /// Connections numbered so far.
     conns: u64,
+    /// Whose the block is; 0 when it is not to be relied on.
     conn: u64,
     insertions: u64,
     len: usize,
     block: [u8; BLOCK],
-    head: Option<message::Request>,
+    pub(super) head: message::Request,
 }
 
 impl Default for Last {
     fn default() -> Self {
-        Self { conns: 0, conn: 0, insertions: 0, len: 0, block: [0; BLOCK], head: None }
+        let none = Span::default();
+        let head = message::Request {
+            method: Method::Other,
+            method_span: none,
+            scheme: none,
+            authority: none,
+            path: none,
+            query: None,
+            protocol: None,
+            first: 0,
+            content_length: None,
+            expect_continue: false,
+            priority: None,
+        };
+        Self { conns: 0, conn: 0, insertions: 0, len: 0, block: [0; BLOCK], head }
     }
 }
 
@@ -73,70 +87,64 @@ impl Last {
         self.conns
     }
 
-    /// What `block` would be decoded to, if it is the last one again.
+    /// Whether `block` is the last one again.
     #[inline]
-    pub(super) fn head(
-        &self,
-        conn: u64,
-        insertions: u64,
-        block: &[u8],
-    ) -> Option<&message::Request> {
-        let same = self.conn == conn
+    pub(super) fn is(&self, conn: u64, insertions: u64, block: &[u8]) -> bool {
+        self.conn == conn
             && self.insertions == insertions
-            && self.block.get(..self.len) == Some(block);
-        self.head.as_ref().filter(|_| same)
+            && self.block.get(..self.len) == Some(block)
     }
 
+    /// `Shared::bytes` and `fields` are about to change.
     #[inline]
     pub(super) fn forget(&mut self) {
-        self.head = None;
+        self.conn = 0;
     }
 
+    /// `head` is what the connection's decoder made of `block`, and has inserted so many fields.
     #[inline]
     pub(super) fn remember(
         &mut self,
         conn: u64,
         insertions: u64,
         block: &[u8],
-        head: &message::Request,
+        head: message::Request,
     ) {
+        self.head = head;
         if let Some(place) = self.block.get_mut(..block.len()) {
             place.copy_from_slice(block);
             (self.conn, self.insertions, self.len) = (conn, insertions, block.len());
-            self.head = Some(*head);
         }
     }
 }
 
-/// Makes a request of its head. `end`: it has no content.
-#[inline]
-pub(super) fn read(key: Key, end: bool, head: &message::Request) -> Result<Request, Malformed> {
-    if end && head.content_length.is_some_and(|n| n > 0) {
-        return Err(Malformed::Length);
+impl Request {
+    /// Makes a request of its head. `end`: it has no content.
+    #[inline]
+    pub(super) fn of(key: Key, end: bool, head: &message::Request) -> Self {
+        Self {
+            key,
+            method: head.method,
+            method_span: head.method_span,
+            scheme: head.scheme,
+            authority: head.authority,
+            path: head.path,
+            query: head.query,
+            protocol: head.protocol,
+            first: head.first,
+            content_length: head.content_length,
+            end,
+            expect_continue: head.expect_continue,
+            priority: head.priority,
+        }
     }
-    let message::Request { method, method_span, scheme, authority, path, query, .. } = *head;
-    let message::Request { protocol, first, content_length, expect_continue, priority, .. } = *head;
-    Ok(Request {
-        key,
-        method,
-        method_span,
-        scheme,
-        authority,
-        path,
-        query,
-        protocol,
-        first,
-        content_length,
-        end,
-        expect_continue,
-        priority,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::field::{Field, Known};
+    use crate::message::Malformed;
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -170,7 +178,8 @@ mod tests {
         bytes: &[u8],
         fields: &[Field],
     ) -> Result<Request, Malformed> {
-        read(Key { id: 1, slot: 0 }, end, &message::request(bytes, fields, extended)?)
+        let head = message::request(bytes, fields, extended)?;
+        Ok(Request::of(Key { id: 1, slot: 0 }, end, &head))
     }
 
     const GET: [(&str, &str); 4] =
@@ -258,14 +267,6 @@ mod tests {
         let (bytes, fields) = fields(&extended);
         let r = read_all(false, true, &bytes, &fields).unwrap();
         assert_eq!(r.protocol.unwrap().of(&bytes), b"websocket");
-    }
-
-    #[test]
-    fn content_length_without_content() {
-        let (bytes, fields) = fields(&with(&[("content-length", "1")]));
-        assert!(read_all(true, false, &bytes, &fields).is_err());
-        let (bytes, fields) = self::fields(&with(&[("content-length", "0")]));
-        assert!(read_all(true, false, &bytes, &fields).is_ok());
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Encoder {
 
     /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and
     /// before any later one: the peer's table follows it.
+    #[inline]
     pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Block<'a> {
         if let Some((lowest, last)) = self.updates.take() {
             if lowest < last {
