@@ -11,8 +11,8 @@ use crate::pipe::{End, Pipe, Read};
 use crate::response::Body;
 use crate::ring::send::Pinned;
 
-/// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest off
-/// the connection, or closes it, whichever is cheaper.
+/// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest
+/// off the connection, or closes it, whichever is cheaper.
 pub struct RequestBody {
     pipe: Pipe,
 }
@@ -55,8 +55,8 @@ impl RequestBody {
         Self { pipe }
     }
 
-    /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount is
-    /// buffered and the client is made to wait.
+    /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
+    /// is buffered and the client is made to wait.
     pub async fn next(&mut self) -> Option<Result<Chunk, Incomplete>> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -116,8 +116,8 @@ impl BodyWriter {
         .await
     }
 
-    /// Sets the fields that follow the body (trailers, RFC 9110 section 6.5). They are sent where the
-    /// protocol can: HTTP/2, HTTP/3, and HTTP/1.1 when the body is chunked.
+    /// Sets the fields that follow the body (trailers, RFC 9110 section 6.5). They are sent where
+    /// the protocol can: HTTP/2, HTTP/3, and HTTP/1.1 when the body is chunked.
     pub fn trailers<'a>(&mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let keep = |(name, value): &(&str, &str)| {
             http::HeaderName::try_from(*name).is_ok() && http::HeaderValue::try_from(*value).is_ok()

@@ -17,6 +17,7 @@ use crate::conn::{Counters, Cx, Op};
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
 use crate::local;
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::response::Response;
 use crate::ring;
@@ -40,6 +41,7 @@ pub(crate) struct Desk {
     pub(crate) ops: Vec<(Id, Op)>,
     dirty: Vec<Id>,
     counters: Counters,
+    log: Option<Log>,
     pub(crate) draining: bool,
 }
 
@@ -50,6 +52,7 @@ impl Desk {
         limits: Limits,
         backend: Backend,
         executor: Executor,
+        log: Option<Log>,
     ) -> Self {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
         let h2 = h2::Shared::new(backend, h2_config(&limits));
@@ -70,9 +73,10 @@ impl Desk {
             ops: Vec::new(),
             dirty: Vec::new(),
             counters: Counters::default(),
+            log,
             draining: false,
         };
-        desk.refresh_common();
+        desk.refresh_second();
         local::with(|local| local.enter(worker, desk.clock.now));
         desk
     }
@@ -90,7 +94,7 @@ impl Desk {
     /// Reads the clock, once a turn.
     pub(crate) fn tick(&mut self) -> Time {
         if self.clock.tick() {
-            self.refresh_common();
+            self.refresh_second();
         }
         local::with(|local| local.tick(self.clock.now));
         self.clock.now
@@ -120,6 +124,19 @@ impl Desk {
             ops: &mut self.ops,
             dirty: &mut self.dirty,
             counters: &mut self.counters,
+            log: self.log.as_mut(),
+        }
+    }
+
+    /// When lines of the access log have waited long enough.
+    pub(crate) fn log_deadline(&self) -> Option<Time> {
+        self.log.as_ref()?.deadline()
+    }
+
+    /// Hands over the lines of the access log that have waited long enough.
+    pub(crate) fn expire_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.expire(self.clock.now);
         }
     }
 
@@ -158,7 +175,11 @@ impl Desk {
         );
     }
 
-    fn refresh_common(&mut self) {
+    /// What changes with the second: the date, and the wall clock beside the worker's own.
+    fn refresh_second(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.set_clock(self.clock.unix_micros, self.clock.now);
+        }
         self.common.clear();
         self.common.extend_from_slice(b"server: ringway\r\ndate: ");
         self.common.extend_from_slice(self.clock.date.imf());
@@ -185,6 +206,8 @@ struct Clock {
     origin: Instant,
     now: Time,
     date: Date,
+    /// Microseconds since 1970 when the date was last written.
+    unix_micros: u64,
     /// When the second shown by `date` is over.
     second_ends: Time,
 }
@@ -195,6 +218,7 @@ impl Clock {
             origin: Instant::now(),
             now: Time::ZERO,
             date: Date::new(0),
+            unix_micros: 0,
             second_ends: Time::ZERO,
         };
         clock.tick();
@@ -210,6 +234,7 @@ impl Clock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.second_ends = Time(self.now.0 + 1_000_000 - u64::from(unix.subsec_micros()));
         self.date = Date::new(unix.as_secs() as i64);
+        self.unix_micros = unix.as_micros() as u64;
         true
     }
 }

@@ -26,6 +26,13 @@ pub enum Error {
     NoListener,
     /// The certificate or its key.
     Tls(crate::tls::ConfigError),
+    /// The access log cannot be written.
+    Log {
+        /// Its file, or `standard output`.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A thread could not be started, or ended before its time.
     Worker(io::Error),
 }
@@ -45,6 +52,7 @@ impl fmt::Display for Error {
             Self::Address(text) => write!(f, "{text}"),
             Self::NoListener => f.write_str("there is no address to listen on"),
             Self::Tls(error) => error.fmt(f),
+            Self::Log { path, source } => write!(f, "the access log {path}: {source}"),
             Self::Worker(source) => write!(f, "a worker failed: {source}"),
         }
     }
@@ -53,7 +61,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen { source, .. } | Self::Ring(source) | Self::Worker(source) => Some(source),
+            Self::Listen { source, .. }
+            | Self::Ring(source)
+            | Self::Log { source, .. }
+            | Self::Worker(source) => Some(source),
             Self::Tls(error) => Some(error),
             Self::Address(_) | Self::NoListener => None,
         }

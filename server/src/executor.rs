@@ -1,9 +1,9 @@
 //! The worker's small executor: polls the futures of handlers that answer later and of response
 //! bodies that are produced as they are sent.
 //!
-//! A task belongs to a connection's stream; when that dies the task is dropped. Wakers may be sent to
-//! other threads: a wake on the worker's own thread is a push to a list, one from elsewhere is a ring
-//! message.
+//! A task belongs to a connection's stream; when that dies the task is dropped. Wakers may be sent
+//! to other threads: a wake on the worker's own thread is a push to a list, one from elsewhere is a
+//! ring message.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -14,8 +14,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn call(&self, request: &Request<'_>) -> Reply;
 
-    /// How the request's body is to be received; asked before [`Self::call`], for requests that have
-    /// one.
+    /// How the request's body is to be received; asked before [`Self::call`], for requests that
+    /// have one.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         let _ = request;
         BodyMode::Buffer

@@ -18,9 +18,9 @@ use crate::response::Response;
 
 /// Routes requests to handlers. A router is a handler itself.
 ///
-/// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or ends
-/// in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route wins.
-/// A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
+/// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or
+/// ends in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route
+/// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
 #[derive(Default)]
 pub struct Router {
     literal: BTreeMap<String, Endpoint>,
@@ -70,8 +70,8 @@ impl Router {
     /// Answers a method of a path.
     ///
     /// # Panics
-    /// When the path does not begin with `/`, has `*` elsewhere than at its end, or has more than six
-    /// parameters.
+    /// When the path does not begin with `/`, has `*` elsewhere than at its end, or has more than
+    /// six parameters.
     #[must_use]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
         let methods = &mut self.endpoint(path).methods;

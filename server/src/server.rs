@@ -4,17 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
 
-use crate::config::{Address, Limits};
+use crate::config::{Address, Limits, Log as LogConfig, LogFormat};
 use crate::desk::Desk;
 use crate::door::{Doors, Share};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::{Handler, IntoHandler};
 use crate::listen::{self, Bound, Listener, Scheme};
+use crate::log::{Log, Writer};
 use crate::ring::token::{Id, Op, Token};
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::tls::{Alpn, Tls};
@@ -39,6 +41,7 @@ pub struct Server {
     limits: Limits,
     backend: Option<Backend>,
     recv: RecvMode,
+    log: LogConfig,
 }
 
 /// What other threads tell a worker.
@@ -72,6 +75,7 @@ impl Server {
             limits: Limits::default(),
             backend: None,
             recv: RecvMode::default(),
+            log: LogConfig::default(),
         }
     }
 
@@ -138,6 +142,13 @@ impl Server {
         self
     }
 
+    /// Keeps an access log.
+    #[must_use]
+    pub fn log(mut self, log: LogConfig) -> Self {
+        self.log = log;
+        self
+    }
+
     /// How connections receive: for measurements.
     #[must_use]
     pub fn recv_mode(mut self, mode: RecvMode) -> Self {
@@ -161,11 +172,12 @@ impl Server {
         let workers = self.workers.unwrap_or(cpus.len().max(1));
         let listeners = self.bind(workers)?;
         let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
-        let mut running = Running { bound, workers: Vec::with_capacity(workers) };
+        let (log, logs) = self.open_log(workers)?;
+        let mut running = Running { bound, workers: Vec::with_capacity(workers), log };
         let shares = by_worker(listeners, workers, self.tls.as_ref())?;
-        for (worker, shares) in shares.into_iter().enumerate() {
+        for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
-            let started = self.start(worker as u32, cpu, Doors::new(shares));
+            let started = self.start(worker as u32, cpu, Doors::new(shares), log);
             match started {
                 Ok(worker) => running.workers.push(worker),
                 Err(error) => {
@@ -175,6 +187,23 @@ impl Server {
             }
         }
         Ok(running)
+    }
+
+    /// The writer of the access log, and each worker's end of it.
+    fn open_log(&self, workers: usize) -> Result<(Option<Writer>, Vec<Option<Log>>), Error> {
+        let LogConfig { format, file } = &self.log;
+        if *format == LogFormat::Off {
+            return Ok((None, (0..workers).map(|_| None).collect()));
+        }
+        let queue = self.limits.log_queue;
+        match Writer::start(*format, file.as_deref(), queue, workers) {
+            Ok((writer, logs)) => Ok((Some(writer), logs.into_iter().map(Some).collect())),
+            Err(source) => {
+                let path = file.as_ref().map(|file| file.display().to_string());
+                let path = path.unwrap_or_else(|| "on standard output".into());
+                Err(Error::Log { path, source })
+            }
+        }
     }
 
     fn choose_cpus(&self) -> Vec<CoreId> {
@@ -196,7 +225,13 @@ impl Server {
     }
 
     /// Starts one worker and waits until it has its ring.
-    fn start(&self, number: u32, cpu: Option<CoreId>, doors: Doors) -> Result<Handle, Error> {
+    fn start(
+        &self,
+        number: u32,
+        cpu: Option<CoreId>,
+        doors: Doors,
+        log: Option<Log>,
+    ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let settings = Settings { recv: self.recv, ..Settings::default() };
@@ -207,7 +242,7 @@ impl Server {
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
             let executor = Executor::new(number, mailbox);
-            let desk = Desk::new(number, app, limits, backend, executor);
+            let desk = Desk::new(number, app, limits, backend, executor, log);
             Worker::new(ring, doors, desk).run()
         };
         let name = format!("ringway-{number}");
@@ -260,10 +295,15 @@ struct Handle {
     thread: JoinHandle<io::Result<()>>,
 }
 
+/// How long the last lines of the access log may take: a pipe that nobody reads does not keep the
+/// server from ending.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A server that is serving.
 pub struct Running {
     bound: Vec<(Scheme, Bound)>,
     workers: Vec<Handle>,
+    log: Option<Writer>,
 }
 
 impl Running {
@@ -292,6 +332,13 @@ impl Running {
         self.tell(Control::Report);
     }
 
+    /// Opens the access log's file again by its name: after it was rotated.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
     /// True when every worker has ended.
     pub fn is_finished(&self) -> bool {
         self.workers.iter().all(|worker| worker.thread.is_finished())
@@ -304,6 +351,9 @@ impl Running {
             let ended = worker.thread.join();
             let ended = ended.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
             result = result.and(ended.map_err(Error::Worker));
+        }
+        if let Some(log) = self.log {
+            log.finish(LOG_PATIENCE);
         }
         result
     }

@@ -1,9 +1,9 @@
 //! The worker's timer wheel: one deadline for each key, coarse and cheap.
 //!
-//! One level of 1,024 buckets of 16 ms. A deadline past the horizon (16 s) goes into the last bucket
-//! and is put off when it fires; so is one that was moved later, because activity only writes the
-//! owner's own deadline and leaves the wheel alone (ENGINE: lazy deadlines). The wheel's next expiry
-//! is the timeout of the worker's enter: there are no timeout submissions.
+//! One level of 1,024 buckets of 16 ms. A deadline past the horizon (16 s) goes into the last
+//! bucket and is put off when it fires; so is one that was moved later, because activity only
+//! writes the owner's own deadline and leaves the wheel alone (ENGINE: lazy deadlines). The wheel's
+//! next expiry is the timeout of the worker's enter: there are no timeout submissions.
 
 use ringway_codec::Time;
 

@@ -1,8 +1,8 @@
 //! A worker: one thread, one ring, and its turn. Read this first.
 //!
-//! A turn waits in the kernel, tells every connection what happened to it, lets tasks and timers run,
-//! flushes what was gathered (one send for each connection) and queues the operations, which the next
-//! turn's wait submits: one system call a turn.
+//! A turn waits in the kernel, tells every connection what happened to it, lets tasks and timers
+//! run, flushes what was gathered (one send for each connection) and queues the operations, which
+//! the next turn's wait submits: one system call a turn.
 
 use std::io;
 use std::sync::Arc;
@@ -79,6 +79,7 @@ impl Worker {
         self.run_timers(now);
         self.flush();
         self.queue();
+        self.desk.expire_log();
         Ok(())
     }
 
@@ -87,7 +88,13 @@ impl Worker {
         if !local::with(local::Local::is_quiet) {
             return Some(Duration::ZERO);
         }
-        let times = [self.timers.next(), self.sleeps.next(), self.doors.retry_at(), self.stop_at];
+        let times = [
+            self.timers.next(),
+            self.sleeps.next(),
+            self.doors.retry_at(),
+            self.stop_at,
+            self.desk.log_deadline(),
+        ];
         let next = times.into_iter().flatten().min()?;
         Some(next.since(self.desk.now()))
     }

@@ -20,6 +20,7 @@ use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
+use crate::log::Entry;
 use crate::pipe::Pipe;
 use crate::request::{OwnedRequest, Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, Response};
@@ -32,6 +33,8 @@ pub(crate) struct Http1 {
     incoming: Option<Box<Incoming>>,
     outgoing: Outgoing,
     exchange: Exchange,
+    /// The line of the access log for the request at hand.
+    entry: Option<Box<Entry>>,
     /// Since when the connection has been idle, or the head at hand has been arriving.
     since: Time,
 }
@@ -64,6 +67,7 @@ impl Http1 {
             incoming: None,
             outgoing: Outgoing::None,
             exchange: Exchange::default(),
+            entry: None,
             since: now,
         }
     }
@@ -129,7 +133,11 @@ impl Http1 {
     /// Takes what a producer has made into the output, up to its bound.
     pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         let Outgoing::Body(sending) = &mut self.outgoing else { return };
-        match sending.pull(link, cx) {
+        let pulled = sending.pull(link, cx);
+        if let Some(entry) = &mut self.entry {
+            entry.body_bytes = sending.sent;
+        }
+        match pulled {
             Pulled::Waiting => {}
             Pulled::Complete => {
                 self.outgoing = Outgoing::None;
@@ -180,6 +188,7 @@ impl Http1 {
             incoming.abort();
         }
         std::mem::take(&mut self.outgoing).abandon(cx);
+        self.log("the connection ended", cx);
     }
 
     fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
@@ -204,6 +213,7 @@ impl Http1 {
             Err(error) => {
                 let status = StatusCode::from_u16(error.status());
                 self.exchange = Exchange::default();
+                self.begin_entry_unparsed(&whole[..whole.len() - PAD], cx);
                 self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
                 0
             }
@@ -241,6 +251,10 @@ impl Http1 {
             params: Params::default(),
             stream: &stream,
         };
+        self.entry = cx.log.as_mut().map(|log| {
+            self.peer = Peer::Address(self.peer.address());
+            log.begin(&request, self.peer.address(), cx.now)
+        });
         if head.framing == request::Framing::None {
             self.dispatch(&request, link, cx);
             return head.len as usize;
@@ -419,6 +433,9 @@ impl Http1 {
         let common = cx.common;
         head::append(link.output(cx), &response, framing, connection, common);
         self.exchange.answered = true;
+        if cx.log.is_some() {
+            self.note(&response, cx);
+        }
         if !self.exchange.head_only && framing != Framing::Bodiless {
             self.write_body(response.body, framing, link, cx);
         }
@@ -465,6 +482,35 @@ impl Http1 {
         }
         self.exchange = Exchange::default();
         self.since = cx.now;
+        self.log("", cx);
+    }
+
+    /// The line of what could not be parsed.
+    fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        self.entry = cx
+            .log
+            .as_mut()
+            .map(|log| log.begin_unparsed(bytes, "HTTP/1.1", self.peer.address(), cx.now));
+    }
+
+    /// Notes of an answer what its line in the access log says.
+    fn note(&mut self, response: &Response, cx: &mut Cx<'_>) {
+        if self.entry.is_none() {
+            self.begin_entry_unparsed(b"", cx);
+        }
+        let Some(entry) = &mut self.entry else { return };
+        entry.status = response.status.as_u16();
+        if !self.exchange.head_only && !head::is_bodiless(response.status) {
+            entry.body_bytes = response.body.len().unwrap_or(0);
+        }
+    }
+
+    /// Writes the line of the request at hand, if there is one.
+    fn log(&mut self, abort: &'static str, cx: &mut Cx<'_>) {
+        if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
+            entry.abort = abort;
+            log.end(entry, cx.now);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use ringway_codec::scan::{Backend, PAD};
 use crate::config::Limits;
 use crate::executor::Executor;
 use crate::handler::Handler;
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::request::Peer;
 use crate::response::Response;
@@ -94,6 +95,8 @@ pub(crate) struct Cx<'w> {
     pub(crate) ops: &'w mut Vec<(Id, Op)>,
     pub(crate) dirty: &'w mut Vec<Id>,
     pub(crate) counters: &'w mut Counters,
+    /// The access log, if there is one.
+    pub(crate) log: Option<&'w mut Log>,
 }
 
 /// What a worker counts of its connections.

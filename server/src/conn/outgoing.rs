@@ -47,6 +47,8 @@ pub(super) struct Sending {
     framing: Framing,
     /// The CRLF that ends the chunk before, still to be written.
     chunk_open: bool,
+    /// Bytes of the body so far.
+    pub(super) sent: u64,
 }
 
 /// What pulling came to.
@@ -64,7 +66,7 @@ impl Sending {
         let (pipe, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));
         pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
-        Self { pipe, task, owner, framing, chunk_open: false }
+        Self { pipe, task, owner, framing, chunk_open: false, sent: 0 }
     }
 
     /// Moves what is there into the output, up to its bound.
@@ -87,6 +89,7 @@ impl Sending {
     }
 
     fn put(&mut self, chunk: Pinned, link: &mut Link, cx: &mut Cx<'_>) -> bool {
+        self.sent += chunk.len() as u64;
         let out = link.output(cx);
         match &mut self.framing {
             Framing::Length(left) => match left.checked_sub(chunk.len() as u64) {

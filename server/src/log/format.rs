@@ -20,6 +20,11 @@ impl Format {
         Self { kind, second: u64::MAX, stamp: Vec::with_capacity(26) }
     }
 
+    /// Which format it is.
+    pub fn kind(&self) -> LogFormat {
+        self.kind
+    }
+
     /// Appends the line of `record` with its line feed.
     pub fn line(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         match self.kind {

@@ -3,9 +3,11 @@
 //! worker fills a batch, a bounded queue takes full batches to one thread that writes, and what
 //! does not fit is counted and dropped.
 
+mod entry;
 mod format;
 mod writer;
 
+pub(crate) use entry::Entry;
 pub use format::Format;
 pub use writer::{Log, Writer};
 

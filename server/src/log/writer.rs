@@ -3,8 +3,9 @@
 //! When the writer falls behind, for a slow disk or a pipe that nobody reads, batches are dropped
 //! and their lines counted.
 
-use super::{Format, Record};
+use super::{Entry, Format, Record};
 use crate::config::LogFormat;
+use ringway_codec::Time;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ use std::time::Duration;
 /// A batch goes to the writer once it has grown to this: about 200 lines, well under a pipe's 64
 /// KiB.
 const BATCH_BYTES: usize = 32 * 1024;
+
+/// How long a line waits for others to go with it. Someone who reads the log sees it live, and a
+/// worker hands over no more than five batches a second unless they are full.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Batches that come back to a worker and wait there; more are let go.
 const SPARE_BATCHES: usize = 4;
@@ -37,7 +42,13 @@ pub struct Log {
     format: Format,
     batch: Vec<u8>,
     lines: u64,
-    worker: usize,
+    /// When the first line came into the batch.
+    since: Time,
+    /// Microseconds since 1970 when the worker's own clock was 0.
+    origin: u64,
+    pub(super) worker: usize,
+    #[expect(clippy::vec_box, reason = "the allocation is what is kept")]
+    pub(super) spare: Vec<Box<Entry>>,
     queue: SyncSender<Batch>,
     emptied: Receiver<Vec<u8>>,
     shared: Arc<Shared>,
@@ -82,7 +93,10 @@ impl Writer {
                 format: Format::new(format),
                 batch: Vec::new(),
                 lines: 0,
+                since: Time::ZERO,
+                origin: 0,
                 worker,
+                spare: Vec::new(),
                 queue: send.clone(),
                 emptied,
                 shared: Arc::clone(&shared),
@@ -125,8 +139,25 @@ impl Writer {
 }
 
 impl Log {
+    /// Sets the wall clock beside the worker's own: `unix_micros` since 1970 are `now`.
+    pub fn set_clock(&mut self, unix_micros: u64, now: Time) {
+        self.origin = unix_micros.saturating_sub(now.0);
+    }
+
+    /// The worker's time as microseconds since 1970.
+    pub(super) fn unix_micros(&self, now: Time) -> u64 {
+        self.origin.saturating_add(now.0)
+    }
+
+    pub(super) fn kind(&self) -> LogFormat {
+        self.format.kind()
+    }
+
     /// Adds the line of `record`. Never waits.
-    pub fn record(&mut self, record: &Record<'_>) {
+    pub fn record(&mut self, record: &Record<'_>, now: Time) {
+        if self.batch.is_empty() {
+            self.since = now;
+        }
         self.format.line(record, &mut self.batch);
         self.lines += 1;
         if self.batch.len() >= BATCH_BYTES {
@@ -134,10 +165,17 @@ impl Log {
         }
     }
 
-    /// Whether lines wait in the batch. The worker flushes them before it sleeps, and at the latest
-    /// some tenths of a second after the first, so that someone who reads the log sees it live.
-    pub fn is_pending(&self) -> bool {
-        !self.batch.is_empty()
+    /// When the lines that wait have waited long enough; none if there are none. The worker wakes
+    /// up for it.
+    pub fn deadline(&self) -> Option<Time> {
+        (!self.batch.is_empty()).then(|| self.since + PATIENCE)
+    }
+
+    /// Hands over what has waited long enough.
+    pub fn expire(&mut self, now: Time) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.flush();
+        }
     }
 
     /// Hands the batch over. Never waits: if the queue is full the lines are counted and gone.
@@ -236,7 +274,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(60);
 
     fn scratch(name: &str) -> PathBuf {
         let id = std::process::id();
@@ -261,13 +299,13 @@ mod tests {
             for mut log in logs {
                 scope.spawn(move || {
                     for _ in 0..2_000 {
-                        log.record(&record(b"/path"));
+                        log.record(&record(b"/path"), Time::ZERO);
                     }
                 });
             }
         });
         assert_eq!(writer.dropped(), 0);
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(LONG));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 8_000);
         for line in text.lines() {
@@ -281,16 +319,16 @@ mod tests {
         let (path, rotated) = (scratch("rotate"), scratch("rotated"));
         let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(&path), 8, 1).unwrap();
         let mut log = logs.remove(0);
-        log.record(&record(b"/before"));
+        log.record(&record(b"/before"), Time::ZERO);
         log.flush();
         while !std::fs::read_to_string(&path).unwrap().contains("/before") {
             std::thread::yield_now();
         }
         std::fs::rename(&path, &rotated).unwrap();
         writer.reopen();
-        log.record(&record(b"/after"));
+        log.record(&record(b"/after"), Time::ZERO);
         drop(log);
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(LONG));
         assert_eq!((lines(&rotated), lines(&path)), (1, 1));
         assert!(std::fs::read_to_string(&path).unwrap().contains("/after"));
         std::fs::remove_file(path).unwrap();
@@ -307,7 +345,7 @@ mod tests {
         let mut log = logs.remove(0);
         let total = 20_000;
         for _ in 0..total {
-            log.record(&record(b"/a/path/of/some/length"));
+            log.record(&record(b"/a/path/of/some/length"), Time::ZERO);
         }
         log.flush();
         let dropped = writer.dropped();
@@ -322,10 +360,10 @@ mod tests {
     fn a_full_disk_counts_what_is_lost() {
         let full = Path::new("/dev/full");
         let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(full), 8, 1).unwrap();
-        logs[0].record(&record(b"/"));
+        logs[0].record(&record(b"/"), Time::ZERO);
         logs.clear();
         let shared = Arc::clone(&writer.shared);
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(LONG));
         assert_eq!(shared.dropped.load(Ordering::Relaxed), 1);
     }
 
@@ -334,14 +372,16 @@ mod tests {
         let path = scratch("back");
         let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(&path), 8, 1).unwrap();
         let log = &mut logs[0];
-        log.record(&record(b"/"));
-        assert!(log.is_pending());
-        log.flush();
-        assert!(!log.is_pending());
-        let back = log.emptied.recv_timeout(PATIENCE).unwrap();
+        log.record(&record(b"/"), Time::ZERO);
+        assert_eq!(log.deadline(), Some(Time(200_000)));
+        log.expire(Time(199_999));
+        assert!(log.deadline().is_some());
+        log.expire(Time(200_000));
+        assert_eq!(log.deadline(), None);
+        let back = log.emptied.recv_timeout(LONG).unwrap();
         assert!(back.is_empty() && back.capacity() > 0);
         logs.clear();
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(LONG));
         std::fs::remove_file(path).unwrap();
     }
 
