@@ -45,13 +45,15 @@ SERVERS = {
 
 WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:{port}"
 BASELINE = WRK + "/baseline11?a=13\\&b=42"
-PIPELINE = WRK + "/pipeline -s {here}/pipeline.lua -- 16"
+PIPELINE = WRK + "/pipeline -s bench/pipeline.lua -- 16"
 
 # name: (load, connections, servers; ratios are those of the first to each of the others)
 WORKS = {
     "h1-64": (BASELINE, 64, ["ringway", "ring", "nginx", "hyper"]),
     "h1-512": (BASELINE, 512, ["ringway", "ring", "nginx", "hyper"]),
     "h1-pipelined-16": (PIPELINE, 64, ["ringway", "ring", "hyper"]),
+    "peers-64": (BASELINE, 64, ["ring", "nginx", "hyper"]),
+    "peers-pipelined-16": (PIPELINE, 64, ["ring", "nginx", "hyper"]),
     "ring-modes-64": (BASELINE, 64, ["ring", "ring-single", "ring-direct"]),
     "ring-modes-512": (BASELINE, 512, ["ring", "ring-single", "ring-direct"]),
 }
@@ -198,8 +200,8 @@ def read_wrk(output):
 
 def one_round(server, load):
     total, user, system = server.cpu()
-    pinned = ["taskset", "-c", str(LOAD_CPU), "bash", "-c", load.format(port=server.port)]
-    done = subprocess.run(pinned, capture_output=True, text=True)
+    pinned = ["taskset", "-c", str(LOAD_CPU), "bash", "-c", load.replace("PORT", str(server.port))]
+    done = subprocess.run(pinned, cwd=ROOT, capture_output=True, text=True)
     total_after, user_after, system_after = server.cpu()
     requests, rate, errors, p99 = read_wrk(done.stdout + done.stderr)
     micros = 1e6 / requests
@@ -222,7 +224,7 @@ def quartiles(values):
 
 def measure(name, rounds, seconds, binaries):
     load, connections, names = WORKS[name]
-    load = load.format(connections=connections, seconds=seconds, here=HERE, port="{port}")
+    load = load.format(connections=connections, seconds=seconds, port="PORT")
     servers, kept = [], {}
     try:
         for server in names:
