@@ -63,8 +63,23 @@ pub(crate) async fn look(root: &Rc<OwnedFd>, path: &[u8], settings: &Settings) -
 }
 
 impl Look {
-    /// Reads what is small enough to be kept; the rest stays on disk. `path` is that of the look.
-    pub(crate) async fn read(self, path: &[u8], settings: &Settings) -> io::Result<File> {
+    /// Bytes that keeping all forms in memory takes; `None` when that is too much for it.
+    pub(crate) fn weight(&self, settings: &Settings) -> Option<usize> {
+        let metas = || self.metas.iter().flatten();
+        let keep =
+            settings.cache_bytes > 0 && metas().all(|meta| meta.size <= settings.cache_file_bytes);
+        let bytes = metas().map(|meta| meta.size as usize).sum();
+        (keep && bytes < settings.cache_bytes).then_some(bytes)
+    }
+
+    /// Makes the file, its content read if it is to be `kept` and left on disk otherwise. `path` is
+    /// that of the look.
+    pub(crate) async fn read(
+        self,
+        path: &[u8],
+        settings: &Settings,
+        kept: bool,
+    ) -> io::Result<File> {
         let source = self.metas[Coding::Identity as usize].unwrap_or_default();
         let mut contents = [const { None }; 4];
         for coding in Coding::ALL {
@@ -76,8 +91,7 @@ impl Look {
                 }
                 continue;
             }
-            let small = settings.cache_bytes > 0 && meta.size <= settings.cache_file_bytes;
-            let content = match small {
+            let content = match kept {
                 true => Content::Memory(whole(file, meta.size).await?),
                 false => Content::Disk(Rc::clone(file), meta.size),
             };

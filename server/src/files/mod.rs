@@ -6,6 +6,7 @@
 //! special is ever read. Where to look: `path` (what a request may name), `site` (the flow),
 //! `load` (the disk), `respond` (what is answered); the rest are pure rules, one each.
 
+mod budget;
 mod cache_control;
 mod conditional;
 mod encoding;

@@ -15,9 +15,10 @@ use std::task::{Poll, Waker};
 
 use http::StatusCode;
 
+use super::budget::Budget;
 use super::conditional::Asked;
 use super::encoding::Recent;
-use super::file::File;
+use super::file::{Content, File};
 use super::listing;
 use super::load::{self, Look, Seen};
 use super::respond;
@@ -31,6 +32,7 @@ pub(crate) struct Site {
     settings: Arc<Settings>,
     root: Rc<OwnedFd>,
     store: RefCell<Store<File>>,
+    budget: Budget,
     /// The paths at which somebody is taking a look.
     looking: RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
     listings: Cell<u32>,
@@ -58,6 +60,9 @@ enum Found {
 /// Listings that one worker makes at the same time; each has a thread.
 const LISTINGS_MAX: u32 = 4;
 
+/// Memory for files, in sizes of the store: as much again for what is read and what is still sent.
+const BUDGET: usize = 2;
+
 impl Site {
     /// Opens the root. Blocks, once per worker.
     pub(crate) fn open(settings: Arc<Settings>) -> io::Result<Self> {
@@ -68,6 +73,7 @@ impl Site {
         Ok(Self {
             root: Rc::new(root.into()),
             store: RefCell::new(Store::new(settings.cache_bytes)),
+            budget: Budget::new(settings.cache_bytes.saturating_mul(BUDGET)),
             looking: RefCell::default(),
             listings: Cell::new(0),
             accepted: RefCell::default(),
@@ -149,7 +155,7 @@ impl Site {
                     tries += 1;
                 }
                 Err(error) => {
-                    self.store.borrow_mut().remove(path);
+                    self.forget(path);
                     return Err(error);
                 }
                 found => return found,
@@ -171,14 +177,34 @@ impl Site {
             file.checked.set(now);
             return Ok(Found::File(file));
         }
-        let file = Rc::new(look.read(on_disk, &self.settings).await?);
+        let stored = self.store.borrow().bytes();
+        let room = look.weight(&self.settings).and_then(|bytes| self.budget.reserve(bytes, stored));
+        let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
         file.checked.set(now);
-        let mut store = self.store.borrow_mut();
         match file.bytes() {
-            Some(bytes) => store.insert(path, Rc::clone(&file), bytes),
-            None => store.remove(path),
+            Some(bytes) => {
+                let gone = |old: Rc<File>| self.let_go(&old);
+                self.store.borrow_mut().insert(path, Rc::clone(&file), bytes, gone);
+            }
+            None => self.forget(path),
         }
         Ok(Found::File(file))
+    }
+
+    fn forget(&self, path: &[u8]) {
+        let old = self.store.borrow_mut().remove(path);
+        if let Some(old) = old {
+            self.let_go(&old);
+        }
+    }
+
+    /// Accounts for what leaves the store.
+    fn let_go(&self, file: &File) {
+        for form in file.forms.iter().flatten() {
+            if let Content::Memory(bytes) = &form.content {
+                self.budget.lend(bytes);
+            }
+        }
     }
 
     /// The file in memory, if a look at the disk shows that it is still right.

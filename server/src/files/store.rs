@@ -47,15 +47,24 @@ impl<V> Store<V> {
     }
 
     /// Puts `value`, which weighs `bytes`, at `path` in place of what was there, and evicts until
-    /// the bound holds. A value that is larger than the whole store is not kept.
-    pub(crate) fn insert(&mut self, path: &[u8], value: Rc<V>, bytes: usize) {
-        self.remove(path);
+    /// the bound holds: `gone` is called with each value that leaves. A value that is larger than
+    /// the whole store leaves at once.
+    pub(crate) fn insert(
+        &mut self,
+        path: &[u8],
+        value: Rc<V>,
+        bytes: usize,
+        mut gone: impl FnMut(Rc<V>),
+    ) {
+        if let Some(old) = self.remove(path) {
+            gone(old);
+        }
         let bytes = bytes + path.len() + OVERHEAD;
         if bytes > self.bytes_max {
-            return;
+            return gone(value);
         }
         while self.bytes + bytes > self.bytes_max {
-            self.evict();
+            gone(self.evict());
         }
         let key: Rc<[u8]> = Rc::from(path);
         self.order.push_back(Rc::clone(&key));
@@ -64,30 +73,34 @@ impl<V> Store<V> {
     }
 
     /// Forgets what is at `path`. Linear in the number of entries: only for files that changed.
-    pub(crate) fn remove(&mut self, path: &[u8]) {
-        if let Some(entry) = self.entries.remove(path) {
-            self.bytes -= entry.bytes;
-            self.order.retain(|key| key.as_ref() != path);
-        }
+    pub(crate) fn remove(&mut self, path: &[u8]) -> Option<Rc<V>> {
+        let entry = self.entries.remove(path)?;
+        self.bytes -= entry.bytes;
+        self.order.retain(|key| key.as_ref() != path);
+        Some(entry.value)
     }
 
     /// Bytes held, overhead included.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn evict(&mut self) {
-        while let Some(key) = self.order.pop_front() {
-            let entry = self.entries.get(&key);
-            if entry.is_some_and(|entry| entry.used.replace(false)) {
-                self.order.push_back(key);
-            } else if let Some(entry) = self.entries.remove(&key) {
-                self.bytes -= entry.bytes;
-                return;
+    /// Takes out the entry that is first in line and was not used lately.
+    fn evict(&mut self) -> Rc<V> {
+        loop {
+            let Some(key) = self.order.pop_front() else {
+                unreachable!("{} bytes without entries", self.bytes);
+            };
+            match self.entries.get(&key) {
+                Some(entry) if entry.used.replace(false) => self.order.push_back(key),
+                _ => {
+                    if let Some(entry) = self.entries.remove(&key) {
+                        self.bytes -= entry.bytes;
+                        return entry.value;
+                    }
+                }
             }
         }
-        assert_eq!(self.bytes, 0, "bytes without entries");
     }
 }
 
@@ -102,10 +115,10 @@ mod tests {
     #[test]
     fn finds_what_was_inserted_until_removed() {
         let mut store = Store::new(weigh(2));
-        store.insert(b"a", Rc::new(1), 100);
-        store.insert(b"b", Rc::new(2), 100);
+        store.insert(b"a", Rc::new(1), 100, drop);
+        store.insert(b"b", Rc::new(2), 100, drop);
         assert_eq!(store.find(b"a").map(|v| **v), Some(1));
-        store.insert(b"a", Rc::new(3), 50);
+        store.insert(b"a", Rc::new(3), 50, drop);
         assert_eq!(store.find(b"a").map(|v| **v), Some(3));
         assert_eq!(store.bytes(), weigh(2) - 50);
         store.remove(b"a");
@@ -118,20 +131,23 @@ mod tests {
     #[test]
     fn a_walk_does_not_push_out_what_is_in_use() {
         let mut store = Store::new(weigh(4));
-        store.insert(b"hot", Rc::new(0), 98);
+        store.insert(b"hot", Rc::new(0), 98, drop);
         for number in 0..100 {
             assert!(store.find(b"hot").is_some(), "at {number}");
-            store.insert(&[number], Rc::new(number), 100);
+            store.insert(&[number], Rc::new(number), 100, drop);
             assert!(store.bytes() <= weigh(4));
         }
         assert_eq!(store.entries.len(), 4);
+        let mut gone = Vec::new();
+        store.insert(b"z", Rc::new(9), 100, |value| gone.push(*value));
+        assert_eq!(gone, [97], "the oldest that nobody used");
     }
 
     #[test]
     fn the_bound_holds_even_when_everything_is_in_use() {
         let mut store = Store::new(weigh(3));
         for number in 0..50 {
-            store.insert(&[number], Rc::new(()), 100);
+            store.insert(&[number], Rc::new(()), 100, drop);
             for number in 0..50 {
                 store.find(&[number]);
             }
@@ -143,11 +159,11 @@ mod tests {
     #[test]
     fn what_is_larger_than_the_store_is_not_kept() {
         let mut store = Store::new(weigh(1));
-        store.insert(b"a", Rc::new(()), 100);
-        store.insert(b"b", Rc::new(()), 101);
+        store.insert(b"a", Rc::new(()), 100, drop);
+        store.insert(b"b", Rc::new(()), 101, drop);
         assert!(store.find(b"b").is_none() && store.find(b"a").is_some());
         let mut none = Store::new(0);
-        none.insert(b"", Rc::new(()), 0);
+        none.insert(b"", Rc::new(()), 0, drop);
         assert!(none.find(b"").is_none());
     }
 }

@@ -16,6 +16,7 @@ use ringway_codec::h1::request::Method;
 use super::Files;
 use crate::handler::Reply;
 use crate::local;
+use crate::response::{Body, Response};
 use worker::{Tree, Worker};
 
 fn fresh() -> Duration {
@@ -239,6 +240,28 @@ fn large_files_are_streamed() {
     let range = [("range", "bytes=0-9"), ("if-range", tag)];
     tree.aged("big.bin", &content[1..], Duration::from_secs(9));
     assert_eq!(worker.get_with("/big.bin", &range).status, 200);
+}
+
+/// Clients that read slowly cannot keep more files in memory than are allowed there.
+#[test]
+fn what_is_being_sent_stays_within_bounds() {
+    let tree = Tree::new("bounds");
+    for number in 0..50 {
+        tree.old(&format!("{number}.bin"), vec![number; 50_000]);
+    }
+    let mut worker = Worker::new(Files::new(&tree.0).cache(100_000, 60_000));
+    let mut responses = Vec::new();
+    for number in 0..50 {
+        responses.push(worker.ask(Method::Get, &format!("/{number}.bin"), &[]));
+    }
+    let in_memory = |response: &Response| matches!(response.body, Body::Local(..));
+    let held = responses.iter().filter(|response| in_memory(response)).count();
+    assert!((2..=4).contains(&held), "{held} of 50,000 bytes each");
+    for (number, response) in responses.into_iter().enumerate() {
+        assert!(worker.receive(response).body == Ok(vec![number as u8; 50_000]));
+    }
+    let response = worker.ask(Method::Get, "/49.bin", &[]);
+    assert!(in_memory(&response), "there is room again");
 }
 
 /// ATTACKS row 36.

@@ -1,0 +1,92 @@
+//! How much memory files may take beside the store: while they are read, and after they left the
+//! store while slow clients still receive them.
+//!
+//! Without it, clients that ask for many different files and read slowly would keep each of them
+//! in memory, whatever the store's bound. Files that find no room are read from disk as they are
+//! sent, which costs a client's output buffer and no more.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// The account. Worker-local.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes_max: usize,
+    loading: Cell<usize>,
+    /// What left the store while it was being sent. Freed when nobody else holds it, which is
+    /// looked at before anything is loaded.
+    lent: RefCell<Vec<Rc<[u8]>>>,
+}
+
+impl Budget {
+    /// An account for `bytes_max` bytes, the store's included.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, loading: Cell::new(0), lent: RefCell::default() }
+    }
+
+    /// Room for `bytes` more while `stored` are in the store, taken until it is dropped.
+    pub(crate) fn reserve(&self, bytes: usize, stored: usize) -> Option<Reserved<'_>> {
+        let mut lent = self.lent.borrow_mut();
+        lent.retain(|bytes| Rc::strong_count(bytes) > 1);
+        let lent: usize = lent.iter().map(|bytes| bytes.len()).sum();
+        let held = stored + lent + self.loading.get();
+        if held.saturating_add(bytes) > self.bytes_max {
+            return None;
+        }
+        self.loading.set(self.loading.get() + bytes);
+        Some(Reserved { budget: self, bytes })
+    }
+
+    /// Takes note of what leaves the store.
+    pub(crate) fn lend(&self, bytes: &Rc<[u8]>) {
+        if Rc::strong_count(bytes) > 1 {
+            self.lent.borrow_mut().push(Rc::clone(bytes));
+        }
+    }
+}
+
+/// Room that is taken.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.budget.loading.set(self.budget.loading.get() - self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_taken_and_given_back() {
+        let budget = Budget::new(100);
+        let one = budget.reserve(40, 20);
+        assert!(one.is_some());
+        assert!(budget.reserve(41, 20).is_none());
+        let two = budget.reserve(40, 20);
+        assert!(two.is_some() && budget.reserve(1, 20).is_none());
+        drop(one);
+        assert!(budget.reserve(40, 20).is_some());
+        assert!(budget.reserve(usize::MAX, 20).is_none());
+    }
+
+    #[test]
+    fn what_is_still_being_sent_counts() {
+        let budget = Budget::new(100);
+        let sending: Rc<[u8]> = Rc::from([0; 60]);
+        let idle: Rc<[u8]> = Rc::from([0; 60]);
+        budget.lend(&idle);
+        assert!(budget.reserve(100, 0).is_some(), "nobody else holds it");
+        let client = Rc::clone(&sending);
+        budget.lend(&sending);
+        drop(sending);
+        assert!(budget.reserve(41, 0).is_none() && budget.reserve(40, 0).is_some());
+        drop(client);
+        assert!(budget.reserve(100, 0).is_some());
+    }
+}
