@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -61,16 +62,16 @@ fn options(certificates: &[&Files]) -> Options {
 fn served(tls: &Tls, name: &str) -> Vec<String> {
     let mut acceptor = tls.acceptor(BOTH).unwrap();
     let mut config = client(tls, &["h2"]);
-    config.dangerous().set_certificate_verifier(Arc::new(Anyone));
+    config.dangerous().set_certificate_verifier(Arc::new(Anyone::default()));
     let pair = Pair::established(Arc::new(config), name, &mut acceptor);
     let got = &pair.client.peer_certificates().unwrap()[0];
     let all = tls.certificates();
     all.iter().find(|own| own.chain()[0] == *got).unwrap().names().to_vec()
 }
 
-/// Trusts every certificate: the tests look at which it was.
-#[derive(Debug)]
-struct Anyone;
+/// Trusts every certificate: the tests look at which it was, and at what was stapled to it.
+#[derive(Debug, Default)]
+struct Anyone(Mutex<Vec<u8>>);
 
 impl rustls::client::danger::ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -78,9 +79,10 @@ impl rustls::client::danger::ServerCertVerifier for Anyone {
         _: &rustls_pki_types::CertificateDer<'_>,
         _: &[rustls_pki_types::CertificateDer<'_>],
         _: &rustls_pki_types::ServerName<'_>,
-        _: &[u8],
+        staple: &[u8],
         _: rustls_pki_types::UnixTime,
     ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = staple.to_vec();
         Ok(rustls::client::danger::ServerCertVerified::assertion())
     }
 
@@ -154,14 +156,23 @@ fn what_is_wrong_is_said_with_its_file() {
 }
 
 #[test]
-fn a_staple_that_cannot_be_read_is_refused() {
+fn a_staple_is_served_and_one_that_cannot_be_read_refused() {
     let dir = Directory::new("staple");
     let mut files = dir.pair("a", &["localhost"]);
     files.ocsp = Some(dir.path("a.ocsp"));
     let error = Tls::new(options(&[&files])).unwrap_err();
     assert_eq!(error.file(), files.ocsp.as_deref());
+    // FEATURES row E8: it is served as it stands, in both versions.
     dir.write("a.ocsp", "a response");
-    assert!(Tls::new(options(&[&files])).is_ok());
+    let tls = Tls::new(options(&[&files])).unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    for suite in [0, 3].map(|at| ALL_CIPHER_SUITES[at]) {
+        let verifier = Arc::new(Anyone::default());
+        let mut config = client_of(&tls, suite);
+        config.dangerous().set_certificate_verifier(Arc::clone(&verifier) as _);
+        Pair::established(Arc::new(config), "localhost", &mut acceptor);
+        assert_eq!(*verifier.0.lock().unwrap(), b"a response");
+    }
 }
 
 #[test]

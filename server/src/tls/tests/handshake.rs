@@ -34,6 +34,19 @@ fn every_suite_carries_data_both_ways() {
 }
 
 #[test]
+fn no_suite_is_one_that_http2_forbids() {
+    // ATTACKS row 56; RFC 9113 §9.2.2: ephemeral key exchange and AEAD, else INADEQUATE_SECURITY.
+    let suites = aws_lc_rs::default_provider().cipher_suites;
+    let old = suites.iter().filter(|suite| suite.tls13().is_none());
+    let names: Vec<String> = old.map(|suite| format!("{:?}", suite.suite())).collect();
+    assert_eq!(names.len(), 6);
+    for name in names {
+        assert!(name.starts_with("TLS_ECDHE_"), "{name}");
+        assert!(name.contains("_GCM_") || name.contains("_CHACHA20_POLY1305_"), "{name}");
+    }
+}
+
+#[test]
 fn prefers_tls13_and_the_post_quantum_group() {
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
