@@ -123,6 +123,43 @@ fn json_lines_on_standard_output_while_the_server_runs() {
 }
 
 #[test]
+fn every_stream_of_http2_has_its_line() {
+    let server = Server::start("h2", "json", true);
+    let large = vec![b'x'; 300_000];
+    std::fs::write(server.directory.join("site/large.txt"), &large).unwrap();
+    let url = |path: &str| format!("http://{}{path}", server.address);
+    let mut command = Command::new("nghttp");
+    command.args(["-n", "-H", "user-agent: test/2"]);
+    match command.args([url("/hello.txt?q"), url("/large.txt"), url("/absent")]).status() {
+        Ok(status) => assert!(status.success()),
+        Err(error) => {
+            assert!(std::env::var_os("RINGWAY_TEST_COMPLETE").is_none(), "nghttp: {error}");
+            return println!("skipped: nghttp: {error}");
+        }
+    }
+    let (_, log) = server.end();
+    let mut lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Small answers overtake large ones.
+    lines.sort_by_key(|line| line["request"]["uri"].as_str().unwrap().to_owned());
+    let mut streams: Vec<_> =
+        lines.iter().map(|line| line["stream_id"].as_u64().unwrap()).collect();
+    streams.dedup();
+    assert!(streams.len() == 3 && streams.iter().all(|stream| stream % 2 == 1), "{log}");
+    let wanted = [("/absent", 404), ("/hello.txt?q", 200), ("/large.txt", 200)];
+    for (line, (uri, status)) in lines.iter().zip(wanted) {
+        assert_eq!(
+            (line["request"]["uri"].as_str(), line["status"].as_u64()),
+            (Some(uri), Some(status))
+        );
+        assert_eq!(line["request"]["proto"], "HTTP/2.0");
+        assert_eq!(line["request"]["headers"]["User-Agent"][0], "test/2");
+        assert!(line.get("abort_reason").is_none(), "{line}");
+    }
+    assert_eq!((lines[1]["size"].as_u64(), lines[2]["size"].as_u64()), (Some(6), Some(300_000)));
+}
+
+#[test]
 fn attack_31_a_peer_cannot_forge_a_line() {
     let server = Server::start("forged", "combined", true);
     let forged = "127.0.0.1 - - [x] \\\"GET /forged";

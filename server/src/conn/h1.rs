@@ -133,9 +133,10 @@ impl Http1 {
     /// Takes what a producer has made into the output, up to its bound.
     pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         let Outgoing::Body(sending) = &mut self.outgoing else { return };
-        let pulled = sending.pull(link, cx);
+        let mut sent = 0;
+        let pulled = sending.pull(&mut sent, link, cx);
         if let Some(entry) = &mut self.entry {
-            entry.body_bytes = sending.sent;
+            entry.produced(sent);
         }
         match pulled {
             Pulled::Waiting => {}
@@ -302,8 +303,8 @@ impl Http1 {
         head.len as usize
     }
 
-    /// Handles a request whose chunked body has come with its head, in the worker's scratch; returns
-    /// the body's bytes. Anything else (more to come, errors, too much) takes the long way.
+    /// Handles a request whose chunked body has come with its head, in the worker's scratch;
+    /// returns the body's bytes. Anything else (more to come, errors, too much) takes the long way.
     fn chunked_at_once(
         &mut self,
         request: &Request<'_>,
@@ -499,10 +500,11 @@ impl Http1 {
             self.begin_entry_unparsed(b"", cx);
         }
         let Some(entry) = &mut self.entry else { return };
-        entry.status = response.status.as_u16();
-        if !self.exchange.head_only && !head::is_bodiless(response.status) {
-            entry.body_bytes = response.body.len().unwrap_or(0);
-        }
+        let whole = match &response.body {
+            Body::Stream(_) => 0,
+            body => body.bytes().len() as u64,
+        };
+        entry.answer(response.status, whole);
     }
 
     /// Writes the line of the request at hand, if there is one.

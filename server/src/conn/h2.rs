@@ -1,7 +1,8 @@
 //! HTTP/2 on a connection: the codec's state machine between the gathered output and the handlers.
 //!
 //! An answer that is ready goes out in the call that brought its request; what comes later, or does
-//! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn flushes.
+//! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
+//! flushes.
 
 use http::StatusCode;
 use ringway_codec::Time;
@@ -19,6 +20,7 @@ use crate::config::Limits;
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::local::Waiter;
+use crate::log::{Entry, Log};
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Response};
@@ -30,6 +32,7 @@ pub(crate) struct Http2 {
     secure: bool,
     /// By the streams' slots; none for those that were answered at once.
     exchanges: Vec<Option<Box<Exchange>>>,
+    lines: Lines,
     /// Since when no stream has been open.
     since: Time,
 }
@@ -39,7 +42,7 @@ impl Http2 {
     pub(super) fn new(peer: Peer, secure: bool, link: &mut Link, cx: &mut Cx<'_>) -> Self {
         link.output(cx);
         let conn = h2::Conn::new(&mut turn(link, cx));
-        Self { conn, peer, secure, exchanges: Vec::new(), since: cx.now }
+        Self { conn, peer, secure, exchanges: Vec::new(), lines: Lines::default(), since: cx.now }
     }
 
     /// Uses as much of the input as can be used now; returns how much.
@@ -135,14 +138,20 @@ impl Http2 {
                 return;
             }
             let (exchanges, executor, id) = (&mut self.exchanges, &mut *cx.executor, link.id);
+            let (lines, log, now) = (&mut self.lines, &mut cx.log, cx.now);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut turn, |key, max, out| {
                 let place = &mut exchanges[key.slot()];
                 let Some(exchange) = place else { return Pulled::Abort(h2::Code::INTERNAL_ERROR) };
+                let before = out.len();
                 let pulled = exchange.pull(max, out, id);
+                lines.produced(key, out.len() - before);
                 if matches!(pulled, Pulled::End | Pulled::Abort(_)) {
                     exchange.abandon(executor);
                     *place = None;
+                    let abort =
+                        if matches!(pulled, Pulled::End) { "" } else { "the handler gave up" };
+                    lines.end(key, abort, log.as_deref_mut(), now);
                 }
                 pulled
             });
@@ -160,6 +169,7 @@ impl Http2 {
         for exchange in self.exchanges.drain(..).flatten() {
             exchange.abandon(cx.executor);
         }
+        self.lines.end_all("the connection ended", cx.log.as_deref_mut(), cx.now);
     }
 
     /// Gives back what an idle connection does not need.
@@ -167,6 +177,7 @@ impl Http2 {
         if self.conn.is_idle() {
             self.conn.trim();
             self.exchanges = Vec::new();
+            self.lines = Lines::default();
         }
     }
 
@@ -190,6 +201,7 @@ impl Http2 {
                 if let Some(exchange) = place.filter(|exchange| exchange.key == key) {
                     exchange.abandon(cx.executor);
                 }
+                self.lines.end(key, "the stream was reset", cx.log.as_deref_mut(), cx.now);
             }
             h2::Event::GoAway { .. } | h2::Event::More => {}
         }
@@ -209,6 +221,11 @@ impl Http2 {
             params: Params::default(),
             stream: &stream,
         };
+        if let Some(log) = &mut cx.log {
+            // The address is asked for once.
+            self.peer = Peer::Address(self.peer.address());
+            self.lines.begin(asked.key, log.begin(&request, self.peer.address(), cx.now));
+        }
         if asked.end {
             let reply = app.call(&request);
             return self.take_reply(asked.key, reply, link, cx);
@@ -284,6 +301,10 @@ impl Http2 {
         };
         let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
+        if cx.log.is_some() {
+            let whole = if small { length.unwrap_or(0) } else { 0 };
+            self.lines.answer(key, response.status, whole);
+        }
         let sent = self.conn.respond(key, status, body, &mut turn, |head| {
             head.cached(id, |head| {
                 for (known, value) in common {
@@ -311,7 +332,8 @@ impl Http2 {
                 self.open(key).source = Some(source(response.body, key, link, cx));
                 link.mark(cx);
             }
-            Sent::All | Sent::Gone => self.close(key, cx),
+            Sent::All => self.close(key, "", cx),
+            Sent::Gone => self.close(key, "the stream was reset", cx),
         }
     }
 
@@ -322,7 +344,7 @@ impl Http2 {
                 head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
             }
         });
-        self.close(key, cx);
+        self.close(key, "", cx);
     }
 
     /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
@@ -363,12 +385,63 @@ impl Http2 {
         (stream_number(exchange.key) == stream).then_some(exchange)
     }
 
-    fn close(&mut self, key: Key, cx: &mut Cx<'_>) {
+    fn close(&mut self, key: Key, abort: &'static str, cx: &mut Cx<'_>) {
+        self.lines.end(key, abort, cx.log.as_deref_mut(), cx.now);
         if let Some(place) = self.exchanges.get_mut(key.slot()) {
             if let Some(exchange) = place.take_if(|exchange| exchange.key == key) {
                 exchange.abandon(cx.executor);
             }
         }
+    }
+}
+
+/// The lines of the access log for the streams at hand, by their slots; empty without a log.
+#[derive(Default)]
+struct Lines(Vec<Option<(Key, Box<Entry>)>>);
+
+impl Lines {
+    fn begin(&mut self, key: Key, mut entry: Box<Entry>) {
+        entry.stream = Some(u64::from(key.id()));
+        if self.0.len() <= key.slot() {
+            self.0.resize_with(key.slot() + 1, || None);
+        }
+        self.0[key.slot()] = Some((key, entry));
+    }
+
+    fn answer(&mut self, key: Key, status: StatusCode, whole: u64) {
+        if let Some(entry) = self.entry(key) {
+            entry.answer(status, whole);
+        }
+    }
+
+    fn produced(&mut self, key: Key, bytes: usize) {
+        if let Some(entry) = self.entry(key) {
+            entry.produced(bytes);
+        }
+    }
+
+    /// Writes the line of a stream, if it is not written yet.
+    fn end(&mut self, key: Key, abort: &'static str, log: Option<&mut Log>, now: Time) {
+        let Some(place) = self.0.get_mut(key.slot()) else { return };
+        let ended = place.take_if(|(other, _)| *other == key);
+        if let (Some((_, mut entry)), Some(log)) = (ended, log) {
+            entry.abort = abort;
+            log.end(entry, now);
+        }
+    }
+
+    fn end_all(&mut self, abort: &'static str, mut log: Option<&mut Log>, now: Time) {
+        for (_, mut entry) in self.0.drain(..).flatten() {
+            if let Some(log) = &mut log {
+                entry.abort = abort;
+                log.end(entry, now);
+            }
+        }
+    }
+
+    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
+        let (other, entry) = self.0.get_mut(key.slot())?.as_mut()?;
+        (*other == key).then_some(entry)
     }
 }
 

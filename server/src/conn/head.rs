@@ -30,7 +30,7 @@ pub(super) enum Connection {
 }
 
 /// True for statuses that never have a body (RFC 9110 section 6.4.1).
-pub(super) fn is_bodiless(status: StatusCode) -> bool {
+pub(crate) fn is_bodiless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 

@@ -20,6 +20,8 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
 use ringway_codec::scan::{Backend, PAD};
 
+pub(crate) use head::is_bodiless;
+
 use crate::config::Limits;
 use crate::executor::Executor;
 use crate::handler::Handler;

@@ -47,8 +47,6 @@ pub(super) struct Sending {
     framing: Framing,
     /// The CRLF that ends the chunk before, still to be written.
     chunk_open: bool,
-    /// Bytes of the body so far.
-    pub(super) sent: u64,
 }
 
 /// What pulling came to.
@@ -66,11 +64,11 @@ impl Sending {
         let (pipe, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));
         pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
-        Self { pipe, task, owner, framing, chunk_open: false, sent: 0 }
+        Self { pipe, task, owner, framing, chunk_open: false }
     }
 
-    /// Moves what is there into the output, up to its bound.
-    pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) -> Pulled {
+    /// Moves what is there into the output, up to its bound; adds the bytes of the body to `sent`.
+    pub(super) fn pull(&mut self, sent: &mut usize, link: &mut Link, cx: &mut Cx<'_>) -> Pulled {
         while link.has_room(cx) {
             match self.pipe.read(PULL_MAX) {
                 Read::Empty => {
@@ -78,6 +76,7 @@ impl Sending {
                     return Pulled::Waiting;
                 }
                 Read::Chunk(chunk) => {
+                    *sent += chunk.len();
                     if !self.put(chunk, link, cx) {
                         return Pulled::Broken;
                     }
@@ -89,7 +88,6 @@ impl Sending {
     }
 
     fn put(&mut self, chunk: Pinned, link: &mut Link, cx: &mut Cx<'_>) -> bool {
-        self.sent += chunk.len() as u64;
         let out = link.output(cx);
         match &mut self.framing {
             Framing::Length(left) => match left.checked_sub(chunk.len() as u64) {

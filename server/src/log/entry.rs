@@ -3,7 +3,9 @@
 
 use super::{Log, More, Pair, Record};
 use crate::config::LogFormat;
+use crate::conn::is_bodiless;
 use crate::request::Request;
+use http::StatusCode;
 use ringway_codec::Time;
 use ringway_codec::field::Known;
 use std::net::SocketAddr;
@@ -26,9 +28,9 @@ pub(crate) struct Entry {
     /// Names and values of all fields, where the format shows them.
     fields: Vec<(Range<usize>, Range<usize>)>,
     /// The final status; 0 until there is one.
-    pub(crate) status: u16,
+    status: u16,
     /// Bytes of the response's body.
-    pub(crate) body_bytes: u64,
+    body_bytes: u64,
     /// The stream, in HTTP/2 and HTTP/3.
     pub(crate) stream: Option<u64>,
     /// Why the response did not end as it should have.
@@ -42,6 +44,19 @@ const CLIENT_GONE: u16 = 499;
 const SPARE_ENTRIES: usize = 64;
 
 impl Entry {
+    /// The answer's head is written, and `whole` bytes of its body with it; what flows later is
+    /// added by [`Self::produced`].
+    pub(crate) fn answer(&mut self, status: StatusCode, whole: u64) {
+        let is_head = &self.bytes[self.method.clone()] == b"HEAD";
+        self.status = status.as_u16();
+        self.body_bytes = if is_head || is_bodiless(status) { 0 } else { whole };
+    }
+
+    /// So many more bytes of the body went out.
+    pub(crate) fn produced(&mut self, bytes: usize) {
+        self.body_bytes += bytes as u64;
+    }
+
     fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
