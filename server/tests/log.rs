@@ -25,7 +25,7 @@ impl Server {
         std::fs::write(directory.join("site/hello.txt"), "hello\n").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
         command.arg("serve").arg(directory.join("site"));
-        command.args(["--http", "127.0.0.1:0", "--workers", "2", "--log", format]);
+        command.args(["--http", "127.0.0.1:0", "--workers", "1", "--log", format]);
         if to_file {
             command.arg("--log-file").arg(directory.join("access.log"));
         }
