@@ -135,7 +135,8 @@ impl Default for Budgets {
             // A client that has not yet read our SETTINGS may overshoot by a whole flight.
             (Kind::Refused, b(1000, 100)),
             (Kind::Empty, b(100, 10)),
-            (Kind::Tiny, b(10_000, 1000)),
+            // Small messages of a gRPC stream come this fast.
+            (Kind::Tiny, b(20_000, 20_000)),
             (Kind::Dribble, b(1000, 100)),
             (Kind::Settings, b(32, 4)),
             // gRPC measures its bandwidth-delay product with PINGs, one per round trip while data

@@ -27,6 +27,8 @@ pub struct Conn {
     pub(super) memos: Option<Box<Memos>>,
     pub(super) rare: Option<Box<Rare>>,
     pub(super) peer: Peer,
+    /// What we announced of that which binds the client, whatever the configuration is by now.
+    pub(super) announced: Announced,
     /// This connection's number among the worker's.
     pub(super) serial: u64,
     pub(super) buckets: Buckets,
@@ -79,6 +81,14 @@ pub(super) enum Drain {
     Announced,
     /// GOAWAY with the final id is out.
     Final,
+}
+
+/// Settings of ours that bind the client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub(super) stream_window: u32,
+    pub(super) max_frame_size: u32,
+    pub(super) header_table: u32,
 }
 
 /// A payload under way.
@@ -135,6 +145,11 @@ impl Conn {
             memos: None,
             rare: None,
             peer: Peer::default(),
+            announced: Announced {
+                stream_window: config.stream_window,
+                max_frame_size: config.max_frame_size,
+                header_table: config.header_table,
+            },
             serial: turn.shared.last.number(),
             buckets: Buckets::default(),
             payload: Payload { left: 0, skip: 0, key: Key { id: 0, slot: NONE }, end: false },
@@ -172,7 +187,7 @@ impl Conn {
         // These settings came without a SETTINGS frame: what binds us to the first such frame is
         // still to come.
         conn.peer.seen = false;
-        let key = conn.open(1, Priority { urgency: 3, incremental: true }, true, turn.shared);
+        let key = conn.open(1, Priority { urgency: 3, incremental: true }, true);
         conn.last_id = 1;
         if no_body {
             conn.streams.at(key.slot).set(super::stream::NO_BODY);
@@ -318,12 +333,11 @@ impl Conn {
 
     /// Opens a stream of the client's, or one of ours (`id` even).
     #[inline]
-    pub(super) fn open(&mut self, id: u32, priority: Priority, end: bool, shared: &Shared) -> Key {
-        let config = &shared.config;
+    pub(super) fn open(&mut self, id: u32, priority: Priority, end: bool) -> Key {
         // Until the client has acknowledged a window below the default it may use the default.
         let window = match self.settings_due {
-            Time::NEVER => config.stream_window,
-            _ => config.stream_window.max(frame::DEFAULT_WINDOW),
+            Time::NEVER => self.announced.stream_window,
+            _ => self.announced.stream_window.max(frame::DEFAULT_WINDOW),
         };
         let pushed = id & 1 == 0;
         let flags = if end { REMOTE_CLOSED } else { 0 }

@@ -97,11 +97,10 @@ impl Conn {
     /// The client now knows our settings: those that take something away bind it from here on.
     fn acknowledged(&mut self, turn: &mut Turn<'_>) {
         turn.shared.last.forget();
-        let config = &turn.shared.config;
-        if config.header_table < 4096 {
-            self.decoder.set_table_size(config.header_table);
+        if self.announced.header_table < 4096 {
+            self.decoder.set_table_size(self.announced.header_table);
         }
-        let less = DEFAULT_WINDOW.saturating_sub(config.stream_window);
+        let less = DEFAULT_WINDOW.saturating_sub(self.announced.stream_window);
         for slot in 0..self.streams.slots() {
             if less > 0 && self.streams.is_live(slot) {
                 let stream = self.streams.at(slot);

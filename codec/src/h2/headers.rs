@@ -161,7 +161,7 @@ impl Conn {
         // its defaults.
         let silent = Priority { urgency: 3, incremental: !self.peer.no_rfc7540_priorities };
         let mut stated = head.priority;
-        let key = self.open(id, stated.unwrap_or(silent), end, turn.shared);
+        let key = self.open(id, stated.unwrap_or(silent), end);
         let stream = self.streams.at(key.slot);
         match head.method {
             Method::Head => stream.set(NO_BODY),
@@ -293,7 +293,7 @@ impl Conn {
     ) -> Result<Option<Event>, Error> {
         self.charge(Kind::Oversize, id, turn)?;
         self.reply_room(turn)?;
-        let key = self.open(id, Priority::default(), end, turn.shared);
+        let key = self.open(id, Priority::default(), end);
         self.respond(key, 431, Body::None, turn, |_| {});
         Ok(None)
     }

@@ -65,7 +65,7 @@ impl Conn {
         self.promise(parent.id, id, turn);
         turn.shared.counters.pushes += 1;
         let priority = Priority { urgency: PUSH_LEVEL, incremental: true };
-        let key = self.open(id, priority, true, turn.shared);
+        let key = self.open(id, priority, true);
         Some(Request::of(key, true, &head))
     }
 

@@ -3,9 +3,12 @@
 
 use super::budget::Kind;
 use super::conn::{Conn, Phase};
-use super::frame::{self, Code, DEFAULT_WINDOW, HEADER, Header, PREFACE};
+use super::frame::{self, Code, HEADER, Header, PREFACE};
 use super::stream::{HEAD_SENT, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, TUNNEL};
 use super::{Error, Event, Turn};
+
+/// A smaller update of the connection's window is not worth a frame.
+const LEAST_UPDATE: i32 = 4096;
 
 impl Conn {
     /// Takes the next event out of `input[*at..]` and moves `at` past what has been used. Frames
@@ -116,7 +119,7 @@ impl Conn {
     /// Judges a frame by its header alone: size, and the integrity of header blocks.
     #[inline]
     fn admit(&mut self, header: &Header, turn: &mut Turn<'_>) -> Result<(), Error> {
-        if header.len > turn.shared.config.max_frame_size {
+        if header.len > self.announced.max_frame_size {
             let what = "a frame longer than our SETTINGS_MAX_FRAME_SIZE";
             return Err(Error::new(Code::FRAME_SIZE_ERROR, header.stream, what));
         }
@@ -308,12 +311,12 @@ impl Conn {
         self.owe(n, turn);
     }
 
-    /// Gives octets back to the connection's window, and tells the peer once they are half of it.
+    /// Gives octets back to the connection's window, and tells the peer once they are as many as it
+    /// has left, which is half of the window when nothing is held.
     #[inline]
     pub(super) fn owe(&mut self, n: u32, turn: &mut Turn<'_>) {
         self.recv_owed += n;
-        let window = turn.shared.config.connection_window.max(DEFAULT_WINDOW);
-        if self.recv_owed >= window / 2 {
+        if self.recv_owed as i32 >= self.recv_window.max(LEAST_UPDATE) {
             self.recv_window += self.recv_owed as i32;
             frame::window_update(turn.out, 0, self.recv_owed);
             self.recv_owed = 0;

@@ -416,7 +416,9 @@ impl Conn {
         self.send_window -= n as i32;
         self.streams.at(slot).send_window -= n as i32;
         turn.shared.counters.data_sent += n as u64;
+        // The client answers DATA with window, and gRPC's with a PING to measure bandwidth.
         self.buckets.credit(Kind::WindowUpdate, 2);
+        self.buckets.credit(Kind::Ping, 1);
     }
 
     /// Our side of the stream has ended.

@@ -43,7 +43,7 @@ pub struct Config {
     pub max_header_list: u32,
     /// Most fields in one head or trailer section, pseudo-header fields and cookie crumbs included.
     pub max_fields: u16,
-    /// Octets of the HPACK table we offer to the client's encoder.
+    /// Octets of the HPACK table we offer to the client's encoder, at most 65,535.
     pub header_table: u32,
     /// Octets of the HPACK table we use towards the client, if it allows as much.
     pub encoder_table: u32,
@@ -114,6 +114,8 @@ impl Config {
         self.data_frame = self.data_frame.clamp(1, frame::MAX_MAX_FRAME);
         self.max_concurrent_streams = self.max_concurrent_streams.min(MAX_STREAMS);
         self.max_pushes = self.max_pushes.min(256);
+        self.header_table = self.header_table.min(u32::from(u16::MAX));
+        self.encoder_table = self.encoder_table.min(u32::from(u16::MAX));
     }
 
     /// Appends the server's first frames: SETTINGS, and WINDOW_UPDATE when the connection's window

@@ -56,23 +56,45 @@ fn c19_the_connections_window_binds_all_streams() {
     assert!(rig.streams.values().all(|s| s.received == 50_000 && s.ended));
 }
 
-#[test]
-fn c19_an_upload_larger_than_the_window() {
-    let mut rig = Rig::new();
-    rig.send(&post(1, &[]));
-    let (mut window, mut connection, mut sent) = (65_535i64, 1 << 20, 0);
-    while sent < 10_000_000 {
-        let n = window.min(connection).min(16_384);
+/// Uploads with as much as the server allows.
+fn upload(rig: &mut Rig, id: u32, mut connection: i64, total: i64) -> (i64, i64) {
+    rig.send(&post(id, &[]));
+    let (mut window, mut sent) = (65_535i64, 0);
+    while sent < total {
+        let n = window.min(connection).min(16_384).min(total - sent);
         assert!(n > 0, "the server replenishes what was consumed");
-        rig.send(&data(1, &vec![0; n as usize], false));
+        rig.send(&data(id, &vec![0; n as usize], false));
         (window, connection, sent) = (window - n, connection - n, sent + n);
         for f in rig.only(WINDOW_UPDATE) {
             let more = i64::from(f.u32(0));
             if f.stream == 0 { connection += more } else { window += more }
         }
     }
-    assert!(window > 1 << 19, "raised while the application drains: {window}");
     assert_eq!(rig.error, None);
+    (window, connection)
+}
+
+#[test]
+fn c19_an_upload_larger_than_the_window() {
+    let mut rig = Rig::new();
+    let (window, _) = upload(&mut rig, 1, 1 << 20, 10_000_000);
+    assert!(window > 1 << 19, "raised while the application drains: {window}");
+}
+
+/// What was announced binds, whatever the configuration has become.
+#[test]
+fn c22_a_new_configuration_does_not_stall_old_connections() {
+    let mut rig = Rig::new();
+    let (_, connection) = upload(&mut rig, 1, 1 << 20, 100_000);
+    rig.shared.config.stream_window = 8 << 20;
+    rig.shared.config.stream_window_max = 16 << 20;
+    rig.shared.config.connection_window = 64 << 20;
+    rig.shared.config.max_frame_size = 1 << 20;
+    let (_, connection) = upload(&mut rig, 3, connection, 10_000_000);
+    rig.shared.config = Config { stream_window: 1, connection_window: 65_535, ..Config::default() };
+    upload(&mut rig, 5, connection, 10_000_000);
+    rig.send(&data(5, &[0; 16_385], false));
+    rig.dead(Code::FRAME_SIZE_ERROR);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! client knows of.
 
 mod attacks;
+mod drive;
 mod features;
 mod flow;
 mod frames;

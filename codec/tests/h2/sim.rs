@@ -344,6 +344,36 @@ fn damaged_input_is_answered_legally() {
     assert!(ended > 100, "{ended}");
 }
 
+/// What the fuzz target is given: a legal opening, then damage and noise.
+#[test]
+fn any_octets_are_answered_legally() {
+    let mut random = Random(77);
+    for round in 0..600 {
+        let mut octets = vec![random.next() as u8, (random.next() as u8) >> (round % 8)];
+        for n in 0..30 {
+            let id = 1 + 2 * random.below(12) as u32;
+            let len = random.below(40);
+            let noise: Vec<_> = (0..len).map(|_| random.next() as u8).collect();
+            octets.extend(match random.below(9) {
+                0 | 1 => get(2 * n + 1),
+                2 => post(2 * n + 1, &[("cookie", "a=b"), ("cookie", "c=d")]),
+                3 => data(id, &noise, random.one_in(4)),
+                4 => window_update(id * random.below(2) as u32, random.next() as u32 >> 12),
+                5 => settings(&[(random.below(10) as u16, random.below(70_000) as u32)]),
+                6 => frame(random.below(18) as u8, random.next() as u8, id, &noise),
+                7 => priority(id, random.below(30) as u32, 1 + random.below(256) as u16, true),
+                _ => rst(id, Code(random.below(16) as u32)),
+            });
+        }
+        crate::drive::any_input(&octets);
+        for _ in 0..4 {
+            let at = random.below(octets.len());
+            octets[at] = random.next() as u8;
+            crate::drive::any_input(&octets);
+        }
+    }
+}
+
 /// A reset, by either side, in every state that a stream can be in.
 #[test]
 fn resets_at_every_state() {
