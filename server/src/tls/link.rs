@@ -102,6 +102,8 @@ impl Link {
             return Err(Error::Internal("sealed after close_notify".into()));
         }
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        let overhead = self.tx.before() + self.tx.behind();
+        out.reserve(left + left.div_ceil(MAX_PLAIN) * overhead);
         let mut parts = parts.iter().copied();
         let mut part: &[u8] = &[];
         while left != 0 {
@@ -124,7 +126,6 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let (at, before, behind) = (out.len(), self.tx.before(), self.tx.behind());
-        out.reserve(before + len + behind);
         out.resize(at + before, 0);
         while len != 0 {
             if part.is_empty() {

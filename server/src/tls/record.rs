@@ -219,8 +219,8 @@ impl Half {
 
     /// TLS 1.3 keys of a traffic secret (RFC 8446 §7.3).
     fn from_secret(algorithm: &'static Algorithm, secret: &Secret) -> Option<Self> {
-        let mut key = [0; 32];
-        let key = &mut key[..algorithm.key_len()];
+        let mut key = RawKey([0; 32]);
+        let key = &mut key.0[..algorithm.key_len()];
         let mut iv = [0; 12];
         secret.expand("key", key)?;
         secret.expand("iv", &mut iv)?;
