@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_codec::Time;
 use ringway_codec::date::Date;
@@ -192,13 +192,36 @@ impl Desk {
 
 /// HTTP/2's configuration, from the table of bounds.
 fn h2_config(limits: &Limits) -> h2::Config {
-    h2::Config {
+    let micros = |time: Duration| time.as_micros() as u64;
+    let mut config = h2::Config {
+        max_concurrent_streams: limits.h2_streams,
+        stream_window: limits.h2_stream_window,
+        stream_window_max: limits.h2_stream_window_max,
+        connection_window: limits.h2_connection_window,
+        max_frame_size: limits.h2_frame_bytes,
         max_header_list: limits.header_bytes,
         max_fields: limits.header_fields,
+        header_table: limits.h2_table_bytes,
+        encoder_table: limits.h2_table_bytes,
         output_bytes: limits.output_bytes,
-        header_timeout: limits.header_timeout.as_micros() as u64,
+        settings_timeout: micros(limits.h2_settings_timeout),
+        ping_interval: micros(limits.h2_ping_interval),
+        ping_timeout: micros(limits.h2_ping_timeout),
+        stall_timeout: micros(limits.h2_stall_timeout),
+        header_timeout: micros(limits.header_timeout),
         ..h2::Config::default()
+    };
+    for (kind, burst) in [
+        (h2::Kind::Reset, limits.h2_resets),
+        (h2::Kind::Ping, limits.h2_pings),
+        (h2::Kind::Settings, limits.h2_settings),
+        (h2::Kind::Priority, limits.h2_priorities),
+        (h2::Kind::WindowUpdate, limits.h2_window_updates),
+    ] {
+        config.budgets[kind] = h2::Budget { burst, per_second: burst.div_ceil(10) };
     }
+    config.budgets.continuations = limits.h2_continuations;
+    config
 }
 
 /// The worker's clock: read once a turn, the date written once a second.
@@ -236,5 +259,16 @@ impl Clock {
         self.date = Date::new(unix.as_secs() as i64);
         self.unix_micros = unix.as_micros() as u64;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_bounds_has_the_defaults_of_the_codec() {
+        let (ours, theirs) = (h2_config(&Limits::default()), h2::Config::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::options::Parsed;
 use super::{End, complain, print};
-use ringway::config::{self, Config, Errors, Loaded, Origin};
+use ringway::config::{self, Config, Errors, Loaded, Origin, Setting};
 use std::fmt::Write;
 
 pub(crate) fn run(parsed: &Parsed) -> End {
@@ -28,6 +28,13 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
+            let default = Config::default();
+            for setting in WITHOUT_EFFECT.iter().filter_map(|key| Setting::named(key)) {
+                if setting.show(&loaded.config) != setting.show(&default) {
+                    let (origin, key) = (loaded.origin(setting.key), setting.key);
+                    complain(&format!("warning: {origin}: `{key}` has no effect yet"));
+                }
+            }
             Ok(loaded)
         }
         Err(errors) => {
@@ -40,6 +47,9 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
         }
     }
 }
+
+/// Keys that are read and checked, and that nothing in this version listens to.
+const WITHOUT_EFFECT: [&str; 3] = ["metrics", "trace", "qlog"];
 
 fn summary(config: &Config) -> String {
     let mut out = String::from("the configuration is valid\n");

@@ -65,7 +65,7 @@ macro_rules! integer_amount {
         fn from_amount(amount: u64) -> Self { Self::try_from(amount).unwrap_or(Self::MAX) }
     })* };
 }
-integer_amount!(u16, u32, u64, usize);
+integer_amount!(u8, u16, u32, u64, usize);
 
 impl Amount for Duration {
     fn to_amount(&self) -> u64 {
@@ -155,6 +155,38 @@ limits! {
         "bytes of file contents that each worker keeps in memory"
     "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 2 * MIB, 0 => GIB;
         "size of the largest file that is kept in memory"
+    "http2.streams" h2_streams: u32, Count = 100, 1 => 32_000;
+        "requests that a client may have open at once on a connection"
+    "http2.stream_window" h2_stream_window: u32, Bytes = 65_535, 0 => 0x7fff_ffff;
+        "bytes of a request body that may come before a handler takes them"
+    "http2.stream_window_max" h2_stream_window_max: u32, Bytes = MIB, 65_535 => 0x7fff_ffff;
+        "bytes to which that window is raised while a handler keeps taking them"
+    "http2.connection_window" h2_connection_window: u32, Bytes = MIB, 65_535 => 0x7fff_ffff;
+        "bytes of all request bodies of a connection that may come before they are taken"
+    "http2.frame_bytes" h2_frame_bytes: u32, Bytes = 16 * KIB, 16 * KIB => 16_777_215;
+        "largest frame that is accepted"
+    "http2.table_bytes" h2_table_bytes: u32, Bytes = 4 * KIB, 0 => 64 * KIB;
+        "bytes of each connection's header compression tables"
+    "http2.settings_timeout" h2_settings_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
+        "time in which a client has to acknowledge the settings"
+    "http2.ping_interval" h2_ping_interval: Duration, Time = 0, 0 => HOUR;
+        "silence after which a client is asked whether it lives; 0 is never"
+    "http2.ping_timeout" h2_ping_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
+        "time in which it has to answer"
+    "http2.stall_timeout" h2_stall_timeout: Duration, Time = 30 * SECOND, 10 => HOUR;
+        "time for which a response may wait for the client's window"
+    "http2.resets" h2_resets: u16, Count = 500, 1 => 65_535;
+        "streams that a client may cancel in a burst, and a tenth of it each second"
+    "http2.pings" h2_pings: u16, Count = 1000, 1 => 65_535;
+        "PINGs in a burst, and a tenth of it each second"
+    "http2.settings" h2_settings: u16, Count = 32, 1 => 65_535;
+        "SETTINGS in a burst, and a tenth of it each second"
+    "http2.priorities" h2_priorities: u16, Count = 1000, 1 => 65_535;
+        "changes of priority in a burst, and a tenth of it each second"
+    "http2.window_updates" h2_window_updates: u16, Count = 10_000, 1 => 65_535;
+        "WINDOW_UPDATEs in a burst, and a tenth of it each second"
+    "http2.continuations" h2_continuations: u8, Count = 8, 0 => 255;
+        "CONTINUATION frames of one header block"
 }
 
 #[cfg(test)]

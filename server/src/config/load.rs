@@ -5,7 +5,7 @@ use super::error::{Error, Errors, Origin};
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Shape, Written, Wrong};
-use super::{Address, Config};
+use super::{Address, Config, Limits};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
         errors => Err(Errors(errors)),
     }
 }
+
+/// Bounds that have to be at least as large as another.
+const HOLDS: [(&str, &str); 3] = [
+    ("limits.spill_bytes", "limits.header_bytes"),
+    ("limits.header_bytes", "limits.request_line"),
+    ("http2.stream_window_max", "http2.stream_window"),
+];
 
 /// A configuration file larger than this is some other file.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -280,19 +287,16 @@ impl Layers {
             let count = cpus.0.len();
             found.push(("workers", format!("{workers} workers cannot be pinned to {count} CPUs")));
         }
-        let limits = &config.limits;
-        for (key, amount, needed, name) in [
-            ("limits.spill_bytes", limits.spill_bytes, limits.header_bytes, "limits.header_bytes"),
-            (
-                "limits.header_bytes",
-                limits.header_bytes as usize,
-                limits.request_line,
-                "limits.request_line",
-            ),
-        ] {
-            if amount < needed as usize {
-                found
-                    .push((key, format!("`{key}` is smaller than `{name}`, which it has to hold")));
+        let amount = |key: &str| {
+            let row = Limits::TABLE.iter().find(|row| row.key == key);
+            row.map_or(0, |row| row.of(&config.limits))
+        };
+        for (key, inner) in HOLDS {
+            if amount(key) < amount(inner) {
+                // The one that somebody set is the one to look at.
+                let is_set = self.loaded.origins.contains_key(key);
+                let message = format!("`{key}` is smaller than `{inner}`, which it has to hold");
+                found.push((if is_set { key } else { inner }, message));
             }
         }
         for (key, message) in found {

@@ -245,6 +245,12 @@ fn contradictions() {
             "ringway.toml:1:1: 3 workers cannot be pinned to 2 CPUs",
         ),
         (
+            "header",
+            "[limits]\nheader_bytes = \"128KiB\"",
+            "ringway.toml:2:1: `limits.spill_bytes` is smaller than `limits.header_bytes`, \
+             which it has to hold",
+        ),
+        (
             "spill",
             "[limits]\nspill_bytes = \"4KiB\"",
             "ringway.toml:2:1: `limits.spill_bytes` is smaller than \

@@ -195,8 +195,8 @@ impl Link {
         }
     }
 
-    /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when there
-    /// is nothing left.
+    /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when
+    /// there is nothing left.
     pub(super) fn flush(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) {
         self.dirty = false;
         if self.sending || self.closing == Closing::Now {

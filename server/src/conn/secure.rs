@@ -88,8 +88,8 @@ impl Secure {
         !self.sealed.is_empty()
     }
 
-    /// Seals what is gathered, and of a body that lies elsewhere as much as one flush takes; returns
-    /// the records. `last` says that nothing follows.
+    /// Seals what is gathered, and of a body that lies elsewhere as much as one flush takes;
+    /// returns the records. `last` says that nothing follows.
     pub(super) fn seal(
         &mut self,
         plain: &mut Vec<u8>,
