@@ -41,6 +41,8 @@ pub(crate) struct File {
     pub(crate) racy: bool,
     /// When the disk was last seen to agree, by the worker's clock.
     pub(crate) checked: Cell<Time>,
+    /// Whether somebody has set out to look again.
+    pub(crate) looking: Cell<bool>,
 }
 
 /// One form of a file.
@@ -117,6 +119,7 @@ impl File {
                 .flatten()
                 .any(|meta| recent(meta.modified_ns) || recent(meta.changed_ns)),
             checked: Cell::new(Time(0)),
+            looking: Cell::new(false),
         }
     }
 

@@ -42,7 +42,7 @@ use crate::response::Response;
 use conditional::Asked;
 use path::Refusal;
 use settings::Settings;
-use site::{Ask, Site};
+use site::{Ask, Held, Site};
 
 /// Serves the files of a directory: GET and HEAD, with validators, ranges and the compressed files
 /// that lie beside the plain ones (`app.js.br`, `app.js.zst`, `app.js.gz`).
@@ -202,7 +202,8 @@ impl Handler for Files {
         let head = request.parts.method == Method::Head;
         // Without escapes the path is its own decoded form, and what is in memory was accepted.
         let escaped = memchr::memchr(b'%', below).is_some();
-        if !escaped && let Some(file) = site.in_memory(below) {
+        let mut held = if escaped { Held::Nothing } else { site.held(below) };
+        if let Held::Fresh(file) = held {
             return Reply::Ready(site.respond(&file, head, &asked));
         }
         let mut path = Vec::with_capacity(below.len());
@@ -211,11 +212,19 @@ impl Handler for Files {
             Err(Refusal::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
             Err(Refusal::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
         }
-        if escaped && let Some(file) = site.in_memory(&path) {
+        if escaped {
+            held = site.held(&path);
+        }
+        if let Held::Fresh(file) = held {
             return Reply::Ready(site.respond(&file, head, &asked));
         }
-        let ask = Ask { path, asked: asked.into_owned(), head, location: location(request) };
-        Reply::Later(Box::pin(site.answer(ask)))
+        Reply::Later(Box::pin(site.answer(Ask {
+            path,
+            asked: asked.into_owned(),
+            head,
+            look: matches!(held, Held::Ageing),
+            location: location(request),
+        })))
     }
 
     fn body_mode(&self, _: &Request<'_>) -> BodyMode {

@@ -47,8 +47,20 @@ pub(crate) struct Ask {
     pub(crate) asked: Asked<'static>,
     /// Whether it is a HEAD.
     pub(crate) head: bool,
+    /// Whether to look at the disk even if memory could answer.
+    pub(crate) look: bool,
     /// Where to redirect to if the path turns out to be that of a directory.
     pub(crate) location: Vec<u8>,
+}
+
+/// What memory has for a path.
+pub(crate) enum Held {
+    /// The file, which the disk was seen to agree with lately.
+    Fresh(Rc<File>),
+    /// A file that it is time to compare with the disk, by whoever asked.
+    Ageing,
+    /// Nothing, or nothing that may still be sent.
+    Nothing,
 }
 
 /// What is at a path.
@@ -86,12 +98,20 @@ impl Site {
         Arc::strong_count(&self.settings) == 1
     }
 
-    /// The file at `path`, if it is in memory and the disk was seen to agree lately. A key of the
-    /// store is a path that was accepted and decoded: nothing else can be found.
-    pub(crate) fn in_memory(&self, path: &[u8]) -> Option<Rc<File>> {
+    /// What memory has for `path`. A key of the store is a path that was accepted and decoded:
+    /// nothing else can be found.
+    pub(crate) fn held(&self, path: &[u8]) -> Held {
         let store = self.store.borrow();
-        let file = store.find(path)?;
-        self.is_fresh(file).then(|| Rc::clone(file))
+        let Some(file) = store.find(path) else { return Held::Nothing };
+        let age = local::with(|local| local.now()).since(file.checked.get());
+        if age >= self.settings.fresh_for {
+            return Held::Nothing;
+        }
+        // Half-way one request takes the look for all, so that at the end not all have to wait.
+        if age >= self.settings.fresh_for / 2 && !file.looking.replace(true) {
+            return Held::Ageing;
+        }
+        Held::Fresh(Rc::clone(file))
     }
 
     /// Answers GET and HEAD (`head`) of a file.
@@ -102,7 +122,7 @@ impl Site {
 
     /// Answers a request with the help of the disk.
     pub(crate) async fn answer(self: Rc<Self>, ask: Ask) -> Response {
-        let error = match self.find(&ask.path).await {
+        let error = match self.find(&ask.path, ask.look).await {
             Ok(Found::File(file)) => return self.respond(&file, ask.head, &ask.asked),
             Ok(Found::Directory) => return redirect(&ask.location),
             Err(error) => error,
@@ -113,7 +133,7 @@ impl Site {
                 return response;
             }
             if let Some(fallback) = &self.settings.fallback
-                && let Ok(Found::File(file)) = self.find(fallback).await
+                && let Ok(Found::File(file)) = self.find(fallback, false).await
             {
                 return self.respond(&file, ask.head, &ask.asked);
             }
@@ -125,7 +145,7 @@ impl Site {
     pub(crate) async fn refuse(&self, status: StatusCode) -> Response {
         let page = self.settings.pages.iter().find(|(of, _)| *of == status);
         if let Some((_, path)) = page
-            && let Ok(Found::File(file)) = self.find(path).await
+            && let Ok(Found::File(file)) = self.find(path, false).await
         {
             return respond::page(&file, status);
         }
@@ -134,13 +154,15 @@ impl Site {
 
     /// The file or directory at `path`; a path with a slash at its end, and the empty one, stand
     /// for the directory's index.
-    async fn find(&self, path: &[u8]) -> io::Result<Found> {
-        let gate = self.looking.borrow().get(path).map(Rc::clone);
-        if let Some(gate) = gate {
-            gate.pass().await;
-        }
-        if let Some(file) = self.in_memory(path) {
-            return Ok(Found::File(file));
+    async fn find(&self, path: &[u8], look: bool) -> io::Result<Found> {
+        if !look {
+            let gate = self.looking.borrow().get(path).map(Rc::clone);
+            if let Some(gate) = gate {
+                gate.pass().await;
+            }
+            if let Held::Fresh(file) = self.held(path) {
+                return Ok(Found::File(file));
+            }
         }
         let _looking = Looking::start(&self.looking, path);
         let mut on_disk = path.to_vec();
@@ -175,6 +197,7 @@ impl Site {
         };
         if let Some(file) = self.unchanged(path, &look) {
             file.checked.set(now);
+            file.looking.set(false);
             return Ok(Found::File(file));
         }
         let stored = self.store.borrow().bytes();
@@ -212,11 +235,6 @@ impl Site {
         let store = self.store.borrow();
         let file = store.find(path)?;
         (!file.racy && file.metas == look.metas).then(|| Rc::clone(file))
-    }
-
-    fn is_fresh(&self, file: &File) -> bool {
-        let now = local::with(|local| local.now());
-        now < file.checked.get() + self.settings.fresh_for
     }
 
     /// The listing of the directory at `path`, where that is allowed and there is one.

@@ -305,6 +305,32 @@ fn requests_for_one_path_look_once_together() {
 }
 
 #[test]
+fn half_way_one_request_looks_for_all() {
+    let tree = Tree::new("half");
+    tree.old("a.txt", "one");
+    let mut worker = Worker::new(Files::new(&tree.0));
+    worker.get("/a.txt");
+    worker.later(fresh() / 2);
+    tree.aged("a.txt", "two", Duration::from_secs(60));
+    let Reply::Later(look) = worker.start(Method::Get, "/a.txt", &[]) else {
+        panic!("the first one looks");
+    };
+    for _ in 0..3 {
+        let reply = worker.start(Method::Get, "/a.txt", &[]);
+        assert!(matches!(reply, Reply::Ready(_)), "the others are answered meanwhile");
+    }
+    let response = worker.run(look);
+    assert_eq!(worker.receive(response).text(), "two");
+    assert!(matches!(worker.start(Method::Get, "/a.txt", &[]), Reply::Ready(_)));
+    // Nor is a look that was cut off the end of looking.
+    worker.later(fresh() / 2);
+    drop(worker.start(Method::Get, "/a.txt", &[]));
+    worker.later(fresh() / 2);
+    tree.aged("a.txt", "three", Duration::from_secs(30));
+    assert_eq!(worker.get("/a.txt").text(), "three");
+}
+
+#[test]
 fn fallback_and_error_pages() {
     let tree = Tree::new("pages");
     tree.old("index.html", "app").old("404.html", "lost").old("400.html", "what?");
