@@ -2,7 +2,7 @@
 //! and a watch over latency and memory. It speaks to the kernel and to sockets only, never to
 //! ringway's own code, but for `app`, which is the application under test.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod app;
 pub mod client;
