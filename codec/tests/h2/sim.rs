@@ -350,19 +350,25 @@ fn any_octets_are_answered_legally() {
     let mut random = Random(77);
     for round in 0..600 {
         let mut octets = vec![random.next() as u8, (random.next() as u8) >> (round % 8)];
-        for n in 0..30 {
-            let id = 1 + 2 * random.below(12) as u32;
+        // The streams 1 to `last` have been opened.
+        let mut last = 0;
+        for n in 0..40 {
+            let id = (1 + 2 * random.below(20) as u32).min(last);
             let len = random.below(40);
             let noise: Vec<_> = (0..len).map(|_| random.next() as u8).collect();
-            octets.extend(match random.below(9) {
-                0 | 1 => get(2 * n + 1),
-                2 => post(2 * n + 1, &[("cookie", "a=b"), ("cookie", "c=d")]),
-                3 => data(id, &noise, random.one_in(4)),
-                4 => window_update(id * random.below(2) as u32, random.next() as u32 >> 12),
-                5 => settings(&[(random.below(10) as u16, random.below(70_000) as u32)]),
-                6 => frame(random.below(18) as u8, random.next() as u8, id, &noise),
-                7 => priority(id, random.below(30) as u32, 1 + random.below(256) as u16, true),
-                _ => rst(id, Code(random.below(16) as u32)),
+            let kind = if last == 0 { 0 } else { random.below(60) };
+            last += u32::from(kind <= 22) * if last == 0 { 1 } else { 2 };
+            octets.extend(match kind {
+                0..=14 => get(last),
+                15..=22 => post(last, &[("cookie", "a=b"), ("cookie", "c=d")]),
+                23..=24 => data(last, &noise, random.one_in(4)),
+                25..=38 => window_update(id * random.below(2) as u32, 1 + len as u32),
+                39..=42 => settings(&[(4, random.below(70_000) as u32)]),
+                43..=50 => priority(id, random.below(30) as u32 & !1, 1 + len as u16, n % 2 == 0),
+                51..=56 => rst(id, Code(random.below(16) as u32)),
+                57 => frame(PRIORITY_UPDATE, 0, 0, &[&id.to_be_bytes()[..], b"u=1, i"].concat()),
+                58 => frame(random.below(18) as u8, random.next() as u8, id, &noise),
+                _ => settings(&[(random.below(10) as u16, random.below(70_000) as u32)]),
             });
         }
         crate::drive::any_input(&octets);
@@ -372,6 +378,25 @@ fn any_octets_are_answered_legally() {
             crate::drive::any_input(&octets);
         }
     }
+}
+
+/// The fuzz target's corpus: whole, cut short anywhere, and in every mode of the application.
+#[test]
+fn the_corpus_replays() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/h2");
+    let mut files = 0;
+    for file in std::fs::read_dir(corpus).expect("the corpus is in the repository") {
+        let mut octets = std::fs::read(file.unwrap().path()).unwrap();
+        for len in 2..=octets.len() {
+            crate::drive::any_input(&octets[..len]);
+        }
+        for mode in 0..=u8::MAX {
+            octets[0] = mode;
+            crate::drive::any_input(&octets);
+        }
+        files += 1;
+    }
+    assert!(files >= 9);
 }
 
 /// A reset, by either side, in every state that a stream can be in.
