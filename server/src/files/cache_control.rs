@@ -39,6 +39,21 @@ impl Policy {
     }
 }
 
+/// The `max-age` of a `Cache-Control` value in seconds, for the `Expires` field that says the same
+/// to HTTP/1.0 caches; `None` where the value forbids that or has none. RFC 9111, 5.2.2.1 and 5.3.
+pub(crate) fn max_age(value: &str) -> Option<u32> {
+    let mut age = None;
+    for directive in value.split(',') {
+        let directive = directive.trim().to_ascii_lowercase();
+        match directive.split_once('=') {
+            Some(("max-age", seconds)) => age = seconds.trim_matches('"').parse().ok(),
+            None if directive == "no-cache" || directive == "no-store" => return None,
+            _ => {}
+        }
+    }
+    age
+}
+
 /// Whether `name` carries a content hash: after the first segment, a run of at least 8 lower-case
 /// hexadecimal digits with both letters and figures (so that neither a date nor a word counts).
 fn hashed(name: &[u8]) -> bool {
@@ -126,6 +141,23 @@ mod tests {
         assert_eq!(value(&policy, "a.css").as_deref(), Some("max-age=60"));
         assert_eq!(value(&policy, "raw/index.html"), None);
         assert_eq!(value(&policy, "index.html").as_deref(), Some(CHECK));
+    }
+
+    /// FEATURES row B2.
+    #[test]
+    fn max_ages() {
+        for (value, want) in [
+            (IMMUTABLE, Some(31_536_000)),
+            ("max-age=60", Some(60)),
+            ("private, Max-Age=\"60\"", Some(60)),
+            ("s-maxage=60", None),
+            (CHECK, None),
+            ("no-store, max-age=60", None),
+            ("max-age=x", None),
+            ("", None),
+        ] {
+            assert_eq!(max_age(value), want, "{value}");
+        }
     }
 
     #[test]

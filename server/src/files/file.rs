@@ -11,6 +11,7 @@ use std::rc::Rc;
 use ringway_codec::Time;
 use ringway_codec::date::Date;
 
+use super::cache_control::max_age;
 use super::encoding::{Coding, Codings};
 use super::etag::ETag;
 use super::meta::Meta;
@@ -36,6 +37,8 @@ pub(crate) struct File {
     pub(crate) changed: i64,
     /// The content type.
     pub(crate) content_type: &'static str,
+    /// For how long caches may keep it, in seconds, where `Expires` is to say so.
+    pub(crate) max_age: Option<u32>,
     /// True when the file had changed so shortly before it was read that a further change might
     /// have left the same time stamps: the next look must compare content.
     pub(crate) racy: bool,
@@ -92,9 +95,10 @@ impl File {
             .into_iter()
             .filter(|coding| contents[*coding as usize].is_some())
             .fold(Codings::default(), Codings::with);
+        let cache_control = settings.policy.value(path, content_type);
         let describe = Describe {
             content_type,
-            cache_control: settings.policy.value(path, content_type),
+            cache_control,
             // A time in the future must not be sent (RFC 9110, 8.8.2.1).
             modified: (source.modified_ns <= now).then(|| source.modified()),
             varies: codings != Codings::default().with(Coding::Identity),
@@ -114,6 +118,7 @@ impl File {
             modified: source.modified(),
             changed: source.changed(),
             content_type,
+            max_age: cache_control.and_then(max_age).filter(|_| settings.expires),
             racy: metas
                 .iter()
                 .flatten()

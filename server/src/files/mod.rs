@@ -96,6 +96,12 @@ impl Files {
         })
     }
 
+    /// Says in `Expires` what `max-age` says, for HTTP/1.0 caches. Off unless set.
+    #[must_use]
+    pub fn expires(self, expires: bool) -> Self {
+        self.with(|settings| settings.expires = expires)
+    }
+
     /// Sends a field with every file.
     #[must_use]
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
+use ringway_codec::date::Date;
 
 use super::conditional::{Asked, Validators, Verdict};
 use super::encoding::{Accepted, Coding};
@@ -23,15 +24,25 @@ use crate::response::{Body, FieldBlock, Response};
 pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Accepted) -> Response {
     let form = accepted.choose(file.codings).and_then(|coding| file.form(coding));
     let Some(form) = form else { return not_acceptable() };
+    let mut response = decide(file, form, head, asked);
+    if let Some(seconds) = file.max_age
+        && matches!(response.status_code().as_u16(), 200 | 206 | 304)
+    {
+        let date = Date::new(unix_seconds() + i64::from(seconds));
+        response.fields.push(b"expires", date.imf());
+    }
+    response
+}
+
+fn decide(file: &File, form: &Form, head: bool, asked: &Asked<'_>) -> Response {
     if asked.is_plain() {
         return whole(form);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let current = Validators {
         etag: form.etag.as_bytes(),
         modified: file.modified,
         changed: file.changed,
-        now: now as i64,
+        now: unix_seconds(),
     };
     match asked.evaluate(&current) {
         Verdict::Proceed => {}
@@ -122,6 +133,10 @@ fn shared(status: StatusCode, fields: &Rc<FieldBlock>, body: Body) -> Response {
     response.shared = Some(Rc::clone(fields));
     response.body = body;
     response
+}
+
+fn unix_seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
 /// 406: every form there is was excluded by name.

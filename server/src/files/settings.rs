@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) index: String,
     /// Which `Cache-Control` goes with which file.
     pub(crate) policy: Policy,
+    /// Whether `Expires` says what `max-age` says.
+    pub(crate) expires: bool,
     /// Fields that every file is sent with.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a directory without index is listed.
@@ -53,6 +55,7 @@ impl Settings {
             prefix: String::new(),
             index: "index.html".to_owned(),
             policy: Policy::default(),
+            expires: false,
             headers: Vec::new(),
             browse: false,
             precompressed: true,

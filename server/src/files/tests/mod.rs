@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, StatusCode};
 use ringway_codec::h1::request::Method;
@@ -350,6 +350,25 @@ fn fallback_and_error_pages() {
     let app = worker.get("/x/y");
     assert_eq!((app.status, app.text().as_str()), (200, "app"));
     assert_eq!(worker.get("/.git/x").status, 404);
+}
+
+/// FEATURES row B2.
+#[test]
+fn expires_says_what_max_age_says() {
+    let tree = Tree::new("expires");
+    tree.old("app-3f2a9c1b.js", "x").old("index.html", "x");
+    let mut worker = Worker::new(Files::new(&tree.0).expires(true));
+    let seconds = |text: &str| ringway_codec::date::parse(text.as_bytes()).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let answer = worker.get("/app-3f2a9c1b.js");
+    let expires = seconds(answer.field("expires").unwrap());
+    assert!((now + 31_536_000..now + 31_536_600).contains(&expires));
+    let tag = answer.field("etag").unwrap();
+    let unchanged = worker.get_with("/app-3f2a9c1b.js", &[("if-none-match", tag)]);
+    assert!(unchanged.status == 304 && unchanged.field("expires").is_some());
+    assert_eq!(worker.get("/").field("expires"), None);
+    let mut worker = Worker::new(Files::new(&tree.0));
+    assert_eq!(worker.get("/app-3f2a9c1b.js").field("expires"), None);
 }
 
 #[test]
