@@ -48,6 +48,7 @@ mod signals;
 mod slot;
 mod timer;
 pub mod tls;
+mod welcome;
 mod worker;
 
 pub use body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};

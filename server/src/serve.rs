@@ -6,7 +6,9 @@ use crate::files;
 use crate::listen::Scheme;
 use crate::server::{Running, Server};
 use crate::tls::{Files, Options, Tls};
+use crate::welcome;
 use ringway_codec::scan::Backend;
+use std::io::IsTerminal;
 
 /// Starts what a configuration describes.
 pub fn start(config: &Config) -> Result<Running, Error> {
@@ -43,6 +45,9 @@ pub fn serve(config: &Config) -> Result<(), Error> {
     let running = start(config)?;
     for (scheme, bound) in running.listeners() {
         println!("listening {scheme} {bound}");
+    }
+    if std::io::stderr().is_terminal() {
+        eprint!("{}", welcome::text(config, running.listeners(), running.workers()));
     }
     crate::signals::supervise(running)
 }

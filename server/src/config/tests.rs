@@ -310,6 +310,35 @@ fn what_is_printed_loads_to_the_same() {
     assert!(printed.contains("# default, 8 to 4096"), "{printed}");
 }
 
+/// The committed reference is the table; `RINGWAY_WRITE=1 cargo test the_committed_reference`
+/// renews it.
+#[test]
+fn the_committed_reference_is_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFIGURATION.md");
+    let text = format!("{REFERENCE_HEAD}{}", reference());
+    if std::env::var_os("RINGWAY_WRITE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text, "it is out of date");
+}
+
+const REFERENCE_HEAD: &str = "# Configuration
+
+Every key of the configuration file, its default and range, the option of the command line and the
+variable that set it too. The command line wins over the environment, the environment over the file,
+the file over the default; any key can be given as `--set KEY=VALUE`.
+
+A key stands in the block before its dot: `limits.header_bytes` is `header_bytes` in `[limits]`.
+Durations are strings such as `\"10s\"`, sizes such as `\"64KiB\"` (or a number of bytes), addresses
+such as `\":8080\"`, `\"[::]:443\"`, `\"unix:/run/ringway.sock\"` or `\"fd:3\"`. Relative paths
+start from the directory of the file. `ringway check -c FILE` finds what is wrong and says where;
+`ringway check --print` shows every value with where it comes from.
+
+This page is made from the tables in `src/config/`: `RINGWAY_WRITE=1 cargo test -p ringway
+the_committed_reference` writes it anew.
+
+";
+
 #[test]
 fn every_setting_is_documented_and_in_the_reference() {
     let reference = reference();
