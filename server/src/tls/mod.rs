@@ -1,6 +1,6 @@
-//! TLS on TCP, sans-I/O but for the certificate files: rustls makes the handshake, [`Session`] keeps
-//! the records (RFC 8446, RFC 5246; with HTTP/2's rules of RFC 9113 §9.2, which rustls' suites, all
-//! ECDHE and AEAD, meet). Early data and renegotiation do not exist here.
+//! TLS on TCP, sans-I/O but for the certificate files: rustls makes the handshake, [`Session`]
+//! keeps the records (RFC 8446, RFC 5246; with HTTP/2's rules of RFC 9113 §9.2, which rustls'
+//! suites, all ECDHE and AEAD, meet). Early data and renegotiation do not exist here.
 //!
 //! [`Tls`] holds what the whole process shares and may swap while running: certificates, ticket
 //! keys, key log; the QUIC stack takes the same from it. Each worker has an [`Acceptor`] per

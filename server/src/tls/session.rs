@@ -243,7 +243,7 @@ struct Handshake {
     begun: bool,
 }
 
-/// A ClientHello of 16 KiB cut into one-byte records fits. rustls itself stops at 64 KiB of message.
+/// A ClientHello of 16 KiB cut into one-byte records fits; rustls stops at 64 KiB of message.
 const MAX_PENDING: usize = 128 * 1024;
 
 impl Handshake {

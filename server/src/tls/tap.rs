@@ -22,7 +22,9 @@ pub(super) struct Heard {
 }
 
 thread_local! {
-    static HEARD: RefCell<Heard> = const { RefCell::new(Heard { client: None, server: None, name: None }) };
+    static HEARD: RefCell<Heard> = const {
+        RefCell::new(Heard { client: None, server: None, name: None })
+    };
 }
 
 /// Runs `call` and returns what rustls said meanwhile on this thread.
