@@ -16,7 +16,7 @@ use crate::replay;
 /// pacer's own grain is 100 µs.
 const SAME_BURST: Duration = Duration::from_millis(1);
 
-/// A server-side QUIC connection.
+/// A QUIC connection.
 pub struct Conn {
     quic: quiche::Connection<Buffers>,
     /// A packet that quiche has made and that could not go into the last batch: of another path,
@@ -49,7 +49,9 @@ pub struct Counts {
 }
 
 impl Conn {
-    pub(crate) fn new(quic: quiche::Connection<Buffers>) -> Self {
+    /// Around a connection of quiche's: an endpoint makes these for a server; a client may make its
+    /// own.
+    pub fn new(quic: quiche::Connection<Buffers>) -> Self {
         Self { quic, held: None, early_last: None, counts: Counts::default() }
     }
 

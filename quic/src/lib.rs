@@ -1,6 +1,79 @@
 //! QUIC and HTTP/3 as functions of datagrams and time, over quiche's transport: no sockets, no
 //! threads, no unsafe code. RFC 9000, 9001, 9002 and 9114. `now` is a parameter everywhere; quiche
 //! alone also reads its own clock.
+//!
+//! # For the glue that has the sockets
+//! One [`Endpoint`] and one [`http::Shared`] per worker. The endpoint's `T` is what the glue keeps
+//! with a connection: an [`http::Http`], made by `Default`, and its own requests under way.
+//!
+//! ```no_run
+//! # use std::{net::SocketAddr, time::Instant};
+//! # use ringway_quic::{http, *};
+//! # use ringway_quic::{cid::Origin, boring::ssl::SslContextBuilder};
+//! # use ringway_codec::{h3, scan::Backend, field::Known};
+//! # fn tls() -> SslContextBuilder { todo!() }
+//! # fn send(transmit: &Transmit, bytes: &[u8]) {}
+//! # fn forward(origin: Origin, datagram: &[u8]) {}
+//! # fn main() -> Result<(), quiche::Error> {
+//! # let (master, from, to, datagrams) = ([0; 32], "[::]:0".parse().unwrap(), "[::]:0".parse().unwrap(), Vec::<Vec<u8>>::new());
+//! # let now = Instant::now();
+//! // Certificates, SNI, ticket keys, key log and the replay mark come inside the TLS context.
+//! let config = Settings::default().config(tls())?;
+//! let policy = Policy::new(Origin { worker: 0, generation: 1 });
+//! let mut endpoint = Endpoint::<http::Http>::new(policy, config, &Keys::derive(&master), now);
+//! let mut shared = http::Shared::new(h3::Config::new(Backend::Scalar));
+//! let mut out = vec![0; gso::BYTES_MAX];
+//!
+//! // A turn. First every datagram; what UDP_GRO delivers is split and fed one by one.
+//! let mut touched = Vec::new();
+//! for mut datagram in datagrams {
+//!     match endpoint.receive(&mut datagram, from, to, now, &mut out) {
+//!         Received::Connection(id) | Received::Accepted(id) => touched.push(id),
+//!         Received::Reply(transmit) => send(&transmit, &out),
+//!         Received::Forward(origin) => forward(origin, &datagram), // as it came, addresses too
+//!         Received::Dropped(_) => {} // counted
+//!     }
+//! }
+//! endpoint.expire(now); // when endpoint.deadline() has come
+//!
+//! // Then each connection that got something, or whose handlers have something to say, once.
+//! for id in touched {
+//!     let Some((conn, http)) = endpoint.get(id) else { continue };
+//!     loop {
+//!         match http.receive(conn, &mut shared) {
+//!             Ok(http::Event::More) | Err(_) => break, // an error has closed the connection
+//!             Ok(http::Event::Request(request)) => {
+//!                 // (shared.h3.bytes, shared.h3.fields, request), until the next call.
+//!                 let body = http::Body::Whole(b"hi");
+//!                 http.respond(request.key, 200, body, conn, &mut shared, |head| {
+//!                     head.field(Known::ContentType, b"", b"text/plain");
+//!                 });
+//!             }
+//!             Ok(http::Event::Data { key, at }) => http.consume(key, at.len(), &shared),
+//!             Ok(_) => {}
+//!         }
+//!     }
+//!     while let Ok(Some(key)) = http.output(256 << 10, conn, |key, max, content| {
+//!         http::Pulled::End
+//!     }) {
+//!         http.trailers(key, conn, |_| {});
+//!     }
+//! }
+//!
+//! // Last, what goes out: each batch is one sendmsg, with UDP_SEGMENT if it has a segment size.
+//! while let Some((_, transmit)) = endpoint.transmit(&mut out, now) {
+//!     send(&transmit, &out);
+//! }
+//! while let Some(ended) = endpoint.next_ended() {
+//!     drop(ended.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The endpoint keeps packets that the congestion controller releases later, and its timers; the
+//! glue's wheel holds one deadline for it. `Endpoint::tick` wants the seconds of Unix time, once a
+//! second. When the socket takes no more, keep that batch's bytes and call `transmit` again later.
 #![forbid(unsafe_code)]
 
 mod buf;
