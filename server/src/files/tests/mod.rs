@@ -330,6 +330,68 @@ fn half_way_one_request_looks_for_all() {
     assert_eq!(worker.get("/a.txt").text(), "three");
 }
 
+/// Whatever a client writes into these fields, there is an answer, and the right bytes with it.
+#[test]
+fn no_field_value_is_too_strange() {
+    const PIECES: [&str; 24] = [
+        "bytes=",
+        "0",
+        "-",
+        ",",
+        "9",
+        "1000",
+        "\"",
+        "W/",
+        "*",
+        " ",
+        "\t",
+        ";",
+        "q=",
+        "0.5",
+        "br",
+        "gzip",
+        "identity",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "99999999999999999999",
+        "=",
+        "\u{e9}",
+        "multipart",
+        "\"x\"",
+        "..",
+    ];
+    const NAMES: [&str; 7] = [
+        "range",
+        "if-range",
+        "if-match",
+        "if-none-match",
+        "accept-encoding",
+        "if-modified-since",
+        "if-unmodified-since",
+    ];
+    let tree = Tree::new("strange");
+    let content: Vec<u8> = (0..1000).map(|n| n as u8).collect();
+    tree.old("a.js", &content);
+    let mut worker = Worker::new(Files::new(&tree.0).fresh_for(Duration::MAX));
+    let mut seed = 7_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..5000 {
+        let lines: Vec<(&str, String)> = (0..1 + random(3))
+            .map(|_| {
+                let pieces = random(12);
+                (NAMES[random(7)], (0..pieces).map(|_| PIECES[random(24)]).collect())
+            })
+            .collect();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = worker.get_with("/a.js", &lines);
+        assert!(matches!(answer.status, 200 | 206 | 304 | 406 | 412 | 416), "{lines:?}");
+        assert!(answer.status != 200 || answer.body.as_ref() == Ok(&content), "{lines:?}");
+        assert!(answer.length.unwrap_or(0) <= 2000, "{lines:?}");
+    }
+}
+
 #[test]
 fn fallback_and_error_pages() {
     let tree = Tree::new("pages");
