@@ -43,6 +43,7 @@ pub(crate) struct Desk {
     counters: Counters,
     log: Option<Log>,
     pub(crate) draining: bool,
+    h2c_upgrade: bool,
 }
 
 impl Desk {
@@ -75,6 +76,7 @@ impl Desk {
             counters: Counters::default(),
             log,
             draining: false,
+            h2c_upgrade: true,
         };
         desk.refresh_second();
         local::with(|local| local.enter(worker, desk.clock.now));
@@ -116,6 +118,7 @@ impl Desk {
             common_fields: &self.common_fields,
             second: self.clock.date.unix() as u64,
             draining: self.draining,
+            h2c_upgrade: self.h2c_upgrade,
             fields: &mut self.fields,
             scratch: &mut self.scratch,
             h2: &mut self.h2,

@@ -30,7 +30,7 @@ pub(crate) enum Work {
 }
 
 /// The stream of a connection for which a task works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) conn: Id,
     pub(crate) stream: u64,

@@ -9,8 +9,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use http::HeaderValue;
 use ringway_codec::Time;
 
+use crate::executor::Owner;
 use crate::ring::job;
 use crate::ring::token::Id;
 use crate::slot::Slab;
@@ -48,6 +50,8 @@ pub(crate) struct Local {
     pub(crate) ready: RefCell<Vec<Id>>,
     /// Connections to look at again, with the stream concerned.
     pub(crate) nudges: RefCell<Vec<(Id, u64)>>,
+    /// Early hints to be sent.
+    pub(crate) hints: RefCell<Vec<(Owner, Vec<HeaderValue>)>>,
     /// Timers asked for since the worker last looked: key and deadline.
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
     sleepers: RefCell<Slab<Waker>>,
@@ -103,6 +107,7 @@ impl Local {
     pub(crate) fn is_quiet(&self) -> bool {
         self.ready.borrow().is_empty()
             && self.nudges.borrow().is_empty()
+            && self.hints.borrow().is_empty()
             && self.new_jobs.borrow().is_empty()
             && self.new_sleeps.borrow().is_empty()
     }

@@ -8,11 +8,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
+use http::HeaderValue;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Method;
 
 use crate::body::RequestBody;
+use crate::executor::Owner;
+use crate::local;
 use crate::ring::sys;
 
 /// The protocol that a request came over.
@@ -90,6 +93,7 @@ pub struct Request<'a> {
     pub(crate) peer: Peer,
     pub(crate) params: Params,
     pub(crate) stream: &'a Cell<Option<RequestBody>>,
+    pub(crate) owner: Owner,
 }
 
 impl<'a> Request<'a> {
@@ -182,6 +186,13 @@ impl<'a> Request<'a> {
         self.peer.address()
     }
 
+    /// Sends 103 (Early Hints, RFC 8297) with these Link fields ahead of an answer that comes later,
+    /// for example `</style.css>; rel=preload; as=style`. Not to HTTP/1.0, and not once the answer
+    /// has begun.
+    pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
+        hint(self.owner, links);
+    }
+
     /// A copy that outlives the handler's call; a streamed body goes with it.
     pub fn to_owned(&self) -> OwnedRequest {
         OwnedRequest {
@@ -192,6 +203,7 @@ impl<'a> Request<'a> {
             peer: Peer::Address(self.peer.address()),
             params: self.params,
             stream: Cell::new(self.stream.take()),
+            owner: self.owner,
         }
     }
 }
@@ -215,9 +227,16 @@ pub struct OwnedRequest {
     peer: Peer,
     params: Params,
     stream: Cell<Option<RequestBody>>,
+    owner: Owner,
 }
 
 impl OwnedRequest {
+    /// The request is answered elsewhere: on a stream of another protocol.
+    pub(crate) fn move_to(&mut self, owner: Owner, protocol: Protocol) {
+        self.owner = owner;
+        self.parts.protocol = protocol;
+    }
+
     /// The same view that other handlers get.
     pub fn view(&self) -> Request<'_> {
         Request {
@@ -228,6 +247,7 @@ impl OwnedRequest {
             peer: self.peer,
             params: self.params,
             stream: &self.stream,
+            owner: self.owner,
         }
     }
 
@@ -275,12 +295,23 @@ impl OwnedRequest {
     pub fn take_body(&self) -> Option<RequestBody> {
         self.stream.take()
     }
+
+    /// As [`Request::early_hints`].
+    pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
+        hint(self.owner, links);
+    }
 }
 
 impl fmt::Debug for OwnedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.view().fmt(f)
     }
+}
+
+/// Leaves a hint for the connection to send.
+fn hint(owner: Owner, links: impl IntoIterator<Item = HeaderValue>) {
+    let links = links.into_iter().collect();
+    local::with(|local| local.hints.borrow_mut().push((owner, links)));
 }
 
 /// The codecs let only visible ASCII into targets and authorities.

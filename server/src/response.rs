@@ -18,6 +18,8 @@ pub struct Response {
     pub(crate) fields: FieldBlock,
     pub(crate) shared: Option<Rc<FieldBlock>>,
     pub(crate) body: Body,
+    /// Paths to push along with this answer.
+    pub(crate) pushes: Vec<String>,
 }
 
 impl Response {
@@ -29,6 +31,7 @@ impl Response {
             fields: FieldBlock::default(),
             shared: None,
             body: Body::Empty,
+            pushes: Vec::new(),
         }
     }
 
@@ -108,6 +111,15 @@ impl Response {
         if !is_framing(known, name.as_str()) {
             self.fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
+        self
+    }
+
+    /// Pushes what this path answers along with this answer, where the protocol is HTTP/2, the
+    /// configuration allows pushes, and the client wants them (RFC 9113 section 8.4). Never twice on
+    /// a connection.
+    #[must_use]
+    pub fn push(mut self, path: impl Into<String>) -> Self {
+        self.pushes.push(path.into());
         self
     }
 

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
@@ -19,7 +19,7 @@ use crate::listen::{self, Bound, Listener, Scheme};
 use crate::log::{Log, Writer};
 use crate::ring::token::{Id, Op, Token};
 use crate::ring::{RecvMode, Ring, Settings};
-use crate::tls::{Alpn, Tls};
+use crate::tls::{Alpn, Change, Tls};
 use crate::worker::{Mailbox, Worker};
 
 /// A server to be: what it answers with and where it listens.
@@ -173,7 +173,8 @@ impl Server {
         let listeners = self.bind(workers)?;
         let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
         let (log, logs) = self.open_log(workers)?;
-        let mut running = Running { bound, workers: Vec::with_capacity(workers), log };
+        let keeper = self.tls.clone().map(Keeper::start).transpose()?;
+        let mut running = Running { bound, workers: Vec::with_capacity(workers), log, keeper };
         let shares = by_worker(listeners, workers, self.tls.as_ref())?;
         for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
@@ -299,11 +300,48 @@ struct Handle {
 /// server from ending.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The thread that looks whether certificates have changed and ticket keys are to be rotated.
+struct Keeper {
+    tls: Tls,
+    // Dropped to end the thread.
+    _stop: Sender<()>,
+}
+
+/// How often certificates are looked at.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    fn start(tls: Tls) -> Result<Self, Error> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let theirs = tls.clone();
+        let body = move || {
+            while stopped.recv_timeout(KEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+                theirs.poll_changes(SystemTime::now()).iter().for_each(say);
+            }
+        };
+        let builder = std::thread::Builder::new().name("ringway-keeper".into());
+        builder.spawn(body).map_err(Error::Worker)?;
+        Ok(Self { tls, _stop: stop })
+    }
+}
+
+fn say(change: &Change) {
+    match change {
+        Change::Reloaded(n) => eprintln!("certificates loaded (generation {n})"),
+        Change::Kept(error) => {
+            eprintln!("certificates not loaded, the former stay in use: {error}");
+        }
+        Change::TicketsRotated => {}
+        Change::TicketsUnsaved(error) => eprintln!("ticket keys not saved: {error}"),
+    }
+}
+
 /// A server that is serving.
 pub struct Running {
     bound: Vec<(Scheme, Bound)>,
     workers: Vec<Handle>,
     log: Option<Writer>,
+    keeper: Option<Keeper>,
 }
 
 impl Running {
@@ -336,6 +374,19 @@ impl Running {
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
             log.reopen();
+        }
+    }
+
+    /// The certificates, where there is a TLS listener.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.keeper.as_ref().map(|keeper| &keeper.tls)
+    }
+
+    /// Loads the certificates again now, instead of when their files are seen to have changed. Those
+    /// in use stay if the new ones are not fit for use, and standard error says why.
+    pub fn reload_certificates(&self) {
+        if let Some(keeper) = &self.keeper {
+            say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
         }
     }
 

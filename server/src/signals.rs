@@ -1,9 +1,10 @@
 //! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
-//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again.
+//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP loads
+//! the certificates again.
 
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
@@ -14,12 +15,14 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until the server has ended, passing signals on to it.
 pub(crate) fn supervise(running: Running) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1]).map_err(Error::Worker)?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)?;
     let mut draining = false;
     while !running.is_finished() {
         for signal in signals.pending() {
             match signal {
                 SIGQUIT => running.report(),
+                SIGHUP => running.reload_certificates(),
                 SIGUSR1 => running.reopen_log(),
                 _ if draining => running.stop(),
                 _ => {

@@ -191,6 +191,10 @@ impl Worker {
             self.tell(conn, Event::Nudge { stream });
         }
         let local = local::current();
+        let hints = std::mem::take(&mut *local.hints.borrow_mut());
+        for (Owner { conn, stream }, links) in hints {
+            self.tell(conn, Event::Hint { stream, links });
+        }
         for (id, request) in local.new_jobs.borrow_mut().drain(..) {
             self.ring.job(id, request);
         }

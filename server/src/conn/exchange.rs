@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use ringway_codec::h2::{Code, Key, Pulled};
 
+use super::Cx;
 use super::h2::stream_number;
 use crate::executor::Executor;
 use crate::local::Waiter;
+use crate::log::Entry;
 use crate::pipe::{End, Pipe, Read};
 use crate::request::OwnedRequest;
 use crate::ring::send::{Owner, Pinned};
@@ -20,6 +22,8 @@ pub(super) struct Exchange {
     pub(super) task: Option<Id>,
     pub(super) sink: Option<Sink>,
     pub(super) source: Option<Source>,
+    /// The request's line in the access log.
+    pub(super) entry: Option<Box<Entry>>,
 }
 
 /// Where body bytes go.
@@ -44,7 +48,7 @@ pub(super) struct TooLarge;
 
 impl Exchange {
     pub(super) fn new(key: Key) -> Self {
-        Self { key, task: None, sink: None, source: None }
+        Self { key, task: None, sink: None, source: None, entry: None }
     }
 
     /// Takes body bytes; says how many are used already, and so may be credited to the peer.
@@ -83,6 +87,15 @@ impl Exchange {
 
     /// Gives up to `max` bytes of the response's body.
     pub(super) fn pull(&mut self, max: usize, out: &mut Vec<u8>, conn: Id) -> Pulled {
+        let before = out.len();
+        let pulled = self.give(max, out, conn);
+        if let Some(entry) = &mut self.entry {
+            entry.produced(out.len() - before);
+        }
+        pulled
+    }
+
+    fn give(&mut self, max: usize, out: &mut Vec<u8>, conn: Id) -> Pulled {
         match &mut self.source {
             None => Pulled::Pending,
             Some(Source::Bytes(bytes)) => {
@@ -122,8 +135,16 @@ impl Exchange {
         }
     }
 
-    /// Ends what still works for the stream.
-    pub(super) fn abandon(&self, executor: &mut Executor) {
+    /// Ends the exchange: its line is logged, and what still works for it stops.
+    pub(super) fn end(mut self: Box<Self>, abort: &'static str, cx: &mut Cx<'_>) {
+        if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
+            entry.abort = abort;
+            log.end(entry, cx.now);
+        }
+        self.abandon(cx.executor);
+    }
+
+    fn abandon(&self, executor: &mut Executor) {
         if let Some(task) = self.task {
             executor.cancel(task);
         }

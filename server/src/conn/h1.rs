@@ -4,11 +4,12 @@
 //! follow in the same turn until the output's bound is reached. What does not fit this straight way
 //! (a body that is not all there, an answer that comes later, a body that flows) has a box.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
 use ringway_codec::field::Field;
 use ringway_codec::h1::chunked::Item;
 use ringway_codec::h1::request::{self, Head, Method, Resume, Version};
+use ringway_codec::h1::response as write;
 use ringway_codec::scan::{PAD, Padded};
 
 use super::Cx;
@@ -16,6 +17,8 @@ use super::head::{self, Connection, Framing};
 use super::incoming::{self, Incoming, Progress, Sink};
 use super::link::{COPY_MAX, Link};
 use super::outgoing::{Outgoing, Pulled, Sending};
+use super::secure::Cover;
+use super::upgrade::{SWITCHING, Upgrade};
 use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::executor::{Owner, Work};
@@ -29,6 +32,8 @@ use crate::response::{Body, Response};
 pub(crate) struct Http1 {
     peer: Peer,
     secure: bool,
+    cover: Option<Box<Cover>>,
+    upgrade: Option<Box<Upgrade>>,
     resume: Resume,
     incoming: Option<Box<Incoming>>,
     outgoing: Outgoing,
@@ -63,6 +68,8 @@ impl Http1 {
         Self {
             peer,
             secure,
+            cover: None,
+            upgrade: None,
             resume: Resume::default(),
             incoming: None,
             outgoing: Outgoing::None,
@@ -96,6 +103,29 @@ impl Http1 {
             at += used;
         }
         len
+    }
+
+    /// The connection's certificate stands for these names.
+    pub(super) fn set_cover(&mut self, cover: Option<Box<Cover>>) {
+        self.cover = cover;
+    }
+
+    /// The request that asked for HTTP/2, if it is to have it.
+    pub(super) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
+        self.upgrade.take()
+    }
+
+    /// A handler has hints to send ahead of its answer (RFC 8297).
+    pub(super) fn hint(&mut self, links: &[HeaderValue], link: &mut Link, cx: &mut Cx<'_>) {
+        if self.exchange.old || !matches!(self.outgoing, Outgoing::Waiting(_)) {
+            return;
+        }
+        let out = link.output(cx);
+        write::status_line(out, 103);
+        for value in links {
+            write::field(out, b"link", value.as_bytes());
+        }
+        write::end(out);
     }
 
     /// True when neither a request nor an answer is at hand.
@@ -193,7 +223,7 @@ impl Http1 {
     }
 
     fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
-        matches!(self.outgoing, Outgoing::None) && link.has_room(cx)
+        matches!(self.outgoing, Outgoing::None) && self.upgrade.is_none() && link.has_room(cx)
     }
 
     /// Parses a head and begins its exchange; 0 while it is incomplete.
@@ -251,11 +281,26 @@ impl Http1 {
             peer: self.peer,
             params: Params::default(),
             stream: &stream,
+            owner: Owner { conn: link.id, stream: 0 },
         };
         self.entry = cx.log.as_mut().map(|log| {
             self.peer = Peer::Address(self.peer.address());
             log.begin(&request, self.peer.address(), cx.now)
         });
+        if let Some(cover) = &mut self.cover
+            && cover.is_misdirected(request.authority())
+        {
+            let why = "the certificate of this connection is not that host's";
+            self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
+            return head.len as usize;
+        }
+        if head.upgrade_h2c && !self.secure && cx.h2c_upgrade {
+            self.upgrade = Upgrade::of(&request).map(Box::new);
+            if self.upgrade.is_some() {
+                link.output(cx).extend_from_slice(SWITCHING);
+                return head.len as usize;
+            }
+        }
         if head.framing == request::Framing::None {
             self.dispatch(&request, link, cx);
             return head.len as usize;

@@ -4,7 +4,7 @@
 //! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
 //! flushes.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
 use ringway_codec::field::Known;
 use ringway_codec::h1::Span;
@@ -15,12 +15,13 @@ use ringway_codec::scan::PAD;
 use super::Cx;
 use super::exchange::{Exchange, Sink, Source};
 use super::link::{COPY_MAX, Link};
+use super::secure::Cover;
+use super::upgrade::Upgrade;
 use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::local::Waiter;
-use crate::log::{Entry, Log};
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Response};
@@ -29,20 +30,64 @@ use crate::response::{Body, FieldBlock, Response};
 pub(crate) struct Http2 {
     conn: h2::Conn,
     peer: Peer,
-    secure: bool,
+    /// Over TLS: the names of the certificate.
+    cover: Option<Box<Cover>>,
+    /// The authority that pushes are promised for: the one that was asked last.
+    authority: Vec<u8>,
     /// By the streams' slots; none for those that were answered at once.
     exchanges: Vec<Option<Box<Exchange>>>,
-    lines: Lines,
+    /// Exchanges whose last byte went out in the pull at hand.
+    finished: Vec<Box<Exchange>>,
     /// Since when no stream has been open.
     since: Time,
 }
 
 impl Http2 {
     /// A connection whose client begins with the preface.
-    pub(super) fn new(peer: Peer, secure: bool, link: &mut Link, cx: &mut Cx<'_>) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        cover: Option<Box<Cover>>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Self {
         link.output(cx);
         let conn = h2::Conn::new(&mut turn(link, cx));
-        Self { conn, peer, secure, exchanges: Vec::new(), lines: Lines::default(), since: cx.now }
+        Self::of(conn, peer, cover, cx)
+    }
+
+    /// A connection that a request in HTTP/1.1 has upgraded; that request is answered first.
+    pub(super) fn upgraded(
+        upgrade: Upgrade,
+        peer: Peer,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let Upgrade { mut request, settings } = upgrade;
+        link.output(cx);
+        let no_body = request.method() == http::Method::HEAD;
+        let made = h2::Conn::upgraded(&settings, no_body, &mut turn(link, cx));
+        let Ok((conn, key)) = made else {
+            link.close(true, cx);
+            return None;
+        };
+        let mut http = Self::of(conn, peer, None, cx);
+        request.move_to(Owner { conn: link.id, stream: stream_number(key) }, Protocol::Http2);
+        http.begin_entry(key, &request.view(), cx);
+        let reply = cx.app.call(&request.view());
+        http.take_reply(key, reply, link, cx);
+        Some(http)
+    }
+
+    fn of(conn: h2::Conn, peer: Peer, cover: Option<Box<Cover>>, cx: &Cx<'_>) -> Self {
+        Self {
+            conn,
+            peer,
+            cover,
+            authority: Vec::new(),
+            exchanges: Vec::new(),
+            finished: Vec::new(),
+            since: cx.now,
+        }
     }
 
     /// Uses as much of the input as can be used now; returns how much.
@@ -119,6 +164,23 @@ impl Http2 {
         self.settle(link, cx);
     }
 
+    /// A handler has hints to send ahead of its answer (RFC 8297).
+    pub(super) fn hint(
+        &mut self,
+        stream: u64,
+        links: &[HeaderValue],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(key) = self.exchange(stream).map(|exchange| exchange.key) else { return };
+        link.output(cx);
+        self.conn.inform(key, 103, &mut turn(link, cx), |head| {
+            for value in links {
+                head.field(Known::Link, b"", value.as_bytes());
+            }
+        });
+    }
+
     /// A pipe has moved: there is something to send, or the handler has read.
     pub(super) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
@@ -137,24 +199,20 @@ impl Http2 {
             if room == 0 {
                 return;
             }
-            let (exchanges, executor, id) = (&mut self.exchanges, &mut *cx.executor, link.id);
-            let (lines, log, now) = (&mut self.lines, &mut cx.log, cx.now);
+            let (exchanges, finished, id) = (&mut self.exchanges, &mut self.finished, link.id);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut turn, |key, max, out| {
                 let place = &mut exchanges[key.slot()];
                 let Some(exchange) = place else { return Pulled::Abort(h2::Code::INTERNAL_ERROR) };
-                let before = out.len();
                 let pulled = exchange.pull(max, out, id);
-                lines.produced(key, out.len() - before);
                 if matches!(pulled, Pulled::End | Pulled::Abort(_)) {
-                    exchange.abandon(executor);
-                    *place = None;
-                    let abort =
-                        if matches!(pulled, Pulled::End) { "" } else { "the handler gave up" };
-                    lines.end(key, abort, log.as_deref_mut(), now);
+                    finished.extend(place.take());
                 }
                 pulled
             });
+            while let Some(exchange) = self.finished.pop() {
+                exchange.end("", cx);
+            }
             match pulled {
                 Ok(Some(key)) => self.trailers(key, link, cx),
                 Ok(None) => break,
@@ -167,9 +225,8 @@ impl Http2 {
     /// Drops every exchange: the connection is gone.
     pub(super) fn abandon(&mut self, cx: &mut Cx<'_>) {
         for exchange in self.exchanges.drain(..).flatten() {
-            exchange.abandon(cx.executor);
+            exchange.end("the connection ended", cx);
         }
-        self.lines.end_all("the connection ended", cx.log.as_deref_mut(), cx.now);
     }
 
     /// Gives back what an idle connection does not need.
@@ -177,7 +234,6 @@ impl Http2 {
         if self.conn.is_idle() {
             self.conn.trim();
             self.exchanges = Vec::new();
-            self.lines = Lines::default();
         }
     }
 
@@ -196,13 +252,7 @@ impl Http2 {
                 }
                 self.data(key, &[], true, link, cx);
             }
-            h2::Event::Reset { key, .. } => {
-                let place = self.exchanges.get_mut(key.slot()).and_then(Option::take);
-                if let Some(exchange) = place.filter(|exchange| exchange.key == key) {
-                    exchange.abandon(cx.executor);
-                }
-                self.lines.end(key, "the stream was reset", cx.log.as_deref_mut(), cx.now);
-            }
+            h2::Event::Reset { key, .. } => self.close(key, "the stream was reset", cx),
             h2::Event::GoAway { .. } | h2::Event::More => {}
         }
     }
@@ -210,7 +260,7 @@ impl Http2 {
     fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
         cx.counters.requests += 1;
         let app = cx.app;
-        let parts = parts(asked, self.secure);
+        let parts = parts(asked, self.cover.is_some());
         let stream = std::cell::Cell::new(None);
         let request = Request {
             bytes: &cx.h2.bytes,
@@ -220,11 +270,20 @@ impl Http2 {
             peer: self.peer,
             params: Params::default(),
             stream: &stream,
+            owner: Owner { conn: link.id, stream: stream_number(asked.key) },
         };
-        if let Some(log) = &mut cx.log {
-            // The address is asked for once.
-            self.peer = Peer::Address(self.peer.address());
-            self.lines.begin(asked.key, log.begin(&request, self.peer.address(), cx.now));
+        let authority = request.authority();
+        let misdirected = self.cover.as_mut().is_some_and(|cover| cover.is_misdirected(authority));
+        if cx.h2.config.max_pushes > 0 {
+            self.authority.clear();
+            self.authority.extend_from_slice(asked.authority.of(request.bytes));
+        }
+        if let Some(log) = cx.log.as_mut() {
+            let entry = log.begin_stream(&request, asked.key.id().into(), cx.now);
+            self.open(asked.key).entry = Some(entry);
+        }
+        if misdirected {
+            return self.respond(asked.key, StatusCode::MISDIRECTED_REQUEST.into(), link, cx);
         }
         if asked.end {
             let reply = app.call(&request);
@@ -278,6 +337,13 @@ impl Http2 {
         }
     }
 
+    fn begin_entry(&mut self, key: Key, request: &Request<'_>, cx: &mut Cx<'_>) {
+        if let Some(log) = cx.log.as_mut() {
+            let entry = log.begin_stream(request, key.id().into(), cx.now);
+            self.open(key).entry = Some(entry);
+        }
+    }
+
     fn take_reply(&mut self, key: Key, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
         match reply {
             Reply::Ready(response) => self.respond(key, response, link, cx),
@@ -289,8 +355,49 @@ impl Http2 {
         }
     }
 
-    fn respond(&mut self, key: Key, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+    fn respond(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
+        // Promised before the answer that refers to them, answered behind it.
+        let pushes = std::mem::take(&mut response.pushes);
+        let promised = self.promise(key, &pushes, link, cx);
+        self.answer(key, response, link, cx);
+        for (key, reply) in promised {
+            self.take_reply(key, reply, link, cx);
+        }
+    }
+
+    /// Promises what a response pushes, and has it handled.
+    fn promise(
+        &mut self,
+        parent: Key,
+        paths: &[String],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Vec<(Key, Reply)> {
+        let scheme: &[u8] = if self.cover.is_some() { b"https" } else { b"http" };
+        let mut promised = Vec::new();
+        for path in paths {
+            let (authority, path) = (&self.authority, path.as_bytes());
+            let pushed = self.conn.push(parent, scheme, authority, path, &mut turn(link, cx));
+            let Some(asked) = pushed else { continue };
+            cx.counters.pushes += 1;
+            let parts = parts(&asked, self.cover.is_some());
+            let request = Request {
+                bytes: &cx.h2.bytes,
+                fields: &cx.h2.fields[asked.first..],
+                parts: &parts,
+                body: &[],
+                peer: self.peer,
+                params: Params::default(),
+                stream: &std::cell::Cell::new(None),
+                owner: Owner { conn: link.id, stream: stream_number(asked.key) },
+            };
+            promised.push((asked.key, cx.app.call(&request)));
+        }
+        promised
+    }
+
+    fn answer(&mut self, key: Key, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
         let (common, id) = (cx.common_fields, cx.second);
         let length = response.body.len();
         let small = !matches!(response.body, Body::Stream(_)) && length <= Some(COPY_MAX as u64);
@@ -301,10 +408,6 @@ impl Http2 {
         };
         let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
-        if cx.log.is_some() {
-            let whole = if small { length.unwrap_or(0) } else { 0 };
-            self.lines.answer(key, response.status, whole);
-        }
         let sent = self.conn.respond(key, status, body, &mut turn, |head| {
             head.cached(id, |head| {
                 for (known, value) in common {
@@ -323,6 +426,10 @@ impl Http2 {
                 head.field(Known::ContentLength, b"", decimal(length, &mut digits));
             }
         });
+        if let Some(entry) = self.exchange_of(key).and_then(|exchange| exchange.entry.as_mut()) {
+            let whole = if sent == Sent::All { length.unwrap_or(0) } else { 0 };
+            entry.answer(response.status, whole);
+        }
         match sent {
             Sent::Queued => {
                 if let Some(content_type) = response.content_type {
@@ -385,63 +492,11 @@ impl Http2 {
         (stream_number(exchange.key) == stream).then_some(exchange)
     }
 
-    fn close(&mut self, key: Key, abort: &'static str, cx: &mut Cx<'_>) {
-        self.lines.end(key, abort, cx.log.as_deref_mut(), cx.now);
-        if let Some(place) = self.exchanges.get_mut(key.slot()) {
-            if let Some(exchange) = place.take_if(|exchange| exchange.key == key) {
-                exchange.abandon(cx.executor);
-            }
+    fn close(&mut self, key: Key, why: &'static str, cx: &mut Cx<'_>) {
+        let Some(place) = self.exchanges.get_mut(key.slot()) else { return };
+        if let Some(exchange) = place.take_if(|exchange| exchange.key == key) {
+            exchange.end(why, cx);
         }
-    }
-}
-
-/// The lines of the access log for the streams at hand, by their slots; empty without a log.
-#[derive(Default)]
-struct Lines(Vec<Option<(Key, Box<Entry>)>>);
-
-impl Lines {
-    fn begin(&mut self, key: Key, mut entry: Box<Entry>) {
-        entry.stream = Some(u64::from(key.id()));
-        if self.0.len() <= key.slot() {
-            self.0.resize_with(key.slot() + 1, || None);
-        }
-        self.0[key.slot()] = Some((key, entry));
-    }
-
-    fn answer(&mut self, key: Key, status: StatusCode, whole: u64) {
-        if let Some(entry) = self.entry(key) {
-            entry.answer(status, whole);
-        }
-    }
-
-    fn produced(&mut self, key: Key, bytes: usize) {
-        if let Some(entry) = self.entry(key) {
-            entry.produced(bytes);
-        }
-    }
-
-    /// Writes the line of a stream, if it is not written yet.
-    fn end(&mut self, key: Key, abort: &'static str, log: Option<&mut Log>, now: Time) {
-        let Some(place) = self.0.get_mut(key.slot()) else { return };
-        let ended = place.take_if(|(other, _)| *other == key);
-        if let (Some((_, mut entry)), Some(log)) = (ended, log) {
-            entry.abort = abort;
-            log.end(entry, now);
-        }
-    }
-
-    fn end_all(&mut self, abort: &'static str, mut log: Option<&mut Log>, now: Time) {
-        for (_, mut entry) in self.0.drain(..).flatten() {
-            if let Some(log) = &mut log {
-                entry.abort = abort;
-                log.end(entry, now);
-            }
-        }
-    }
-
-    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
-        let (other, entry) = self.0.get_mut(key.slot())?.as_mut()?;
-        (*other == key).then_some(entry)
     }
 }
 

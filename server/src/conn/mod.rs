@@ -12,9 +12,11 @@ mod incoming;
 pub(crate) mod link;
 mod outgoing;
 mod secure;
+mod upgrade;
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use ringway_codec::Time;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
@@ -35,7 +37,7 @@ use crate::tls::{Alpn, Session};
 use h1::Http1;
 use h2::Http2;
 use link::Link;
-use secure::{Opened, Secure};
+use secure::{Cover, Opened, Secure};
 
 /// What a connection wants done.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub(crate) enum Event<'a> {
     Deadline { acknowledged: u32 },
     /// The handler of a stream answered.
     Reply { stream: u64, response: Response },
+    /// The handler of a stream has hints to send ahead of its answer.
+    Hint { stream: u64, links: Vec<HeaderValue> },
     /// A stream's pipe has moved.
     Nudge { stream: u64 },
     /// The server wants to stop.
@@ -89,6 +93,8 @@ pub(crate) struct Cx<'w> {
     pub(crate) common_fields: &'w [(Known, Vec<u8>)],
     pub(crate) second: u64,
     pub(crate) draining: bool,
+    /// Whether HTTP/1.1 requests may upgrade to HTTP/2.
+    pub(crate) h2c_upgrade: bool,
     pub(crate) fields: &'w mut Vec<Field>,
     pub(crate) scratch: &'w mut Vec<u8>,
     pub(crate) h2: &'w mut ringway_codec::h2::Shared,
@@ -112,6 +118,7 @@ pub(crate) struct Counters {
     pub(crate) handshaking: u64,
     pub(crate) handshakes: u64,
     pub(crate) tls_errors: u64,
+    pub(crate) pushes: u64,
 }
 
 /// A connection.
@@ -154,7 +161,7 @@ impl Conn {
         link.steer_receiving(cx);
         let (secure, proto) = match arrival {
             Arrival::Http => (None, Proto::H1(Http1::new(peer, false, cx.now))),
-            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(peer, false, &mut link, cx)))),
+            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(peer, None, &mut link, cx)))),
             Arrival::Tls(session) => {
                 cx.counters.handshaking += 1;
                 let secure = Some(Box::new(Secure::new(*session)));
@@ -194,6 +201,13 @@ impl Conn {
                 match &mut self.proto {
                     Proto::H1(http) => http.reply(response, &mut self.link, cx),
                     Proto::H2(http) => http.reply(stream, response, &mut self.link, cx),
+                }
+                self.link.mark(cx);
+            }
+            Event::Hint { stream, links } => {
+                match &mut self.proto {
+                    Proto::H1(http) => http.hint(&links, &mut self.link, cx),
+                    Proto::H2(http) => http.hint(stream, &links, &mut self.link, cx),
                 }
                 self.link.mark(cx);
             }
@@ -316,9 +330,12 @@ impl Conn {
                 }
                 Ok(Opened::Established) => {
                     cx.counters.handshakes += 1;
+                    let cover = Some(Box::new(Cover::new(&secure.session)));
                     if secure.session.alpn() == Some(Alpn::H2) {
-                        let http = Http2::new(self.peer, true, &mut self.link, cx);
+                        let http = Http2::new(self.peer, cover, &mut self.link, cx);
                         self.proto = Proto::H2(Box::new(http));
+                    } else if let Proto::H1(http) = &mut self.proto {
+                        http.set_cover(cover);
                     }
                 }
                 Ok(Opened::Closed) => {
@@ -373,15 +390,22 @@ impl Conn {
                 if n < PREFACE.len() {
                     return 0;
                 }
-                let http = Http2::new(self.peer, false, &mut self.link, cx);
+                let http = Http2::new(self.peer, None, &mut self.link, cx);
                 self.proto = Proto::H2(Box::new(http));
             }
             self.fresh = false;
         }
-        match &mut self.proto {
-            Proto::H1(http) => http.advance(whole, &mut self.link, cx),
-            Proto::H2(http) => http.advance(whole, &mut self.link, cx),
-        }
+        let http = match &mut self.proto {
+            Proto::H2(http) => return http.advance(whole, &mut self.link, cx),
+            Proto::H1(http) => http,
+        };
+        let used = http.advance(whole, &mut self.link, cx);
+        let Some(upgrade) = http.take_upgrade() else { return used };
+        let (link, peer) = (&mut self.link, self.peer);
+        let Some(mut http) = Http2::upgraded(*upgrade, peer, link, cx) else { return used };
+        let more = http.advance(&whole[used..], link, cx);
+        self.proto = Proto::H2(Box::new(http));
+        used + more
     }
 
     fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {

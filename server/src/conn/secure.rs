@@ -4,7 +4,7 @@ use ringway_codec::scan::PAD;
 
 use super::Cx;
 use crate::ring::send::Pinned;
-use crate::tls::{Error, Event, Session};
+use crate::tls::{Error, Event, Names, Session};
 
 /// Body bytes sealed in one flush; they are copied by sealing, so this bounds what a slow reader
 /// holds.
@@ -17,6 +17,43 @@ pub(crate) struct Secure {
     partial: Vec<u8>,
     /// Records ready to be sent.
     sealed: Vec<u8>,
+}
+
+/// Which hosts a connection's certificate stands for.
+pub(super) struct Cover {
+    names: Names,
+    /// The authority that was looked at last, and found to be covered.
+    last: Vec<u8>,
+}
+
+impl Cover {
+    pub(super) fn new(session: &Session) -> Self {
+        Self { names: session.names(), last: Vec::new() }
+    }
+
+    /// True for an authority that the certificate does not stand for: the client took this server
+    /// for another one's (RFC 9110 section 7.4), and is told so by 421.
+    pub(super) fn is_misdirected(&mut self, authority: Option<&str>) -> bool {
+        let Some(authority) = authority else { return false };
+        if authority.as_bytes() == self.last {
+            return false;
+        }
+        if !self.names.covers(&host(authority)) {
+            return true;
+        }
+        self.last.clear();
+        self.last.extend_from_slice(authority.as_bytes());
+        false
+    }
+}
+
+/// An authority without its port, lower case as certificates are.
+fn host(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
 }
 
 /// What opening a record came to.

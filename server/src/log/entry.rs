@@ -95,6 +95,18 @@ impl Log {
         entry
     }
 
+    /// As [`Self::begin`], of a request on a stream.
+    pub(crate) fn begin_stream(
+        &mut self,
+        request: &Request<'_>,
+        stream: u64,
+        now: Time,
+    ) -> Box<Entry> {
+        let mut entry = self.begin(request, request.remote_addr(), now);
+        entry.stream = Some(stream);
+        entry
+    }
+
     /// An entry for what could not be taken for a request; `bytes` is what came of it.
     pub(crate) fn begin_unparsed(
         &mut self,

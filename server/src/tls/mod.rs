@@ -33,7 +33,7 @@ use rustls::version::{TLS12, TLS13};
 pub use certs::{Certificate, Files};
 pub use error::{ConfigError, Error};
 pub use keylog::KeyLog;
-pub use session::{Event, Session, Step, Version};
+pub use session::{Event, Names, Session, Step, Version};
 pub use tickets::{KeyMaterial, ROTATION, Tickets};
 
 use certs::Store;
@@ -299,7 +299,7 @@ impl Acceptor {
         {
             *self = fresh;
         }
-        Session::new(Arc::clone(&self.config))
+        Session::new(Arc::clone(&self.config), Arc::clone(&self.store))
     }
 
     /// Whether the certificate of a connection made for server name `sni` covers `host` (lower

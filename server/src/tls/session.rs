@@ -12,6 +12,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 
 use super::Alpn;
+use super::certs::Store;
 use super::error::Error;
 use super::link::Link;
 use super::record::{HEADER, MAX_BODY_12, Secret, content};
@@ -65,6 +66,7 @@ impl Version {
 pub struct Session {
     state: State,
     about: About,
+    store: Arc<Store>,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,20 @@ enum State {
     Handshake(Box<Handshake>),
     Open(Link),
     Over,
+}
+
+/// The hosts that a connection's certificate stands for.
+#[derive(Clone, Debug)]
+pub struct Names {
+    store: Arc<Store>,
+    sni: Option<Box<str>>,
+}
+
+impl Names {
+    /// Whether the certificate covers `host` (lower case, no port): if not, 421 (RFC 9110 §7.4).
+    pub fn covers(&self, host: &str) -> bool {
+        self.store.covers(self.sni.as_deref(), host)
+    }
 }
 
 /// What the handshake settled.
@@ -88,10 +104,10 @@ struct About {
 
 impl Session {
     /// A session that awaits a ClientHello.
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+    pub(super) fn new(config: Arc<ServerConfig>, store: Arc<Store>) -> Result<Self, Error> {
         let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
         let handshake = Handshake { rustls, pending: Vec::new(), rx: None, tx: None, begun: false };
-        Ok(Self { state: State::Handshake(Box::new(handshake)), about: About::default() })
+        Ok(Self { state: State::Handshake(Box::new(handshake)), about: About::default(), store })
     }
 
     /// Handles the first complete record of `input`; handshake messages and alerts due to the peer
@@ -192,6 +208,11 @@ impl Session {
     /// The server name that the client asked for, lower case.
     pub fn sni(&self) -> Option<&str> {
         self.about.name.as_deref()
+    }
+
+    /// The hosts that the certificate in use stands for.
+    pub fn names(&self) -> Names {
+        Names { store: Arc::clone(&self.store), sni: self.about.name.clone() }
     }
 
     /// Whether the handshake resumed an earlier session by its ticket.

@@ -151,6 +151,7 @@ impl Worker {
             peer: Peer::Address(None),
             params: Params::default(),
             stream: &Cell::new(None),
+            owner: crate::executor::Owner::default(),
         })
     }
 
