@@ -7,6 +7,7 @@ mod harness;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use harness::client::Response;
@@ -356,5 +357,85 @@ fn row_20_and_21_redirects_stay_on_this_host_and_on_one_line() {
         let response = get(&server, target, "");
         assert!(matches!(response.status, 400 | 404), "{target}: {}", response.status);
         assert_eq!((response.field("location"), response.field("x")), (None, None), "{target}");
+    }
+}
+
+/// A missing tool is a failure where everything was to be installed, else a named skip.
+fn missing(what: &str) {
+    assert!(std::env::var_os("RINGWAY_TEST_COMPLETE").is_none(), "{what} is missing");
+    println!("skipped: {what} is missing");
+}
+
+/// Fields of the connection, the moment and the origin: not of the file.
+const NOT_OF_THE_FILE: [&str; 4] =
+    ["date:", "connection:", "alt-svc:", "strict-transport-security:"];
+
+/// Status, fields of the file, and body.
+fn curl(url: &str, options: &[&str]) -> (String, Vec<String>, Vec<u8>) {
+    let mut command = Command::new("curl");
+    let done = command.args(["-s", "-k", "-i", "--raw"]).args(options).arg(url).output().unwrap();
+    assert!(done.status.success(), "curl {options:?} {url}: {}", done.status);
+    let head_end = done.stdout.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(done.stdout[..head_end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    let fields = lines.map(str::to_ascii_lowercase);
+    let fields = fields.filter(|line| !NOT_OF_THE_FILE.iter().any(|name| line.starts_with(name)));
+    let mut fields: Vec<String> = fields.collect();
+    fields.sort();
+    (status, fields, done.stdout[head_end + 4..].to_vec())
+}
+
+#[test]
+fn row_b10_the_same_over_every_protocol() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return missing("curl");
+    }
+    let site = site();
+    site.write("assets/app.js.br", b"BR");
+    let options = ["--h2c", "127.0.0.1:0", "--https", "127.0.0.1:0"];
+    let server = Process::serve(site.path(), &options);
+    eventually("the other listeners", || {
+        ["h2c", "https"].iter().all(|kind| server.output().contains(&format!("listening {kind} ")))
+    });
+    let address = |kind: &str| {
+        let output = server.output();
+        let line = output.lines().find_map(|line| line.strip_prefix(&format!("listening {kind} ")));
+        line.unwrap().to_owned()
+    };
+    let ways = [
+        (format!("http://{}", address("http")), "--http1.1"),
+        (format!("http://{}", address("h2c")), "--http2-prior-knowledge"),
+        (format!("https://{}", address("https")), "--http1.1"),
+        (format!("https://{}", address("https")), "--http2"),
+    ];
+    let etag = get(&server, "/large.bin", "").field("etag").unwrap().to_owned();
+    let unless = format!("If-None-Match: {etag}");
+    for (target, fields) in [
+        ("/", ""),
+        ("/a.txt", ""),
+        ("/small.bin", ""),
+        ("/large.bin", ""),
+        ("/large.bin", unless.as_str()),
+        ("/large.bin", "Range: bytes=100000-2999999"),
+        ("/small.bin", "Range: bytes=99999-"),
+        ("/small.bin", "If-Match: \"other\""),
+        ("/assets/app.js", "Accept-Encoding: br"),
+        ("/assets/app-3f2a9c1b.js", ""),
+        ("/docs?a=b", ""),
+        ("/none", ""),
+        ("/%zz", ""),
+    ] {
+        let answers = ways.iter().map(|(origin, version)| {
+            let options =
+                if fields.is_empty() { vec![*version] } else { vec![*version, "-H", fields] };
+            curl(&format!("{origin}{target}"), &options)
+        });
+        let answers: Vec<_> = answers.collect();
+        for (answer, (origin, version)) in answers.iter().zip(&ways) {
+            assert_eq!(answer.0, answers[0].0, "{version} {origin}{target} {fields}");
+            assert_eq!(answer.1, answers[0].1, "{version} {origin}{target} {fields}");
+            assert!(answer.2 == answers[0].2, "{version} {origin}{target} {fields}");
+        }
     }
 }
