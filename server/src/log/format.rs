@@ -3,7 +3,9 @@
 
 use super::{More, Pair, Record, Session};
 use crate::config::LogFormat;
+use ringway_codec::h1::response::decimal;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 /// A line format with the time of the current second already written out.
 #[derive(Clone, Debug)]
@@ -12,12 +14,22 @@ pub struct Format {
     second: u64,
     /// `21/Nov/2026:22:36:36 +0000`
     stamp: Vec<u8>,
+    /// The peer of the last line: requests of one connection follow each other.
+    peer: Option<IpAddr>,
+    /// The peer's address as text.
+    peer_text: Vec<u8>,
 }
 
 impl Format {
     /// A format; with [`LogFormat::Off`] every line is empty.
     pub fn new(kind: LogFormat) -> Self {
-        Self { kind, second: u64::MAX, stamp: Vec::with_capacity(26) }
+        Self {
+            kind,
+            second: u64::MAX,
+            stamp: Vec::with_capacity(26),
+            peer: None,
+            peer_text: b"unix:".to_vec(),
+        }
     }
 
     /// Which format it is.
@@ -30,7 +42,7 @@ impl Format {
         match self.kind {
             LogFormat::Off => {}
             LogFormat::Combined => self.combined(record, out),
-            LogFormat::Json => json(record, out),
+            LogFormat::Json => self.json(record, out),
         }
     }
 
@@ -43,10 +55,9 @@ impl Format {
             self.stamp.clear();
             stamp(second, &mut self.stamp);
         }
-        match record.remote {
-            Some(remote) => write(out, format_args!("{} - ", remote.ip().to_canonical())),
-            None => out.extend_from_slice(b"unix: - "),
-        }
+        self.know_peer(record.remote);
+        out.extend_from_slice(&self.peer_text);
+        out.extend_from_slice(b" - ");
         or_dash(record.user, out);
         out.extend_from_slice(b" [");
         out.extend_from_slice(&self.stamp);
@@ -60,11 +71,63 @@ impl Format {
             out.push(b' ');
             out.extend_from_slice(record.protocol.as_bytes());
         }
-        write(out, format_args!("\" {:03} {} \"", record.status, record.body_bytes));
+        out.extend_from_slice(b"\" ");
+        number(out, u64::from(record.status));
+        out.push(b' ');
+        number(out, record.body_bytes);
+        out.extend_from_slice(b" \"");
         or_dash(record.referer, out);
         out.extend_from_slice(b"\" \"");
         or_dash(record.user_agent, out);
         out.extend_from_slice(b"\"\n");
+    }
+
+    /// One object a line, with Caddy's names where Caddy has one.
+    fn json(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":");
+        seconds(out, record.unix_micros);
+        out.extend_from_slice(b",\"request\":{");
+        if let Some(remote) = record.remote {
+            self.know_peer(record.remote);
+            out.extend_from_slice(b"\"remote_ip\":\"");
+            out.extend_from_slice(&self.peer_text);
+            out.extend_from_slice(b"\",\"remote_port\":\"");
+            number(out, u64::from(remote.port()));
+            out.extend_from_slice(b"\",\"client_ip\":\"");
+            out.extend_from_slice(&self.peer_text);
+            out.extend_from_slice(b"\",");
+        }
+        out.extend_from_slice(b"\"proto\":\"");
+        out.extend_from_slice(record.protocol.as_bytes());
+        out.push(b'"');
+        text(out, "method", record.method);
+        text(out, "host", record.host);
+        text(out, "uri", record.target);
+        fields(out, ",\"headers\":", request_headers(record));
+        out.push(b'}');
+        if !record.user.is_empty() {
+            text(out, "user_id", record.user);
+        }
+        out.extend_from_slice(b",\"duration\":");
+        seconds(out, u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX));
+        named(out, "size", record.body_bytes);
+        named(out, "status", u64::from(record.status));
+        fields(out, ",\"resp_headers\":", record.more.response_headers.iter().copied());
+        more(out, &record.more);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Has the peer's address as text; an IPv4 address on an IPv6 socket as IPv4.
+    fn know_peer(&mut self, remote: Option<SocketAddr>) {
+        let peer = remote.map(|remote| remote.ip());
+        if peer != self.peer {
+            self.peer = peer;
+            self.peer_text.clear();
+            match peer {
+                Some(ip) => write(&mut self.peer_text, format_args!("{}", ip.to_canonical())),
+                None => self.peer_text.extend_from_slice(b"unix:"),
+            }
+        }
     }
 }
 
@@ -77,18 +140,60 @@ fn or_dash(bytes: &[u8], out: &mut Vec<u8>) {
     if bytes.is_empty() { out.push(b'-') } else { escape(bytes, out) }
 }
 
-/// nginx's default escaping: `"`, `\`, control characters and everything beyond ASCII as `\xXX`.
+/// The bytes that stand for themselves in both formats: printable ASCII but for `"` and `\`.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
+        byte += 1;
+    }
+    plain
+};
+
+/// Appends the plain bytes that `bytes` begins with; returns the rest.
+fn plain<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let run = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(bytes.len());
+    out.extend_from_slice(&bytes[..run]);
+    &bytes[run..]
+}
+
+/// nginx's default escaping: `"`, `\`, control characters and everything beyond ASCII as `\\xXX`.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' | 0..0x20 | 0x7f.. => {
-                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                out.extend_from_slice(&[b'\\', b'x', high, low]);
-            }
-            _ => out.push(byte),
-        }
+    let mut rest = plain(bytes, out);
+    while let Some((&byte, after)) = rest.split_first() {
+        let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+        out.extend_from_slice(&[b'\\', b'x', high, low]);
+        rest = plain(after, out);
     }
+}
+
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(decimal(value, &mut [0; 20]));
+}
+
+/// Microseconds as seconds with six places.
+fn seconds(out: &mut Vec<u8>, micros: u64) {
+    number(out, micros / 1_000_000);
+    let mut digits = [0; 20];
+    // The one in front keeps the zeros behind it.
+    let part = decimal(1_000_000 + micros % 1_000_000, &mut digits);
+    out.push(b'.');
+    out.extend_from_slice(&part[1..]);
+}
+
+/// `,"name":1`
+fn named(out: &mut Vec<u8>, name: &str, value: u64) {
+    name_of(out, name);
+    number(out, value);
+}
+
+/// `,"name":`
+fn name_of(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 /// Day, month and time of a second since 1970, in UTC, as Apache and nginx write it.
@@ -109,34 +214,6 @@ fn stamp(second: u64, out: &mut Vec<u8>) {
     let year = era * 400 + year + turn;
     let (hour, minute) = (time / 3600, time / 60 % 60);
     write(out, format_args!("{day:02}/{name}/{year}:{hour:02}:{minute:02}:{:02} +0000", time % 60));
-}
-
-/// One object a line, with Caddy's names where Caddy has one.
-fn json(record: &Record<'_>, out: &mut Vec<u8>) {
-    let micros = record.unix_micros;
-    write(out, format_args!("{{\"ts\":{}.{:06}", micros / 1_000_000, micros % 1_000_000));
-    out.extend_from_slice(b",\"request\":{");
-    if let Some(remote) = record.remote {
-        let ip = remote.ip().to_canonical();
-        write(out, format_args!("\"remote_ip\":\"{ip}\",\"remote_port\":\"{}\",", remote.port()));
-        write(out, format_args!("\"client_ip\":\"{ip}\","));
-    }
-    write(out, format_args!("\"proto\":\"{}\"", record.protocol));
-    text(out, "method", record.method);
-    text(out, "host", record.host);
-    text(out, "uri", record.target);
-    fields(out, ",\"headers\":", request_headers(record));
-    out.push(b'}');
-    if !record.user.is_empty() {
-        text(out, "user_id", record.user);
-    }
-    let duration = record.duration.as_micros();
-    let (whole, part) = (duration / 1_000_000, duration % 1_000_000);
-    write(out, format_args!(",\"duration\":{whole}.{part:06},\"size\":{}", record.body_bytes));
-    write(out, format_args!(",\"status\":{}", record.status));
-    fields(out, ",\"resp_headers\":", record.more.response_headers.iter().copied());
-    more(out, &record.more);
-    out.extend_from_slice(b"}\n");
 }
 
 /// All header fields if they were kept, else the two that every record has.
@@ -161,7 +238,7 @@ fn more(out: &mut Vec<u8>, more: &More<'_>) {
     ];
     for (name, number) in numbers {
         if let Some(number) = number {
-            write(out, format_args!(",\"{name}\":{number}"));
+            named(out, name, number);
         }
     }
     if let Some((urgency, incremental)) = more.priority {
@@ -196,7 +273,7 @@ fn session(out: &mut Vec<u8>, tls: &Session<'_>) {
 
 /// `,"name":"value"`
 fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    write(out, format_args!(",\"{name}\":"));
+    name_of(out, name);
     string(out, value);
 }
 
@@ -246,23 +323,29 @@ fn title(out: &mut Vec<u8>, name: &[u8]) {
 /// and the two line separators are escaped; what is not UTF-8 becomes U+FFFD.
 fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => out.extend_from_slice(b"\\\""),
-                '\\' => out.extend_from_slice(b"\\\\"),
-                '\0'..=' ' if c != ' ' => write(out, format_args!("\\u{:04x}", c as u32)),
-                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                    write(out, format_args!("\\u{:04x}", c as u32));
-                }
-                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
+    for chunk in plain(bytes, out).utf8_chunks() {
+        let mut rest = plain(chunk.valid().as_bytes(), out).len();
+        while let Some(c) = chunk.valid()[chunk.valid().len() - rest..].chars().next() {
+            character(out, c);
+            let after = &chunk.valid().as_bytes()[chunk.valid().len() - rest + c.len_utf8()..];
+            rest = plain(after, out).len();
         }
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
     out.push(b'"');
+}
+
+fn character(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+            write(out, format_args!("\\u{:04x}", c as u32));
+        }
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -428,6 +511,29 @@ mod tests {
             serde_json::from_str(&line(LogFormat::Json, &record)).unwrap();
         let back = json["request"]["uri"].as_str().unwrap();
         assert_eq!(back, String::from_utf8_lossy(&nasty), "nothing valid is lost");
+    }
+
+    #[test]
+    fn any_bytes_are_one_line_and_json_gives_them_back() {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        for _ in 0..2_000 {
+            let mut bytes = Vec::new();
+            for _ in 0..state % 40 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // Half of them from the corners: what is escaped, and what begins a longer
+                // character.
+                let corner = b"\"\\\n\x1b\x7f\xc2\x9b\xe2\x80\xa8\xf0\x9f\xed\xff a"
+                    [(state >> 40) as usize % 16];
+                bytes.push(if state >> 63 == 0 { corner } else { (state >> 32) as u8 });
+            }
+            state = state.wrapping_add(1);
+            let record = Record { target: &bytes, user_agent: &bytes, ..record() };
+            assert_eq!(line(LogFormat::Combined, &record).matches('\n').count(), 1);
+            let line = line(LogFormat::Json, &record);
+            assert_eq!(line.matches('\n').count(), 1);
+            let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(json["request"]["uri"].as_str().unwrap(), String::from_utf8_lossy(&bytes));
+        }
     }
 
     #[test]
