@@ -3,6 +3,7 @@
 //! 9113 sections 3.3, 3.4, 5.4 and 6.8.
 
 use super::budget::{Buckets, Kind};
+use super::control::USEFUL_WINDOW;
 use super::frame::{self, Code, MAX_31};
 use super::queue::Queue;
 use super::send::Memos;
@@ -353,6 +354,7 @@ impl Conn {
             credit: 0,
             since: 0,
             flags,
+            progress: 0,
             next: NONE,
             prev: NONE,
             node: NONE,
@@ -468,9 +470,12 @@ impl Conn {
         }
         let mut next = since.filter(|_| self.send_window <= 0).map_or(Time::NEVER, |s| s + timeout);
         for slot in 0..self.streams.slots() {
-            let stream = self.streams.see(slot);
-            if !self.streams.is_live(slot) || !stream.has(STALLED) {
+            if !self.streams.is_live(slot) || !self.streams.see(slot).has(STALLED) {
                 continue;
+            }
+            let stream = self.streams.at(slot);
+            if i32::from(stream.progress) >= USEFUL_WINDOW {
+                (stream.since, stream.progress) = ((turn.now.0 / 1_000_000) as u32, 0);
             }
             let due = seconds(stream.since) + timeout;
             if turn.now >= due {

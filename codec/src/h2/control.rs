@@ -10,9 +10,8 @@ use super::tree::Place;
 use super::{Error, Event, Priority, Turn};
 use crate::Time;
 
-/// A window at least this large ends a stall; smaller ones let octets through while the clock goes
-/// on.
-const USEFUL_WINDOW: i32 = 1024;
+/// A window at least this large, or as many octets sent through smaller ones, ends a stall.
+pub(super) const USEFUL_WINDOW: i32 = 1024;
 
 impl Conn {
     #[cold]

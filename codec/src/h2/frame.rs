@@ -291,9 +291,9 @@ mod tests {
 
     #[test]
     fn c1_header_round_trip_and_reserved_bit() {
-        let mut bytes = Header { len: 0x0102_03, kind: 7, flags: 0xff, stream: MAX_31 }.octets();
+        let mut bytes = Header { len: 0x0001_0203, kind: 7, flags: 0xff, stream: MAX_31 }.octets();
         let back = Header::read(&bytes, 0).unwrap();
-        assert_eq!(back, Header { len: 0x0102_03, kind: 7, flags: 0xff, stream: MAX_31 });
+        assert_eq!(back, Header { len: 0x0001_0203, kind: 7, flags: 0xff, stream: MAX_31 });
         bytes[5] |= 0x80;
         assert_eq!(Header::read(&bytes, 0).unwrap().stream, MAX_31);
         assert_eq!(Header::read(&bytes, 1), None);

@@ -414,7 +414,11 @@ impl Conn {
     #[inline]
     fn sent(&mut self, slot: u16, n: usize, turn: &mut Turn<'_>) {
         self.send_window -= n as i32;
-        self.streams.at(slot).send_window -= n as i32;
+        let stream = self.streams.at(slot);
+        stream.send_window -= n as i32;
+        if stream.has(STALLED) {
+            stream.progress = stream.progress.saturating_add(n.min(usize::from(u16::MAX)) as u16);
+        }
         turn.shared.counters.data_sent += n as u64;
         // The client answers DATA with window, and gRPC's with a PING to measure bandwidth.
         self.buckets.credit(Kind::WindowUpdate, 2);
@@ -461,7 +465,7 @@ impl Conn {
         }
         if stream.has(WANTS) && !stream.has(STALLED) {
             stream.set(STALLED);
-            stream.since = (turn.now.0 / 1_000_000) as u32;
+            (stream.since, stream.progress) = ((turn.now.0 / 1_000_000) as u32, 0);
             let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
             self.stall_due = self.stall_due.min(seconds(stream.since) + timeout);
         }

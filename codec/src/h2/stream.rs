@@ -77,6 +77,8 @@ pub(super) struct Stream {
     /// When the stream ran out of window, in seconds after the origin.
     pub(super) since: u32,
     pub(super) flags: u16,
+    /// Octets sent since then; saturates.
+    pub(super) progress: u16,
     /// Neighbours in the scheduler's list; `next` also chains free slots.
     pub(super) next: u16,
     pub(super) prev: u16,
@@ -264,6 +266,7 @@ pub(super) mod tests {
             credit: 0,
             since: 0,
             flags: 0,
+            progress: 0,
             next: NONE,
             prev: NONE,
             node: NONE,

@@ -207,6 +207,22 @@ fn row_43_a_connection_without_window_is_closed() {
 }
 
 #[test]
+fn row_43_small_windows_that_make_progress_are_left_alone() {
+    let mut rig = Rig::new();
+    rig.client_settings(&[(4, 300)]);
+    rig.send(&get(1));
+    rig.answer(1, 9000);
+    for _ in 0..30 {
+        rig.pull(usize::MAX);
+        rig.frames();
+        rig.now = Time(rig.now.0 + 5_000_000);
+        assert_eq!(rig.turn(|conn, turn| conn.expire(turn)), Ok(None));
+        rig.grant(1, 300);
+    }
+    assert!(rig.streams[&1].ended);
+}
+
+#[test]
 fn row_43_a_slow_reader_that_reads_is_left_alone() {
     let mut rig = Rig::new();
     rig.send(&get(1));
