@@ -15,7 +15,9 @@
 //! # fn send(transmit: &Transmit, bytes: &[u8]) {}
 //! # fn forward(origin: Origin, datagram: &[u8]) {}
 //! # fn main() -> Result<(), quiche::Error> {
-//! # let (master, from, to, datagrams) = ([0; 32], "[::]:0".parse().unwrap(), "[::]:0".parse().unwrap(), Vec::<Vec<u8>>::new());
+//! # let (master, datagrams) = ([0; 32], Vec::<Vec<u8>>::new());
+//! # let from: SocketAddr = "[::1]:1".parse().unwrap();
+//! # let to = from;
 //! # let now = Instant::now();
 //! // Certificates, SNI, ticket keys, key log and the replay mark come inside the TLS context.
 //! let config = Settings::default().config(tls())?;

@@ -3,9 +3,11 @@
 //! streams are numbers, and what arrives on each comes in by [`Conn::receive`]
 //! in order.
 
+mod config;
 mod conn;
 mod control;
 pub mod frame;
+mod receive;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,8 @@ mod tests;
 use crate::qpack;
 use core::fmt;
 
-pub use conn::{Config, Conn, Event, Request, Shared};
+pub use config::{Config, Event, Request, Shared};
+pub use conn::Conn;
 
 /// The error codes of RFC 9114 section 8.1 and RFC 9204 section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
