@@ -217,6 +217,33 @@ fn broken_files_never_panic_and_name_a_line() {
 }
 
 #[test]
+fn no_damage_to_a_file_makes_it_panic_or_lose_its_place() {
+    let whole = "http = [\":80\"]\nworkers = 2\n[limits]\nbody_bytes = \"1MiB\"\n\
+                 idle_timeout = \"1m\"\n[log]\nformat = \"json\" # é\n";
+    let mut damaged: Vec<Vec<u8>> =
+        (0..whole.len()).map(|at| whole[..].as_bytes()[..at].to_vec()).collect();
+    for at in 0..whole.len() {
+        for byte in *b"\"[]=.#\n\0\xff9" {
+            let mut file = whole.as_bytes().to_vec();
+            file[at] = byte;
+            damaged.push(file);
+        }
+    }
+    let scratch = Scratch::new("damage", "");
+    for file in damaged {
+        std::fs::write(scratch.file(), &file).unwrap();
+        let Err(errors) = load(&scratch.sources()) else { continue };
+        for error in &errors.0 {
+            let line = error.to_string();
+            assert!(!line.contains('\n'), "{line}");
+            let Origin::File { line, column, .. } = error.origin else { panic!("{error}") };
+            let lines = file.split(|byte| *byte == b'\n').count();
+            assert!((1..=lines).contains(&line) && column >= 1, "{error}");
+        }
+    }
+}
+
+#[test]
 fn contradictions() {
     for (name, text, wanted) in [
         (
