@@ -11,7 +11,7 @@ median of those ratios with its quartiles. The absolute figures are medians too,
 
 The generator is often the bottleneck, so requests per second say little about a server: its CPU
 time (user and system, all threads, as the kernel accounts it) is what one request costs.
-Prints a table and writes JSON to bench/results/. Needs wrk; nginx where it is a peer.
+Prints a table and writes JSON to bench/results/. Needs wrk, h2load and nginx.
 """
 
 import argparse
@@ -41,17 +41,21 @@ SERVERS = {
     "ring-direct": "{bin}/donothing --http 127.0.0.1:{port} --descriptors direct",
     "nginx": "nginx -p {tmp} -c {tmp}/nginx.conf",
     "hyper": "{bin}/peer-hyper --http 127.0.0.1:{port}",
+    "ringway-h2c": "{bin}/arena --h2c 127.0.0.1:{port} --workers 1",
+    "hyper-h2c": "{bin}/peer-hyper --h2c 127.0.0.1:{port}",
 }
 
-WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:{port}"
+WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:PORT"
 BASELINE = WRK + "/baseline11?a=13\\&b=42"
 PIPELINE = WRK + "/pipeline -s bench/pipeline.lua -- 16"
+H2C = "h2load -t1 -c{connections} -m100 -D{seconds} http://127.0.0.1:PORT/baseline2?a=1\\&b=1"
 
 # name: (load, connections, servers; ratios are those of the first to each of the others)
 WORKS = {
     "h1-64": (BASELINE, 64, ["ringway", "ring", "nginx", "hyper"]),
     "h1-512": (BASELINE, 512, ["ringway", "ring", "nginx", "hyper"]),
     "h1-pipelined-16": (PIPELINE, 64, ["ringway", "ring", "hyper"]),
+    "h2c-64x100": (H2C, 64, ["ringway-h2c", "hyper-h2c"]),
     "peers-64": (BASELINE, 64, ["ring", "nginx", "hyper"]),
     "peers-pipelined-16": (PIPELINE, 64, ["ring", "nginx", "hyper"]),
     "ring-modes-64": (BASELINE, 64, ["ring", "ring-single", "ring-direct"]),
@@ -185,8 +189,12 @@ def write_nginx_conf(tmp, port, site):
         conf.write(text)
 
 
-def read_wrk(output):
-    """(requests, requests per second, errors, 99th percentile)"""
+def read_load(output):
+    """(requests, requests per second, errors, 99th percentile) from what wrk or h2load printed."""
+    h2load = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", output)
+    if h2load and int(h2load[2]) > 0:
+        rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", output)
+        return int(h2load[2]), float(rate[1]), int(h2load[3]) + int(h2load[4]), None
     requests = re.search(r"(\d+) requests in", output)
     if not requests or int(requests[1]) == 0:
         sys.exit("the load generator got no answer:\n" + output[-2000:])
@@ -203,7 +211,7 @@ def one_round(server, load):
     pinned = ["taskset", "-c", str(LOAD_CPU), "bash", "-c", load.replace("PORT", str(server.port))]
     done = subprocess.run(pinned, cwd=ROOT, capture_output=True, text=True)
     total_after, user_after, system_after = server.cpu()
-    requests, rate, errors, p99 = read_wrk(done.stdout + done.stderr)
+    requests, rate, errors, p99 = read_load(done.stdout + done.stderr)
     micros = 1e6 / requests
     return {
         "us": (total_after - total) * micros,
@@ -224,7 +232,7 @@ def quartiles(values):
 
 def measure(name, rounds, seconds, binaries):
     load, connections, names = WORKS[name]
-    load = load.format(connections=connections, seconds=seconds, port="PORT")
+    load = load.format(connections=connections, seconds=seconds)
     servers, kept = [], {}
     try:
         for server in names:
@@ -316,9 +324,15 @@ def main():
     for name in names:
         if name not in WORKS:
             sys.exit(f"no such work: {name} (--list names them)")
-    for tool in ("wrk", "taskset"):
+    packages = {
+        "wrk": "wrk",
+        "h2load": "nghttp2-client",
+        "nginx": "nginx-light",
+        "taskset": "util-linux",
+    }
+    for tool, package in packages.items():
         if not shutil.which(tool):
-            sys.exit(f"{tool} is missing: apt-get install {'wrk' if tool == 'wrk' else 'util-linux'}")
+            sys.exit(f"{tool} is missing: apt-get install {package}")
     binaries = args.bin or build(args.profile)
     today = datetime.date.today().isoformat()
     about = {"date": today, "machine": machine(), "wrk": version(["wrk", "-v"]),

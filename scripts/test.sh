@@ -104,7 +104,11 @@ prepare
 for name in "${steps[@]}"; do
     case $name in
     fmt) check fmt cargo fmt --all -- --check ;;
-    clippy) check clippy cargo clippy --workspace --all-targets -- -D warnings ;;
+    # In the profile of the tests, so that the C libraries are compiled once.
+    clippy)
+        check clippy cargo clippy --profile tested --workspace --all-targets \
+            --features ringway-bench/peers -- -D warnings
+        ;;
     test) run_tests ;;
     doc) run_doc_tests ;;
     *) die "no such step: $name (fmt, clippy, test, doc)" ;;

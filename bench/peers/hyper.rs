@@ -4,7 +4,7 @@
 //! binary. Answers `/baseline11`, `/baseline2` (sum of the query's integers and of the body) and
 //! `/pipeline` as the arena application does, and anything else with `OK`.
 //!
-//! `peer-hyper --http 127.0.0.1:PORT`
+//! `peer-hyper --http 127.0.0.1:PORT`, or `--h2c` for HTTP/2 with prior knowledge.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,42 +13,55 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut address: SocketAddr = "127.0.0.1:0".parse()?;
+    let mut h2c = false;
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
         match (flag.as_str(), args.next()) {
-            ("--http", Some(value)) => address = value.parse()?,
+            ("--http" | "--h2c", Some(value)) => {
+                h2c = flag == "--h2c";
+                address = value.parse()?;
+            }
             _ => return Err(format!("what is {flag}?").into()),
         }
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(address))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(address, h2c))
 }
 
-async fn serve(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(address: SocketAddr, h2c: bool) -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpSocket::new_v4()?;
     listener.set_reuseaddr(true)?;
     listener.bind(address)?;
     let listener = listener.listen(4096)?;
-    println!("listening http {}", listener.local_addr()?);
+    println!("listening {} {}", if h2c { "h2c" } else { "http" }, listener.local_addr()?);
     let mut http = http1::Builder::new();
     http.pipeline_flush(true).timer(TokioTimer::new());
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2.timer(TokioTimer::new()).max_concurrent_streams(256);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let connection = http.serve_connection(TokioIo::new(stream), service_fn(answer));
-        tokio::spawn(async move {
-            // A peer that goes away is no news here.
-            let _ = connection.await;
-        });
+        let stream = TokioIo::new(stream);
+        // A peer that goes away is no news here.
+        if h2c {
+            let connection = http2.serve_connection(stream, service_fn(answer));
+            tokio::spawn(async move { drop(connection.await) });
+        } else {
+            let connection = http.serve_connection(stream, service_fn(answer));
+            tokio::spawn(async move { drop(connection.await) });
+        }
     }
 }
 

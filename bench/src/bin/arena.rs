@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use ringway::tls::Tls;
 use ringway::{OwnedRequest, Request, RequestBody, Response, Router, Server};
 use serde::{Deserialize, Serialize};
 
@@ -70,13 +71,20 @@ impl Options {
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    if !options.https.is_empty() || !options.h2c.is_empty() {
-        let _ = (options.cert, options.key);
-        return Err("--https and --h2c: the library does not serve these yet".into());
-    }
     let mut server = Server::new(application(options.data.as_deref())?);
     for address in &options.http {
         server = server.http(address);
+    }
+    for address in &options.h2c {
+        server = server.h2c(address);
+    }
+    for address in &options.https {
+        let tls = match (&options.cert, &options.key) {
+            (Some(cert), Some(key)) => Tls::pem(cert, key)?,
+            (None, None) => Tls::self_signed()?,
+            _ => return Err("--cert and --key go together".into()),
+        };
+        server = server.https(address, tls);
     }
     if let Some(workers) = options.workers {
         server = server.workers(workers);

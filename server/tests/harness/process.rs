@@ -12,6 +12,9 @@ use std::thread;
 use super::client::Client;
 use super::eventually;
 
+/// The `ringway` command; absent where another crate's tests use this harness.
+pub const RINGWAY: Option<&str> = option_env!("CARGO_BIN_EXE_ringway");
+
 /// A running server. It is killed when this goes out of scope.
 pub struct Process {
     child: Child,
@@ -22,7 +25,7 @@ pub struct Process {
 impl Process {
     /// `ringway serve DIR` on a free port, one worker, with these further options.
     pub fn serve(dir: &Path, options: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let mut command = Command::new(RINGWAY.expect("a test of the crate that makes the binary"));
         command.arg("serve").arg(dir).args(["--http", "127.0.0.1:0", "--workers", "1"]);
         Self::start(command.args(options))
     }
