@@ -11,14 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use harness::TempDir;
 use harness::process::Process;
-
-/// A missing tool or tree is a failure where everything was to be installed, else a named skip.
-fn missing(what: &str) {
-    assert!(std::env::var_os("RINGWAY_TEST_COMPLETE").is_none(), "{what} is missing");
-    println!("skipped: {what} is missing");
-}
+use harness::{TempDir, missing};
 
 fn documentation() -> Option<PathBuf> {
     let said = Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
