@@ -102,6 +102,19 @@ impl Desk {
         self.clock.now
     }
 
+    /// Sets the time, which a simulation keeps itself.
+    #[cfg(test)]
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.clock.now = now;
+        local::with(|local| local.tick(now));
+    }
+
+    /// How many tasks live.
+    #[cfg(test)]
+    pub(crate) fn tasks(&self) -> usize {
+        self.executor.len()
+    }
+
     /// What a connection may use, for the time of one event.
     pub(crate) fn cx(&mut self) -> Cx<'_> {
         Cx {

@@ -143,13 +143,9 @@ impl Http1 {
         }
     }
 
-    /// The peer sends no more. What it asked is still answered; a body that is not all there never
-    /// will be.
-    pub(super) fn end_of_input(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
-        if self.incoming.is_some() {
-            self.abandon(cx);
-            link.close_now(cx);
-        }
+    /// True when a body is at hand and only the peer could bring more of it.
+    pub(super) fn is_starved(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| !incoming.waits_for_reader())
     }
 
     /// A handler has answered.

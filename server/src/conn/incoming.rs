@@ -129,6 +129,11 @@ impl Incoming {
         }
     }
 
+    /// True while the handler has to read before more can be taken.
+    pub(super) fn waits_for_reader(&self) -> bool {
+        self.mark.is_none()
+    }
+
     /// When too little may have come.
     pub(super) fn deadline(&self, grace: Duration) -> Time {
         self.mark.map_or(Time::NEVER, |mark| mark + grace)

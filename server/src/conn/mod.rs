@@ -12,6 +12,8 @@ mod incoming;
 pub(crate) mod link;
 mod outgoing;
 mod secure;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::time::Duration;
@@ -237,8 +239,8 @@ impl Conn {
                 break;
             }
         }
-        if self.link.ended && self.is_idle() {
-            self.link.close(false, cx);
+        if self.link.ended {
+            self.finish(cx);
         }
         self.link.flush(self.secure.as_deref_mut(), cx);
         self.link.steer_receiving(cx);
@@ -291,13 +293,6 @@ impl Conn {
             Proto::H1(http) => http.describe(),
             Proto::H2(http) if http.is_idle() => "idle (h2)",
             Proto::H2(_) => "busy (h2)",
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        match &self.proto {
-            Proto::H1(http) => http.is_idle(),
-            Proto::H2(http) => http.is_idle(),
         }
     }
 
@@ -415,15 +410,26 @@ impl Conn {
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             0 => {
                 self.link.ended = true;
-                if let Proto::H1(http) = &mut self.proto {
-                    http.end_of_input(&mut self.link, cx);
-                } else {
-                    self.abandon_streams(cx);
-                    self.link.close(false, cx);
-                }
                 self.link.mark(cx);
             }
             _ => self.abandon(cx),
+        }
+    }
+
+    /// The peer sends no more, and what it sent has been used as far as it can be: what it asked is
+    /// still answered in HTTP/1; what is not all there never will be.
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.proto {
+            Proto::H1(http) if http.is_idle() => self.link.close(false, cx),
+            Proto::H1(http) if http.is_starved() => {
+                http.abandon(cx);
+                self.link.close_now(cx);
+            }
+            Proto::H1(_) => {}
+            Proto::H2(http) => {
+                http.abandon(cx);
+                self.link.close(false, cx);
+            }
         }
     }
 
