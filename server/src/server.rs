@@ -382,8 +382,8 @@ impl Running {
         self.keeper.as_ref().map(|keeper| &keeper.tls)
     }
 
-    /// Loads the certificates again now, instead of when their files are seen to have changed. Those
-    /// in use stay if the new ones are not fit for use, and standard error says why.
+    /// Loads the certificates again now, instead of when their files are seen to have changed.
+    /// Those in use stay if the new ones are not fit for use, and standard error says why.
     pub fn reload_certificates(&self) {
         if let Some(keeper) = &self.keeper {
             say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));

@@ -1,6 +1,6 @@
 //! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
-//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP loads
-//! the certificates again.
+//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP
+//! loads the certificates again.
 
 use std::time::Duration;
 
