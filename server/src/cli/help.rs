@@ -12,8 +12,12 @@ const EXITS: &[(&str, &str)] = &[
     ("2", "the command line is wrong"),
 ];
 
-const SIGNALS: &[(&str, &str)] =
-    &[("TERM, INT", "stop accepting, finish what is in flight, exit; a second one: now")];
+const SIGNALS: &[(&str, &str)] = &[
+    ("TERM, INT", "stop accepting, finish what is in flight, exit; a second one: now"),
+    ("HUP", "load the certificates again"),
+    ("USR1", "open the access log's file again"),
+    ("QUIT", "print what every worker is doing, and go on"),
+];
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("ringway site", "serve a directory on 127.0.0.1:8080 and, with TLS, on 127.0.0.1:8443"),
