@@ -2,7 +2,10 @@
 //! person with vectors of their own, or for CI. `vectors hpack FILE…` takes the JSON stories of
 //! hpack-test-case, `vectors qpack QIF ENCODED…` the files of the QPACK offline interop, whose
 //! names end in `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; with a failure, exit 1.
+//! For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE BLOCKED` write what
+//! our encoders make of the lists.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -17,6 +20,22 @@ const LIMITS: hpack::Limits = hpack::Limits { list_bytes: 1 << 24, fields: 10_00
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    let encoded = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["hpack-encode", file] => Some(hpack_encode(file)),
+        ["qpack-encode", qif, capacity, blocked] => Some(qpack_encode(qif, capacity, blocked)),
+        _ => None,
+    };
+    if let Some(encoded) = encoded {
+        return match encoded.and_then(|octets| {
+            std::io::stdout().write_all(&octets).map_err(|error| error.to_string())
+        }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("vectors: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let results = match arguments.split_first() {
         Some((kind, files)) if kind == "hpack" && !files.is_empty() => hpack_files(files),
         Some((kind, [qif, encoded @ ..])) if kind == "qpack" && !encoded.is_empty() => {
@@ -262,4 +281,52 @@ fn qpack_again(capacity: u32, blocked: u16, acknowledges: bool, lists: &[Pairs])
         compare(&format!("list {number} encoded by us"), found, list)?;
     }
     Ok(octets)
+}
+
+/// Our block for each case of a story, a line of hexadecimal digits each.
+fn hpack_encode(file: &str) -> Outcome<Vec<u8>> {
+    let text = fs::read(file).map_err(|error| error.to_string())?;
+    let story: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let mut encoder = hpack::Encoder::new(Backend::detect(), 65_535);
+    let mut lines = vec![];
+    for case in story["cases"].as_array().ok_or("no cases")? {
+        if let Some(size) = case["header_table_size"].as_u64() {
+            encoder.set_peer_table_size(u32::try_from(size).unwrap_or(u32::MAX));
+        }
+        let mut wire = vec![];
+        let mut block = encoder.block(&mut wire);
+        for (name, value) in headers(case).ok_or("a case without headers")? {
+            block.field(Known::of(&name), &name, &value);
+        }
+        wire.iter().for_each(|octet| lines.extend_from_slice(format!("{octet:02x}").as_bytes()));
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// Our blocks and encoder stream in the format of the interop files. Nothing is acknowledged.
+fn qpack_encode(qif: &str, capacity: &str, blocked: &str) -> Outcome<Vec<u8>> {
+    let text = fs::read(qif).map_err(|error| error.to_string())?;
+    let capacity: u16 = capacity.parse().map_err(|_| "a capacity that is no number")?;
+    let blocked: u64 = blocked.parse().map_err(|_| "a number of streams that is none")?;
+    let mut encoder = qpack::Encoder::new(Backend::detect(), capacity.into());
+    encoder.set_peer_settings(capacity.into(), blocked);
+    let mut output = vec![];
+    let mut record = |stream: u64, octets: &[u8]| {
+        output.extend_from_slice(&stream.to_be_bytes());
+        output.extend_from_slice(&(octets.len() as u32).to_be_bytes());
+        output.extend_from_slice(octets);
+    };
+    for (number, list) in lists(&text).iter().enumerate() {
+        let (stream, mut out, mut instructions) = (number as u64 + 1, vec![], vec![]);
+        let mut block = encoder.block(stream, &mut out, &mut instructions);
+        for (name, value) in list {
+            block.field(Known::of(name), name, value);
+        }
+        block.finish();
+        record(stream, &out);
+        record(0, &instructions);
+    }
+    Ok(output)
 }

@@ -1,0 +1,30 @@
+//! Finds the C peers of the codec benchmarks: libnghttp2 as the system has it, ls-qpack as
+//! fetch-peers.sh brings it. A benchmark says which it went without.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(nghttp2)");
+    println!("cargo::rustc-check-cfg=cfg(lsqpack)");
+    println!("cargo::rerun-if-changed=build.rs");
+    let found = Command::new("pkg-config").args(["--exists", "libnghttp2"]).status();
+    if found.is_ok_and(|status| status.success()) {
+        println!("cargo::rustc-cfg=nghttp2");
+    }
+    let source = Path::new("../target/peers/pylsqpack/vendor/ls-qpack");
+    println!("cargo::rerun-if-changed={}", source.display());
+    if source.join("lsqpack.c").exists() {
+        // DEVEL_MODE makes the Huffman decoder an ordinary function; it changes nothing else there.
+        cc::Build::new()
+            .files([source.join("lsqpack.c"), source.join("deps/xxhash/xxhash.c")])
+            .includes([source.to_path_buf(), source.join("deps/xxhash")])
+            .define("NDEBUG", None)
+            .define("LSQPACK_DEVEL_MODE", "1")
+            .flag("-std=gnu99")
+            .opt_level(3)
+            .warnings(false)
+            .compile("lsqpack");
+        println!("cargo::rustc-cfg=lsqpack");
+    }
+}

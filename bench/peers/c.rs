@@ -1,0 +1,203 @@
+//! The C peers of the codec benchmarks behind safe functions: nghttp2's HPACK and ls-qpack's
+//! Huffman code. What is not there (see build.rs) is `None`.
+
+#![allow(unsafe_code, dead_code, missing_docs)]
+
+/// One field as nghttp2 takes and gives it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pair {
+    name: *const u8,
+    value: *const u8,
+    name_len: usize,
+    value_len: usize,
+    flags: u8,
+}
+
+#[cfg(nghttp2)]
+mod ffi {
+    use super::Pair;
+
+    #[link(name = "nghttp2")]
+    unsafe extern "C" {
+        pub fn nghttp2_hd_deflate_new(deflater: *mut *mut u8, table: usize) -> i32;
+        pub fn nghttp2_hd_deflate_del(deflater: *mut u8);
+        pub fn nghttp2_hd_deflate_hd(
+            deflater: *mut u8,
+            out: *mut u8,
+            len: usize,
+            pairs: *const Pair,
+            count: usize,
+        ) -> isize;
+        pub fn nghttp2_hd_deflate_change_table_size(deflater: *mut u8, table: usize) -> i32;
+        pub fn nghttp2_hd_inflate_new(inflater: *mut *mut u8) -> i32;
+        pub fn nghttp2_hd_inflate_del(inflater: *mut u8);
+        pub fn nghttp2_hd_inflate_hd2(
+            inflater: *mut u8,
+            pair: *mut Pair,
+            flags: *mut i32,
+            wire: *const u8,
+            len: usize,
+            last: i32,
+        ) -> isize;
+        pub fn nghttp2_hd_inflate_end_headers(inflater: *mut u8) -> i32;
+    }
+}
+
+/// A header list in nghttp2's form.
+pub struct List<'a>(Vec<Pair>, core::marker::PhantomData<&'a [u8]>);
+
+impl<'a> List<'a> {
+    pub fn new(fields: &[(&'a str, &'a str)]) -> Self {
+        const NO_COPY: u8 = 2 | 4;
+        let pair = |(name, value): &(&'a str, &'a str)| Pair {
+            name: name.as_ptr(),
+            value: value.as_ptr(),
+            name_len: name.len(),
+            value_len: value.len(),
+            flags: NO_COPY,
+        };
+        Self(fields.iter().map(pair).collect(), core::marker::PhantomData)
+    }
+}
+
+#[cfg(nghttp2)]
+pub struct Deflater(*mut u8);
+
+#[cfg(nghttp2)]
+impl Deflater {
+    pub fn new(table: usize) -> Self {
+        let mut deflater = core::ptr::null_mut();
+        // SAFETY: it writes a pointer to what `drop` frees.
+        unsafe {
+            assert_eq!(ffi::nghttp2_hd_deflate_new(&mut deflater, table), 0);
+            assert_eq!(ffi::nghttp2_hd_deflate_change_table_size(deflater, table), 0);
+        }
+        Self(deflater)
+    }
+
+    pub fn deflate(&mut self, list: &List<'_>, out: &mut [u8]) -> usize {
+        let (pairs, count) = (list.0.as_ptr(), list.0.len());
+        // SAFETY: the pointers and lengths are of live slices.
+        let wrote = unsafe {
+            ffi::nghttp2_hd_deflate_hd(self.0, out.as_mut_ptr(), out.len(), pairs, count)
+        };
+        usize::try_from(wrote).expect("nghttp2 deflates")
+    }
+}
+
+#[cfg(nghttp2)]
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`.
+        unsafe { ffi::nghttp2_hd_deflate_del(self.0) };
+    }
+}
+
+#[cfg(nghttp2)]
+pub struct Inflater(*mut u8);
+
+#[cfg(nghttp2)]
+impl Inflater {
+    #[expect(clippy::new_without_default, reason = "as Deflater")]
+    pub fn new() -> Self {
+        let mut inflater = core::ptr::null_mut();
+        // SAFETY: it writes a pointer to what `drop` frees.
+        assert_eq!(unsafe { ffi::nghttp2_hd_inflate_new(&mut inflater) }, 0);
+        Self(inflater)
+    }
+
+    /// Fields in the block.
+    pub fn inflate(&mut self, mut wire: &[u8]) -> usize {
+        const FINAL: i32 = 1;
+        const EMIT: i32 = 2;
+        let mut fields = 0;
+        loop {
+            let empty = core::ptr::null();
+            let mut pair = Pair { name: empty, value: empty, name_len: 0, value_len: 0, flags: 0 };
+            let mut flags = 0;
+            let (at, len) = (wire.as_ptr(), wire.len());
+            // SAFETY: the pointers are to live values and the length is the slice's.
+            let read =
+                unsafe { ffi::nghttp2_hd_inflate_hd2(self.0, &mut pair, &mut flags, at, len, 1) };
+            wire = &wire[usize::try_from(read).expect("nghttp2 inflates")..];
+            fields += usize::from(flags & EMIT != 0);
+            if flags & FINAL != 0 {
+                // SAFETY: made by `new`.
+                unsafe { ffi::nghttp2_hd_inflate_end_headers(self.0) };
+                return fields;
+            }
+        }
+    }
+}
+
+#[cfg(nghttp2)]
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`.
+        unsafe { ffi::nghttp2_hd_inflate_del(self.0) };
+    }
+}
+
+#[cfg(lsqpack)]
+mod lsqpack {
+    #[repr(C)]
+    pub struct Decoded {
+        pub status: i32,
+        pub written: u32,
+        pub read: u32,
+    }
+
+    #[repr(C)]
+    pub struct State {
+        pub resume: i32,
+        pub status: [u8; 2],
+    }
+
+    unsafe extern "C" {
+        pub fn lsqpack_huff_decode(
+            input: *const u8,
+            input_len: i32,
+            out: *mut u8,
+            out_len: i32,
+            state: *mut State,
+            last: i32,
+        ) -> Decoded;
+        pub fn lsqpack_enc_enc_str(
+            prefix: u32,
+            out: *mut u8,
+            out_len: usize,
+            text: *const u8,
+            text_len: u32,
+        ) -> i32;
+    }
+}
+
+/// Octets that ls-qpack decodes `input` to.
+#[cfg(lsqpack)]
+pub fn lsqpack_decode(input: &[u8], out: &mut [u8]) -> usize {
+    let mut state = lsqpack::State { resume: 0, status: [0, 1] };
+    // SAFETY: the pointers and lengths are of live slices.
+    let decoded = unsafe {
+        lsqpack::lsqpack_huff_decode(
+            input.as_ptr(),
+            input.len() as i32,
+            out.as_mut_ptr(),
+            out.len() as i32,
+            &mut state,
+            1,
+        )
+    };
+    assert_eq!(decoded.status, 0);
+    decoded.written as usize
+}
+
+/// Octets that ls-qpack needs for `text`, its length before it.
+#[cfg(lsqpack)]
+pub fn lsqpack_encode(text: &[u8], out: &mut [u8]) -> usize {
+    let (to, len) = (out.as_mut_ptr(), out.len());
+    // SAFETY: the pointers and lengths are of live slices.
+    let wrote =
+        unsafe { lsqpack::lsqpack_enc_enc_str(7, to, len, text.as_ptr(), text.len() as u32) };
+    usize::try_from(wrote).expect("ls-qpack encodes")
+}
