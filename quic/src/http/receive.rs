@@ -228,8 +228,10 @@ impl Http {
     /// Streams that have room again, and streams that the peer has stopped reading. quiche names
     /// the latter only if they had no room, so that their number has to be watched.
     fn note_writable(&mut self, conn: &mut Conn) {
-        let stops = conn.quic().stats().stopped_stream_count_remote;
-        if std::mem::replace(&mut self.stops, stops) != stops {
+        // Asking costs a walk over all of quiche's streams.
+        let watched = self.streams.live() > 0;
+        let stops = if watched { conn.quic().stats().stopped_stream_count_remote } else { 0 };
+        if watched && std::mem::replace(&mut self.stops, stops) != stops {
             for key in self.streams.keys() {
                 if let Err(quiche::Error::StreamStopped(code)) =
                     conn.quic().stream_capacity(key.id())
