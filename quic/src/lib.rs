@@ -80,6 +80,7 @@
 
 mod buf;
 pub mod cid;
+pub mod cmsg;
 pub mod conn;
 pub mod endpoint;
 pub mod gso;
@@ -88,6 +89,7 @@ mod keys;
 pub mod replay;
 pub mod reset;
 mod settings;
+pub mod steering;
 mod table;
 pub mod token;
 mod totals;
