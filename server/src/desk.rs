@@ -12,7 +12,7 @@ use ringway_codec::h1::request;
 use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
-use crate::config::Limits;
+use crate::config::{Http2, Limits};
 use crate::conn::{Counters, Cx, Op};
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
@@ -81,6 +81,12 @@ impl Desk {
         desk.refresh_second();
         local::with(|local| local.enter(worker, desk.clock.now));
         desk
+    }
+
+    /// Which parts of HTTP/2 are spoken, where that is not all of it.
+    pub(crate) fn speak(&mut self, http2: &Http2) {
+        self.h2c_upgrade = http2.upgrade;
+        self.h2.config.rfc7540_priorities = http2.priority_tree;
     }
 
     /// The turn's time.
@@ -220,6 +226,7 @@ fn h2_config(limits: &Limits) -> h2::Config {
         header_table: limits.h2_table_bytes,
         encoder_table: limits.h2_table_bytes,
         output_bytes: limits.output_bytes,
+        max_pushes: limits.h2_pushes,
         settings_timeout: micros(limits.h2_settings_timeout),
         ping_interval: micros(limits.h2_ping_interval),
         ping_timeout: micros(limits.h2_ping_timeout),

@@ -15,7 +15,10 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     let files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes);
-    let mut server = Server::new(files).limits(config.limits.clone()).log(config.log.clone());
+    let mut server = Server::new(files)
+        .limits(config.limits.clone())
+        .http2(config.http2.clone())
+        .log(config.log.clone());
     for address in &config.http {
         server = server.listen(Scheme::Http, Ok(address.clone()));
     }

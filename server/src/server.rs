@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
 
-use crate::config::{Address, Limits, Log as LogConfig, LogFormat};
+use crate::config::{Address, Http2, Limits, Log as LogConfig, LogFormat};
 use crate::desk::Desk;
 use crate::door::{Doors, Share};
 use crate::error::Error;
@@ -39,6 +39,7 @@ pub struct Server {
     workers: Option<usize>,
     cpus: Option<Vec<usize>>,
     limits: Limits,
+    http2: Http2,
     backend: Option<Backend>,
     recv: RecvMode,
     log: LogConfig,
@@ -73,6 +74,7 @@ impl Server {
             workers: None,
             cpus: None,
             limits: Limits::default(),
+            http2: Http2::default(),
             backend: None,
             recv: RecvMode::default(),
             log: LogConfig::default(),
@@ -132,6 +134,13 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Says which parts of HTTP/2 are spoken; its bounds are among the others.
+    #[must_use]
+    pub fn http2(mut self, http2: Http2) -> Self {
+        self.http2 = http2;
         self
     }
 
@@ -234,6 +243,7 @@ impl Server {
         log: Option<Log>,
     ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
+        let http2 = self.http2.clone();
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let settings = Settings { recv: self.recv, ..Settings::default() };
         let (ready, started) = mpsc::channel();
@@ -243,7 +253,8 @@ impl Server {
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
             let executor = Executor::new(number, mailbox);
-            let desk = Desk::new(number, app, limits, backend, executor, log);
+            let mut desk = Desk::new(number, app, limits, backend, executor, log);
+            desk.speak(&http2);
             Worker::new(ring, doors, desk).run()
         };
         let name = format!("ringway-{number}");

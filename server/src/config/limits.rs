@@ -167,6 +167,8 @@ limits! {
         "largest frame that is accepted"
     "http2.table_bytes" h2_table_bytes: u32, Bytes = 4 * KIB, 0 => 64 * KIB;
         "bytes of each connection's header compression tables"
+    "http2.pushes" h2_pushes: u16, Count = 0, 0 => 256;
+        "pushed streams that a connection may have open at once; 0 is no push at all"
     "http2.settings_timeout" h2_settings_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
         "time in which a client has to acknowledge the settings"
     "http2.ping_interval" h2_ping_interval: Duration, Time = 0, 0 => HOUR;

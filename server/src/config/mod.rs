@@ -53,6 +53,8 @@ pub struct Config {
     pub files: Files,
     /// Certificates.
     pub tls: Tls,
+    /// HTTP/2.
+    pub http2: Http2,
     /// HTTP/3.
     pub http3: Http3,
     /// The access log.
@@ -84,6 +86,22 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// The private key, PEM.
     pub key: Option<PathBuf>,
+}
+
+/// `[http2]`, but for its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Whether an HTTP/1.1 request in the clear may upgrade its connection (RFC 7540 section 3.2).
+    pub upgrade: bool,
+    /// Whether the priority tree of RFC 7540 is honoured; if not, clients are told so (RFC 9218
+    /// section 2.1).
+    pub priority_tree: bool,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { upgrade: true, priority_tree: true }
+    }
 }
 
 /// `[http3]`.

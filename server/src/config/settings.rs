@@ -251,6 +251,18 @@ fn fields() -> Vec<Setting> {
         ),
         field!("tls.key", tls.key, takes("key", "PEM"), "private key of the certificate"),
         field!(
+            "http2.upgrade",
+            http2.upgrade,
+            means("no-h2c-upgrade", "false", "do not upgrade HTTP/1.1 connections to HTTP/2"),
+            "let HTTP/1.1 connections in the clear upgrade to HTTP/2"
+        ),
+        field!(
+            "http2.priority_tree",
+            http2.priority_tree,
+            None,
+            "honour the dependencies and weights of RFC 7540"
+        ),
+        field!(
             "http3.enabled",
             http3.enabled,
             means("no-h3", "false", "do not answer HTTP/3"),
