@@ -47,12 +47,15 @@ use site::{Ask, Held, Site};
 /// Serves the files of a directory: GET and HEAD, with validators, ranges and the compressed files
 /// that lie beside the plain ones (`app.js.br`, `app.js.zst`, `app.js.gz`).
 ///
-/// Names that begin with a dot (but for `.well-known`), symbolic links that leave the directory,
-/// and anything that is not a regular file are not served.
+/// Names that begin with a dot (but for `.well-known`), symbolic links that are absolute or leave
+/// the directory, and anything that is not a regular file are not served.
 ///
 /// ```
+/// use http::HeaderValue;
 /// use ringway::{Files, Router};
-/// let site = Files::new("site").cache_control("img/*", "max-age=86400").fallback("index.html");
+///
+/// let day = HeaderValue::from_static("max-age=86400");
+/// let site = Files::new("site").cache_control("img/*", day).fallback("index.html");
 /// let app = Router::new().any("/*", site);
 /// ```
 #[derive(Clone, Debug)]
@@ -207,7 +210,7 @@ impl Handler for Files {
         let asked = Asked::gather(lines);
         let head = request.parts.method == Method::Head;
         // Without escapes the path is its own decoded form, and what is in memory was accepted.
-        let escaped = memchr::memchr(b'%', below).is_some();
+        let escaped = below.contains(&b'%');
         let mut held = if escaped { Held::Nothing } else { site.held(below) };
         if let Held::Fresh(file) = held {
             return Reply::Ready(site.respond(&file, head, &asked));
