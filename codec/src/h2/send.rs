@@ -10,7 +10,7 @@ use super::stream::{
 };
 use super::{Error, Priority, Turn};
 use crate::field::Known;
-use crate::hpack::{Encoder, Indexing};
+use crate::hpack::{Block, Indexing};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -58,8 +58,7 @@ pub enum Pulled {
 /// Writes a response's or trailers' fields.
 #[derive(Debug)]
 pub struct Head<'a> {
-    encoder: &'a mut Encoder,
-    out: &'a mut Vec<u8>,
+    block: Block<'a>,
     memos: &'a mut Option<Box<Memos>>,
 }
 
@@ -68,13 +67,13 @@ impl Head<'_> {
     /// `Known::Other`, and then must be lower case.
     #[inline]
     pub fn field(&mut self, known: Known, name: &[u8], value: &[u8]) {
-        self.encoder.block(self.out).field(known, name, value);
+        self.block.field(known, name, value);
     }
 
     /// Adds a field, compressed as told: `Indexing::Never` for secrets beyond those that are known.
     #[inline]
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
-        self.encoder.block(self.out).field_as(indexing, known, name, value);
+        self.block.field_as(indexing, known, name, value);
     }
 
     /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
@@ -100,26 +99,24 @@ impl Head<'_> {
     /// them makes the second part of the id).
     #[inline]
     pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Head<'_>)) {
-        let stamp = self.encoder.insertions();
+        let stamp = self.block.insertions();
         if let Some(memos) = &self.memos {
             let memo = &memos.0[Memos::place(id)];
             if memo.id == id && memo.stamp == stamp && memo.len > 0 {
-                let end = self.out.len() + usize::from(memo.len);
-                self.out.extend_from_slice(&memo.octets);
-                self.out.truncate(end);
+                self.block.repeat(&memo.octets, usize::from(memo.len));
                 return;
             }
         }
-        let at = self.out.len();
+        let at = self.block.written().len();
         fields(self);
-        if self.encoder.insertions() == stamp {
+        if self.block.insertions() == stamp {
             self.remember(id, stamp, at);
         }
     }
 
     #[cold]
     fn remember(&mut self, id: u64, stamp: u64, at: usize) {
-        let written = &self.out[at..];
+        let written = &self.block.written()[at..];
         if written.len() <= MEMO {
             let memos = self.memos.get_or_insert_default();
             let memo = &mut memos.0[Memos::place(id)];
@@ -399,15 +396,14 @@ impl Conn {
         turn: &mut Turn<'_>,
         fields: impl FnOnce(&mut Head<'_>),
     ) {
-        let out = &mut *turn.out;
-        let at = out.len();
-        frame::header(out, 0, frame::HEADERS, flags, id);
-        let mut block = self.encoder.block(out);
+        let at = turn.out.len();
+        frame::header(turn.out, 0, frame::HEADERS, flags, id);
+        let mut block = self.encoder.block(turn.out);
         if let Some(status) = status {
             block.status(status);
         }
-        fields(&mut Head { encoder: &mut self.encoder, out, memos: &mut self.memos });
-        frame::finish_block(out, at, self.peer.max_frame_size as usize);
+        fields(&mut Head { block, memos: &mut self.memos });
+        frame::finish_block(turn.out, at, self.peer.max_frame_size as usize);
     }
 
     /// Accounts `n` octets of DATA.

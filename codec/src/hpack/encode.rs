@@ -99,6 +99,27 @@ pub struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// See [`Encoder::insertions`].
+    #[inline]
+    pub(crate) fn insertions(&self) -> u64 {
+        self.encoder.insertions()
+    }
+
+    /// The output, this block at its end.
+    #[inline]
+    pub(crate) fn written(&self) -> &[u8] {
+        self.out
+    }
+
+    /// Appends the first `len` octets of `octets`, which fields came to in an earlier block and, as
+    /// nothing has been inserted since, would come to again.
+    #[inline]
+    pub(crate) fn repeat(&mut self, octets: &[u8], len: usize) {
+        let end = self.out.len() + len;
+        self.out.extend_from_slice(octets);
+        self.out.truncate(end);
+    }
+
     /// Adds `:status`, three digits.
     #[inline]
     pub fn status(&mut self, status: u16) {
