@@ -143,7 +143,7 @@ impl Conn {
                 Ok(Event::Blocked { stream: id })
             }
             Decoded::Section(section) => {
-                stream.block = Vec::new();
+                stream.block = alloc::vec::Vec::new();
                 stream.frame = Frame::None;
                 self.deliver(input, place, section, shared)
             }
