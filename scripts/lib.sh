@@ -44,8 +44,8 @@ packages() {
 # toolchain: stop with the missing thing named when there is no Rust toolchain.
 toolchain() {
     [ -x "$HOME/.cargo/bin/cargo" ] && PATH="$PATH:$HOME/.cargo/bin"
-    command -v cargo >/dev/null || die "cargo is missing: install Rust 1.88 or newer (rustup.rs)"
-    command -v rustc >/dev/null || die "rustc is missing: install Rust 1.88 or newer (rustup.rs)"
+    command -v cargo >/dev/null || die "cargo is missing: install Rust 1.89 or newer (rustup.rs)"
+    command -v rustc >/dev/null || die "rustc is missing: install Rust 1.89 or newer (rustup.rs)"
 }
 
 # What a build needs besides Rust: a C and C++ compiler; cmake and libclang for QUIC's BoringSSL.

@@ -469,9 +469,9 @@ fn has_control(value: &[u8]) -> bool {
         // Exact in the high bit of each octet: no borrow crosses octets whose high bit was set
         // beforehand.
         let below_space = !((word & !HIGH | HIGH) - ONES * 0x20) & !word;
-        let zero = |x: u64| !((x & !HIGH) + !HIGH | x);
-        let tab = zero(word ^ ONES * 0x09);
-        let delete = zero(word ^ ONES * 0x7f);
+        let zero = |x: u64| !(((x & !HIGH) + !HIGH) | x);
+        let tab = zero(word ^ (ONES * 0x09));
+        let delete = zero(word ^ (ONES * 0x7f));
         (below_space & !tab | delete) & HIGH
     };
     let Some(last) = value.last_chunk::<8>() else {
