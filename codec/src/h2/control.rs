@@ -63,7 +63,9 @@ impl Conn {
             frame::WINDOW_UPDATE | frame::RST_STREAM => header.len == 4,
             frame::GOAWAY => header.len >= 8,
             frame::PRIORITY_UPDATE => header.len >= 4,
-            frame::SETTINGS => header.len % 6 == 0 && (header.len == 0 || !header.has(frame::ACK)),
+            frame::SETTINGS => {
+                header.len.is_multiple_of(6) && (header.len == 0 || !header.has(frame::ACK))
+            }
             _ => true,
         };
         if !fits {
@@ -230,10 +232,10 @@ impl Conn {
             return Err(Error::new(Code::FLOW_CONTROL_ERROR, 0, what));
         };
         self.send_window = window;
-        if window >= USEFUL_WINDOW {
-            if let Some(rare) = &mut self.rare {
-                rare.stalled_since = None;
-            }
+        if window >= USEFUL_WINDOW
+            && let Some(rare) = &mut self.rare
+        {
+            rare.stalled_since = None;
         }
         Ok(())
     }

@@ -173,10 +173,10 @@ impl Queue {
     /// A stream has opened: finds the node that a PRIORITY frame may have made for it.
     #[inline]
     pub(super) fn opened(&mut self, streams: &mut Streams, slot: u16) {
-        if let Some(tree) = &self.tree {
-            if let Some(node) = tree.find(streams.see(slot).id) {
-                self.attach(streams, slot, node);
-            }
+        if let Some(tree) = &self.tree
+            && let Some(node) = tree.find(streams.see(slot).id)
+        {
+            self.attach(streams, slot, node);
         }
     }
 

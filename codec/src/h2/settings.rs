@@ -196,7 +196,7 @@ impl Peer {
         payload: &[u8],
         smallest_table: &mut u32,
     ) -> Result<(), (Code, &'static str)> {
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err((Code::FRAME_SIZE_ERROR, "SETTINGS whose length is not a multiple of six"));
         }
         for pair in payload.chunks_exact(6) {

@@ -309,7 +309,8 @@ fn shared_vectors_damaged() {
     for file in ENCODERS.into_iter().flat_map(|folder| story_files(folder).into_iter().take(3)) {
         for (_, wire, _) in cases(&file).into_iter().take(4) {
             let mut attempt = |wire: &[u8]| {
-                (bytes.clear(), fields.clear());
+                bytes.clear();
+                fields.clear();
                 let _ = decoder().decode(wire, &limits, &mut bytes, &mut fields);
                 assert!(fields.len() <= 100 && bytes.len() <= 32_768 + 8 * wire.len() / 5 + 4096);
                 pairs(&bytes, &fields);
