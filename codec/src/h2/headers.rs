@@ -129,6 +129,7 @@ impl Conn {
         self.last_id = id;
         if id > self.accept_to {
             // Sent before the peer saw our GOAWAY, which told it to try elsewhere.
+            self.charge(Kind::Refused, id, turn)?;
             return Ok(false);
         }
         if self.requests >= turn.shared.config.max_concurrent_streams {
@@ -242,6 +243,8 @@ impl Conn {
     ) -> Result<Option<Event>, Error> {
         let Some(slot) = self.streams.slot(id) else {
             if self.was_reset(id) || id > self.accept_to {
+                // On its way when we reset the stream: once or twice, not for ever.
+                self.charge(Kind::Refused, id, turn)?;
                 return Ok(None);
             }
             let (first, last) = self.skipped;

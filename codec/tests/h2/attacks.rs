@@ -264,6 +264,17 @@ fn row_44_floods_of_nothing() {
     calm(&mut rig);
 }
 
+/// What was on its way when we reset a stream is passed over, but not for ever.
+#[test]
+fn row_44_header_blocks_on_a_dead_stream() {
+    let mut rig = Rig::new();
+    rig.send(&get(1));
+    rig.send(&window_update(1, 0));
+    let n = until_dead(&mut rig, 10_000, |_| headers(1, true, &[("x", "y")]));
+    calm(&mut rig);
+    assert!(n <= 1001 && tripped(&rig, Kind::Refused) == 1);
+}
+
 /// (9511) a window that grows by one octet at a time makes us send a frame for each.
 #[test]
 fn row_44_data_dribble() {
