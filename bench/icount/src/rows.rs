@@ -1,0 +1,67 @@
+//! What is counted: one line per row, a name and a function that prepares the work of one unit.
+
+use ringway_codec::date::Date;
+use ringway_codec::h1::chunked::{Decoder, Item};
+use ringway_codec::h1::request::{self, Limits, Resume};
+use ringway_codec::h1::response::Template;
+use ringway_codec::scan::{Backend, PAD, Padded};
+use std::hint::black_box;
+
+/// Prepares a row's work for a backend.
+pub(crate) type Prepare = fn(Backend) -> Box<dyn FnMut()>;
+
+/// Every row. Names begin with the codec's.
+pub(crate) const ROWS: &[(&str, Prepare)] = &[
+    ("h1-request-47", |b| request(b, include_bytes!("../../data/head-47.http"))),
+    ("h1-request-382", |b| request(b, include_bytes!("../../data/head-382.http"))),
+    ("h1-request-703", |b| request(b, include_bytes!("../../data/head-703.http"))),
+    ("h1-request-2048", |b| request(b, include_bytes!("../../data/head-2048.http"))),
+    ("h1-response", |_| response()),
+    ("h1-chunked", |_| chunked()),
+];
+
+fn request(backend: Backend, head: &'static [u8]) -> Box<dyn FnMut()> {
+    let mut whole = head.to_vec();
+    whole.extend([0; PAD]);
+    let limits = Limits::default();
+    let mut fields = Vec::with_capacity(limits.fields as usize);
+    Box::new(move || {
+        let input = Padded::new(black_box(&whole), head.len());
+        let parsed = request::parse(backend, input, &mut fields, &mut Resume::default(), &limits);
+        assert!(matches!(parsed, Ok(Some(_))));
+        black_box((&parsed, &fields));
+    })
+}
+
+fn response() -> Box<dyn FnMut()> {
+    let template = Template::new(200, &[(b"content-type", b"text/plain")]);
+    let date = Date::new(784_111_777);
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        out.clear();
+        template.write(&mut out, black_box(&date), black_box(13));
+        black_box(&out);
+    })
+}
+
+/// Sixteen chunks of 64 bytes.
+fn chunked() -> Box<dyn FnMut()> {
+    let mut body = Vec::new();
+    for _ in 0..16 {
+        body.extend_from_slice(b"40\r\n");
+        body.resize(body.len() + 64, b'x');
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n\r\n");
+    Box::new(move || {
+        let (mut decoder, mut at, mut total) = (Decoder::default(), 0, 0);
+        loop {
+            match decoder.next(black_box(&body), &mut at) {
+                Ok(Item::Data(range)) => total += range.len(),
+                Ok(Item::End) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(total == 16 * 64);
+    })
+}

@@ -1,0 +1,17 @@
+//! The gate: fails when a codec takes over 3 % more instructions than `record.csv` says.
+
+use std::process::Command;
+
+#[test]
+fn no_count_grew() {
+    // What ships is what counts, so the release build is counted whatever this test was built as.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["run", "--quiet", "--release", "-p", "ringway-icount"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
