@@ -7,6 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(nghttp2)");
     println!("cargo::rustc-check-cfg=cfg(lsqpack)");
+    println!("cargo::rustc-check-cfg=cfg(picohttpparser)");
     println!("cargo::rerun-if-changed=build.rs");
     let found = Command::new("pkg-config").args(["--exists", "libnghttp2"]).status();
     if found.is_ok_and(|status| status.success()) {
@@ -26,5 +27,16 @@ fn main() {
             .warnings(false)
             .compile("lsqpack");
         println!("cargo::rustc-cfg=lsqpack");
+    }
+    let source = Path::new("../target/peers/gunicorn_h1c/src/gunicorn_h1c/picohttpparser");
+    println!("cargo::rerun-if-changed={}", source.display());
+    if source.join("picohttpparser.c").exists() {
+        // SSE 4.2 is its fast path; it has no run-time detection.
+        cc::Build::new()
+            .file(source.join("picohttpparser.c"))
+            .flag("-msse4.2")
+            .opt_level(3)
+            .compile("picohttpparser");
+        println!("cargo::rustc-cfg=picohttpparser");
     }
 }

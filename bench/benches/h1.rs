@@ -1,9 +1,8 @@
-//! HTTP/1.1 heads: every backend beside httparse and, where its source is at hand, picohttpparser.
+//! HTTP/1.1 heads: every backend beside httparse and picohttpparser.
 //!
-//! The peers get headers that are not initialised, as fast as they go; ours knows the names as
-//! well. picohttpparser is built when `PICOHTTPPARSER` names a folder with `picohttpparser.c` in it
-//! (the Python package gunicorn-h1c ships one). `cargo run -p ringway-bench --bin codec_table`
-//! prints the ratios afterwards.
+//! The peers get headers that are not initialised, as fast as they go; ours knows the names as well.
+//! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
+//! ships its source. `cargo run -p ringway-bench --bin codec_table` prints the ratios afterwards.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::date::Date;
