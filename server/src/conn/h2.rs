@@ -432,15 +432,31 @@ impl Http2 {
         }
         match sent {
             Sent::Queued => {
-                if let Some(content_type) = response.content_type {
-                    let priority = h2::priority::default_for(content_type.as_bytes());
-                    self.conn.suggest_priority(key, priority);
-                }
+                self.rank(key, &response);
                 self.open(key).source = Some(source(response.body, key, link, cx));
                 link.mark(cx);
             }
             Sent::All => self.close(key, "", cx),
             Sent::Gone => self.close(key, "the stream was reset", cx),
+        }
+    }
+
+    /// Gives a response that has to wait its place: what it says itself, else what the client said,
+    /// else what its content type is commonly worth (RFC 9218 section 8).
+    fn rank(&mut self, key: Key, response: &Response) {
+        let mut content_type = response.content_type.map(str::as_bytes);
+        for (known, _, value) in response.blocks().flat_map(FieldBlock::iter) {
+            match known {
+                Known::ContentType => content_type = Some(value),
+                Known::Priority => {
+                    let asked = self.conn.priority_of(key).unwrap_or_default();
+                    return self.conn.prioritise(key, asked.updated(value));
+                }
+                _ => {}
+            }
+        }
+        if let Some(content_type) = content_type {
+            self.conn.suggest_priority(key, h2::priority::default_for(content_type));
         }
     }
 

@@ -9,16 +9,18 @@ use http::StatusCode;
 use ringway::config::Limits;
 use ringway::{OwnedRequest, Request, RequestBody, Response, Router, Server};
 
-use super::pattern;
+use super::{app_h2, pattern};
 
 /// How often `/count` was called.
-static COUNT: AtomicU64 = AtomicU64::new(0);
+pub static COUNT: AtomicU64 = AtomicU64::new(0);
 
 #[test]
 #[ignore = "not a test: the server that the tests of this file start"]
 fn serve() {
     let bounds = std::env::var("RINGWAY_TEST_BOUNDS").expect("started by Process::app");
-    Server::new(router()).http("127.0.0.1:0").workers(1).limits(limits(&bounds)).run().unwrap();
+    let kinds = std::env::var("RINGWAY_TEST_LISTEN").unwrap_or_else(|_| "http".into());
+    let server = Server::new(app_h2::routes(router())).workers(1).limits(limits(&bounds));
+    app_h2::listen(server, &kinds).run().unwrap();
 }
 
 /// `header_timeout=300,body_bytes=1000`: times in milliseconds, everything else as counted.
@@ -37,6 +39,19 @@ fn limits(bounds: &str) -> Limits {
             "body_bytes" => limits.body_bytes = amount,
             "output_bytes" => limits.output_bytes = amount as usize,
             "connections" => limits.connections = amount as u32,
+            "header_fields" => limits.header_fields = amount as u16,
+            "handshake_timeout" => limits.handshake_timeout = time,
+            "h2_streams" => limits.h2_streams = amount as u32,
+            "h2_stream_window" => limits.h2_stream_window = amount as u32,
+            "h2_stream_window_max" => limits.h2_stream_window_max = amount as u32,
+            "h2_connection_window" => limits.h2_connection_window = amount as u32,
+            "h2_frame_bytes" => limits.h2_frame_bytes = amount as u32,
+            "h2_table_bytes" => limits.h2_table_bytes = amount as u32,
+            "h2_pushes" => limits.h2_pushes = amount as u16,
+            "h2_settings_timeout" => limits.h2_settings_timeout = time,
+            "h2_ping_interval" => limits.h2_ping_interval = time,
+            "h2_ping_timeout" => limits.h2_ping_timeout = time,
+            "h2_stall_timeout" => limits.h2_stall_timeout = time,
             _ => panic!("no such bound: {key}"),
         }
     }

@@ -5,8 +5,11 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod app;
+pub mod app_h2;
 pub mod client;
+pub mod h2;
 pub mod process;
+pub mod tls;
 pub mod watch;
 
 use std::fs;

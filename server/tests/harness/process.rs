@@ -38,6 +38,24 @@ impl Process {
         Self::start(command.env("RINGWAY_TEST_BOUNDS", bounds))
     }
 
+    /// The application on several kinds of listener, `http,https,h2c`.
+    pub fn app_on(kinds: &str, bounds: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
+        command.env("RINGWAY_TEST_BOUNDS", bounds).env("RINGWAY_TEST_LISTEN", kinds);
+        let mut this = Self::start(&mut command);
+        this.wait_for(kinds);
+        this
+    }
+
+    /// Wait until it listens for all of these.
+    pub fn wait_for(&mut self, kinds: &str) {
+        eventually("it listens for everything", || {
+            self.listening = self.read_listening();
+            kinds.split(',').all(|kind| self.listening.contains_key(kind))
+        });
+    }
+
     /// Start a command and wait until it says where it listens.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,0 +1,514 @@
+//! How HTTP/2 delivers, from outside: multiplexing, priorities, push, hints, cancelling and leaving.
+//! Rows C7 to C12, C25 to C29 and C33 of the feature list.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::app_h2;
+use harness::h2::*;
+use harness::process::Process;
+use harness::{TempDir, eventually};
+
+fn app() -> Process {
+    Process::app_on("http,h2c,https", "h2_pushes=10")
+}
+
+fn connect(server: &Process) -> H2 {
+    H2::connect(server.address("h2c").unwrap())
+}
+
+/// A request with a Priority field.
+fn with_priority(stream: u32, path: &str, priority: &str) -> Vec<u8> {
+    let head = request("GET", path, &[("priority", priority)]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)
+}
+
+/// A request with RFC 7540's priority: what it depends on, and its weight.
+fn dependent(stream: u32, path: &str, on: u32, weight: u16) -> Vec<u8> {
+    let head = [&on.to_be_bytes()[..], &[(weight - 1) as u8], &request("GET", path, &[])].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM | WITH_PRIORITY, stream, &head)
+}
+
+fn priority(stream: u32, on: u32, weight: u16) -> Vec<u8> {
+    frame(PRIORITY, 0, stream, &[&on.to_be_bytes()[..], &[(weight - 1) as u8]].concat())
+}
+
+/// A client to which nothing of a body goes out before it gives window for all streams together,
+/// so that what it gets then tells how the server shares.
+fn held(server: &Process, settings: &[(u16, u32)]) -> H2 {
+    held_by(server, settings, "/bytes/100")
+}
+
+/// The same, with the window used up by what lies at `path`.
+fn held_by(server: &Process, settings: &[(u16, u32)], path: &str) -> H2 {
+    let at = server.address("h2c").unwrap();
+    let mut client = H2::with(at, &[settings, &[(4, 1 << 24)]].concat());
+    client.refill = false;
+    let id = client.ask("GET", path, &[], b"");
+    client.until("the window is used up", |c| received(c) == 65_535);
+    client.send(reset(id, CANCEL));
+    client.streams.clear();
+    client.seen.clear();
+    client
+}
+
+fn received(client: &H2) -> usize {
+    client.streams.values().map(|stream| stream.body.len()).sum()
+}
+
+/// Gives this much window, and waits until it is used.
+fn release(client: &mut H2, octets: usize) {
+    client.round_trip();
+    let before = received(client);
+    client.send(window_update(0, octets as u32));
+    client.until("the window is used", |c| received(c) == before + octets);
+}
+
+fn got(client: &H2, stream: u32) -> f64 {
+    client.streams.get(&stream).map_or(0.0, |stream| stream.body.len() as f64)
+}
+
+/// The order in which streams ended.
+fn ends(client: &mut H2, ids: &[u32]) -> Vec<u32> {
+    let mut order = Vec::new();
+    client.until("all end", |c| {
+        for id in ids {
+            if !order.contains(id) && c.streams.get(id).is_some_and(|stream| stream.ended) {
+                order.push(*id);
+            }
+        }
+        order.len() == ids.len()
+    });
+    order
+}
+
+#[test]
+fn c7_many_streams_at_once() {
+    let server = Process::app_on("h2c,https", "h2_streams=256");
+    for mut client in [connect(&server), H2::tls(server.address("https").unwrap())] {
+        for _ in 0..40 {
+            let asked: Vec<u32> = (0..250).map(|_| client.id()).collect();
+            let out: Vec<_> = asked.iter().flat_map(|id| get(*id, "/user/someone")).collect();
+            client.send(out);
+            for answer in client.answers(&asked) {
+                assert_eq!((answer.status(), answer.text()), (200, "someone"));
+            }
+        }
+        // As many that all wait at the same time.
+        let asked: Vec<u32> = (0..256).map(|_| client.id()).collect();
+        client.send(asked.iter().flat_map(|id| get(*id, "/slow/300")).collect::<Vec<_>>());
+        let start = Instant::now();
+        assert!(client.answers(&asked).iter().all(|answer| answer.text() == "slow"));
+        assert!(start.elapsed() < Duration::from_secs(30), "not one after the other");
+    }
+}
+
+#[test]
+fn c8_bodies_interleave() {
+    let server = app();
+    let mut client = held(&server, &[]);
+    let ids = [11, 13, 15, 17, 19];
+    client
+        .send(ids.iter().flat_map(|id| with_priority(*id, "/bytes/200", "i")).collect::<Vec<_>>());
+    client.round_trip();
+    client.send(window_update(0, 1 << 22));
+    for answer in client.answers(&ids) {
+        assert!(answer.body == app_h2::bytes(200));
+    }
+    let data: Vec<u32> = client.seen.iter().filter(|f| f.0 == DATA).map(|f| f.1).collect();
+    let switches = data.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(switches > 20, "{switches} switches in {} frames", data.len());
+}
+
+#[test]
+fn c9_no_level_starves() {
+    let server = app();
+    let mut client = held(&server, &[]);
+    // An urgent body that its handler produces slowly leaves the rest to others.
+    client.send([with_priority(11, "/stream/500", "u=0"), get(13, "/bytes/100")].concat());
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
+    // Nor does a stream without window hold up others of lower urgency.
+    let mut client = held(&server, &[]);
+    client.send(settings(&[(4, 0)]));
+    client.send([with_priority(11, "/bytes/100", "u=0"), get(13, "/bytes/10")].concat());
+    client.send([window_update(13, 1 << 20), window_update(0, 1 << 20)].concat());
+    assert_eq!(client.answer(13).body.len(), 10 << 10);
+    // Nor do other levels starve while an urgent body never ends.
+    let mut client = held(&server, &[]);
+    client.send([with_priority(11, "/produce/64", "u=0, i"), get(13, "/bytes/10")].concat());
+    client.refill = true;
+    client.send(window_update(0, 1 << 20));
+    client.answer(11);
+    assert_eq!(client.answer(13).body.len(), 10 << 10);
+}
+
+#[test]
+fn c10_weights_and_dependencies() {
+    let server = app();
+    const SHARE: usize = 1 << 20;
+    let mut client = held(&server, &[]);
+    client.send([dependent(11, "/bytes/4000", 0, 12), dependent(13, "/bytes/4000", 0, 4)].concat());
+    release(&mut client, SHARE);
+    let ratio = got(&client, 11) / got(&client, 13);
+    assert!((2.7..=3.3).contains(&ratio), "12 to 4 is {ratio}");
+    // In mid-flight the other way round.
+    let before = (got(&client, 11), got(&client, 13));
+    client.send([priority(11, 0, 4), priority(13, 0, 12)].concat());
+    release(&mut client, SHARE);
+    let ratio = (got(&client, 13) - before.1) / (got(&client, 11) - before.0);
+    assert!((2.7..=3.3).contains(&ratio), "4 to 12 is {ratio}");
+    // C depends on D: D goes first, whichever was asked first.
+    let mut client = held(&server, &[]);
+    client.send([dependent(13, "/bytes/100", 0, 1), dependent(15, "/bytes/100", 13, 256)].concat());
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[13, 15]), [13, 15]);
+    // Exclusive: the newcomer stands between its parent and the former children.
+    let mut client = held(&server, &[]);
+    client.send([dependent(11, "/bytes/100", 0, 16), dependent(13, "/bytes/100", 0, 16)].concat());
+    client.send(dependent(15, "/bytes/100", 0x8000_0000, 1));
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13, 15])[0], 15);
+    // A client that has no use for the tree is taken at its word: one after the other.
+    let mut client = held(&server, &[(9, 1)]);
+    client.send([dependent(11, "/bytes/1000", 0, 4), dependent(13, "/bytes/1000", 0, 12)].concat());
+    release(&mut client, SHARE / 2);
+    let shares = (got(&client, 11), got(&client, 13));
+    assert!(shares.0 == 0.0 || shares.1 == 0.0 || shares.0 == shares.1, "{shares:?}");
+}
+
+#[test]
+fn c11_urgency_and_incremental() {
+    let server = app();
+    let mut client = held(&server, &[]);
+    client.send(
+        [
+            with_priority(11, "/bytes/100", "u=5"),
+            with_priority(13, "/bytes/100", "u=0"),
+            get(15, "/bytes/100"),
+        ]
+        .concat(),
+    );
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13, 15]), [13, 15, 11]);
+    // Incremental ones take turns.
+    let mut client = held(&server, &[]);
+    client.send(
+        [with_priority(11, "/bytes/500", "i"), with_priority(13, "/bytes/500", "i")].concat(),
+    );
+    release(&mut client, 400 << 10);
+    let ratio = got(&client, 11) / got(&client, 13);
+    assert!((0.8..=1.25).contains(&ratio), "{ratio}");
+    // Others do not.
+    let mut client = held(&server, &[]);
+    client.send(
+        [with_priority(11, "/bytes/500", "u=2"), with_priority(13, "/bytes/500", "u=2")].concat(),
+    );
+    release(&mut client, 400 << 10);
+    assert!(got(&client, 11) == 0.0 || got(&client, 13) == 0.0);
+    // PRIORITY_UPDATE: before the request, and in mid-flight.
+    let mut client = held(&server, &[]);
+    client.send(frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x0du=1"));
+    client.send([with_priority(11, "/bytes/500", "u=2"), get(13, "/bytes/500")].concat());
+    release(&mut client, 100 << 10);
+    assert_eq!((got(&client, 11), got(&client, 13)), (0.0, 102_400.0));
+    client.send(frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x0bu=0"));
+    release(&mut client, 100 << 10);
+    assert_eq!((got(&client, 11), got(&client, 13)), (102_400.0, 102_400.0));
+    // The response's own Priority field wins over the client's.
+    let mut client = held(&server, &[]);
+    client.send([with_priority(11, "/reversed/100", "u=1"), get(13, "/bytes/100")].concat());
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
+}
+
+#[test]
+fn c12_style_sheets_before_images() {
+    let server = app();
+    let mut client = held(&server, &[]);
+    client.send([get(11, "/png/100"), get(13, "/bytes/100"), get(15, "/css/100")].concat());
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    let order = ends(&mut client, &[11, 13, 15]);
+    let place = |id| order.iter().position(|other| *other == id).unwrap();
+    assert!(place(15) < place(11), "{order:?}");
+    // Files as well: their types are among their fields.
+    let big = app_h2::bytes(100);
+    let site = TempDir::with(&[("a.png", &big), ("b.css", &big), ("c.bin", &big)]);
+    let mut files = Process::serve(site.path(), &["--h2c", "127.0.0.1:0"]);
+    files.wait_for("h2c");
+    let mut client = held_by(&files, &[], "/c.bin");
+    client.send([get(11, "/a.png"), get(13, "/b.css")].concat());
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
+    // What the client says counts for more.
+    let mut client = held(&server, &[]);
+    client.send(
+        [with_priority(11, "/png/100", "u=1"), with_priority(13, "/css/100", "u=4")].concat(),
+    );
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[11, 13]), [11, 13]);
+}
+
+/// What a client that retries makes of a server that leaves: how many requests it was asked, how
+/// many were answered, how many connections it took.
+struct Retrying {
+    answered: usize,
+    refused: usize,
+    goaways: Vec<u32>,
+}
+
+/// Asks until the connection ends, always twenty requests at once.
+fn load(server: &Process, tls: bool, busy: &AtomicUsize) -> Retrying {
+    let at = server.address(if tls { "https" } else { "h2c" }).unwrap();
+    let mut client = if tls { H2::tls(at) } else { H2::connect(at) };
+    let (mut open, mut answered) = (HashMap::new(), 0);
+    let mut leaving = false;
+    loop {
+        while open.len() < 20 && !leaving {
+            let id = client.id();
+            let path = if id % 3 == 0 { "/slow/20" } else { "/hello" };
+            client.send(get(id, path));
+            open.insert(id, path);
+        }
+        let Some(next) = client.next() else { break };
+        leaving |= next.kind == GOAWAY;
+        let done: Vec<u32> = open
+            .keys()
+            .copied()
+            .filter(|id| client.streams.get(id).is_some_and(|stream| stream.ended))
+            .collect();
+        for id in done {
+            assert_eq!(client.streams[&id].status(), 200);
+            open.remove(&id);
+            answered += 1;
+            busy.store(answered, Ordering::Relaxed);
+        }
+    }
+    let goaways: Vec<u32> = client.goaways.iter().map(|frame| frame.number(0)).collect();
+    let last = goaways.last().copied().expect("a GOAWAY");
+    assert!(client.goaways.iter().all(|frame| frame.number(4) == NO_ERROR));
+    // Whatever it was asked up to the last number was answered; the rest may be asked again.
+    let lost: Vec<_> = open.keys().filter(|id| **id <= last).collect();
+    assert!(lost.is_empty(), "{lost:?} of at most {last} were lost");
+    Retrying { answered, refused: open.len(), goaways }
+}
+
+#[test]
+fn c25_leaves_without_losing_a_request() {
+    let mut server = app();
+    let busy = [const { AtomicUsize::new(0) }; 4];
+    let results: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = busy
+            .iter()
+            .enumerate()
+            .map(|(i, busy)| {
+                let server = &server;
+                scope.spawn(move || load(server, i % 2 == 1, busy))
+            })
+            .collect();
+        eventually("all are at work", || busy.iter().all(|n| n.load(Ordering::Relaxed) > 100));
+        server.signal("TERM");
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(server.wait().success());
+    for result in results {
+        assert_eq!(result.goaways.len(), 2, "in two steps: {:?}", result.goaways);
+        assert_eq!(result.goaways[0], 0x7fff_ffff);
+        assert!(result.goaways[1] < 0x7fff_ffff);
+        println!("{} answered, {} to be asked again", result.answered, result.refused);
+    }
+}
+
+#[test]
+fn c25_an_idle_connection_is_told_and_a_slow_answer_still_comes() {
+    let mut server = app();
+    let (mut idle, mut slow) = (connect(&server), connect(&server));
+    idle.get("/hello");
+    slow.send(get(1, "/slow/800"));
+    slow.round_trip();
+    server.signal("TERM");
+    assert_eq!(idle.end(), Some(NO_ERROR));
+    assert_eq!(slow.answer(1).text(), "slow");
+    assert_eq!(slow.end(), Some(NO_ERROR));
+    assert_eq!(slow.goaways.last().unwrap().number(0), 1);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn c26_cancel() {
+    let server = app();
+    let mut client = connect(&server);
+    client.refill = false;
+    let id = client.ask("GET", "/produce/64", &[], b"");
+    client.until("the body flows", |c| c.streams.get(&id).is_some_and(|s| s.body.len() > 30_000));
+    assert_eq!(server.client().get("/running").text(), "1");
+    client.send(reset(id, CANCEL));
+    client.send(window_update(0, 1 << 24));
+    client.round_trip();
+    let after = client.streams[&id].body.len();
+    assert!(after <= 65_535, "at most a window: {after}");
+    eventually("the handler is told", || server.client().get("/running").text() == "0");
+    // Others go on.
+    assert!(client.get("/bytes/8").body == app_h2::bytes(8));
+    client.round_trip();
+    assert_eq!(client.streams[&id].body.len(), after);
+    // A handler that reads is told as well.
+    let id = client.id();
+    client.send(frame(HEADERS, END_HEADERS, id, &request("POST", "/drain/1", &[])));
+    client.send(frame(DATA, 0, id, b"some"));
+    eventually("the handler runs", || server.client().get("/running").text() == "1");
+    client.send(reset(id, CANCEL));
+    eventually("the handler is told", || server.client().get("/running").text() == "0");
+}
+
+#[test]
+fn c27_c28_push() {
+    let server = app();
+    for (kind, mut client) in [
+        ("http", H2::connect(server.address("http").unwrap())),
+        ("https", H2::tls(server.address("https").unwrap())),
+    ] {
+        client.next_id = 3;
+        let page = client.get("/pushing");
+        client.until("both pushes", |c| {
+            [2, 4].iter().all(|id| c.streams.get(id).is_some_and(|s| s.ended))
+        });
+        for (id, path, content_type) in
+            [(2, "/styles.css", "text/css"), (4, "/app.js", "text/javascript")]
+        {
+            let pushed = &client.streams[&id];
+            let asked: HashMap<_, _> = pushed.promised.clone().unwrap().into_iter().collect();
+            assert_eq!((&asked[":method"][..], &asked[":path"][..]), ("GET", path));
+            assert_eq!((&asked[":scheme"][..], &asked[":authority"][..]), (kind, "localhost"));
+            assert_eq!(pushed.status(), 200);
+            assert!(pushed.field("content-type").unwrap().starts_with(content_type));
+        }
+        assert!(page.text().contains("/styles.css"));
+        // Promised before the body that refers to them; answered behind it.
+        let order: Vec<_> = client.seen.iter().map(|(kind, stream, _)| (*kind, *stream)).collect();
+        let place = |what| order.iter().position(|other| *other == what).unwrap();
+        assert!(place((PUSH_PROMISE, 3)) < place((DATA, 3)), "{order:?}");
+        assert!(place((DATA, 3)) < place((DATA, 2)), "{order:?}");
+        // Not a second time on this connection.
+        let again = client.get("/pushing");
+        client.round_trip();
+        assert_eq!(again.status(), 200);
+        assert!(!client.streams.contains_key(&6), "pushed twice");
+    }
+    // ENABLE_PUSH = 0, and a server that is not configured to.
+    let mut client = H2::with(server.address("h2c").unwrap(), &[(2, 0)]);
+    client.get("/pushing");
+    client.round_trip();
+    assert!(client.seen.iter().all(|(kind, ..)| *kind != PUSH_PROMISE));
+    let quiet = Process::app_on("h2c", "");
+    let mut client = connect(&quiet);
+    client.get("/pushing");
+    client.round_trip();
+    assert!(client.seen.iter().all(|(kind, ..)| *kind != PUSH_PROMISE));
+}
+
+#[test]
+fn c28_pushes_are_cancelled_and_come_last() {
+    let server = app();
+    // No window for anybody: what is requested later still goes before what was pushed.
+    let mut client = held(&server, &[]);
+    client.send(get(11, "/pushing"));
+    client.until("two promises", |c| {
+        c.seen.iter().filter(|(kind, ..)| *kind == PUSH_PROMISE).count() == 2
+    });
+    client.send(get(13, "/bytes/20"));
+    client.send(reset(4, CANCEL));
+    client.round_trip();
+    client.send(window_update(0, 1 << 20));
+    assert_eq!(ends(&mut client, &[2, 11, 13]).last(), Some(&2));
+    client.round_trip();
+    assert!(client.streams[&4].body.is_empty(), "a push that was refused");
+    client.next_id = 21;
+    assert_eq!(client.get("/hello").status(), 200);
+}
+
+#[test]
+fn c29_early_hints() {
+    let server = app();
+    let hint = ("link".to_string(), "</styles.css>; rel=preload; as=style".to_string());
+    let at = |kind| server.address(kind).unwrap();
+    for mut client in [H2::connect(at("h2c")), H2::tls(at("https"))] {
+        let id = client.ask("GET", "/hints/400", &[], b"");
+        client.until_frame("a head", |f| f.kind == HEADERS);
+        let early = Instant::now();
+        assert_eq!(client.streams[&id].heads[0], [(":status".into(), "103".into()), hint.clone()]);
+        let answer = client.answer(id);
+        assert!(early.elapsed() > Duration::from_millis(200), "ahead of the answer");
+        assert_eq!((answer.status(), answer.text()), (200, "hinted"));
+    }
+    // HTTP/1.1 as well, HTTP/1.0 not.
+    let mut client = server.client();
+    client.send("GET /hints/400 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let hints = client.any_response("GET");
+    assert_eq!((hints.status, hints.field("link")), (103, Some(&hint.1[..])));
+    let early = Instant::now();
+    assert_eq!(client.any_response("GET").status, 200);
+    assert!(early.elapsed() > Duration::from_millis(200), "ahead of the answer");
+    let mut client = server.client();
+    client.send("GET /hints/50 HTTP/1.0\r\n\r\n");
+    assert_eq!(client.any_response("GET").status, 200);
+}
+
+#[test]
+fn c33_an_authority_of_another_certificate_is_misdirected() {
+    let server = app();
+    let mut client = H2::tls(server.address("https").unwrap());
+    let ask = |client: &mut H2, authority: &str| {
+        let id = client.id();
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":path", "/hello"),
+            (":authority", authority),
+        ];
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&fields)));
+        client.answer(id).status()
+    };
+    assert_eq!(ask(&mut client, "localhost"), 200);
+    assert_eq!(ask(&mut client, "other.example"), 421);
+    assert_eq!(ask(&mut client, "LOCALHOST:8443"), 200);
+}
+
+#[test]
+fn c7_a_slow_client_does_not_hold_up_the_worker() {
+    let server = app();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // It asks for much and reads nothing.
+            let mut client = connect(&server);
+            client.send(window_update(0, 1 << 30));
+            client.send(settings(&[(4, 1 << 30)]));
+            for _ in 0..20 {
+                let id = client.id();
+                client.send(get(id, "/big"));
+            }
+            while !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let mut client = connect(&server);
+        for _ in 0..200 {
+            assert_eq!(client.get("/hello").text(), "hello");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
