@@ -13,11 +13,12 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
-use crate::conn::{Counters, Cx, Op};
+use crate::conn::{Cx, Op};
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
 use crate::local;
 use crate::log::Log;
+use crate::metrics::{Published, Tally};
 use crate::pool::Pool;
 use crate::response::Response;
 use crate::ring;
@@ -40,7 +41,9 @@ pub(crate) struct Desk {
     answers: Vec<(Owner, Response)>,
     pub(crate) ops: Vec<(Id, Op)>,
     dirty: Vec<Id>,
-    counters: Counters,
+    pub(crate) tally: Tally,
+    published: Option<Arc<Published>>,
+    publish_at: Option<Time>,
     log: Option<Log>,
     pub(crate) draining: bool,
     h2c_upgrade: bool,
@@ -54,6 +57,7 @@ impl Desk {
         backend: Backend,
         executor: Executor,
         log: Option<Log>,
+        published: Option<Arc<Published>>,
     ) -> Self {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
         let h2 = h2::Shared::new(backend, h2_config(&limits));
@@ -73,7 +77,9 @@ impl Desk {
             answers: Vec::new(),
             ops: Vec::new(),
             dirty: Vec::new(),
-            counters: Counters::default(),
+            tally: Tally::default(),
+            published,
+            publish_at: None,
             log,
             draining: false,
             h2c_upgrade: true,
@@ -145,9 +151,37 @@ impl Desk {
             executor: &mut self.executor,
             ops: &mut self.ops,
             dirty: &mut self.dirty,
-            counters: &mut self.counters,
+            tally: &mut self.tally,
             log: self.log.as_mut(),
         }
+    }
+
+    /// True when somebody may read what is counted.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// The turn ends: answers are timed, and what is counted is published now and then.
+    pub(crate) fn end_turn(&mut self, ring: &ring::Counters, overflows: u32) {
+        let Some(published) = &self.published else { return };
+        if self.tally.has_fresh() {
+            self.tally.turn_ended(self.clock.now, self.clock.read());
+        }
+        let at = *self.publish_at.get_or_insert(self.clock.now + PUBLISH_EVERY);
+        if at <= self.clock.now {
+            self.publish_at = None;
+            let counters = &mut self.tally.counters;
+            counters.submissions = ring.submissions;
+            counters.enters = ring.enters;
+            counters.queue_full = ring.queue_full;
+            counters.overflows = u64::from(overflows);
+            published.publish(&self.tally, &self.h2.counters);
+        }
+    }
+
+    /// When what is counted is to be published.
+    pub(crate) fn publish_deadline(&self) -> Option<Time> {
+        self.publish_at
     }
 
     /// When lines of the access log have waited long enough.
@@ -189,8 +223,8 @@ impl Desk {
             self.worker,
             states.join(", "),
             self.executor.len(),
-            self.counters.requests,
-            self.counters.refused,
+            self.tally.counters.requests,
+            self.tally.counters.refused,
             ring.enters,
             ring.submissions,
             ring.queue_full,
@@ -211,6 +245,9 @@ impl Desk {
         date.extend_from_slice(self.clock.date.imf());
     }
 }
+
+/// How often a busy worker publishes what it counts.
+const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
 /// HTTP/2's configuration, from the table of bounds.
 fn h2_config(limits: &Limits) -> h2::Config {
@@ -271,9 +308,14 @@ impl Clock {
         clock
     }
 
+    /// The time now, apart from the turn's.
+    fn read(&self) -> Time {
+        Time(self.origin.elapsed().as_micros() as u64)
+    }
+
     /// Reads the time; true when the date has changed.
     fn tick(&mut self) -> bool {
-        self.now = Time(self.origin.elapsed().as_micros() as u64);
+        self.now = self.read();
         if self.now < self.second_ends {
             return false;
         }

@@ -73,7 +73,7 @@ impl Doors {
     pub(crate) fn arrival(&mut self, door: Id) -> Option<Arrival> {
         let door = self.doors.get_mut(door.index as usize)?;
         match (door.scheme, &mut door.acceptor) {
-            (Scheme::Http, _) => Some(Arrival::Http),
+            (Scheme::Http | Scheme::Metrics, _) => Some(Arrival::Http),
             (Scheme::H2c, _) => Some(Arrival::H2c),
             (Scheme::Https, acceptor) => {
                 let session = acceptor.as_mut()?.session().ok()?;

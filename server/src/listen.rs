@@ -28,6 +28,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 in the clear, and nothing else.
     H2c,
+    /// The server's own metrics, over HTTP in the clear.
+    Metrics,
 }
 
 impl fmt::Display for Scheme {
@@ -36,6 +38,7 @@ impl fmt::Display for Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::Metrics => "metrics",
         })
     }
 }

@@ -4,7 +4,7 @@
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
 /// The capacity that a fresh buffer has.
-const FRESH: usize = 4 * 1024;
+const FRESH: usize = 16 * 1024;
 /// Buffers that have grown beyond this are freed rather than kept.
 const LARGE: usize = 64 * 1024;
 

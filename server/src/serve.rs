@@ -4,7 +4,8 @@ use crate::config::{Config, Simd};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
-use crate::server::{Running, Server};
+use crate::running::Running;
+use crate::server::Server;
 use crate::tls::{Files, Options, Tls};
 use crate::welcome;
 use ringway_codec::scan::Backend;
@@ -39,6 +40,9 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     }
     if let Some(backend) = backend(config.simd) {
         server = server.simd(backend);
+    }
+    if let Some(address) = &config.metrics {
+        server = server.metrics(address.to_string());
     }
     server.spawn()
 }

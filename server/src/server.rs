@@ -2,9 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::{self, Sender};
 
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
@@ -15,11 +13,12 @@ use crate::door::{Doors, Share};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::{Handler, IntoHandler};
-use crate::listen::{self, Bound, Listener, Scheme};
+use crate::listen::{self, Listener, Scheme};
 use crate::log::{Log, Writer};
-use crate::ring::token::{Id, Op, Token};
+use crate::metrics::Published;
 use crate::ring::{RecvMode, Ring, Settings};
-use crate::tls::{Alpn, Change, Tls};
+use crate::running::{Handle, Keeper, Running};
+use crate::tls::{Alpn, Tls};
 use crate::worker::{Mailbox, Worker};
 
 /// A server to be: what it answers with and where it listens.
@@ -43,6 +42,7 @@ pub struct Server {
     backend: Option<Backend>,
     recv: RecvMode,
     log: LogConfig,
+    metrics: Option<Result<Address, String>>,
 }
 
 /// What other threads tell a worker.
@@ -78,6 +78,7 @@ impl Server {
             backend: None,
             recv: RecvMode::default(),
             log: LogConfig::default(),
+            metrics: None,
         }
     }
 
@@ -158,6 +159,16 @@ impl Server {
         self
     }
 
+    /// Serves metrics here, apart from everything else: `/metrics` for Prometheus, `/stats.json`.
+    /// Nothing guards them, so keep them to loopback or a Unix socket.
+    #[must_use]
+    pub fn metrics(mut self, address: impl AsRef<str>) -> Self {
+        self.metrics = Some(
+            address.as_ref().parse().map_err(|error: crate::config::BadAddress| error.to_string()),
+        );
+        self
+    }
+
     /// How connections receive: for measurements.
     #[must_use]
     pub fn recv_mode(mut self, mode: RecvMode) -> Self {
@@ -176,25 +187,35 @@ impl Server {
     }
 
     /// Starts, and returns when every worker is serving.
-    pub fn spawn(self) -> Result<Running, Error> {
+    pub fn spawn(mut self) -> Result<Running, Error> {
+        let metrics = self.metrics.take();
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
         let listeners = self.bind(workers)?;
         let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
-        let mut running = Running { bound, workers: Vec::with_capacity(workers), log, keeper };
+        let mut running = Running::new(bound, log, keeper);
+        let measured = metrics.is_some();
+        let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let shares = by_worker(listeners, workers, self.tls.as_ref())?;
         for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
-            let started = self.start(worker as u32, cpu, Doors::new(shares), log);
+            let published = measured.then(|| Arc::clone(&published[worker]));
+            let started = self.start(worker as u32, cpu, Doors::new(shares), log, published);
             match started {
-                Ok(worker) => running.workers.push(worker),
+                Ok(worker) => running.add(worker),
                 Err(error) => {
                     running.stop();
                     return Err(error);
                 }
             }
+        }
+        if let Some(address) = metrics {
+            let endpoint = running.endpoint(published);
+            // Idle but for its readers, so no CPU of its own.
+            let server = Self::new(endpoint).workers(1).cpus([]);
+            running.add_metrics(server.listen(Scheme::Metrics, address).spawn()?);
         }
         Ok(running)
     }
@@ -241,6 +262,7 @@ impl Server {
         cpu: Option<CoreId>,
         doors: Doors,
         log: Option<Log>,
+        published: Option<Arc<Published>>,
     ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
         let http2 = self.http2.clone();
@@ -253,7 +275,7 @@ impl Server {
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
             let executor = Executor::new(number, mailbox);
-            let mut desk = Desk::new(number, app, limits, backend, executor, log);
+            let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
             desk.speak(&http2);
             Worker::new(ring, doors, desk).run()
         };
@@ -300,130 +322,4 @@ fn by_worker(
         }
     }
     Ok(shares)
-}
-
-struct Handle {
-    mailbox: Mailbox,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-/// How long the last lines of the access log may take: a pipe that nobody reads does not keep the
-/// server from ending.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The thread that looks whether certificates have changed and ticket keys are to be rotated.
-struct Keeper {
-    tls: Tls,
-    // Dropped to end the thread.
-    _stop: Sender<()>,
-}
-
-/// How often certificates are looked at.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
-
-impl Keeper {
-    fn start(tls: Tls) -> Result<Self, Error> {
-        let (stop, stopped) = mpsc::channel::<()>();
-        let theirs = tls.clone();
-        let body = move || {
-            while stopped.recv_timeout(KEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
-                theirs.poll_changes(SystemTime::now()).iter().for_each(say);
-            }
-        };
-        let builder = std::thread::Builder::new().name("ringway-keeper".into());
-        builder.spawn(body).map_err(Error::Worker)?;
-        Ok(Self { tls, _stop: stop })
-    }
-}
-
-fn say(change: &Change) {
-    match change {
-        Change::Reloaded(n) => eprintln!("certificates loaded (generation {n})"),
-        Change::Kept(error) => {
-            eprintln!("certificates not loaded, the former stay in use: {error}");
-        }
-        Change::TicketsRotated => {}
-        Change::TicketsUnsaved(error) => eprintln!("ticket keys not saved: {error}"),
-    }
-}
-
-/// A server that is serving.
-pub struct Running {
-    bound: Vec<(Scheme, Bound)>,
-    workers: Vec<Handle>,
-    log: Option<Writer>,
-    keeper: Option<Keeper>,
-}
-
-impl Running {
-    /// Where it listens, in the order in which the listeners were added.
-    pub fn listeners(&self) -> &[(Scheme, Bound)] {
-        &self.bound
-    }
-
-    /// How many workers it has.
-    pub fn workers(&self) -> usize {
-        self.workers.len()
-    }
-
-    /// Stops accepting, and lets what is in flight finish within the drain timeout.
-    pub fn drain(&self) {
-        self.tell(Control::Drain);
-    }
-
-    /// Stops accepting and cuts every connection off.
-    pub fn stop(&self) {
-        self.tell(Control::Stop);
-    }
-
-    /// Has every worker print what it is doing to standard error.
-    pub fn report(&self) {
-        self.tell(Control::Report);
-    }
-
-    /// Opens the access log's file again by its name: after it was rotated.
-    pub fn reopen_log(&self) {
-        if let Some(log) = &self.log {
-            log.reopen();
-        }
-    }
-
-    /// The certificates, where there is a TLS listener.
-    pub fn tls(&self) -> Option<&Tls> {
-        self.keeper.as_ref().map(|keeper| &keeper.tls)
-    }
-
-    /// Loads the certificates again now, instead of when their files are seen to have changed.
-    /// Those in use stay if the new ones are not fit for use, and standard error says why.
-    pub fn reload_certificates(&self) {
-        if let Some(keeper) = &self.keeper {
-            say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
-        }
-    }
-
-    /// True when every worker has ended.
-    pub fn is_finished(&self) -> bool {
-        self.workers.iter().all(|worker| worker.thread.is_finished())
-    }
-
-    /// Waits until every worker has ended.
-    pub fn join(self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for worker in self.workers {
-            let ended = worker.thread.join();
-            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
-            result = result.and(ended.map_err(Error::Worker));
-        }
-        if let Some(log) = self.log {
-            log.finish(LOG_PATIENCE);
-        }
-        result
-    }
-
-    fn tell(&self, control: Control) {
-        for worker in &self.workers {
-            // An error means that the worker has ended already.
-            let _ = worker.mailbox.post(Token::new(Op::Control, control as u8, Id::default()), 0);
-        }
-    }
 }

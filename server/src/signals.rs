@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
-use crate::server::Running;
+use crate::running::Running;
 
 /// How often the end of the workers is looked for while no signal comes.
 const LOOK: Duration = Duration::from_millis(20);

@@ -48,6 +48,7 @@ fn spoken(scheme: Scheme, config: &Config) -> &'static str {
             "HTTP/2, HTTP/1.1 (self-signed: a browser will ask)"
         }
         Scheme::Https => "HTTP/2, HTTP/1.1",
+        Scheme::Metrics => "metrics: /metrics, /stats.json",
     }
 }
 

@@ -80,6 +80,11 @@ impl Worker {
         self.flush();
         self.queue();
         self.desk.expire_log();
+        if self.desk.is_measured() {
+            self.desk.tally.counters.exhausted = self.doors.exhausted;
+            let overflows = self.ring.overflows();
+            self.desk.end_turn(&self.ring.counters, overflows);
+        }
         Ok(())
     }
 
@@ -94,6 +99,7 @@ impl Worker {
             self.doors.retry_at(),
             self.stop_at,
             self.desk.log_deadline(),
+            self.desk.publish_deadline(),
         ];
         let next = times.into_iter().flatten().min()?;
         Some(next.since(self.desk.now()))
@@ -120,6 +126,7 @@ impl Worker {
     fn received(&mut self, id: Id, completion: Completion) {
         let (result, more) = (completion.result, completion.more());
         let Some(buffer) = completion.buffer() else {
+            self.desk.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
             return self.tell(id, Event::Ended { errno: (-result).max(0), more });
         };
         if result > 0 {
@@ -246,6 +253,10 @@ impl Worker {
         while let Some(id) = self.over.pop() {
             let Some(slot) = self.slots.remove(id) else { continue };
             self.timers.disarm(id.index);
+            if self.desk.is_measured() {
+                slot.conn.count_closed(&mut self.desk.cx());
+                self.desk.tally.closed(sys::tcp_info(slot.fd));
+            }
             self.ring.close(slot.fd);
             self.doors.resume(&mut self.ring);
         }

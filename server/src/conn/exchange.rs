@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use http::StatusCode;
+use ringway_codec::Time;
 use ringway_codec::h2::{Code, Key, Pulled};
 
 use super::Cx;
@@ -18,6 +20,10 @@ use crate::ring::token::Id;
 /// A stream's exchange.
 pub(super) struct Exchange {
     pub(super) key: Key,
+    /// When the request was taken.
+    pub(super) started: Time,
+    /// The answer's status, once it is known.
+    pub(super) status: StatusCode,
     /// The handler's task, while its answer is awaited.
     pub(super) task: Option<Id>,
     pub(super) sink: Option<Sink>,
@@ -47,8 +53,16 @@ pub(super) enum Source {
 pub(super) struct TooLarge;
 
 impl Exchange {
-    pub(super) fn new(key: Key) -> Self {
-        Self { key, task: None, sink: None, source: None, entry: None }
+    pub(super) fn new(key: Key, started: Time) -> Self {
+        Self {
+            key,
+            started,
+            status: StatusCode::OK,
+            task: None,
+            sink: None,
+            source: None,
+            entry: None,
+        }
     }
 
     /// Takes body bytes; says how many are used already, and so may be credited to the peer.

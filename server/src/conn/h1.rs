@@ -61,6 +61,9 @@ struct Exchange {
     close: bool,
     /// The client may still be sending when it does.
     linger: bool,
+    /// The answer's status, and when the request was taken: for the metrics.
+    status: StatusCode,
+    started: Time,
 }
 
 impl Http1 {
@@ -191,11 +194,11 @@ impl Http1 {
     pub(super) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         if let Some(incoming) = &mut self.incoming {
             if incoming.is_slow(cx) {
-                cx.counters.slow_bodies += 1;
+                cx.tally.counters.slow_bodies += 1;
                 self.refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", link, cx);
             }
         } else if self.exchange.partial {
-            cx.counters.slow_heads += 1;
+            cx.tally.counters.slow_heads += 1;
             self.refuse(StatusCode::REQUEST_TIMEOUT, "the head came too slowly", link, cx);
         } else {
             link.close_now(cx);
@@ -239,7 +242,7 @@ impl Http1 {
             }
             Err(error) => {
                 let status = StatusCode::from_u16(error.status());
-                self.exchange = Exchange::default();
+                self.exchange = Exchange { started: cx.now, ..Exchange::default() };
                 self.begin_entry_unparsed(&whole[..whole.len() - PAD], cx);
                 self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
                 0
@@ -258,12 +261,13 @@ impl Http1 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> usize {
-        cx.counters.requests += 1;
+        cx.tally.counters.requests += 1;
         self.exchange = Exchange {
             head_only: head.method == Method::Head,
             old: head.version == Version::H10,
             keep_alive: head.keep_alive,
             close: head.close,
+            started: cx.now,
             ..Exchange::default()
         };
         let (bytes, rest) = whole.split_at(head.len as usize);
@@ -475,6 +479,7 @@ impl Http1 {
         let common = cx.common;
         head::append(link.output(cx), &response, framing, connection, common);
         self.exchange.answered = true;
+        self.exchange.status = response.status;
         if cx.log.is_some() {
             self.note(&response, cx);
         }
@@ -498,7 +503,7 @@ impl Http1 {
 
     /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
     fn refuse(&mut self, status: StatusCode, why: &str, link: &mut Link, cx: &mut Cx<'_>) {
-        cx.counters.refused += 1;
+        cx.tally.counters.refused += 1;
         if let Some(incoming) = self.incoming.take() {
             incoming.abort();
         }
@@ -522,7 +527,8 @@ impl Http1 {
         if self.exchange.close || cx.draining {
             link.close(self.exchange.linger, cx);
         }
-        self.exchange = Exchange::default();
+        let Exchange { status, started, .. } = std::mem::take(&mut self.exchange);
+        cx.tally.answered(Protocol::Http11, status, started, cx.now);
         self.since = cx.now;
         self.log("", cx);
     }

@@ -211,6 +211,8 @@ impl Http2 {
                 pulled
             });
             while let Some(exchange) = self.finished.pop() {
+                let (status, started) = (exchange.status, exchange.started);
+                cx.tally.answered(Protocol::Http2, status, started, cx.now);
                 exchange.end("", cx);
             }
             match pulled {
@@ -258,7 +260,8 @@ impl Http2 {
     }
 
     fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
-        cx.counters.requests += 1;
+        cx.tally.counters.requests += 1;
+        cx.tally.counters.streams_h2 += 1;
         let app = cx.app;
         let parts = parts(asked, self.cover.is_some());
         let stream = std::cell::Cell::new(None);
@@ -280,7 +283,7 @@ impl Http2 {
         }
         if let Some(log) = cx.log.as_mut() {
             let entry = log.begin_stream(&request, asked.key.id().into(), cx.now);
-            self.open(asked.key).entry = Some(entry);
+            self.open(asked.key, cx.now).entry = Some(entry);
         }
         if misdirected {
             return self.respond(asked.key, StatusCode::MISDIRECTED_REQUEST.into(), link, cx);
@@ -297,7 +300,7 @@ impl Http2 {
                 stream.set(Some(RequestBody::new(pipe.clone())));
                 let reply = app.call(&request);
                 drop(stream.take());
-                self.open(asked.key).sink = Some(Sink::Pipe { pipe, read: 0, written: 0 });
+                self.open(asked.key, cx.now).sink = Some(Sink::Pipe { pipe, read: 0, written: 0 });
                 if asked.expect_continue && matches!(reply, Reply::Later(_)) {
                     self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
                 }
@@ -308,7 +311,7 @@ impl Http2 {
             return self.respond(asked.key, StatusCode::PAYLOAD_TOO_LARGE.into(), link, cx);
         }
         let request = Box::new(request.to_owned());
-        self.open(asked.key).sink = Some(Sink::Buffer { request, limit });
+        self.open(asked.key, cx.now).sink = Some(Sink::Buffer { request, limit });
         if asked.expect_continue {
             self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
         }
@@ -340,7 +343,7 @@ impl Http2 {
     fn begin_entry(&mut self, key: Key, request: &Request<'_>, cx: &mut Cx<'_>) {
         if let Some(log) = cx.log.as_mut() {
             let entry = log.begin_stream(request, key.id().into(), cx.now);
-            self.open(key).entry = Some(entry);
+            self.open(key, cx.now).entry = Some(entry);
         }
     }
 
@@ -350,7 +353,7 @@ impl Http2 {
             Reply::Later(future) => {
                 let owner = Owner { conn: link.id, stream: stream_number(key) };
                 let task = cx.executor.spawn(owner, Work::Reply(future));
-                self.open(key).task = Some(task);
+                self.open(key, cx.now).task = Some(task);
             }
         }
     }
@@ -380,7 +383,8 @@ impl Http2 {
             let (authority, path) = (&self.authority, path.as_bytes());
             let pushed = self.conn.push(parent, scheme, authority, path, &mut turn(link, cx));
             let Some(asked) = pushed else { continue };
-            cx.counters.pushes += 1;
+            cx.tally.counters.pushes += 1;
+            cx.tally.counters.streams_h2 += 1;
             let parts = parts(&asked, self.cover.is_some());
             let request = Request {
                 bytes: &cx.h2.bytes,
@@ -430,13 +434,19 @@ impl Http2 {
             let whole = if sent == Sent::All { length.unwrap_or(0) } else { 0 };
             entry.answer(response.status, whole);
         }
+        let started = self.exchange_of(key).map_or(cx.now, |exchange| exchange.started);
         match sent {
             Sent::Queued => {
                 self.rank(key, &response);
-                self.open(key).source = Some(source(response.body, key, link, cx));
+                let exchange = self.open(key, cx.now);
+                exchange.status = response.status;
+                exchange.source = Some(source(response.body, key, link, cx));
                 link.mark(cx);
             }
-            Sent::All => self.close(key, "", cx),
+            Sent::All => {
+                cx.tally.answered(Protocol::Http2, response.status, started, cx.now);
+                self.close(key, "", cx);
+            }
             Sent::Gone => self.close(key, "the stream was reset", cx),
         }
     }
@@ -472,7 +482,7 @@ impl Http2 {
 
     /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
     fn fail(&mut self, _: &h2::Error, link: &mut Link, cx: &mut Cx<'_>) {
-        cx.counters.refused += 1;
+        cx.tally.counters.refused += 1;
         self.abandon(cx);
         link.close(true, cx);
     }
@@ -485,7 +495,7 @@ impl Http2 {
     }
 
     /// The exchange of a stream, made if there is none.
-    fn open(&mut self, key: Key) -> &mut Exchange {
+    fn open(&mut self, key: Key, now: Time) -> &mut Exchange {
         let slot = key.slot();
         if self.exchanges.len() <= slot {
             self.exchanges.resize_with(slot + 1, || None);
@@ -494,7 +504,7 @@ impl Http2 {
         if place.as_ref().is_some_and(|exchange| exchange.key != key) {
             *place = None;
         }
-        place.get_or_insert_with(|| Box::new(Exchange::new(key)))
+        place.get_or_insert_with(|| Box::new(Exchange::new(key, now)))
     }
 
     fn exchange_of(&mut self, key: Key) -> Option<&mut Exchange> {

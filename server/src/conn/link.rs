@@ -303,7 +303,7 @@ impl Link {
         let taken = u64::from(acknowledged.wrapping_sub(self.acknowledged));
         let due = cx.limits.write_rate * cx.now.since(self.sending_since).as_millis() as u64 / 1000;
         if cx.limits.write_rate > 0 && taken < due {
-            cx.counters.slow_readers += 1;
+            cx.tally.counters.slow_readers += 1;
             return self.reset(cx);
         }
         self.acknowledged = acknowledged;

@@ -30,12 +30,13 @@ use crate::config::Limits;
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::log::Log;
+use crate::metrics::Tally;
 use crate::pool::Pool;
 use crate::request::Peer;
 use crate::response::Response;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::tls::{Alpn, Session};
+use crate::tls::{Alpn, Session, Version};
 use h1::Http1;
 use h2::Http2;
 use link::Link;
@@ -104,23 +105,9 @@ pub(crate) struct Cx<'w> {
     pub(crate) executor: &'w mut Executor,
     pub(crate) ops: &'w mut Vec<(Id, Op)>,
     pub(crate) dirty: &'w mut Vec<Id>,
-    pub(crate) counters: &'w mut Counters,
+    pub(crate) tally: &'w mut Tally,
     /// The access log, if there is one.
     pub(crate) log: Option<&'w mut Log>,
-}
-
-/// What a worker counts of its connections.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) requests: u64,
-    pub(crate) refused: u64,
-    pub(crate) slow_readers: u64,
-    pub(crate) slow_bodies: u64,
-    pub(crate) slow_heads: u64,
-    pub(crate) handshaking: u64,
-    pub(crate) handshakes: u64,
-    pub(crate) tls_errors: u64,
-    pub(crate) pushes: u64,
 }
 
 /// A connection.
@@ -131,6 +118,8 @@ pub(crate) struct Conn {
     peer: Peer,
     /// Nothing has been received yet: an HTTP/2 client may still say that it is one.
     fresh: bool,
+    /// It has been counted among the connections of its protocol.
+    counted: bool,
     rested: bool,
     since: Time,
 }
@@ -165,13 +154,12 @@ impl Conn {
             Arrival::Http => (None, Proto::H1(Http1::new(peer, false, cx.now))),
             Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(peer, None, &mut link, cx)))),
             Arrival::Tls(session) => {
-                cx.counters.handshaking += 1;
                 let secure = Some(Box::new(Secure::new(*session)));
                 (secure, Proto::H1(Http1::new(peer, true, cx.now)))
             }
         };
         let fresh = secure.is_none() && matches!(proto, Proto::H1(_));
-        Self { link, secure, proto, peer, fresh, rested: true, since: cx.now }
+        Self { link, secure, proto, peer, fresh, counted: false, rested: true, since: cx.now }
     }
 
     /// Takes an event.
@@ -285,6 +273,16 @@ impl Conn {
         self.link.close_now(cx);
     }
 
+    /// Counts the connection among those that are closed.
+    pub(crate) fn count_closed(&self, cx: &mut Cx<'_>) {
+        if self.counted {
+            match &self.proto {
+                Proto::H1(_) => cx.tally.counters.closed_h1 += 1,
+                Proto::H2(_) => cx.tally.counters.closed_h2 += 1,
+            }
+        }
+    }
+
     /// One line for a person: what the connection is doing.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.proto {
@@ -324,7 +322,7 @@ impl Conn {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }
                 Ok(Opened::Established) => {
-                    cx.counters.handshakes += 1;
+                    count_handshake(&secure.session, cx);
                     let cover = Some(Box::new(Cover::new(&secure.session)));
                     if secure.session.alpn() == Some(Alpn::H2) {
                         let http = Http2::new(self.peer, cover, &mut self.link, cx);
@@ -343,7 +341,7 @@ impl Conn {
                     break;
                 }
                 Err(_) => {
-                    cx.counters.tls_errors += 1;
+                    cx.tally.counters.tls_errors += 1;
                     self.abandon_streams(cx);
                     self.link.close(true, cx);
                 }
@@ -390,6 +388,13 @@ impl Conn {
             }
             self.fresh = false;
         }
+        if !self.counted {
+            self.counted = true;
+            match &self.proto {
+                Proto::H1(_) => cx.tally.counters.opened_h1 += 1,
+                Proto::H2(_) => cx.tally.counters.opened_h2 += 1,
+            }
+        }
         let http = match &mut self.proto {
             Proto::H2(http) => return http.advance(whole, &mut self.link, cx),
             Proto::H1(http) => http,
@@ -398,6 +403,8 @@ impl Conn {
         let Some(upgrade) = http.take_upgrade() else { return used };
         let (link, peer) = (&mut self.link, self.peer);
         let Some(mut http) = Http2::upgraded(*upgrade, peer, link, cx) else { return used };
+        cx.tally.counters.closed_h1 += 1;
+        cx.tally.counters.opened_h2 += 1;
         let more = http.advance(&whole[used..], link, cx);
         self.proto = Proto::H2(Box::new(http));
         used + more
@@ -453,6 +460,7 @@ impl Conn {
                 self.abandon_streams(cx);
             }
         } else if self.is_handshaking() {
+            cx.tally.counters.slow_handshakes += 1;
             self.link.close_now(cx);
         } else {
             match &mut self.proto {
@@ -473,4 +481,14 @@ impl Conn {
             http.rest();
         }
     }
+}
+
+fn count_handshake(session: &Session, cx: &mut Cx<'_>) {
+    let counters = &mut cx.tally.counters;
+    *match (session.version(), session.resumed()) {
+        (Some(Version::Tls12), false) => &mut counters.tls12_full,
+        (Some(Version::Tls12), true) => &mut counters.tls12_resumed,
+        (_, false) => &mut counters.tls13_full,
+        (_, true) => &mut counters.tls13_resumed,
+    } += 1;
 }

@@ -59,7 +59,7 @@ impl World {
         let null = std::fs::File::open("/dev/null").unwrap();
         let mailbox = Arc::new(Mailbox::for_tests(null.as_raw_fd()));
         let executor = Executor::new(0, mailbox);
-        let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None);
+        let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);
         desk.set_now(now);

@@ -9,7 +9,7 @@ mod writer;
 
 pub(crate) use entry::Entry;
 pub use format::Format;
-pub use writer::{Log, Writer};
+pub use writer::{Dropped, Log, Writer};
 
 use std::net::SocketAddr;
 use std::time::Duration;

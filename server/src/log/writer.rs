@@ -68,7 +68,23 @@ struct Shared {
     reopen: AtomicBool,
 }
 
+/// Counts the lines that were dropped, for as long as anyone wants to know.
+#[derive(Clone, Debug)]
+pub struct Dropped(Arc<Shared>);
+
+impl Dropped {
+    /// Lines dropped since the start, because the queue was full or the file took no more.
+    pub fn lines(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
 impl Writer {
+    /// The count of dropped lines.
+    pub fn dropped_lines(&self) -> Dropped {
+        Dropped(Arc::clone(&self.shared))
+    }
+
     /// Opens the file (standard output if none is named) and starts the thread; one [`Log`] for
     /// each worker. `queue` is `limits.log_queue`: batches that may wait.
     ///
@@ -115,12 +131,6 @@ impl Writer {
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         self.wake();
-    }
-
-    /// Lines that were dropped since the start, because the queue was full or the file took no
-    /// more.
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Waits until everything is written, but no longer than `patience`: a pipe that nobody reads
@@ -304,7 +314,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(writer.dropped(), 0);
+        assert_eq!(writer.dropped_lines().lines(), 0);
         assert!(writer.finish(LONG));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 8_000);
@@ -348,7 +358,7 @@ mod tests {
             log.record(&record(b"/a/path/of/some/length"), Time::ZERO);
         }
         log.flush();
-        let dropped = writer.dropped();
+        let dropped = writer.dropped_lines().lines();
         assert!(dropped > 0 && dropped < total, "{dropped}");
         drop(log);
         assert!(!writer.finish(Duration::from_millis(50)), "the pipe is still full");

@@ -117,6 +117,8 @@ struct Shared {
     store: Mutex<Arc<Store>>,
     /// Counts the stores; workers compare it with what they hold.
     generation: AtomicU64,
+    /// Counts the reloads that were not fit for use.
+    kept: AtomicU64,
     tickets: Arc<Tickets>,
     key_log: Arc<KeyLog>,
     provider: Arc<CryptoProvider>,
@@ -138,6 +140,7 @@ impl Tls {
             source: Mutex::new(source),
             store: Mutex::new(Arc::new(store)),
             generation: AtomicU64::new(1),
+            kept: AtomicU64::new(0),
             tickets: Arc::new(tickets),
             key_log: Arc::new(key_log),
             provider: Arc::new(aws_lc_rs::default_provider()),
@@ -221,6 +224,11 @@ impl Tls {
         Ok(generation)
     }
 
+    /// How many reloads there were: those that were taken, and those that were not fit for use.
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.generation() - 1, self.shared.kept.load(Ordering::Relaxed))
+    }
+
     /// Counts reloads, from 1.
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::Acquire)
@@ -247,7 +255,10 @@ impl Tls {
     }
 
     fn swap(&self, files: &[Files], now: SystemTime) -> Result<u64, ConfigError> {
-        let store = Arc::new(load(files, now)?);
+        let store = load(files, now).inspect_err(|_| {
+            self.shared.kept.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let store = Arc::new(store);
         let mut slot = self.store();
         *slot = store;
         // Counted under the lock: a worker that sees the number finds the store or a later one.

@@ -1,0 +1,178 @@
+//! A server that is serving: what its owner holds of it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::error::Error;
+use crate::listen::{Bound, Scheme};
+use crate::log::Writer;
+use crate::metrics::{Endpoint, Published};
+use crate::ring::token::{Id, Op, Token};
+use crate::server::Control;
+use crate::tls::{Change, Tls};
+use crate::worker::Mailbox;
+
+/// A worker's thread, and where to reach it.
+pub(crate) struct Handle {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) thread: JoinHandle<io::Result<()>>,
+}
+
+/// How long the last lines of the access log may take: a pipe that nobody reads does not keep the
+/// server from ending.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The thread that looks whether certificates have changed and ticket keys are to be rotated.
+pub(crate) struct Keeper {
+    tls: Tls,
+    // Dropped to end the thread.
+    _stop: Sender<()>,
+}
+
+/// How often certificates are looked at.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    pub(crate) fn start(tls: Tls) -> Result<Self, Error> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let theirs = tls.clone();
+        let body = move || {
+            while stopped.recv_timeout(KEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+                theirs.poll_changes(SystemTime::now()).iter().for_each(say);
+            }
+        };
+        let builder = std::thread::Builder::new().name("ringway-keeper".into());
+        builder.spawn(body).map_err(Error::Worker)?;
+        Ok(Self { tls, _stop: stop })
+    }
+}
+
+fn say(change: &Change) {
+    match change {
+        Change::Reloaded(n) => eprintln!("certificates loaded (generation {n})"),
+        Change::Kept(error) => {
+            eprintln!("certificates not loaded, the former stay in use: {error}");
+        }
+        Change::TicketsRotated => {}
+        Change::TicketsUnsaved(error) => eprintln!("ticket keys not saved: {error}"),
+    }
+}
+
+/// A server that is serving.
+pub struct Running {
+    bound: Vec<(Scheme, Bound)>,
+    workers: Vec<Handle>,
+    log: Option<Writer>,
+    keeper: Option<Keeper>,
+    metrics: Option<Box<Running>>,
+    started: Instant,
+}
+
+impl Running {
+    pub(crate) fn new(
+        bound: Vec<(Scheme, Bound)>,
+        log: Option<Writer>,
+        keeper: Option<Keeper>,
+    ) -> Self {
+        let started = Instant::now();
+        Self { bound, workers: Vec::new(), log, keeper, metrics: None, started }
+    }
+
+    pub(crate) fn add(&mut self, worker: Handle) {
+        self.workers.push(worker);
+    }
+
+    /// The handler that shows what the workers publish.
+    pub(crate) fn endpoint(&self, workers: Vec<Arc<Published>>) -> Endpoint {
+        Endpoint {
+            workers,
+            tls: self.tls().cloned(),
+            dropped: self.log.as_ref().map(Writer::dropped_lines),
+            started: self.started,
+        }
+    }
+
+    /// Takes the server of the metrics in: it ends with this one.
+    pub(crate) fn add_metrics(&mut self, metrics: Self) {
+        self.bound.extend_from_slice(metrics.listeners());
+        self.metrics = Some(Box::new(metrics));
+    }
+
+    /// Where it listens, in the order in which the listeners were added.
+    pub fn listeners(&self) -> &[(Scheme, Bound)] {
+        &self.bound
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Stops accepting, and lets what is in flight finish within the drain timeout.
+    pub fn drain(&self) {
+        self.tell(Control::Drain);
+    }
+
+    /// Stops accepting and cuts every connection off.
+    pub fn stop(&self) {
+        self.tell(Control::Stop);
+    }
+
+    /// Has every worker print what it is doing to standard error.
+    pub fn report(&self) {
+        self.tell(Control::Report);
+    }
+
+    /// Opens the access log's file again by its name: after it was rotated.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
+    /// The certificates, where there is a TLS listener.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.keeper.as_ref().map(|keeper| &keeper.tls)
+    }
+
+    /// Loads the certificates again now, instead of when their files are seen to have changed.
+    /// Those in use stay if the new ones are not fit for use, and standard error says why.
+    pub fn reload_certificates(&self) {
+        if let Some(keeper) = &self.keeper {
+            say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
+        }
+    }
+
+    /// True when every worker has ended.
+    pub fn is_finished(&self) -> bool {
+        self.workers.iter().all(|worker| worker.thread.is_finished())
+    }
+
+    /// Waits until every worker has ended.
+    pub fn join(self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for worker in self.workers {
+            let ended = worker.thread.join();
+            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            result = result.and(ended.map_err(Error::Worker));
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.stop();
+            result = result.and(metrics.join());
+        }
+        if let Some(log) = self.log {
+            log.finish(LOG_PATIENCE);
+        }
+        result
+    }
+
+    fn tell(&self, control: Control) {
+        for worker in &self.workers {
+            // An error means that the worker has ended already.
+            let _ = worker.mailbox.post(Token::new(Op::Control, control as u8, Id::default()), 0);
+        }
+    }
+}

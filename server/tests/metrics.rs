@@ -1,0 +1,70 @@
+//! Metrics from outside: a scripted load gives exact counts (row E11 of the features).
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ringway::{Bound, Request, Response, Router, Scheme, Server};
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The counts are published at most a hundredth of a second late; this waits until they are there.
+fn until(address: SocketAddr, path: &str, wanted: &str) -> String {
+    let patience = Instant::now() + harness::PATIENCE;
+    loop {
+        let answer = get(address, path);
+        if answer.contains(wanted) || Instant::now() > patience {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn e11_a_scripted_load_gives_exact_counts() {
+    let app = Router::new().get("/hello", |_: &Request<'_>| Response::text("hello"));
+    let server = Server::new(app).http("127.0.0.1:0").metrics("127.0.0.1:0").workers(2);
+    let running = server.spawn().unwrap();
+    let address = |wanted| {
+        let mut all = running.listeners().iter();
+        match &all.find(|(scheme, _)| *scheme == wanted).unwrap().1 {
+            Bound::Ip(address) => *address,
+            Bound::Unix(_) => panic!("a TCP listener"),
+        }
+    };
+    let (http, metrics) = (address(Scheme::Http), address(Scheme::Metrics));
+    for _ in 0..10 {
+        assert!(get(http, "/hello").starts_with("HTTP/1.1 200 "));
+    }
+    assert!(get(http, "/nowhere").starts_with("HTTP/1.1 404 "));
+    let stats = until(metrics, "/stats.json", "{\"http1\":{\"connections\":11,");
+    let (_, json) = stats.split_once("\r\n\r\n").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["http1"]["connections"], 11);
+    assert!(json["http1"]["avgLatency"].as_f64().unwrap() > 0.0);
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(keys(&json), ["http1", "http2", "http3"]);
+    assert_eq!(keys(&json["http2"]), ["avgLatency", "pushCount", "streams"]);
+    assert_eq!(keys(&json["http3"]), ["avgLatency", "connections", "migrationCount"]);
+    let version = "network_protocol_version=\"1.1\"";
+    let ok = format!("{{{version},http_response_status_code=\"200\"}} 10\n");
+    let text = until(metrics, "/metrics", &ok);
+    assert!(text.contains(&format!("ringway_responses_total{ok}")), "{text}");
+    assert!(text.contains(&format!("{{{version},http_response_status_code=\"404\"}} 1\n")));
+    assert!(text.contains(&format!("request_duration_seconds_count{{{version}}} 11\n")));
+    assert!(text.contains("\nprocess_resident_memory_bytes "));
+    assert!(text.contains("\nringway_uring_cqe_overflow_total 0\n"));
+    running.stop();
+    running.join().unwrap();
+}
