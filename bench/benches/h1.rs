@@ -1,6 +1,6 @@
 //! HTTP/1.1 heads: every backend beside httparse and picohttpparser.
 //!
-//! The peers get headers that are not initialised, as fast as they go; ours knows the names as well.
+//! The peers get headers that are not initialised, their fastest; ours knows the names as well.
 //! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
 //! ships its source. `cargo run -p ringway-bench --bin codec_table` prints the ratios afterwards.
 

@@ -8,7 +8,7 @@ use ringway_codec::h1::chunked::{Decoder, Item, Limits};
 
 type Decoded = Result<(Vec<u8>, Vec<(String, String)>, usize), Error>;
 
-/// Decodes `input` as it comes in pieces that end at `cuts`, keeping what the decoder has not taken.
+/// Decodes `input` as it comes in pieces that end at `cuts`, keeping what is not taken yet.
 fn decode_in(input: &[u8], cuts: &[usize], limits: Limits) -> Option<Decoded> {
     let mut decoder = Decoder::new(limits);
     let (mut body, mut trailers, mut at) = (vec![], vec![], 0);
