@@ -122,7 +122,8 @@ fn decode(group: &mut Group<'_>, list: &lists::List) {
         for (kind, wire) in [("steady", &steady), ("literal", &literal)] {
             group.bench_function(format!("decode {kind}/ringway {backend}"), |bencher| {
                 bencher.iter(|| {
-                    (bytes.clear(), fields.clear());
+                    bytes.clear();
+                    fields.clear();
                     decoder.decode(wire, &LIMITS, &mut bytes, &mut fields).expect("valid");
                     black_box((&bytes, &fields));
                 });
@@ -130,7 +131,8 @@ fn decode(group: &mut Group<'_>, list: &lists::List) {
         }
         group.bench_function(format!("decode first/ringway {backend}"), |bencher| {
             bencher.iter(|| {
-                (bytes.clear(), fields.clear());
+                bytes.clear();
+                fields.clear();
                 let mut decoder = Decoder::new(backend, TABLE);
                 decoder.decode(&first, &LIMITS, &mut bytes, &mut fields).expect("valid");
                 black_box((&bytes, &fields));

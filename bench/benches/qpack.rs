@@ -66,7 +66,9 @@ impl Rig {
     }
 
     fn decode(&mut self) {
-        (self.bytes.clear(), self.fields.clear(), self.acknowledgements.clear());
+        self.bytes.clear();
+        self.fields.clear();
+        self.acknowledgements.clear();
         let (bytes, fields) = (&mut self.bytes, &mut self.fields);
         self.decoder.decode(STREAM, &self.block, &LIMITS, bytes, fields).expect("valid");
         self.decoder.output(&mut self.acknowledgements);

@@ -20,19 +20,19 @@ mod ffi {
 
     #[link(name = "nghttp2")]
     unsafe extern "C" {
-        pub fn nghttp2_hd_deflate_new(deflater: *mut *mut u8, table: usize) -> i32;
-        pub fn nghttp2_hd_deflate_del(deflater: *mut u8);
-        pub fn nghttp2_hd_deflate_hd(
+        pub(super) fn nghttp2_hd_deflate_new(deflater: *mut *mut u8, table: usize) -> i32;
+        pub(super) fn nghttp2_hd_deflate_del(deflater: *mut u8);
+        pub(super) fn nghttp2_hd_deflate_hd(
             deflater: *mut u8,
             out: *mut u8,
             len: usize,
             pairs: *const Pair,
             count: usize,
         ) -> isize;
-        pub fn nghttp2_hd_deflate_change_table_size(deflater: *mut u8, table: usize) -> i32;
-        pub fn nghttp2_hd_inflate_new(inflater: *mut *mut u8) -> i32;
-        pub fn nghttp2_hd_inflate_del(inflater: *mut u8);
-        pub fn nghttp2_hd_inflate_hd2(
+        pub(super) fn nghttp2_hd_deflate_change_table_size(deflater: *mut u8, table: usize) -> i32;
+        pub(super) fn nghttp2_hd_inflate_new(inflater: *mut *mut u8) -> i32;
+        pub(super) fn nghttp2_hd_inflate_del(inflater: *mut u8);
+        pub(super) fn nghttp2_hd_inflate_hd2(
             inflater: *mut u8,
             pair: *mut Pair,
             flags: *mut i32,
@@ -40,15 +40,15 @@ mod ffi {
             len: usize,
             last: i32,
         ) -> isize;
-        pub fn nghttp2_hd_inflate_end_headers(inflater: *mut u8) -> i32;
+        pub(super) fn nghttp2_hd_inflate_end_headers(inflater: *mut u8) -> i32;
     }
 }
 
 /// A header list in nghttp2's form.
-pub struct List<'a>(Vec<Pair>, core::marker::PhantomData<&'a [u8]>);
+pub(crate) struct List<'a>(Vec<Pair>, core::marker::PhantomData<&'a [u8]>);
 
 impl<'a> List<'a> {
-    pub fn new(fields: &[(&'a str, &'a str)]) -> Self {
+    pub(crate) fn new(fields: &[(&'a str, &'a str)]) -> Self {
         const NO_COPY: u8 = 2 | 4;
         let pair = |(name, value): &(&'a str, &'a str)| Pair {
             name: name.as_ptr(),
@@ -62,11 +62,11 @@ impl<'a> List<'a> {
 }
 
 #[cfg(nghttp2)]
-pub struct Deflater(*mut u8);
+pub(crate) struct Deflater(*mut u8);
 
 #[cfg(nghttp2)]
 impl Deflater {
-    pub fn new(table: usize) -> Self {
+    pub(crate) fn new(table: usize) -> Self {
         let mut deflater = core::ptr::null_mut();
         // SAFETY: it writes a pointer to what `drop` frees.
         unsafe {
@@ -76,7 +76,7 @@ impl Deflater {
         Self(deflater)
     }
 
-    pub fn deflate(&mut self, list: &List<'_>, out: &mut [u8]) -> usize {
+    pub(crate) fn deflate(&mut self, list: &List<'_>, out: &mut [u8]) -> usize {
         let (pairs, count) = (list.0.as_ptr(), list.0.len());
         // SAFETY: the pointers and lengths are of live slices.
         let wrote = unsafe {
@@ -95,12 +95,12 @@ impl Drop for Deflater {
 }
 
 #[cfg(nghttp2)]
-pub struct Inflater(*mut u8);
+pub(crate) struct Inflater(*mut u8);
 
 #[cfg(nghttp2)]
 impl Inflater {
     #[expect(clippy::new_without_default, reason = "as Deflater")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut inflater = core::ptr::null_mut();
         // SAFETY: it writes a pointer to what `drop` frees.
         assert_eq!(unsafe { ffi::nghttp2_hd_inflate_new(&mut inflater) }, 0);
@@ -108,7 +108,7 @@ impl Inflater {
     }
 
     /// Fields in the block.
-    pub fn inflate(&mut self, mut wire: &[u8]) -> usize {
+    pub(crate) fn inflate(&mut self, mut wire: &[u8]) -> usize {
         const FINAL: i32 = 1;
         const EMIT: i32 = 2;
         let mut fields = 0;

@@ -2,13 +2,13 @@
 
 #![allow(dead_code, missing_docs)]
 
-pub type List = Vec<(&'static str, &'static str)>;
+pub(crate) type List = Vec<(&'static str, &'static str)>;
 
 const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
                           Chrome/131.0.0.0 Safari/537.36";
 
 /// A browser's request, 12 fields.
-pub fn request() -> List {
+pub(crate) fn request() -> List {
     vec![
         (":method", "GET"),
         (":scheme", "https"),
@@ -30,7 +30,7 @@ pub fn request() -> List {
 }
 
 /// A file's response, 11 fields.
-pub fn response() -> List {
+pub(crate) fn response() -> List {
     vec![
         (":status", "200"),
         ("server", "ringway"),
@@ -47,7 +47,7 @@ pub fn response() -> List {
 }
 
 /// Values of a browser's request, 522 octets.
-pub fn browser_values() -> Vec<&'static [u8]> {
+pub(crate) fn browser_values() -> Vec<&'static [u8]> {
     vec![
         b"www.example.com",
         b"/assets/site/main.css?v=20260321",

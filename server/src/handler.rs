@@ -49,7 +49,7 @@ impl From<Response> for Reply {
     }
 }
 
-impl<T: Into<Response>, E: Into<Response>> From<Result<T, E>> for Response {
+impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Response {
     fn from(result: Result<T, E>) -> Self {
         match result {
             Ok(response) => response.into(),

@@ -244,12 +244,12 @@ impl Http2 {
             h2::Event::Request(request) => self.begin(&request, link, cx),
             h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),
             h2::Event::Trailers { key } => {
-                if let Some(exchange) = self.exchange_of(key) {
-                    if let Some(Sink::Pipe { pipe, .. }) = &exchange.sink {
-                        for field in &cx.h2.fields {
-                            let bytes = &cx.h2.bytes;
-                            pipe.add_trailer(field.name(bytes), field.value(bytes));
-                        }
+                if let Some(exchange) = self.exchange_of(key)
+                    && let Some(Sink::Pipe { pipe, .. }) = &exchange.sink
+                {
+                    for field in &cx.h2.fields {
+                        let bytes = &cx.h2.bytes;
+                        pipe.add_trailer(field.name(bytes), field.value(bytes));
                     }
                 }
                 self.data(key, &[], true, link, cx);

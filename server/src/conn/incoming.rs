@@ -80,12 +80,12 @@ impl Incoming {
             if let Framing::Length(0) = self.framing {
                 return self.complete();
             }
-            if let Sink::Pipe(pipe) = &self.sink {
-                if pipe.is_full() {
-                    pipe.wait_write(Waiter::Conn(conn, 0));
-                    self.mark = None;
-                    return Progress::More;
-                }
+            if let Sink::Pipe(pipe) = &self.sink
+                && pipe.is_full()
+            {
+                pipe.wait_write(Waiter::Conn(conn, 0));
+                self.mark = None;
+                return Progress::More;
             }
             self.mark.get_or_insert(cx.now);
             let data = match &mut self.framing {

@@ -218,9 +218,9 @@ fn parse_head(head: &[u8], method: &str) -> Response {
     let shown = || format!("{text:?}");
     let mut lines = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n");
     let status_line = lines.next().unwrap();
-    let (version, rest) = status_line.split_once(' ').expect(&shown());
+    let (version, rest) = status_line.split_once(' ').unwrap_or_else(|| panic!("{}", shown()));
     assert!(matches!(version, "HTTP/1.1" | "HTTP/1.0"), "{}", shown());
-    let (status, reason) = rest.split_once(' ').expect(&shown());
+    let (status, reason) = rest.split_once(' ').unwrap_or_else(|| panic!("{}", shown()));
     assert!(status.len() == 3 && status.bytes().all(|b| b.is_ascii_digit()), "{}", shown());
     let fields: Vec<_> = lines.map(parse_field).collect();
     let status: u16 = status.parse().unwrap();
