@@ -1,7 +1,7 @@
 //! The C peers of the codec benchmarks behind safe functions: nghttp2's HPACK and ls-qpack's
 //! Huffman code. What is not there (see build.rs) is `None`.
 
-#![allow(unsafe_code, dead_code, missing_docs)]
+#![allow(unsafe_code, dead_code, missing_docs, unreachable_pub)]
 
 /// One field as nghttp2 takes and gives it.
 #[repr(C)]

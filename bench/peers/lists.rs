@@ -1,6 +1,6 @@
 //! The header lists that the codec benchmarks share.
 
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub(crate) type List = Vec<(&'static str, &'static str)>;
 

@@ -13,6 +13,9 @@
 //! N`: do the work N times (what callgrind is put over). Names of rows, or beginnings of them,
 //! restrict.
 
+#[path = "../../peers/lists.rs"]
+mod lists;
+mod pack;
 mod rows;
 
 use ringway_codec::scan::Backend;

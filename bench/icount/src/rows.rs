@@ -1,5 +1,6 @@
 //! What is counted: one line per row, a name and a function that prepares the work of one unit.
 
+use crate::pack;
 use ringway_codec::date::Date;
 use ringway_codec::h1::chunked::{Decoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
@@ -18,6 +19,14 @@ pub(crate) const ROWS: &[(&str, Prepare)] = &[
     ("h1-request-2048", |b| request(b, include_bytes!("../../data/head-2048.http"))),
     ("h1-response", |_| response()),
     ("h1-chunked", |_| chunked()),
+    ("hpack-decode-literal", pack::hpack_decode_literal),
+    ("hpack-decode-steady", pack::hpack_decode_steady),
+    ("hpack-encode-literal", pack::hpack_encode_literal),
+    ("hpack-encode-steady", pack::hpack_encode_steady),
+    ("huffman-decode", pack::huffman_decode),
+    ("huffman-encode", pack::huffman_encode),
+    ("qpack-decode-dynamic", pack::qpack_decode),
+    ("qpack-encode-dynamic", pack::qpack_encode),
 ];
 
 fn request(backend: Backend, head: &'static [u8]) -> Box<dyn FnMut()> {
