@@ -26,7 +26,7 @@ steps=("$@")
 test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core
     python3 python3-venv iproute2 util-linux)
 # Python's independent implementations, for differential tests.
-python_packages=(hpack==4.2.0 h2==4.4.1 aioquic==1.7.2)
+python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2)
 
 prepare() {
     toolchain
@@ -40,6 +40,14 @@ prepare() {
             die "pip could not install: ${python_packages[*]}"
         echo "${python_packages[*]}" >"$venv/installed"
     fi
+    # An independent conformance suite for RFC 9113; its own lock file is the one that it builds by.
+    if [ ! -x "$target/tools/bin/httpwg" ]; then
+        say "installing httpwg-cli 0.2.5 into $target/tools"
+        cargo install -q --locked --root "$target/tools" --target-dir "$target/tools/build" \
+            httpwg-cli@0.2.5 || die "cargo could not install httpwg-cli"
+        rm -rf "$target/tools/build"
+    fi
+    export RINGWAY_TEST_HTTPWG=$target/tools/bin/httpwg
     export RINGWAY_TEST_PYTHON=$venv/bin/python
     # Everything is there now: a test that misses a tool fails instead of skipping.
     export RINGWAY_TEST_COMPLETE=1

@@ -1,4 +1,4 @@
-//! How HTTP/2 delivers, from outside: multiplexing, priorities, push, hints, cancelling and leaving.
+//! How HTTP/2 delivers, from outside: multiplexing, priorities, push, hints, cancelling, leaving.
 //! Rows C7 to C12, C25 to C29 and C33 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -84,8 +84,10 @@ fn c2_every_type_received() {
     });
     let pong = client.seen.iter().find(|(kind, ..)| *kind == PING);
     assert_eq!(pong, Some(&(PING, 0, 8)));
-    client.send(frame(GOAWAY, 0, 0, &[0; 8]));
-    assert_eq!(client.end(), None, "it ends quietly");
+    // A client that leaves may still ask, is expected to close, and is not waited for long.
+    client.send([frame(GOAWAY, 0, 0, &[0; 8]), frame(PING, 0, 0, b"still on")].concat());
+    client.until_frame("an answer", |f| f.kind == PING && f.payload == b"still on");
+    assert_eq!(client.end(), Some(NO_ERROR));
 }
 
 #[test]
@@ -538,4 +540,25 @@ fn c24_pings() {
     assert_eq!(client.get("/hello").status(), 200);
     client.polite = false;
     assert_eq!(client.end(), Some(NO_ERROR));
+}
+
+#[test]
+fn c6_an_answered_request_may_still_turn_out_malformed() {
+    let server = app();
+    // `/count` answers without waiting for a body that is longer than it may be.
+    let long = [("content-length", "5000000")];
+    for rest in [
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("x-sum", "1")])),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":path", "/")])),
+        frame(DATA, END_STREAM, 1, b"too short"),
+    ] {
+        let mut client = connect(&server);
+        client.send(frame(HEADERS, END_HEADERS, 1, &request("POST", "/count", &long)));
+        assert_eq!(client.answer(1).status(), 413);
+        client.send(rest);
+        client.until("a reset", |c| c.streams[&1].reset.is_some());
+        assert_eq!(client.streams[&1].reset, Some(PROTOCOL_ERROR));
+        client.next_id = 3;
+        assert_eq!(client.get("/hello").status(), 200);
+    }
 }

@@ -300,8 +300,13 @@ impl Conn {
     /// Whether everything is over, so that the TCP connection can be closed once `Turn::out` is
     /// sent.
     pub fn is_done(&self) -> bool {
-        let leaving = self.drain == Drain::Final || self.peer_leaves;
-        self.phase == Phase::Dead || leaving && self.streams.live() == 0
+        self.phase == Phase::Dead || self.drain == Drain::Final && self.streams.live() == 0
+    }
+
+    /// Whether the peer has said that it opens no more streams. It may still ask by PING or go on
+    /// with those that are open, so that closing is left to it, or to the caller's patience.
+    pub fn peer_leaves(&self) -> bool {
+        self.peer_leaves
     }
 
     /// Whether no stream is open: the connection is idle but for what lies in the caller's buffers.

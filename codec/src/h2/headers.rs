@@ -258,21 +258,22 @@ impl Conn {
         if stream.has(REMOTE_CLOSED) {
             return self.stream_error(slot, Code::STREAM_CLOSED, turn).map(Some);
         }
-        if stream.has(LOCAL_CLOSED) {
-            // The request has been answered already: nobody wants its trailers.
-            self.forget(slot, turn);
-            return Ok(None);
-        }
+        let answered = stream.has(LOCAL_CLOSED);
         let short = stream.body_left != u64::MAX && stream.body_left != 0;
         if !end || short || flaws.malformed() || self.is_tunnel(slot) {
             return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
         }
-        if flaws.over_limit() {
+        if flaws.over_limit() && !answered {
             self.charge(Kind::Oversize, id, turn)?;
             return self.stream_error(slot, Code::ENHANCE_YOUR_CALM, turn).map(Some);
         }
         if message::trailers(&turn.shared.bytes, &turn.shared.fields).is_err() {
             return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        }
+        if answered {
+            // Nobody wants them any more.
+            self.forget(slot, turn);
+            return Ok(None);
         }
         self.streams.at(slot).set(REMOTE_CLOSED);
         Ok(Some(Event::Trailers { key: Key { id, slot } }))

@@ -178,8 +178,7 @@ impl Conn {
         let stream = self.streams.at(slot);
         if stream.has(LOCAL_CLOSED) && !stream.has(REMOTE_CLOSED) {
             self.owe(header.len - content, turn);
-            self.pass_over(slot, header.len, end, turn);
-            return Ok(None);
+            return self.pass_over(slot, header.len, content, end, turn);
         }
         if stream.has(PUSHED) && !stream.has(HEAD_SENT) {
             return Err(Error::new(Code::PROTOCOL_ERROR, id, "DATA on a stream that we promised"));
@@ -188,9 +187,7 @@ impl Conn {
             Some(Code::STREAM_CLOSED)
         } else if stream.recv_window < header.len as i32 {
             Some(Code::FLOW_CONTROL_ERROR)
-        } else if u64::from(content) > stream.body_left
-            || end && stream.body_left != u64::MAX && u64::from(content) != stream.body_left
-        {
+        } else if !stream.admits(content, end) {
             Some(Code::PROTOCOL_ERROR)
         } else {
             None
@@ -202,9 +199,7 @@ impl Conn {
         let stream = self.streams.at(slot);
         stream.recv_window -= header.len as i32;
         stream.unconsumed += content;
-        if stream.body_left != u64::MAX {
-            stream.body_left -= u64::from(content);
-        }
+        stream.shorten(content);
         let key = Key { id, slot };
         self.payload.key = key;
         if content == 0 {
@@ -213,16 +208,29 @@ impl Conn {
         Ok(None)
     }
 
-    /// DATA of a request that has been answered already: nobody wants it.
+    /// DATA of a request that has been answered already: nobody wants it, and the request may still
+    /// turn out to be malformed (RFC 9113 section 8.1.1).
     #[cold]
-    fn pass_over(&mut self, slot: u16, len: u32, end: bool, turn: &mut Turn<'_>) {
+    fn pass_over(
+        &mut self,
+        slot: u16,
+        len: u32,
+        content: u32,
+        end: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event>, Error> {
         let stream = self.streams.at(slot);
+        if !stream.admits(content, end) {
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        }
+        stream.shorten(content);
         stream.recv_window = stream.recv_window.saturating_sub(len as i32);
         if end {
             self.forget(slot, turn);
         } else if stream.recv_window < stream.recv_target as i32 / 2 {
             self.kill(slot, Code::NO_ERROR, turn);
         }
+        Ok(None)
     }
 
     /// DATA for a stream that is not open: idle and closed differ.

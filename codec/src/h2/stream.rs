@@ -89,6 +89,21 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether so much more content, and perhaps its end, is in keeping with the announced length.
+    #[inline]
+    pub(super) fn admits(&self, content: u32, end: bool) -> bool {
+        let (content, left) = (u64::from(content), self.body_left);
+        left == u64::MAX || content <= left && (!end || content == left)
+    }
+
+    /// So much of the announced length has come.
+    #[inline]
+    pub(super) fn shorten(&mut self, content: u32) {
+        if self.body_left != u64::MAX {
+            self.body_left -= u64::from(content);
+        }
+    }
+
     #[inline]
     pub(super) fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0

@@ -202,6 +202,10 @@ const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Op
 }
 
 fn fields() -> Vec<Setting> {
+    [process_fields(), service_fields()].into_iter().flatten().collect()
+}
+
+fn process_fields() -> Vec<Setting> {
     vec![
         field!(list "http", http, takes("http", "ADDR"),
             "listen for cleartext HTTP/1.1 (and HTTP/2 where a client asks for it)"),
@@ -236,6 +240,11 @@ fn fields() -> Vec<Setting> {
             takes("qlog", "DIR"),
             "write a qlog file for each QUIC connection into this directory"
         ),
+    ]
+}
+
+fn service_fields() -> Vec<Setting> {
+    vec![
         field!("files.root", files.root, None, "the directory that is served"),
         field!(
             "files.browse",

@@ -4,6 +4,8 @@
 //! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
 //! flushes.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
 use ringway_codec::field::Known;
@@ -25,6 +27,9 @@ use crate::local::Waiter;
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Response};
+
+/// How long a client that has sent GOAWAY and has no stream open may take to close.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// HTTP/2's state on a connection.
 pub(crate) struct Http2 {
@@ -122,7 +127,7 @@ impl Http2 {
 
     /// When the connection wants to hear that time has passed.
     pub(super) fn deadline(&self, limits: &Limits) -> Time {
-        let idle = self.conn.is_idle().then(|| self.since + limits.idle_timeout);
+        let idle = self.conn.is_idle().then(|| self.since + self.patience(limits));
         let own = self.conn.deadline();
         own.into_iter().chain(idle).min().unwrap_or(Time::NEVER)
     }
@@ -137,10 +142,16 @@ impl Http2 {
                 Err(error) => return self.fail(&error, link, cx),
             }
         }
-        if self.conn.is_idle() && cx.now >= self.since + cx.limits.idle_timeout {
+        if self.conn.is_idle() && cx.now >= self.since + self.patience(cx.limits) {
             self.conn.close(h2::Code::NO_ERROR, "idle", &mut turn(link, cx));
         }
         self.settle(link, cx);
+    }
+
+    /// How long the connection may be without a stream. A client that has said that it leaves is to
+    /// close it, and is not waited for long.
+    fn patience(&self, limits: &Limits) -> Duration {
+        if self.conn.peer_leaves() { limits.idle_timeout.min(LEAVING) } else { limits.idle_timeout }
     }
 
     /// The server stops: the client is told, and what it sent before it knew is answered.

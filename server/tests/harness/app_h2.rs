@@ -13,6 +13,7 @@ const MOST: usize = 4 << 20;
 pub fn routes(router: Router) -> Router {
     let big: &'static [u8] = pattern(MOST).leak();
     router
+        .any("/", |_: &Request<'_>| Response::html("<p>the page that a suite asks for</p>"))
         .get("/pushing", pushing)
         .get("/styles.css", |_: &Request<'_>| Response::typed("text/css", "p { color: red }"))
         .get("/app.js", |_: &Request<'_>| Response::typed("text/javascript", "'use strict'"))
