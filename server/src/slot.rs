@@ -38,6 +38,7 @@ impl<T> Slab<T> {
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Id {
         let index = self.free.pop().unwrap_or_else(|| {
             assert!(self.entries.len() < 1 << INDEX_BITS, "a slab's indices are 24 bits");
+            grow(&mut self.entries);
             self.entries.push(Entry { generation: 0, value: None });
             self.entries.len() as u32 - 1
         });
@@ -72,6 +73,7 @@ impl<T> Slab<T> {
         }
         let value = entry.value.take()?;
         entry.generation = (entry.generation + 1) & ((1 << INDEX_BITS) - 1);
+        grow(&mut self.free);
         self.free.push(id.index);
         self.len -= 1;
         Some(value)
@@ -81,6 +83,14 @@ impl<T> Slab<T> {
     pub(crate) fn ids(&self) -> Vec<Id> {
         let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());
         live.map(|(n, entry)| Id { index: n as u32, generation: entry.generation }).collect()
+    }
+}
+
+/// Makes room for one more by an eighth rather than by doubling: a hundred thousand idle connections
+/// should not pay for as many that never came.
+pub(crate) fn grow<T>(entries: &mut Vec<T>) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact((entries.len() / 8).max(64));
     }
 }
 

@@ -7,6 +7,8 @@
 
 use ringway_codec::Time;
 
+use crate::slot::grow;
+
 const BUCKETS: usize = 1024;
 const TICK_MICROS: u64 = 16 * 1024;
 const NONE: u32 = u32::MAX;
@@ -42,8 +44,9 @@ impl Wheel {
     /// an earlier bucket is left there: it fires, and its owner puts it off.
     pub(crate) fn arm(&mut self, key: u32, deadline: Time) {
         let index = key as usize;
-        if self.nodes.len() <= index {
-            self.nodes.resize(index + 1, Node { previous: NONE, next: NONE, bucket: IDLE });
+        while self.nodes.len() <= index {
+            grow(&mut self.nodes);
+            self.nodes.push(Node { previous: NONE, next: NONE, bucket: IDLE });
         }
         // Rounded up, so that nothing fires early; at least the next tick, so that it fires at all.
         let ahead = (tick(deadline) + 1).saturating_sub(self.now).clamp(1, BUCKETS as u64 - 1);

@@ -15,7 +15,6 @@ use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
 use crate::local;
-use crate::request::Peer;
 use crate::ring::token::{Id, Op as Kind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::server::Control;
@@ -178,7 +177,7 @@ impl Worker {
             if let Some(arrival) = arrival {
                 let desk = &mut self.desk;
                 let id = self.slots.insert_with(|id| {
-                    let conn = Conn::new(id, Peer::Socket(result), arrival, &mut desk.cx());
+                    let conn = Conn::new(id, result, arrival, &mut desk.cx());
                     Slot { fd: result, conn }
                 });
                 self.tell(id, Event::Nudge { stream: 0 });

@@ -4,6 +4,8 @@
 //! follow in the same turn until the output's bound is reached. What does not fit this straight way
 //! (a body that is not all there, an answer that comes later, a body that flows) has a box.
 
+use std::os::fd::RawFd;
+
 use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
 use ringway_codec::field::Field;
@@ -30,18 +32,27 @@ use crate::response::{Body, Response};
 
 /// The state of HTTP/1 on a connection; small, because idle connections have it too.
 pub(crate) struct Http1 {
-    peer: Peer,
+    socket: RawFd,
     secure: bool,
-    cover: Option<Box<Cover>>,
-    upgrade: Option<Box<Upgrade>>,
+    extra: Option<Box<Extra>>,
     resume: Resume,
     incoming: Option<Box<Incoming>>,
     outgoing: Outgoing,
     exchange: Exchange,
+    /// Since when the connection has been idle, the head at hand has been arriving, or the request at
+    /// hand has been worked on.
+    since: Time,
+}
+
+/// What most connections do without.
+#[derive(Default)]
+struct Extra {
+    /// Over TLS: the names of the certificate.
+    cover: Option<Box<Cover>>,
+    /// The request that asked for HTTP/2.
+    upgrade: Option<Box<Upgrade>>,
     /// The line of the access log for the request at hand.
     entry: Option<Box<Entry>>,
-    /// Since when the connection has been idle, or the head at hand has been arriving.
-    since: Time,
 }
 
 /// What of the request at hand the answer depends on.
@@ -61,23 +72,20 @@ struct Exchange {
     close: bool,
     /// The client may still be sending when it does.
     linger: bool,
-    /// The answer's status, and when the request was taken: for the metrics.
+    /// The answer's status, once it is known.
     status: StatusCode,
-    started: Time,
 }
 
 impl Http1 {
-    pub(super) fn new(peer: Peer, secure: bool, now: Time) -> Self {
+    pub(super) fn new(socket: RawFd, secure: bool, now: Time) -> Self {
         Self {
-            peer,
+            socket,
             secure,
-            cover: None,
-            upgrade: None,
+            extra: None,
             resume: Resume::default(),
             incoming: None,
             outgoing: Outgoing::None,
             exchange: Exchange::default(),
-            entry: None,
             since: now,
         }
     }
@@ -110,12 +118,12 @@ impl Http1 {
 
     /// The connection's certificate stands for these names.
     pub(super) fn set_cover(&mut self, cover: Option<Box<Cover>>) {
-        self.cover = cover;
+        self.extra.get_or_insert_default().cover = cover;
     }
 
     /// The request that asked for HTTP/2, if it is to have it.
     pub(super) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
-        self.upgrade.take()
+        self.extra.as_mut()?.upgrade.take()
     }
 
     /// A handler has hints to send ahead of its answer (RFC 8297).
@@ -164,7 +172,7 @@ impl Http1 {
         let Outgoing::Body(sending) = &mut self.outgoing else { return };
         let mut sent = 0;
         let pulled = sending.pull(&mut sent, link, cx);
-        if let Some(entry) = &mut self.entry {
+        if let Some(entry) = self.entry() {
             entry.produced(sent);
         }
         match pulled {
@@ -222,7 +230,15 @@ impl Http1 {
     }
 
     fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
-        matches!(self.outgoing, Outgoing::None) && self.upgrade.is_none() && link.has_room(cx)
+        matches!(self.outgoing, Outgoing::None) && !self.is_upgrading() && link.has_room(cx)
+    }
+
+    fn is_upgrading(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.upgrade.is_some())
+    }
+
+    fn entry(&mut self) -> Option<&mut Entry> {
+        self.extra.as_mut()?.entry.as_deref_mut()
     }
 
     /// Parses a head and begins its exchange; 0 while it is incomplete.
@@ -242,7 +258,8 @@ impl Http1 {
             }
             Err(error) => {
                 let status = StatusCode::from_u16(error.status());
-                self.exchange = Exchange { started: cx.now, ..Exchange::default() };
+                self.exchange = Exchange::default();
+                self.since = cx.now;
                 self.begin_entry_unparsed(&whole[..whole.len() - PAD], cx);
                 self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
                 0
@@ -262,12 +279,12 @@ impl Http1 {
         cx: &mut Cx<'_>,
     ) -> usize {
         cx.tally.counters.requests += 1;
+        self.since = cx.now;
         self.exchange = Exchange {
             head_only: head.method == Method::Head,
             old: head.version == Version::H10,
             keep_alive: head.keep_alive,
             close: head.close,
-            started: cx.now,
             ..Exchange::default()
         };
         let (bytes, rest) = whole.split_at(head.len as usize);
@@ -278,16 +295,16 @@ impl Http1 {
             fields,
             parts: &parts,
             body: &[],
-            peer: self.peer,
+            peer: Peer::Socket(self.socket),
             params: Params::default(),
             stream: &stream,
             owner: Owner { conn: link.id, stream: 0 },
         };
-        self.entry = cx.log.as_mut().map(|log| {
-            self.peer = Peer::Address(self.peer.address());
-            log.begin(&request, self.peer.address(), cx.now)
-        });
-        if let Some(cover) = &mut self.cover
+        if let Some(log) = cx.log.as_mut() {
+            let entry = log.begin(&request, request.remote_addr(), cx.now);
+            self.extra.get_or_insert_default().entry = Some(entry);
+        }
+        if let Some(cover) = self.extra.as_mut().and_then(|extra| extra.cover.as_mut())
             && cover.is_misdirected(request.authority())
         {
             let why = "the certificate of this connection is not that host's";
@@ -295,8 +312,8 @@ impl Http1 {
             return head.len as usize;
         }
         if head.upgrade_h2c && !self.secure && cx.h2c_upgrade {
-            self.upgrade = Upgrade::of(&request).map(Box::new);
-            if self.upgrade.is_some() {
+            if let Some(upgrade) = Upgrade::of(&request) {
+                self.extra.get_or_insert_default().upgrade = Some(Box::new(upgrade));
                 link.output(cx).extend_from_slice(SWITCHING);
                 return head.len as usize;
             }
@@ -527,26 +544,27 @@ impl Http1 {
         if self.exchange.close || cx.draining {
             link.close(self.exchange.linger, cx);
         }
-        let Exchange { status, started, .. } = std::mem::take(&mut self.exchange);
-        cx.tally.answered(Protocol::Http11, status, started, cx.now);
+        let status = std::mem::take(&mut self.exchange).status;
+        cx.tally.answered(Protocol::Http11, status, self.since, cx.now);
         self.since = cx.now;
         self.log("", cx);
     }
 
     /// The line of what could not be parsed.
     fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
-        self.entry = cx
-            .log
-            .as_mut()
-            .map(|log| log.begin_unparsed(bytes, "HTTP/1.1", self.peer.address(), cx.now));
+        if let Some(log) = cx.log.as_mut() {
+            let remote = Peer::Socket(self.socket).address();
+            let entry = log.begin_unparsed(bytes, "HTTP/1.1", remote, cx.now);
+            self.extra.get_or_insert_default().entry = Some(entry);
+        }
     }
 
     /// Notes of an answer what its line in the access log says.
     fn note(&mut self, response: &Response, cx: &mut Cx<'_>) {
-        if self.entry.is_none() {
+        if self.entry().is_none() {
             self.begin_entry_unparsed(b"", cx);
         }
-        let Some(entry) = &mut self.entry else { return };
+        let Some(entry) = self.entry() else { return };
         let whole = match &response.body {
             Body::Stream(_) => 0,
             body => body.bytes().len() as u64,
@@ -556,7 +574,8 @@ impl Http1 {
 
     /// Writes the line of the request at hand, if there is one.
     fn log(&mut self, abort: &'static str, cx: &mut Cx<'_>) {
-        if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
+        let entry = self.extra.as_mut().and_then(|extra| extra.entry.take());
+        if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), entry) {
             entry.abort = abort;
             log.end(entry, cx.now);
         }

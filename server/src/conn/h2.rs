@@ -4,6 +4,7 @@
 //! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
 //! flushes.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -34,7 +35,7 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// HTTP/2's state on a connection.
 pub(crate) struct Http2 {
     conn: h2::Conn,
-    peer: Peer,
+    socket: RawFd,
     /// Over TLS: the names of the certificate.
     cover: Option<Box<Cover>>,
     /// The authority that pushes are promised for: the one that was asked last.
@@ -50,20 +51,20 @@ pub(crate) struct Http2 {
 impl Http2 {
     /// A connection whose client begins with the preface.
     pub(super) fn new(
-        peer: Peer,
+        socket: RawFd,
         cover: Option<Box<Cover>>,
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> Self {
         link.output(cx);
         let conn = h2::Conn::new(&mut turn(link, cx));
-        Self::of(conn, peer, cover, cx)
+        Self::of(conn, socket, cover, cx)
     }
 
     /// A connection that a request in HTTP/1.1 has upgraded; that request is answered first.
     pub(super) fn upgraded(
         upgrade: Upgrade,
-        peer: Peer,
+        socket: RawFd,
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -75,7 +76,7 @@ impl Http2 {
             link.close(true, cx);
             return None;
         };
-        let mut http = Self::of(conn, peer, None, cx);
+        let mut http = Self::of(conn, socket, None, cx);
         request.move_to(Owner { conn: link.id, stream: stream_number(key) }, Protocol::Http2);
         http.begin_entry(key, &request.view(), cx);
         let reply = cx.app.call(&request.view());
@@ -83,10 +84,10 @@ impl Http2 {
         Some(http)
     }
 
-    fn of(conn: h2::Conn, peer: Peer, cover: Option<Box<Cover>>, cx: &Cx<'_>) -> Self {
+    fn of(conn: h2::Conn, socket: RawFd, cover: Option<Box<Cover>>, cx: &Cx<'_>) -> Self {
         Self {
             conn,
-            peer,
+            socket,
             cover,
             authority: Vec::new(),
             exchanges: Vec::new(),
@@ -281,7 +282,7 @@ impl Http2 {
             fields: &cx.h2.fields[asked.first..],
             parts: &parts,
             body: &[],
-            peer: self.peer,
+            peer: Peer::Socket(self.socket),
             params: Params::default(),
             stream: &stream,
             owner: Owner { conn: link.id, stream: stream_number(asked.key) },
@@ -402,7 +403,7 @@ impl Http2 {
                 fields: &cx.h2.fields[asked.first..],
                 parts: &parts,
                 body: &[],
-                peer: self.peer,
+                peer: Peer::Socket(self.socket),
                 params: Params::default(),
                 stream: &std::cell::Cell::new(None),
                 owner: Owner { conn: link.id, stream: stream_number(asked.key) },

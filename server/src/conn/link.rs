@@ -30,9 +30,7 @@ enum Closing {
         linger: bool,
     },
     /// FIN is sent; what arrives is dropped until the peer is done or the time is over.
-    Linger {
-        until: Time,
-    },
+    Linger,
     /// Cancelling what is under way.
     Now,
 }
@@ -52,8 +50,9 @@ pub(crate) struct Link {
     /// The peer sends no more.
     pub(super) ended: bool,
     pub(super) dirty: bool,
-    /// When the send under way began or was last seen to progress, and what was acknowledged then.
-    sending_since: Time,
+    /// When the send under way began or was last seen to progress, and what was acknowledged then;
+    /// or when lingering began.
+    since: Time,
     acknowledged: u32,
 }
 
@@ -70,7 +69,7 @@ impl Link {
             cancelling: false,
             ended: false,
             dirty: false,
-            sending_since: Time::ZERO,
+            since: Time::ZERO,
             acknowledged: 0,
         }
     }
@@ -167,7 +166,7 @@ impl Link {
         let wanted = match self.closing {
             Closing::No => !self.ended && !full,
             Closing::Flush { linger } => linger && !self.ended,
-            Closing::Linger { .. } => !self.ended,
+            Closing::Linger => !self.ended,
             Closing::Now => false,
         };
         if wanted && !self.receiving && !self.cancelling {
@@ -205,7 +204,7 @@ impl Link {
         match self.gather(secure, cx) {
             Ok((head, body)) if !head.is_empty() || body.is_some() => {
                 self.sending = true;
-                self.sending_since = cx.now;
+                self.since = cx.now;
                 cx.ops.push((self.id, Op::Send(head, body)));
             }
             Ok((head, _)) => {
@@ -239,13 +238,14 @@ impl Link {
     fn close_flushed(&mut self, cx: &mut Cx<'_>) {
         match self.closing {
             Closing::Flush { linger: true } if !self.ended => {
-                self.closing = Closing::Linger { until: cx.now + LINGER };
+                self.closing = Closing::Linger;
+                self.since = cx.now;
                 cx.ops.push((self.id, Op::Finish));
                 self.steer_receiving(cx);
             }
             Closing::Flush { .. } => self.close_now(cx),
-            Closing::Linger { .. } if self.ended => self.close_now(cx),
-            Closing::No | Closing::Linger { .. } | Closing::Now => {}
+            Closing::Linger if self.ended => self.close_now(cx),
+            Closing::No | Closing::Linger | Closing::Now => {}
         }
     }
 
@@ -284,9 +284,9 @@ impl Link {
     /// The deadline of what the transport itself is doing.
     pub(super) fn deadline(&self, cx_grace: Duration) -> Option<Time> {
         match self.closing {
-            Closing::Linger { until } => Some(until),
+            Closing::Linger => Some(self.since + LINGER),
             Closing::Now => Some(Time::NEVER),
-            _ if self.sending => Some(self.sending_since + cx_grace),
+            _ if self.sending => Some(self.since + cx_grace),
             _ => None,
         }
     }
@@ -294,19 +294,19 @@ impl Link {
     /// A deadline of the transport's own has passed; `acknowledged` counts what the peer has taken
     /// so far, modulo 2^32.
     pub(super) fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
-        if let Closing::Linger { .. } = self.closing {
+        if self.closing == Closing::Linger {
             return self.close_now(cx);
         }
         if !self.sending {
             return;
         }
         let taken = u64::from(acknowledged.wrapping_sub(self.acknowledged));
-        let due = cx.limits.write_rate * cx.now.since(self.sending_since).as_millis() as u64 / 1000;
+        let due = cx.limits.write_rate * cx.now.since(self.since).as_millis() as u64 / 1000;
         if cx.limits.write_rate > 0 && taken < due {
             cx.tally.counters.slow_readers += 1;
             return self.reset(cx);
         }
         self.acknowledged = acknowledged;
-        self.sending_since = cx.now;
+        self.since = cx.now;
     }
 }

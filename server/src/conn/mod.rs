@@ -16,6 +16,7 @@ mod secure;
 mod tests;
 mod upgrade;
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -32,7 +33,6 @@ use crate::handler::Handler;
 use crate::log::Log;
 use crate::metrics::Tally;
 use crate::pool::Pool;
-use crate::request::Peer;
 use crate::response::Response;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
@@ -115,7 +115,7 @@ pub(crate) struct Conn {
     link: Link,
     secure: Option<Box<Secure>>,
     proto: Proto,
-    peer: Peer,
+    socket: RawFd,
     /// Nothing has been received yet: an HTTP/2 client may still say that it is one.
     fresh: bool,
     /// It has been counted among the connections of its protocol.
@@ -147,19 +147,19 @@ const REST: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// A connection that was just accepted.
-    pub(crate) fn new(id: Id, peer: Peer, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn new(id: Id, socket: RawFd, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
         let mut link = Link::new(id);
         link.steer_receiving(cx);
         let (secure, proto) = match arrival {
-            Arrival::Http => (None, Proto::H1(Http1::new(peer, false, cx.now))),
-            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(peer, None, &mut link, cx)))),
+            Arrival::Http => (None, Proto::H1(Http1::new(socket, false, cx.now))),
+            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut link, cx)))),
             Arrival::Tls(session) => {
                 let secure = Some(Box::new(Secure::new(*session)));
-                (secure, Proto::H1(Http1::new(peer, true, cx.now)))
+                (secure, Proto::H1(Http1::new(socket, true, cx.now)))
             }
         };
         let fresh = secure.is_none() && matches!(proto, Proto::H1(_));
-        Self { link, secure, proto, peer, fresh, counted: false, rested: true, since: cx.now }
+        Self { link, secure, proto, socket, fresh, counted: false, rested: true, since: cx.now }
     }
 
     /// Takes an event.
@@ -325,7 +325,7 @@ impl Conn {
                     count_handshake(&secure.session, cx);
                     let cover = Some(Box::new(Cover::new(&secure.session)));
                     if secure.session.alpn() == Some(Alpn::H2) {
-                        let http = Http2::new(self.peer, cover, &mut self.link, cx);
+                        let http = Http2::new(self.socket, cover, &mut self.link, cx);
                         self.proto = Proto::H2(Box::new(http));
                     } else if let Proto::H1(http) = &mut self.proto {
                         http.set_cover(cover);
@@ -383,7 +383,7 @@ impl Conn {
                 if n < PREFACE.len() {
                     return 0;
                 }
-                let http = Http2::new(self.peer, None, &mut self.link, cx);
+                let http = Http2::new(self.socket, None, &mut self.link, cx);
                 self.proto = Proto::H2(Box::new(http));
             }
             self.fresh = false;
@@ -401,8 +401,8 @@ impl Conn {
         };
         let used = http.advance(whole, &mut self.link, cx);
         let Some(upgrade) = http.take_upgrade() else { return used };
-        let (link, peer) = (&mut self.link, self.peer);
-        let Some(mut http) = Http2::upgraded(*upgrade, peer, link, cx) else { return used };
+        let (link, socket) = (&mut self.link, self.socket);
+        let Some(mut http) = Http2::upgraded(*upgrade, socket, link, cx) else { return used };
         cx.tally.counters.closed_h1 += 1;
         cx.tally.counters.opened_h2 += 1;
         let more = http.advance(&whole[used..], link, cx);

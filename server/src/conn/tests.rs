@@ -63,7 +63,7 @@ impl World {
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);
         desk.set_now(now);
-        let conn = Conn::new(id, Peer::Address(None), Arrival::Http, &mut desk.cx());
+        let conn = Conn::new(id, -1, Arrival::Http, &mut desk.cx());
         let mut world = Self {
             desk,
             conn,
@@ -491,4 +491,11 @@ fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
     assert!(world.conn.link.kept() < 64 * 1024 && world.conn.link.queued() < 64 * 1024);
     world.settle();
     assert_eq!(bodies(&world.output).len(), 100_000);
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    // With the slab's generation and descriptor, the timer's node and the place for a send: 256 bytes
+    // at most for all that an idle connection costs.
+    assert!(size_of::<Conn>() <= 216, "{}", size_of::<Conn>());
 }

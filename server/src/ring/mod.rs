@@ -24,6 +24,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 
+use crate::slot::grow;
 use buffers::Buffers;
 use job::Job;
 use send::{Pinned, Send};
@@ -242,8 +243,9 @@ impl Ring {
     /// Sends `head`, then `body`. At most one send of a slot may be under way.
     pub(crate) fn send(&mut self, id: Id, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
         let index = id.index as usize;
-        if self.sends.len() <= index {
-            self.sends.resize_with(index + 1, || None);
+        while self.sends.len() <= index {
+            grow(&mut self.sends);
+            self.sends.push(None);
         }
         assert!(self.sends[index].is_none(), "one send of a connection at a time");
         let mut send = self.spare_sends.pop().unwrap_or_else(Send::empty);

@@ -11,7 +11,8 @@ use io_uring::{opcode, squeue, types};
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
     owner: Owner,
-    range: Range<usize>,
+    at: u32,
+    len: u32,
 }
 
 /// Who keeps the bytes alive until the completion.
@@ -43,24 +44,26 @@ impl Pinned {
     /// A part of an owner's bytes.
     pub(crate) fn new(owner: Owner, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= owner.bytes().len());
-        Self { owner, range }
+        assert!(range.end <= u32::MAX as usize, "a body in memory is below 4 GiB");
+        Self { owner, at: range.start as u32, len: range.len() as u32 }
     }
 
     /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.owner.bytes()[self.range.clone()]
+        &self.owner.bytes()[self.at as usize..][..self.len as usize]
     }
 
     /// How many bytes are left.
     pub(crate) fn len(&self) -> usize {
-        self.range.len()
+        self.len as usize
     }
 
     /// Splits off the first `n` bytes.
     pub(crate) fn split_to(&mut self, n: usize) -> Self {
-        let at = self.range.start + n.min(self.len());
-        let front = Self { owner: self.owner.clone(), range: self.range.start..at };
-        self.range.start = at;
+        let n = n.min(self.len()) as u32;
+        let front = Self { owner: self.owner.clone(), at: self.at, len: n };
+        self.at += n;
+        self.len -= n;
         front
     }
 }
