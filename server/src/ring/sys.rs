@@ -10,6 +10,9 @@ use socket2::SockRef;
 
 /// The address of the peer of a connected socket.
 pub(crate) fn peer(fd: RawFd) -> io::Result<SocketAddr> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     // SAFETY: the descriptor belongs to a live slot and is not closed during the call.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let address = SockRef::from(&fd).peer_addr()?;
