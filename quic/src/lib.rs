@@ -73,6 +73,9 @@
 //! # }
 //! ```
 //!
+//! About once a second, while [`http::Http::is_waiting`], call `expire` of the connection's `Http`:
+//! heads that do not come and responses that are not taken end there.
+//!
 //! The endpoint keeps packets that the congestion controller releases later, and its timers; the
 //! glue's wheel holds one deadline for it. `Endpoint::tick` wants the seconds of Unix time, once a
 //! second. When the socket takes no more, keep that batch's bytes and call `transmit` again later.

@@ -343,3 +343,74 @@ fn backpressure_holds_the_body_back() {
     world.run(|world| world.clients[0].all_over());
     assert!(world.clients[0].responses[&id].body == body(1_000_000));
 }
+
+/// Row 25: a head that does not come whole is answered 408 in its time, whatever else goes on.
+#[test]
+fn row_25_slow_heads() {
+    let mut world = connected();
+    let half = world.clients[0].section(0, &[(":method", "GET")]);
+    world.clients[0].raw(0, &half[..2], false);
+    world.run_for(Duration::from_millis(10));
+    let now = std::time::Instant::now();
+    for seconds in [0, 9] {
+        world.server.expire(now + Duration::from_secs(seconds));
+        world.run_for(Duration::from_millis(5));
+        assert!(!world.clients[0].responses.contains_key(&0));
+    }
+    world.server.expire(now + Duration::from_secs(10));
+    world.run(|world| world.clients[0].responses.get(&0).is_some_and(|r| r.fin));
+    assert_eq!(world.clients[0].responses[&0].status(), "408");
+}
+
+/// Row 27: a response that the client does not take is given up, and the server told.
+#[test]
+fn row_27_responses_that_are_not_read() {
+    let mut world = World::plain();
+    let mut config = client::config();
+    config.set_initial_max_stream_data_bidi_local(10_000);
+    world.client(Client::with(1001, &mut config, None));
+    world.run(|world| world.clients[0].conn.is_established());
+    world.clients[0].begin();
+    world.clients[0].reads = false;
+    world.clients[0].request("GET", "/pull/1000000", b"");
+    world.run_for(Duration::from_millis(50));
+    let now = std::time::Instant::now();
+    world.server.expire(now);
+    world.server.expire(now + Duration::from_secs(29));
+    world.run_for(Duration::from_millis(5));
+    assert!(world.server.resets.is_empty());
+    world.server.expire(now + Duration::from_secs(30));
+    world.run(|world| !world.server.resets.is_empty());
+    assert_eq!(world.server.resets, [(0x107, false)]);
+    world.clients[0].reads = true;
+    world.run(|world| {
+        world.clients[0].read();
+        world.clients[0].all_over()
+    });
+}
+
+/// A drain loses nothing: what was asked is served, later requests are rejected, then all is over.
+#[test]
+fn a_drain_in_two_steps() {
+    let mut world = connected();
+    let early = world.clients[0].request("GET", "/pull/500000", b"");
+    world.run(|world| world.clients[0].responses[&early].body.len() > 1000);
+    let id = world.server.endpoint.ids().next().unwrap();
+    let (conn, state) = world.server.endpoint.get(id).unwrap();
+    state.http.drain(conn);
+    assert!(!state.http.is_done());
+    let between = world.clients[0].request("GET", "/", b"");
+    world.run(|world| world.clients[0].responses[&between].fin);
+    let (conn, state) = world.server.endpoint.get(id).unwrap();
+    state.http.refuse(conn);
+    let late = world.clients[0].request("GET", "/", b"");
+    world.run(|world| world.clients[0].all_over());
+    let responses = &world.clients[0].responses;
+    assert!(responses[&early].body == body(500_000));
+    assert_eq!((responses[&between].status(), responses[&late].reset), ("200", Some(0x10b)));
+    let (conn, state) = world.server.endpoint.get(id).unwrap();
+    assert!(state.http.is_done());
+    state.http.close(ringway_quic::http::Code::NoError, b"", conn);
+    world.run(|world| world.server.ended == 1);
+    assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x100);
+}

@@ -171,6 +171,11 @@ impl Conn {
         self.streams.len()
     }
 
+    /// Requests whose head is not here whole, or waits for table entries.
+    pub fn heads(&self) -> impl Iterator<Item = u64> + '_ {
+        self.streams.heads()
+    }
+
     /// The lowest id that no request has had: how many came, times four.
     pub fn next_request(&self) -> u64 {
         self.next_request

@@ -9,6 +9,7 @@ use super::{Code, Error};
 use crate::h1::request::Method;
 use crate::message;
 use crate::qpack::{Decoded, Section};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A piece of a stream.
@@ -143,7 +144,7 @@ impl Conn {
                 Ok(Event::Blocked { stream: id })
             }
             Decoded::Section(section) => {
-                stream.block = alloc::vec::Vec::new();
+                stream.block = Vec::new();
                 stream.frame = Frame::None;
                 self.deliver(input, place, section, shared)
             }

@@ -76,6 +76,10 @@ impl Streams {
         self.find(id).ok().map(|at| self.all.remove(at))
     }
 
+    pub(super) fn heads(&self) -> impl Iterator<Item = u64> + '_ {
+        self.all.iter().filter(|stream| stream.phase == Phase::Head).map(|stream| stream.id)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

@@ -8,6 +8,7 @@ mod send;
 mod streams;
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use ringway_codec::h2::Priority;
 use ringway_codec::{h3, message};
@@ -27,6 +28,10 @@ const CHUNK: usize = 16 * 1024;
 pub struct Shared {
     /// The configuration, and the fields of the head or trailers last received.
     pub h3: h3::Shared,
+    /// A request's head must be here within this time.
+    pub header_timeout: Duration,
+    /// A response of which the client takes nothing for this long is given up.
+    pub stall_timeout: Duration,
     /// Content not consumed by the server at which a stream is no longer read.
     pub read_ahead: usize,
     /// The piece of a stream that [`Event::Data`] points into.
@@ -39,6 +44,8 @@ impl Shared {
     pub fn new(config: h3::Config) -> Self {
         Self {
             h3: h3::Shared::new(config),
+            header_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
             read_ahead: 64 * 1024,
             chunk: vec![0; CHUNK].into(),
             scratch: Vec::with_capacity(CHUNK),
@@ -189,8 +196,10 @@ pub struct Http {
     blocked: Vec<Kept>,
     /// Streams to be read although quiche will not name them again.
     reread: Vec<u64>,
-    /// Streams that the peer has stopped reading.
-    stopped: Vec<(Key, u64)>,
+    /// Streams that ended before their time, for the server to hear of.
+    stopped: Vec<Event>,
+    /// Requests without a whole head, and since when, as `expire` found them.
+    heads: Vec<(u64, Instant)>,
     requests: u64,
     /// STOP_SENDING frames received.
     stops: u64,
@@ -249,6 +258,41 @@ impl Http {
     /// Whether [`output`](Self::output) has something to pull or to send.
     pub fn wants_output(&self) -> bool {
         self.streams.any_ready()
+    }
+
+    /// Whether [`expire`](Self::expire) may have something to do in the next second.
+    pub fn is_waiting(&self) -> bool {
+        self.streams.live() > 0 || self.h3.as_ref().is_some_and(|h3| h3.receiving() > 0)
+    }
+
+    /// Acts on what has taken too long: heads that do not come are answered 408, responses that the
+    /// client does not take are reset, of which [`receive`](Self::receive) tells. Call about once a
+    /// second while [`is_waiting`](Self::is_waiting); times count from the first call that finds
+    /// something waiting. A connection that is slow in other ways is the caller's to judge, by what
+    /// it gets and gives.
+    pub fn expire(&mut self, now: Instant, conn: &mut Conn, shared: &Shared) {
+        let Some(h3) = &self.h3 else { return };
+        let late = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+        let known = std::mem::take(&mut self.heads);
+        let since = |id| known.iter().find(|(other, _)| *other == id).map_or(now, |known| known.1);
+        self.heads = h3.heads().map(|id| (id, since(id))).collect();
+        for (id, since) in self.heads.clone() {
+            if late(since, shared.header_timeout) {
+                self.refuse_one(id, 408, conn);
+            }
+        }
+        for key in self.streams.keys() {
+            let Some(stream) = self.streams.find(key) else { continue };
+            if stream.waiting == Waiting::Room {
+                let since = *stream.stalled.get_or_insert(now);
+                if late(since, shared.stall_timeout) {
+                    let code = Code::ExcessiveLoad;
+                    self.reset(key, code, conn);
+                    let code = code.number();
+                    self.stopped.push(Event::Reset { key, code, by_peer: false });
+                }
+            }
+        }
     }
 
     /// `n` octets of the content of `key` have been used; room for as many is made.

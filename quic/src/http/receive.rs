@@ -20,8 +20,8 @@ impl Http {
     }
 
     fn next_event(&mut self, conn: &mut Conn, shared: &mut Shared) -> Result<Event, Error> {
-        if let Some((key, code)) = self.stopped.pop() {
-            return Ok(Event::Reset { key, code, by_peer: true });
+        if let Some(event) = self.stopped.pop() {
+            return Ok(event);
         }
         if !conn.is_open() {
             return Ok(Event::More);
@@ -31,8 +31,8 @@ impl Http {
             if self.cursor.is_none() && !self.advance(conn, shared)? {
                 break;
             }
-            if let Some((key, code)) = self.stopped.pop() {
-                return Ok(Event::Reset { key, code, by_peer: true });
+            if let Some(event) = self.stopped.pop() {
+                return Ok(event);
             }
             if let Some(event) = self.work_off(conn, shared)? {
                 return Ok(event);
@@ -40,10 +40,7 @@ impl Http {
         }
         self.send_control(conn);
         self.note_writable(conn);
-        match self.stopped.pop() {
-            Some((key, code)) => Ok(Event::Reset { key, code, by_peer: true }),
-            None => Ok(Event::More),
-        }
+        Ok(self.stopped.pop().unwrap_or(Event::More))
     }
 
     /// Opens our streams, once.
@@ -105,7 +102,7 @@ impl Http {
         }
         if let Some(key) = self.streams.key(id) {
             self.streams.remove(key);
-            self.stopped.push((key, code));
+            self.stopped.push(Event::Reset { key, code, by_peer: true });
         }
         Ok(())
     }
@@ -215,7 +212,7 @@ impl Http {
     }
 
     /// A request whose head is over a limit is answered here; the server never hears of it.
-    fn refuse_one(&mut self, id: u64, status: u16, conn: &mut Conn) {
+    pub(super) fn refuse_one(&mut self, id: u64, status: u16, conn: &mut Conn) {
         let mut out = Vec::new();
         if let Some(h3) = &mut self.h3 {
             h3.head(id, Some(status), &mut out, |_| {});
@@ -252,7 +249,7 @@ impl Http {
     pub(super) fn on_stopped(&mut self, key: super::Key, code: u64, conn: &mut Conn) {
         if self.streams.remove(key).is_some() {
             self.stop_reading(key.id(), Code::RequestCancelled.number(), conn);
-            self.stopped.push((key, code));
+            self.stopped.push(Event::Reset { key, code, by_peer: true });
         }
     }
 }

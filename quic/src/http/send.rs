@@ -283,9 +283,12 @@ impl Http {
                 Err(error) => Err(error),
             };
             match sent {
-                Ok((_, None)) => {}
+                Ok((_, None)) => stream.stalled = None,
                 Ok((_, Some(rest))) if rest.as_ref().is_empty() => {}
-                Ok((_, Some(rest))) => {
+                Ok((taken, Some(rest))) => {
+                    if taken > 0 {
+                        stream.stalled = None;
+                    }
                     stream.pending.push_front(rest);
                     stream.waiting = Waiting::Room;
                     let _ = conn.quic().stream_writable(id, 1);

@@ -3,6 +3,7 @@
 
 use crate::buf::Buf;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Our unidirectional streams: control, QPACK encoder, QPACK decoder (RFC 9000 section 2.1).
 pub(super) const OURS: [u64; 3] = [3, 7, 11];
@@ -61,6 +62,8 @@ pub(super) struct Stream {
     /// Not read, because the application does not keep up.
     pub(super) is_paused: bool,
     pub(super) unconsumed: usize,
+    /// Since when quiche has taken nothing, as `expire` found it.
+    pub(super) stalled: Option<Instant>,
 }
 
 const FREE: u64 = u64::MAX;

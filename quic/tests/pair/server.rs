@@ -182,6 +182,16 @@ impl Server {
         }
     }
 
+    /// Lets what takes too long expire, as if it were `now`.
+    pub fn expire(&mut self, now: Instant) {
+        for id in self.endpoint.ids().collect::<Vec<_>>() {
+            let (conn, State { http, .. }) = self.endpoint.get(id).unwrap();
+            assert!(http.is_waiting());
+            http.expire(now, conn, &self.shared);
+            self.touched.push(id);
+        }
+    }
+
     fn serve(&mut self, id: Id) {
         let Some((conn, State { http, work })) = self.endpoint.get(id) else { return };
         loop {
