@@ -484,7 +484,8 @@ impl<T: Default> Endpoint<T> {
     }
 
     fn end(&mut self, id: Id) {
-        let Some(Entry { conn, state, established, .. }) = self.table.remove(id) else { return };
+        let Some(entry) = self.table.remove(id) else { return };
+        let Entry { conn, state, established, .. } = *entry;
         self.half_open -= usize::from(!established);
         let counts = conn.counts();
         self.totals.ended += 1;

@@ -47,7 +47,9 @@ impl Key {
 }
 
 pub(crate) struct Table<T> {
-    slots: Vec<(u32, Option<Entry<T>>)>,
+    /// Boxed: a connection is some kilobytes, which neither a growing slab nor a removal should
+    /// move.
+    slots: Vec<(u32, Option<Box<Entry<T>>>)>,
     free: Vec<u32>,
     by_cid: HashMap<Key, Id>,
     /// Never later than the deadline of the connection; an entry that is not what `armed` says is
@@ -72,7 +74,7 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn insert(&mut self, conn: Conn, state: T, accepted: Instant) -> Id {
-        let entry = Entry {
+        let entry = Box::new(Entry {
             conn,
             state,
             accepted,
@@ -80,7 +82,7 @@ impl<T> Table<T> {
             cids: Vec::with_capacity(4),
             armed: None,
             queued: false,
-        };
+        });
         if let Some(slot) = self.free.pop() {
             let (generation, place) = &mut self.slots[slot as usize];
             *place = Some(entry);
@@ -92,10 +94,10 @@ impl<T> Table<T> {
 
     pub(crate) fn get(&mut self, id: Id) -> Option<&mut Entry<T>> {
         let (generation, entry) = self.slots.get_mut(id.slot())?;
-        if *generation == id.generation { entry.as_mut() } else { None }
+        if *generation == id.generation { entry.as_deref_mut() } else { None }
     }
 
-    pub(crate) fn remove(&mut self, id: Id) -> Option<Entry<T>> {
+    pub(crate) fn remove(&mut self, id: Id) -> Option<Box<Entry<T>>> {
         let (generation, place) = self.slots.get_mut(id.slot())?;
         if *generation != id.generation {
             return None;
