@@ -177,8 +177,8 @@ impl<T: Default> Endpoint<T> {
     }
 
     /// The next batch to send, from the front of `out`, which should have room for
-    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes. Call until `None`; stop sooner when the socket is
-    /// full, and go on later.
+    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes. Call until `None`; stop sooner when the socket
+    /// is full, and go on later.
     pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<(Id, Transmit)> {
         while let Some(id) = self.table.front() {
             let sent = self.table.get(id).and_then(|entry| entry.conn.transmit(out, now));

@@ -186,9 +186,9 @@ impl<'a> Request<'a> {
         self.peer.address()
     }
 
-    /// Sends 103 (Early Hints, RFC 8297) with these Link fields ahead of an answer that comes later,
-    /// for example `</style.css>; rel=preload; as=style`. Not to HTTP/1.0, and not once the answer
-    /// has begun.
+    /// Sends 103 (Early Hints, RFC 8297) with these Link fields ahead of an answer that comes
+    /// later, for example `</style.css>; rel=preload; as=style`. Not to HTTP/1.0, and not once the
+    /// answer has begun.
     pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
         hint(self.owner, links);
     }

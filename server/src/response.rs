@@ -115,8 +115,8 @@ impl Response {
     }
 
     /// Pushes what this path answers along with this answer, where the protocol is HTTP/2, the
-    /// configuration allows pushes, and the client wants them (RFC 9113 section 8.4). Never twice on
-    /// a connection.
+    /// configuration allows pushes, and the client wants them (RFC 9113 section 8.4). Never twice
+    /// on a connection.
     #[must_use]
     pub fn push(mut self, path: impl Into<String>) -> Self {
         self.pushes.push(path.into());

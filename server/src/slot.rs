@@ -86,8 +86,8 @@ impl<T> Slab<T> {
     }
 }
 
-/// Makes room for one more by an eighth rather than by doubling: a hundred thousand idle connections
-/// should not pay for as many that never came.
+/// Makes room for one more by an eighth rather than by doubling: a hundred thousand idle
+/// connections should not pay for as many that never came.
 pub(crate) fn grow<T>(entries: &mut Vec<T>) {
     if entries.len() == entries.capacity() {
         entries.reserve_exact((entries.len() / 8).max(64));

@@ -14,14 +14,15 @@ const FILE_LINES_WARN: usize = 500;
 const FILE_LINES_MAX: usize = 700;
 
 /// The only places where `unsafe` may stand (a prefix of the path), and why.
-const UNSAFE_ALLOWED: [(&str, &str); 8] = [
+const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("codec/src/scan/", "vector instructions"),
     ("codec/src/huffman", "speculative stores into reserved space"),
     ("server/src/ring/", "the kernel's shared memory"),
     ("server/src/tls/boring", "BoringSSL's ticket callback"),
     ("bench/src/bin/donothing.rs", "a bare ring, the ceiling that measurements compare with"),
     ("server/tests/alloc.rs", "a global allocator that counts"),
-    ("bench/peers/c.rs", "bindings to the C peers of the codec benchmarks"),
+    ("bench/peers/", "C libraries to compare with"),
+    ("bench/benches/", "C libraries to compare with"),
     ("bench/icount/", "instruction-count harness"),
 ];
 
@@ -41,9 +42,11 @@ const RIVAL_MODULES: [&str; 1] = ["quiche::h3"];
 fn lines_fit_in_100_columns() {
     report(each_source(|file| {
         let mut found = Vec::new();
-        for (index, line) in file.text.lines().enumerate() {
+        for (index, (line, code)) in file.text.lines().zip(file.code.lines()).enumerate() {
             let width = line.chars().count();
-            if width > COLUMNS_MAX && !line.contains("://") {
+            // A literal that fills its line cannot be broken, nor can an address.
+            let literal = !line.trim_start().starts_with("//") && code.trim().len() < 4;
+            if width > COLUMNS_MAX && !literal && !line.contains("://") {
                 found.push(file.at(index, format!("{width} columns")));
             }
         }
@@ -368,14 +371,16 @@ fn body_end(code: &str) -> Option<usize> {
 fn unsafe_lines(code: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for (index, line) in code.lines().enumerate() {
+        // Attributes, and foreign declarations, whose calls have their own blocks.
         let attribute = line.contains("unsafe(") || line.trim_start().starts_with("#!");
+        let declares = line.contains("unsafe extern");
         let hit = line.match_indices("unsafe").any(|(at, word)| {
             let before = line[..at].chars().next_back();
             let after = line[at + word.len()..].chars().next();
             let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
             !part(before) && !part(after)
         });
-        if hit && !attribute && !line.trim_start().starts_with("type ") {
+        if hit && !attribute && !declares && !line.trim_start().starts_with("type ") {
             found.push(index);
         }
     }

@@ -18,7 +18,8 @@ use io_uring::types::{BufRingEntry, Fd, Fixed};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 /// As long as the reply of the arena application to `GET /baseline11?a=13&b=42`.
-const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nserver: ringway\r\ndate: Sat, 21 Nov 2026 22:00:00 GMT\r\n\
+const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nserver: ringway\r\n\
+    date: Sat, 21 Nov 2026 22:00:00 GMT\r\n\
     content-type: text/plain\r\ncontent-length: 2\r\n\r\n55";
 /// Replies that one SEND can carry: more than any load here pipelines.
 const REPLIES_MAX: usize = 1024;

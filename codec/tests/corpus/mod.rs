@@ -1,5 +1,5 @@
-//! What a fuzz target asserts about an input: shared by `codec/fuzz` and by the tests that replay its
-//! corpora.
+//! What a fuzz target asserts about an input: shared by `codec/fuzz` and by the tests that replay
+//! its corpora.
 
 #![allow(dead_code)]
 
@@ -8,8 +8,8 @@ use ringway_codec::h1::chunked::{Decoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
 use ringway_codec::scan::{Backend, PAD, Padded};
 
-/// A request head: all backends agree, ours accepts only what httparse accepts and reads it the same
-/// way, and feeding it byte by byte changes nothing.
+/// A request head: all backends agree, ours accepts only what httparse accepts and reads it the
+/// same way, and feeding it byte by byte changes nothing.
 pub(crate) fn h1_request(data: &[u8]) {
     let mut whole = data.to_vec();
     whole.extend([b'\n'; PAD]);

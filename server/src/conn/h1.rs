@@ -39,8 +39,8 @@ pub(crate) struct Http1 {
     incoming: Option<Box<Incoming>>,
     outgoing: Outgoing,
     exchange: Exchange,
-    /// Since when the connection has been idle, the head at hand has been arriving, or the request at
-    /// hand has been worked on.
+    /// Since when the connection has been idle, the head at hand has been arriving, or the request
+    /// at hand has been worked on.
     since: Time,
 }
 

@@ -2,7 +2,8 @@
 //! any order, sends cut short by a cancellation, timeouts, the peer's end at any point.
 //!
 //! What must hold: one receive and one send at most, nothing after the close, answers in order and
-//! byte for byte those of an undisturbed run, or a prefix of them when the peer or a limit ended it.
+//! byte for byte those of an undisturbed run, or a prefix of them when the peer or a limit ended
+//! it.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -495,7 +496,7 @@ fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
 
 #[test]
 fn an_idle_connection_is_small() {
-    // With the slab's generation and descriptor, the timer's node and the place for a send: 256 bytes
-    // at most for all that an idle connection costs.
+    // With the slab's generation and descriptor, the timer's node and the place for a send: 256
+    // bytes at most for all that an idle connection costs.
     assert!(size_of::<Conn>() <= 216, "{}", size_of::<Conn>());
 }

@@ -17,8 +17,8 @@ pub(super) const SWITCHING: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n";
 
 impl Upgrade {
-    /// The upgrade that a request asks for; none where its settings cannot be read, in which case it
-    /// is answered in HTTP/1.1.
+    /// The upgrade that a request asks for; none where its settings cannot be read, in which case
+    /// it is answered in HTTP/1.1.
     pub(super) fn of(request: &Request<'_>) -> Option<Self> {
         let is_settings = |field: &&Field| field.known == Known::Http2Settings;
         let field = request.fields.iter().find(is_settings)?;

@@ -172,8 +172,8 @@ impl Tally {
 
 const WIDTH: usize = BUCKETS + 1;
 
-/// A worker's numbers as other threads may read them: at most a hundredth of a second old, and never
-/// torn within a number.
+/// A worker's numbers as other threads may read them: at most a hundredth of a second old, and
+/// never torn within a number.
 pub(crate) struct Published {
     counters: [AtomicU64; Counters::TABLE.len()],
     statuses: [[AtomicU64; STATUSES.len()]; PROTOCOLS.len()],

@@ -1,10 +1,10 @@
 //! All contact with io_uring: a worker's ring, behind a safe interface.
 //!
-//! Everything the kernel may touch while an operation is under way is owned by the [`Ring`] (receive
-//! buffers, bytes being sent, file jobs) and given back by the completion, so nothing outside this
-//! folder needs `unsafe` and no future or connection can free memory under the kernel's hands.
-//! Submissions are queued and go out with the next [`Ring::enter`]: one system call a turn.
-//! What is known of the kernel's side: io_uring_setup(2), io_uring_enter(2),
+//! Everything the kernel may touch while an operation is under way is owned by the [`Ring`]
+//! (receive buffers, bytes being sent, file jobs) and given back by the completion, so nothing
+//! outside this folder needs `unsafe` and no future or connection can free memory under the
+//! kernel's hands. Submissions are queued and go out with the next [`Ring::enter`]: one system call
+//! a turn. What is known of the kernel's side: io_uring_setup(2), io_uring_enter(2),
 //! io_uring_multishot(7), io_uring_provided_buffers(7), io_uring_cancelation(7).
 
 mod buffers;
