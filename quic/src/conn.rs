@@ -84,12 +84,12 @@ impl Conn {
         let is_paced = self.quic.gcongestion_enabled() == Some(true);
         let is_due = |at: Instant| !is_paced || at <= now + SAME_BURST;
         let mut batch = match self.held.take() {
-            Some(held) if !is_due(held.at) => {
+            Some(held) if !is_due(held.at) || held.packet.len() > out.len() => {
                 self.held = Some(held);
                 return None;
             }
             Some(held) => {
-                out.get_mut(..held.packet.len())?.copy_from_slice(&held.packet);
+                out[..held.packet.len()].copy_from_slice(&held.packet);
                 Batch::begin(held.to, held.from, held.packet.len())
             }
             None => {

@@ -25,8 +25,8 @@ pub struct Response {
 impl Response {
     /// The last status.
     pub fn status(&self) -> &str {
-        let all = self.heads.iter().flatten().filter(|(name, _)| name == ":status");
-        all.last().map_or("", |(_, value)| value)
+        let mut all = self.heads.iter().flatten().filter(|(name, _)| name == ":status");
+        all.next_back().map_or("", |(_, value)| value)
     }
 
     pub fn is_over(&self) -> bool {
