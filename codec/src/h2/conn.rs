@@ -480,9 +480,9 @@ impl Conn {
             }
             let stream = self.streams.at(slot);
             if i32::from(stream.progress) >= USEFUL_WINDOW {
-                (stream.since, stream.progress) = ((turn.now.0 / 1_000_000) as u32, 0);
+                (stream.since, stream.progress) = (millis(turn.now), 0);
             }
-            let due = seconds(stream.since) + timeout;
+            let due = due_after(stream.since, timeout, turn.now);
             if turn.now >= due {
                 let key = Key { id: stream.id, slot };
                 self.charge(Kind::Stalled, key.id, turn)?;
@@ -529,7 +529,13 @@ pub(super) fn ping_at(now: Time, interval: u64) -> Time {
     if interval == 0 { Time::NEVER } else { now + Duration::from_micros(interval) }
 }
 
-/// The moment that lies `s` whole seconds after the origin.
-pub(super) fn seconds(s: u32) -> Time {
-    Time(u64::from(s) * 1_000_000)
+/// A time in milliseconds, modulo 2^32: what a stream keeps.
+pub(super) fn millis(now: Time) -> u32 {
+    (now.0 / 1000) as u32
+}
+
+/// When `timeout` is over, counted from `since` (as [`millis`] says it), less than 49 days ago.
+pub(super) fn due_after(since: u32, timeout: Duration, now: Time) -> Time {
+    let waited = Duration::from_millis(u64::from(millis(now).wrapping_sub(since)));
+    now + timeout.saturating_sub(waited)
 }

@@ -3,7 +3,7 @@
 //! 6.1, 6.2 and 8.1.
 
 use super::budget::Kind;
-use super::conn::{Conn, Phase, seconds};
+use super::conn::{Conn, Phase, millis};
 use super::frame::{self, Code, HEADER};
 use super::stream::{
     HEAD_SENT, Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, STALLED, STATED, TRAILERS, WANTS,
@@ -461,9 +461,9 @@ impl Conn {
         }
         if stream.has(WANTS) && !stream.has(STALLED) {
             stream.set(STALLED);
-            (stream.since, stream.progress) = ((turn.now.0 / 1_000_000) as u32, 0);
+            (stream.since, stream.progress) = (millis(turn.now), 0);
             let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
-            self.stall_due = self.stall_due.min(seconds(stream.since) + timeout);
+            self.stall_due = self.stall_due.min(turn.now + timeout);
         }
         self.queue.unready(&mut self.streams, slot);
     }

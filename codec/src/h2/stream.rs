@@ -74,7 +74,7 @@ pub(super) struct Stream {
     pub(super) unconsumed: u32,
     /// Octets that the scheduler still gives before the next in line.
     pub(super) credit: i32,
-    /// When the stream ran out of window, in seconds after the origin.
+    /// When the stream ran out of window, in milliseconds, modulo 2^32.
     pub(super) since: u32,
     pub(super) flags: u16,
     /// Octets sent since then; saturates.

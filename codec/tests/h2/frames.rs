@@ -180,7 +180,8 @@ fn c2_goaway_is_received() {
     assert_eq!(rig.seen[1], Seen::GoAway { code: Code::INTERNAL_ERROR });
     assert!(!rig.conn.is_done(), "what is open goes on");
     assert_eq!(rig.reply(1, 200, b"x"), Sent::All);
-    assert!(rig.conn.is_done());
+    // Closing is left to the peer, which may ask by PING until then, or to the caller's patience.
+    assert!(rig.conn.peer_leaves() && rig.conn.is_idle() && !rig.conn.is_done());
 }
 
 #[test]

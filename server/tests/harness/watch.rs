@@ -14,6 +14,8 @@ use super::process::Process;
 /// Below this a ratio says more about the machine's scheduler than about the server.
 const LATENCY_FLOOR: Duration = Duration::from_millis(25);
 const QUIET_SAMPLES: usize = 50;
+/// An attack may be over after a few requests of the second client.
+const LEAST_SAMPLES: usize = 8;
 
 pub struct Watch<'a> {
     server: &'a Process,
@@ -56,7 +58,7 @@ impl<'a> Watch<'a> {
         thread::spawn(move || {
             let mut client = Client::connect(address);
             let mut samples = vec![timed(&mut client, path)];
-            while !stop.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) || samples.len() < LEAST_SAMPLES {
                 samples.push(timed(&mut client, path));
                 thread::sleep(Duration::from_millis(2));
             }

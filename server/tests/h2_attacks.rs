@@ -1,0 +1,495 @@
+//! Attacks over HTTP/2: rows 40 to 57 of the attack list, each with a second client that is served
+//! all the while, and a bound on what the server's memory may grow by.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::h2::*;
+use harness::process::Process;
+use harness::tls;
+use harness::watch::Watch;
+
+/// What memory may grow by during an attack on one connection.
+const CAP: u64 = 4 << 20;
+
+fn app(bounds: &str) -> Process {
+    Process::app_on("http,h2c,https", bounds)
+}
+
+fn connect(server: &Process) -> H2 {
+    H2::connect(server.address("h2c").unwrap())
+}
+
+/// Sends piece after piece until the server has had enough of it, at most so many; the code that it
+/// ended with.
+fn flood(client: &mut H2, count: usize, mut piece: impl FnMut(usize) -> Vec<u8>) -> Option<u32> {
+    for chunk in (0..count).collect::<Vec<_>>().chunks(50) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|i| piece(*i)).collect();
+        if client.try_send(bytes).is_err() {
+            break;
+        }
+    }
+    client.end()
+}
+
+/// The connection must end with this code; others are served while and after.
+fn calms(server: &Process, what: &str, count: usize, piece: impl FnMut(usize) -> Vec<u8>) {
+    Watch::new(server, "/hello").during(CAP, || {
+        let code = flood(&mut connect(server), count, piece);
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{what}");
+    });
+}
+
+/// What a client sends must end the connection with one of these codes.
+fn ends(server: &Process, what: &str, bytes: impl AsRef<[u8]>, codes: &[u32]) {
+    let mut client = connect(server);
+    client.send(bytes);
+    let code = client.end();
+    assert!(code.is_some_and(|code| codes.contains(&code)), "{what}: {code:?}");
+}
+
+/// What a client sends must be answered by a reset of stream 1 with this code, or by a 400, or end
+/// the connection with this code; where the stream alone has gone, the connection still serves.
+fn refuses(server: &Process, what: &str, bytes: impl AsRef<[u8]>, code: u32) {
+    let mut client = connect(server);
+    client.send(bytes);
+    client.until(what, |c| {
+        !c.goaways.is_empty() || c.streams.get(&1).is_some_and(|s| s.ended || s.reset.is_some())
+    });
+    if let Some(goaway) = client.goaways.first() {
+        assert_eq!(goaway.number(4), code, "{what}");
+        return;
+    }
+    let stream = &client.streams[&1];
+    let status = stream.head().map(|_| stream.status());
+    assert!(stream.reset == Some(code) || status == Some(400), "{what}: {stream:?}");
+    client.next_id = 101;
+    assert_eq!(client.get("/hello").status(), 200, "{what}");
+}
+
+fn counted(server: &Process) -> u64 {
+    server.client().get("/counted").text().parse().unwrap()
+}
+
+fn id(i: usize) -> u32 {
+    2 * i as u32 + 1
+}
+
+#[test]
+fn row_40_rapid_reset() {
+    let server = app("");
+    calms(&server, "rapid reset", 10_000, |i| {
+        [get(id(i), "/asked/5000"), reset(id(i), CANCEL)].concat()
+    });
+    let started = counted(&server);
+    assert!(started <= 1000, "{started} handlers were started");
+}
+
+#[test]
+fn row_41_resets_that_the_server_is_made_to_send() {
+    let server = app("");
+    let provoke =
+        |bytes: fn(u32) -> Vec<u8>| move |i| [get(id(i), "/slow/5000"), bytes(id(i))].concat();
+    calms(&server, "WINDOW_UPDATE of 0", 10_000, provoke(|id| window_update(id, 0)));
+    calms(&server, "an overflow", 10_000, provoke(|id| window_update(id, 0x7fff_ffff)));
+    calms(&server, "DATA after the end", 10_000, provoke(|id| frame(DATA, 0, id, b"more")));
+    calms(&server, "a short PRIORITY", 10_000, provoke(|id| frame(PRIORITY, 0, id, b"abc")));
+    calms(
+        &server,
+        "on itself",
+        10_000,
+        provoke(|id| frame(PRIORITY, 0, id, &[&id.to_be_bytes()[..], &[1]].concat())),
+    );
+    calms(&server, "HEADERS after the end", 10_000, provoke(|id| get(id, "/hello")));
+    let body = |i| {
+        let head = request("POST", "/upload", &[("content-length", "1")]);
+        [frame(HEADERS, END_HEADERS, id(i), &head), frame(DATA, 0, id(i), b"two")].concat()
+    };
+    calms(&server, "more content than announced", 10_000, body);
+}
+
+#[test]
+fn row_42_continuation_flood() {
+    let server = app("");
+    for (what, piece) in [("empty", &b""[..]), ("with fields", b"\0\x01a\x01b")] {
+        let mut begun = false;
+        calms(&server, what, 10_000, |_| {
+            let next = frame(CONTINUATION, 0, 1, piece);
+            let first = frame(HEADERS, 0, 1, &request("GET", "/hello", &[]));
+            if std::mem::replace(&mut begun, true) { next } else { [first, next].concat() }
+        });
+    }
+    // A block that is never ended costs the time that a head may take.
+    let server = app("header_timeout=300");
+    let mut client = connect(&server);
+    client.polite = false;
+    client.send(frame(HEADERS, 0, 1, b"\x82"));
+    assert_eq!(client.end(), Some(ENHANCE_YOUR_CALM), "no end");
+}
+
+/// A block that inserts a large field and then refers to it as often as a frame holds.
+fn bomb() -> Vec<u8> {
+    let value = "x".repeat(4000 - 32);
+    let mut insert = [&[0x40, 1, b'b'][..], &integer(0, 7, value.len()), value.as_bytes()].concat();
+    insert.resize(16_000, 0x80 | 62);
+    [&request("GET", "/hello", &[])[..], &insert].concat()
+}
+
+#[test]
+fn row_43_header_bombs() {
+    let server = app("");
+    let watch = Watch::new(&server, "/hello");
+    watch.during(CAP, || {
+        let mut client = connect(&server);
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb()));
+        assert_eq!(client.answer(1).status(), 431);
+        // Crumbs of cookies count one by one, with 32 for each.
+        let crumbs = vec![0x80 | 32; 10_000];
+        let head = [request("GET", "/hello", &[]), crumbs].concat();
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 3, &head));
+        assert_eq!(client.answer(3).status(), 431);
+        client.next_id = 5;
+        assert_eq!(client.get("/hello").status(), 200);
+    });
+    calms(&server, "bombs", 1000, |i| {
+        let refs = vec![0x80 | 32; 2000];
+        let head = [request("GET", "/hello", &[]), refs].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, id(i), &head)
+    });
+}
+
+#[test]
+fn row_43_streams_left_without_window() {
+    let server = app("h2_stall_timeout=500");
+    let watch = Watch::new(&server, "/hello");
+    watch.during(CAP, || {
+        let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 0)]);
+        let asked: Vec<u32> = (0..100).map(|_| client.id()).collect();
+        let start = Instant::now();
+        client.send(asked.iter().flat_map(|id| get(*id, "/big")).collect::<Vec<_>>());
+        // All are let go, or the connection is.
+        let gone = |c: &mut H2| {
+            !c.goaways.is_empty()
+                || asked.iter().all(|id| c.streams.get(id).is_some_and(|s| s.reset.is_some()))
+        };
+        client.until("the stalled streams are reaped", gone);
+        assert!(start.elapsed() > Duration::from_millis(400), "not at once");
+    });
+    // The connection's window is no different.
+    let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1 << 30)]);
+    client.refill = false;
+    client.send([get(1, "/big"), get(3, "/big")].concat());
+    client.until("they are reaped", |c| {
+        !c.goaways.is_empty()
+            || [1, 3].iter().all(|id| c.streams.get(id).is_some_and(|s| s.reset.is_some()))
+    });
+}
+
+#[test]
+fn row_44_floods_of_little() {
+    let server = app("");
+    let start = frame(HEADERS, END_HEADERS, 1, &request("POST", "/drain/0", &[]));
+    let after = |i: usize, bytes: Vec<u8>| {
+        if i == 0 { [start.clone(), bytes].concat() } else { bytes }
+    };
+    calms(&server, "empty DATA", 10_000, |i| after(i, frame(DATA, 0, 1, b"")));
+    calms(&server, "DATA of padding", 10_000, |i| after(i, frame(DATA, PADDED, 1, &[0])));
+    calms(&server, "headers without names", 10_000, |i| {
+        let head = [request("GET", "/hello", &[]), literal("", "")].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, id(i), &head)
+    });
+    calms(&server, "priorities", 10_000, |i| {
+        let on = id(i + 7) & 0xff;
+        frame(PRIORITY, 0, id(i) & 0x7f, &[&(on | 0x101).to_be_bytes()[..], &[9]].concat())
+    });
+    calms(&server, "PRIORITY_UPDATE", 10_000, |i| {
+        frame(PRIORITY_UPDATE, 0, 0, &[&id(i % 50).to_be_bytes()[..], b"u=1"].concat())
+    });
+    calms(&server, "frames of no known type", 10_000, |_| frame(0xbb, 0, 0, b""));
+    calms(&server, "windows of one octet", 20_000, |i| match i {
+        0 => [settings(&[(4, 0)]), get(1, "/big")].concat(),
+        _ => window_update(1, 1),
+    });
+    // Bodies an octet at a time are no crime in themselves, but a million of them are.
+    calms(&server, "DATA of an octet", 60_000, |i| after(i, frame(DATA, 0, 1, b"x")));
+}
+
+#[test]
+fn row_45_floods_that_want_answers() {
+    let server = app("");
+    calms(&server, "PING", 20_000, |_| frame(PING, 0, 0, b"12345678"));
+    calms(&server, "SETTINGS", 10_000, |_| settings(&[]));
+    calms(&server, "large SETTINGS", 200, |_| settings(&[(0x7777, 1); 2000]));
+    calms(&server, "resets", 10_000, |i| frame(HEADERS, END_HEADERS, id(i), &block(&[("A", "")])));
+    // A peer that reads nothing: what waits for it has a bound. The budgets are out of the way.
+    let server = app("rate_grace=1000,write_rate=100000");
+    Watch::new(&server, "/hello").during(CAP, || {
+        let mut client = connect(&server);
+        client.send([settings(&[(4, 1 << 30)]), window_update(0, 1 << 30)].concat());
+        for _ in 0..100 {
+            let id = client.id();
+            client.send(get(id, "/big"));
+        }
+        let start = Instant::now();
+        while client.try_send(frame(PING, 0, 0, b"12345678")).is_ok() {
+            assert!(start.elapsed() < harness::PATIENCE, "it is closed");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
+fn row_46_hpack_errors() {
+    let server = app("");
+    let start = request("GET", "/hello", &[]);
+    for (what, tail) in [
+        ("index 0", &[0x80][..]),
+        ("beyond the table", &[0xff, 0x80, 0x01]),
+        ("beyond the static table", &[0xbe]),
+        ("a name beyond the table", &[0x7f, 0x80, 0x01, 0]),
+        ("a size update above the limit", &[0x3f, 0xe2, 0x1f]),
+        ("a late size update", &[0x20]),
+        ("an integer without end", &[0xff, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]),
+        ("an integer above 2^32", &[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+        ("a name longer than the block", &[0x00, 0x7f, 0xff, 0x7f]),
+        ("the end-of-string symbol", &[0x00, 1, b'a', 0x84, 0xff, 0xff, 0xff, 0xff]),
+        ("eight bits of padding", &[0x00, 1, b'a', 0x82, 0x1f, 0xff, 0xff]),
+        ("a truncated literal", &[0x00, 1]),
+    ] {
+        let first = if what.contains("above the limit") {
+            [tail, &start].concat()
+        } else {
+            [&start[..], tail].concat()
+        };
+        let bytes = frame(HEADERS, END_HEADERS | END_STREAM, 1, &first);
+        ends(&server, what, bytes, &[COMPRESSION_ERROR]);
+    }
+}
+
+#[test]
+fn row_47_stream_numbers() {
+    let server = app("");
+    ends(&server, "even", get(2, "/hello"), &[PROTOCOL_ERROR]);
+    ends(&server, "falling", [get(9, "/hello"), get(7, "/hello")].concat(), &[PROTOCOL_ERROR]);
+    ends(&server, "DATA on idle", frame(DATA, 0, 5, b"x"), &[PROTOCOL_ERROR]);
+    ends(&server, "DATA on an idle push", frame(DATA, 0, 2, b"x"), &[PROTOCOL_ERROR]);
+    ends(&server, "a reset of idle", reset(5, CANCEL), &[PROTOCOL_ERROR]);
+    let mut client = connect(&server);
+    client.get("/hello");
+    client.send(frame(DATA, END_STREAM, 1, b"x"));
+    assert_eq!(client.end(), Some(STREAM_CLOSED));
+}
+
+#[test]
+fn row_48_lengths() {
+    let server = app("");
+    let open = frame(HEADERS, END_HEADERS, 1, &request("POST", "/upload", &[]));
+    for (what, bytes) in [
+        ("DATA", [open.clone(), frame(DATA, 0, 1, &[0; 16_385])].concat()),
+        ("HEADERS", frame(HEADERS, END_HEADERS, 1, &[0; 16_385])),
+        ("a length alone", vec![0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]),
+        ("PING of 7", frame(PING, 0, 0, &[0; 7])),
+        ("PING of 9", frame(PING, 0, 0, &[0; 9])),
+        ("WINDOW_UPDATE of 3", frame(WINDOW_UPDATE, 0, 0, &[1; 3])),
+        ("WINDOW_UPDATE of 5", frame(WINDOW_UPDATE, 0, 0, &[1; 5])),
+        ("RST_STREAM of 3", [open.clone(), frame(RST_STREAM, 0, 1, &[0; 3])].concat()),
+        ("SETTINGS of 5", frame(SETTINGS, 0, 0, &[0; 5])),
+        ("an acknowledgement of 6", frame(SETTINGS, ACK, 0, &[0; 6])),
+        ("GOAWAY of 7", frame(GOAWAY, 0, 0, &[0; 7])),
+    ] {
+        ends(&server, what, bytes, &[FRAME_SIZE_ERROR]);
+    }
+    let short = [open, frame(PRIORITY, 0, 1, &[0; 4])].concat();
+    refuses(&server, "PRIORITY of 4", short, FRAME_SIZE_ERROR);
+}
+
+#[test]
+fn row_49_windows() {
+    let server = app("");
+    let over = window_update(0, 0x7fff_ffff);
+    ends(&server, "of the connection above 2^31", over, &[FLOW_CONTROL_ERROR]);
+    ends(&server, "of 0", window_update(0, 0), &[PROTOCOL_ERROR]);
+    ends(&server, "initial above 2^31", settings(&[(4, 1 << 31)]), &[FLOW_CONTROL_ERROR]);
+    let slow = get(1, "/slow/5000");
+    let stream = |n| [slow.clone(), window_update(1, n)].concat();
+    refuses(&server, "of a stream above 2^31", stream(0x7fff_ffff), FLOW_CONTROL_ERROR);
+    refuses(&server, "of a stream by 0", stream(0), PROTOCOL_ERROR);
+    let grown = [slow.clone(), window_update(1, 0x7000_0000), settings(&[(4, 0x7fff_ffff)])];
+    ends(&server, "by a setting", grown.concat(), &[FLOW_CONTROL_ERROR]);
+    // More than we gave.
+    let open = frame(HEADERS, END_HEADERS, 1, &request("POST", "/drain/5000", &[]));
+    let data = frame(DATA, 0, 1, &[b'x'; 16_384]).repeat(5);
+    refuses(&server, "an overrun", [open, data].concat(), FLOW_CONTROL_ERROR);
+}
+
+#[test]
+fn row_50_malformed_fields() {
+    let server = app("");
+    let get = |more: &[(&str, &str)]| request("GET", "/hello", more);
+    let [method, scheme, path] = [(":method", "GET"), (":scheme", "http"), (":path", "/hello")];
+    let host = (":authority", "localhost");
+    let raw = |name: &[u8], value: &[u8]| [get(&[]), literal(name, value)].concat();
+    for (what, head) in [
+        ("upper case", get(&[("X-Upper", "1")])),
+        ("connection", get(&[("connection", "close")])),
+        ("keep-alive", get(&[("keep-alive", "1")])),
+        ("proxy-connection", get(&[("proxy-connection", "close")])),
+        ("transfer-encoding", get(&[("transfer-encoding", "chunked")])),
+        ("upgrade", get(&[("upgrade", "h2c")])),
+        ("te", get(&[("te", "trailers, deflate")])),
+        ("a late pseudo field", block(&[method, scheme, host, ("a", "b"), path])),
+        ("two paths", block(&[method, scheme, host, path, path])),
+        ("two methods", block(&[method, method, scheme, host, path])),
+        ("no path", block(&[method, scheme, host])),
+        ("no method", block(&[scheme, host, path])),
+        ("no scheme", block(&[method, host, path])),
+        ("an empty path", block(&[method, scheme, host, (":path", "")])),
+        ("an unknown pseudo field", block(&[method, scheme, host, path, (":color", "red")])),
+        ("a response's", block(&[method, scheme, host, path, (":status", "200")])),
+        ("an empty name", raw(b"", b"x")),
+        ("CR", raw(b"a", b"b\rc")),
+        ("LF", raw(b"a", b"b\nc")),
+        ("NUL", raw(b"a", b"b\0c")),
+        ("a leading space", raw(b"a", b" b")),
+        ("a trailing tab", raw(b"a", b"b\t")),
+        ("a space in a name", raw(b"a b", b"c")),
+        ("a colon in a name", raw(b"a:b", b"c")),
+        ("an octet above 127 in a name", raw(b"a\xe9", b"c")),
+        ("LF in a path", block(&[method, scheme, host, (":path", "/a\nb")])),
+        ("a space in a path", block(&[method, scheme, host, (":path", "/a HTTP/1.1")])),
+        ("another host", get(&[("host", "other")])),
+        ("user information", block(&[method, scheme, path, (":authority", "me@localhost")])),
+    ] {
+        let bytes = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
+        refuses(&server, what, bytes, PROTOCOL_ERROR);
+    }
+}
+
+#[test]
+fn row_51_lengths_that_lie() {
+    let server = app("");
+    let open = |method, length| {
+        let head = request(method, "/upload", &[("content-length", length)]);
+        frame(HEADERS, END_HEADERS, 1, &head)
+    };
+    let data = |flags, bytes| frame(DATA, flags, 1, bytes);
+    let ended = |length| {
+        let head = request("POST", "/upload", &[("content-length", length)]);
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)
+    };
+    let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("a", "b")]));
+    for (what, bytes) in [
+        ("too much", [open("POST", "3"), data(END_STREAM, b"four")].concat()),
+        ("too little", [open("POST", "5"), data(END_STREAM, b"four")].concat()),
+        ("too little in two", [open("POST", "5"), data(0, b"1"), data(1, b"23")].concat()),
+        ("too little before trailers", [open("POST", "5"), data(0, b"1"), trailers].concat()),
+        ("none at all", ended("1")),
+        ("not a number", ended("1x")),
+        ("signed", ended("+0")),
+    ] {
+        refuses(&server, what, bytes, PROTOCOL_ERROR);
+    }
+    let twice = request("POST", "/upload", &[("content-length", "1"), ("content-length", "2")]);
+    let bytes = [frame(HEADERS, END_HEADERS, 1, &twice), data(END_STREAM, b"1")].concat();
+    refuses(&server, "two lengths", bytes, PROTOCOL_ERROR);
+}
+
+#[test]
+fn row_52_more_streams_than_allowed() {
+    let server = app("");
+    let mut client = connect(&server);
+    let asked: Vec<u32> = (0..101).map(|_| client.id()).collect();
+    client.send(asked.iter().flat_map(|id| get(*id, "/asked/500")).collect::<Vec<_>>());
+    assert_eq!(client.answer(asked[100]).reset, Some(REFUSED_STREAM));
+    assert!(client.answers(&asked[..100]).iter().all(|answer| answer.text() == "asked"));
+    // It was not begun, so that asking again is safe, and is answered.
+    assert_eq!(counted(&server), 100);
+    assert_eq!(client.get("/asked/0").text(), "asked");
+    calms(&server, "without end", 20_000, |i| get(id(i), "/slow/60000"));
+}
+
+#[test]
+fn row_53_frames_that_a_client_may_not_send() {
+    let server = app("");
+    let open = frame(HEADERS, END_HEADERS, 1, &request("POST", "/upload", &[]));
+    let begun = frame(HEADERS, 0, 1, &request("GET", "/hello", &[]));
+    for (what, bytes) in [
+        ("PUSH_PROMISE", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2, 0x82])),
+        ("ENABLE_PUSH = 2", settings(&[(2, 2)])),
+        ("padding above DATA", [open.clone(), frame(DATA, PADDED, 1, &[5, 1, 2])].concat()),
+        ("padding above HEADERS", frame(HEADERS, PADDED | END_HEADERS, 1, &[9, 0x82])),
+        ("PING within a block", [begun.clone(), frame(PING, 0, 0, &[0; 8])].concat()),
+        ("another block within", [begun.clone(), get(3, "/hello")].concat()),
+        ("another's CONTINUATION", [begun, frame(CONTINUATION, 4, 3, b"")].concat()),
+        ("CONTINUATION of nothing", frame(CONTINUATION, 4, 1, b"")),
+    ] {
+        ends(&server, what, bytes, &[PROTOCOL_ERROR]);
+    }
+}
+
+#[test]
+fn row_54_acknowledgements_that_never_come() {
+    let server = app("h2_settings_timeout=300,h2_ping_interval=200,h2_ping_timeout=400");
+    let mut client = connect(&server);
+    client.polite = false;
+    assert_eq!(client.end(), Some(SETTINGS_TIMEOUT));
+    let mut client = connect(&server);
+    client.send(frame(SETTINGS, ACK, 0, b""));
+    client.polite = false;
+    client.until_frame("a PING", |f| f.kind == PING);
+    assert_eq!(client.end(), Some(NO_ERROR));
+}
+
+#[test]
+fn row_55_dependency_on_itself() {
+    let server = app("");
+    let on_itself = [&1_u32.to_be_bytes()[..], &[1]].concat();
+    let head = [&on_itself[..], &request("GET", "/slow/5000", &[])].concat();
+    let bytes = frame(HEADERS, END_HEADERS | END_STREAM | WITH_PRIORITY, 1, &head);
+    refuses(&server, "in HEADERS", bytes, PROTOCOL_ERROR);
+    let bytes = [get(1, "/slow/5000"), frame(PRIORITY, 0, 1, &on_itself)].concat();
+    refuses(&server, "in PRIORITY", bytes, PROTOCOL_ERROR);
+}
+
+#[test]
+fn row_56_suites_that_http2_forbids_are_not_negotiated() {
+    let server = app("");
+    let at = server.address("https").unwrap().to_string();
+    for cipher in
+        ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA", "kRSA", "NULL:@SECLEVEL=0"]
+    {
+        let mut command = std::process::Command::new("openssl");
+        command.args(["s_client", "-connect", &at, "-tls1_2", "-alpn", "h2", "-cipher", cipher]);
+        let Ok(output) = command.stdin(std::process::Stdio::null()).output() else {
+            return harness::missing("openssl");
+        };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!said.contains("ALPN protocol: h2"), "{cipher}: {said}");
+    }
+}
+
+#[test]
+fn row_57_the_wrong_server_and_the_wrong_protocol() {
+    let server = app("");
+    let at = server.address("https").unwrap();
+    let mut client = H2::tls(at);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/hello"),
+        (":authority", "other.test"),
+    ];
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)));
+    assert_eq!(client.answer(1).status(), 421);
+    client.next_id = 3;
+    assert_eq!(client.get("/hello").status(), 200);
+    for alpn in [&b"ftp"[..], b"smtp", b"h3", b"http/1.0"] {
+        let config = std::sync::Arc::new(tls::config(&[alpn]));
+        let error = tls::try_connect(at, config, "localhost").unwrap_err().to_string();
+        assert!(error.contains("NoApplicationProtocol"), "{error}");
+    }
+}
