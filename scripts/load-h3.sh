@@ -12,7 +12,7 @@ toolchain
 packages "${build_packages[@]}"
 cd "$root"
 say "building ringway-h3load (the first time takes minutes: BoringSSL)"
-cargo build --quiet --release -p ringway-bench --bin ringway-h3load
+cargo build --quiet --release -p ringway-bench --features h3 --bin ringway-h3load
 
 pin=()
 [ -z "${CPU:-}" ] || pin=(taskset -c "$CPU")
