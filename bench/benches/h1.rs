@@ -4,6 +4,9 @@
 //! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
 //! ships its source. `cargo run -p ringway-bench --bin codec_table` prints the ratios afterwards.
 
+#[path = "../peers/c.rs"]
+mod c_peers;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::date::Date;
 use ringway_codec::h1::chunked::{Decoder, Item};
@@ -50,56 +53,10 @@ fn requests(c: &mut Criterion) {
             });
         });
         #[cfg(picohttpparser)]
-        group.bench_function("picohttpparser", |b| b.iter(|| pico::parse(black_box(head))));
+        group.bench_function("picohttpparser", |b| {
+            b.iter(|| assert!(c_peers::pico_parse(black_box(head)) == head.len()));
+        });
         group.finish();
-    }
-}
-
-#[cfg(picohttpparser)]
-mod pico {
-    use std::ffi::{c_char, c_int};
-    use std::hint::black_box;
-    use std::mem::MaybeUninit;
-    use std::ptr::null;
-
-    type Header = [usize; 4];
-
-    unsafe extern "C" {
-        fn phr_parse_request(
-            buf: *const c_char,
-            len: usize,
-            method: *mut *const c_char,
-            method_len: *mut usize,
-            path: *mut *const c_char,
-            path_len: *mut usize,
-            minor_version: *mut c_int,
-            headers: *mut Header,
-            num_headers: *mut usize,
-            last_len: usize,
-        ) -> c_int;
-    }
-
-    pub(super) fn parse(head: &[u8]) {
-        let mut headers = [MaybeUninit::<Header>::uninit(); 100];
-        let (mut method, mut method_len, mut path, mut path_len) = (null(), 0, null(), 0);
-        let (mut minor, mut count) = (0, headers.len());
-        // SAFETY: every pointer is to a live local, `count` is the room in `headers`.
-        let used = unsafe {
-            phr_parse_request(
-                head.as_ptr().cast(),
-                head.len(),
-                &mut method,
-                &mut method_len,
-                &mut path,
-                &mut path_len,
-                &mut minor,
-                headers.as_mut_ptr().cast(),
-                &mut count,
-                0,
-            )
-        };
-        assert!(used as usize == head.len());
-        black_box((&headers, method, path));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The C peers of the codec benchmarks behind safe functions: nghttp2's HPACK and ls-qpack's
-//! Huffman code. What is not there (see build.rs) is `None`.
+//! The C peers of the codec benchmarks behind safe functions: nghttp2's HPACK, ls-qpack's Huffman
+//! code and picohttpparser. What is not there (see build.rs) is left out.
 
 #![allow(unsafe_code, dead_code, missing_docs, unreachable_pub)]
 
@@ -200,4 +200,54 @@ pub fn lsqpack_encode(text: &[u8], out: &mut [u8]) -> usize {
     let wrote =
         unsafe { lsqpack::lsqpack_enc_enc_str(7, to, len, text.as_ptr(), text.len() as u32) };
     usize::try_from(wrote).expect("ls-qpack encodes")
+}
+
+#[cfg(picohttpparser)]
+mod pico {
+    use core::ffi::{c_char, c_int};
+
+    /// Two pointers and two lengths.
+    pub type Header = [usize; 4];
+
+    unsafe extern "C" {
+        pub fn phr_parse_request(
+            buf: *const c_char,
+            len: usize,
+            method: *mut *const c_char,
+            method_len: *mut usize,
+            path: *mut *const c_char,
+            path_len: *mut usize,
+            minor_version: *mut c_int,
+            headers: *mut Header,
+            num_headers: *mut usize,
+            last_len: usize,
+        ) -> c_int;
+    }
+}
+
+/// Bytes of the request head that picohttpparser finds at the beginning of `head`; its headers are
+/// not initialised.
+#[cfg(picohttpparser)]
+pub fn pico_parse(head: &[u8]) -> usize {
+    use core::{hint::black_box, mem::MaybeUninit, ptr::null};
+    let mut headers = [MaybeUninit::<pico::Header>::uninit(); 100];
+    let (mut method, mut method_len, mut path, mut path_len) = (null(), 0, null(), 0);
+    let (mut minor, mut count) = (0, headers.len());
+    // SAFETY: every pointer is to a live local, `count` is the room in `headers`.
+    let used = unsafe {
+        pico::phr_parse_request(
+            head.as_ptr().cast(),
+            head.len(),
+            &mut method,
+            &mut method_len,
+            &mut path,
+            &mut path_len,
+            &mut minor,
+            headers.as_mut_ptr().cast(),
+            &mut count,
+            0,
+        )
+    };
+    black_box((&headers, method, path));
+    usize::try_from(used).expect("picohttpparser parses")
 }
