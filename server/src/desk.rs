@@ -13,7 +13,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
-use crate::conn::{Cx, Op};
+use crate::conn::{Cx, Heads, Op};
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
 use crate::local;
@@ -33,6 +33,7 @@ pub(crate) struct Desk {
     clock: Clock,
     common: Vec<u8>,
     common_fields: [(Known, Vec<u8>); 2],
+    heads: Heads,
     fields: Vec<Field>,
     scratch: Vec<u8>,
     h2: h2::Shared,
@@ -69,6 +70,7 @@ impl Desk {
             clock: Clock::new(),
             common: Vec::new(),
             common_fields: [(Known::Server, b"ringway".to_vec()), (Known::Date, Vec::new())],
+            heads: Heads::default(),
             fields,
             scratch: Vec::with_capacity(16 * 1024),
             h2,
@@ -142,6 +144,7 @@ impl Desk {
             common: &self.common,
             common_fields: &self.common_fields,
             second: self.clock.date.unix() as u64,
+            heads: &mut self.heads,
             draining: self.draining,
             h2c_upgrade: self.h2c_upgrade,
             fields: &mut self.fields,

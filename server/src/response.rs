@@ -18,8 +18,9 @@ pub struct Response {
     pub(crate) fields: FieldBlock,
     pub(crate) shared: Option<Rc<FieldBlock>>,
     pub(crate) body: Body,
-    /// Paths to push along with this answer.
-    pub(crate) pushes: Vec<String>,
+    /// Paths to push along with this answer; boxed, as hardly any answer has them.
+    #[expect(clippy::box_collection, reason = "an answer is moved often and pushes seldom")]
+    pub(crate) pushes: Option<Box<Vec<String>>>,
 }
 
 impl Response {
@@ -31,7 +32,7 @@ impl Response {
             fields: FieldBlock::default(),
             shared: None,
             body: Body::Empty,
-            pushes: Vec::new(),
+            pushes: None,
         }
     }
 
@@ -119,7 +120,7 @@ impl Response {
     /// on a connection.
     #[must_use]
     pub fn push(mut self, path: impl Into<String>) -> Self {
-        self.pushes.push(path.into());
+        self.pushes.get_or_insert_default().push(path.into());
         self
     }
 
@@ -149,7 +150,10 @@ fn is_framing(known: Known, name: &str) -> bool {
 /// Field lines as HTTP/1.1 writes them (`name: value\r\n`), with an index of their parts, so that
 /// one text serves HTTP/1.1 by copying and the others by looking up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FieldBlock {
+pub(crate) struct FieldBlock(Option<Box<Lines>>);
+
+#[derive(Clone, Debug, Default)]
+struct Lines {
     bytes: Vec<u8>,
     fields: Vec<Field>,
 }
@@ -158,13 +162,14 @@ impl FieldBlock {
     /// Adds a line. Both parts were checked by whoever made them.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
-        let name_at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        let value_at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
-        self.fields.push(Field {
+        let Lines { bytes, fields } = &mut **self.0.get_or_insert_default();
+        let name_at = bytes.len() as u32;
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(b": ");
+        let value_at = bytes.len() as u32;
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+        fields.push(Field {
             name_at,
             value_at,
             value_len: value.len() as u32,
@@ -176,13 +181,15 @@ impl FieldBlock {
 
     /// The lines as HTTP/1.1 sends them.
     pub(crate) fn lines(&self) -> &[u8] {
-        &self.bytes
+        self.0.as_ref().map_or(&[], |lines| &lines.bytes)
     }
 
     /// The lines' parts: known name, name, value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
-        let bytes = &self.bytes;
-        self.fields.iter().map(move |field| (field.known, field.name(bytes), field.value(bytes)))
+        self.0.iter().flat_map(|lines| {
+            let bytes = &lines.bytes;
+            lines.fields.iter().map(|field| (field.known, field.name(bytes), field.value(bytes)))
+        })
     }
 }
 

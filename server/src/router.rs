@@ -4,7 +4,6 @@
 //! search; patterns are tried in order of how specific they are. Built once, then shared by all
 //! workers unchanged.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -23,7 +22,8 @@ use crate::response::Response;
 /// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
 #[derive(Default)]
 pub struct Router {
-    literal: BTreeMap<String, Endpoint>,
+    /// Sorted by length, then text.
+    literal: Vec<(String, Endpoint)>,
     patterns: Vec<Pattern>,
     fallback: Option<Box<dyn Handler>>,
 }
@@ -31,7 +31,7 @@ pub struct Router {
 /// What a path answers, method by method.
 #[derive(Default)]
 struct Endpoint {
-    methods: Vec<(Method, Box<dyn Handler>)>,
+    methods: Vec<(Verb, Method, Box<dyn Handler>)>,
     any: Option<Box<dyn Handler>>,
 }
 
@@ -75,8 +75,8 @@ impl Router {
     #[must_use]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
         let methods = &mut self.endpoint(path).methods;
-        methods.retain(|(other, _)| *other != method);
-        methods.push((method, Box::new(handler.into_handler())));
+        methods.retain(|(_, other, _)| *other != method);
+        methods.push((verb(&method), method, Box::new(handler.into_handler())));
         self
     }
 
@@ -118,7 +118,11 @@ impl Router {
     fn endpoint(&mut self, path: &str) -> &mut Endpoint {
         assert!(path.starts_with('/'), "a route's path begins with /: {path}");
         if !path.contains(['{', '*']) {
-            return self.literal.entry(path.to_owned()).or_default();
+            let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
+                self.literal.insert(at, (path.to_owned(), Endpoint::default()));
+                at
+            });
+            return &mut self.literal[at].1;
         }
         if let Some(at) = self.patterns.iter().position(|pattern| pattern.path == path) {
             return &mut self.patterns[at].endpoint;
@@ -130,11 +134,20 @@ impl Router {
         &mut self.patterns[at].endpoint
     }
 
-    /// The endpoint of a path, and what its parameters stand for.
-    fn find(&self, path: &str, at: u32) -> Option<(&Endpoint, Params)> {
-        if let Some(endpoint) = self.literal.get(path) {
-            return Some((endpoint, Params::default()));
+    /// Where a literal path is, or would be.
+    fn literal(&self, path: &[u8]) -> Result<usize, usize> {
+        self.literal.binary_search_by(|(other, _)| {
+            let by_length = other.len().cmp(&path.len());
+            by_length.then_with(|| other.as_bytes().cmp(path))
+        })
+    }
+
+    /// The endpoint of a request's path, and what its parameters stand for.
+    fn find(&self, request: &Request<'_>) -> Option<(&Endpoint, Params)> {
+        if let Ok(at) = self.literal(request.parts.path.of(request.bytes)) {
+            return Some((&self.literal[at].1, Params::default()));
         }
+        let (path, at) = (request.path(), request.parts.path.at);
         self.patterns.iter().find_map(|pattern| {
             let params = pattern.matches(path, at)?;
             Some((&pattern.endpoint, params))
@@ -143,7 +156,7 @@ impl Router {
 
     /// The handler for a request, or the answer where there is none.
     fn select(&self, request: &Request<'_>) -> Result<(&dyn Handler, Params), Response> {
-        let Some((endpoint, params)) = self.find(request.path(), request.parts.path.at) else {
+        let Some((endpoint, params)) = self.find(request) else {
             let fallback = self.fallback.as_deref();
             return fallback.map(|handler| (handler, Params::default())).ok_or_else(|| {
                 match request.parts.method {
@@ -183,12 +196,15 @@ impl Handler for Router {
 
 impl Endpoint {
     fn handler(&self, request: &Request<'_>) -> Result<&dyn Handler, Response> {
-        let method = request.method();
-        let of = |wanted: &Method| {
-            self.methods.iter().find(|(other, _)| other == wanted).map(|(_, handler)| &**handler)
+        let asked = request.parts.method;
+        let of = |wanted: Verb| {
+            let is_wanted = |(verb, method, _): &&(Verb, Method, _)| {
+                *verb == wanted && (wanted != Verb::Other || *method == request.method())
+            };
+            self.methods.iter().find(is_wanted).map(|(_, _, handler)| &**handler)
         };
-        let found = of(&method)
-            .or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
+        let found = of(asked)
+            .or_else(|| if asked == Verb::Head { of(Verb::Get) } else { None })
             .or(self.any.as_deref());
         found.ok_or_else(|| match request.parts.method {
             Verb::Other => StatusCode::NOT_IMPLEMENTED.into(),
@@ -198,7 +214,8 @@ impl Endpoint {
     }
 
     fn allow(&self, response: Response) -> Response {
-        let mut names: Vec<&str> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        let mut names: Vec<&str> =
+            self.methods.iter().map(|(_, method, _)| method.as_str()).collect();
         if names.contains(&"GET") && !names.contains(&"HEAD") {
             names.push("HEAD");
         }
@@ -207,6 +224,22 @@ impl Endpoint {
             Ok(value) => response.header(header::ALLOW, value),
             Err(_) => response,
         }
+    }
+}
+
+/// The codec's word for a method.
+fn verb(method: &Method) -> Verb {
+    match *method {
+        Method::GET => Verb::Get,
+        Method::HEAD => Verb::Head,
+        Method::POST => Verb::Post,
+        Method::PUT => Verb::Put,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE => Verb::Delete,
+        Method::OPTIONS => Verb::Options,
+        Method::CONNECT => Verb::Connect,
+        Method::TRACE => Verb::Trace,
+        _ => Verb::Other,
     }
 }
 

@@ -493,8 +493,9 @@ impl Http1 {
             Exchange { old: true, keep_alive: true, .. } => Connection::KeptAlive,
             _ => Connection::Stays,
         };
-        let common = cx.common;
-        head::append(link.output(cx), &response, framing, connection, common);
+        link.output(cx);
+        let common = (&mut *cx.heads, cx.common, cx.second);
+        head::append(&mut link.out, &response, framing, connection, common);
         self.exchange.answered = true;
         self.exchange.status = response.status;
         if cx.log.is_some() {

@@ -373,7 +373,9 @@ impl Http2 {
     fn respond(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
         // Promised before the answer that refers to them, answered behind it.
-        let pushes = std::mem::take(&mut response.pushes);
+        let Some(pushes) = response.pushes.take() else {
+            return self.answer(key, response, link, cx);
+        };
         let promised = self.promise(key, &pushes, link, cx);
         self.answer(key, response, link, cx);
         for (key, reply) in promised {

@@ -34,19 +34,82 @@ pub(crate) fn is_bodiless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Appends the head of `response`. `common` are the lines that every response carries.
+/// Beginnings of heads, ready to be copied: status line, server, date, content type. A server gives
+/// few kinds of answers, and the date changes once a second.
+#[derive(Default)]
+pub(crate) struct Heads {
+    slots: [Ready; SLOTS],
+}
+
+const SLOTS: usize = 8;
+const LENGTH: &[u8] = b"content-length: ";
+
+#[derive(Default)]
+struct Ready {
+    status: u16,
+    content_type: Option<&'static str>,
+    second: u64,
+    /// The lines, and [`LENGTH`] behind them.
+    bytes: Vec<u8>,
+}
+
+impl Heads {
+    fn ready(&mut self, response: &Response, common: &[u8], second: u64) -> &[u8] {
+        let status = response.status.as_u16();
+        let content_type = response.content_type;
+        // The type is told by where its name lies: the same text elsewhere is another slot's.
+        let place = content_type.map_or(0, |name| name.as_ptr() as usize);
+        let slot = &mut self.slots[(place >> 3 ^ place >> 7 ^ usize::from(status)) % SLOTS];
+        let same = slot.content_type.map_or(0, |name| name.as_ptr() as usize) == place
+            && slot.content_type.map(str::len) == content_type.map(str::len);
+        if !same || slot.status != status || slot.second != second {
+            slot.fill(status, content_type, common, second);
+        }
+        &slot.bytes
+    }
+}
+
+impl Ready {
+    #[cold]
+    fn fill(
+        &mut self,
+        status: u16,
+        content_type: Option<&'static str>,
+        common: &[u8],
+        second: u64,
+    ) {
+        (self.status, self.content_type, self.second) = (status, content_type, second);
+        self.bytes.clear();
+        write::status_line(&mut self.bytes, status);
+        self.bytes.extend_from_slice(common);
+        if let Some(content_type) = content_type {
+            write::field(&mut self.bytes, b"content-type", content_type.as_bytes());
+        }
+        self.bytes.extend_from_slice(LENGTH);
+    }
+}
+
+/// Appends the head of `response`. `common` are the lines that every response carries in this
+/// `second`.
 pub(super) fn append(
     out: &mut Vec<u8>,
     response: &Response,
     framing: Framing,
     connection: Connection,
-    common: &[u8],
+    (heads, common, second): (&mut Heads, &[u8], u64),
 ) {
-    write::status_line(out, response.status.as_u16());
-    out.extend_from_slice(common);
-    if let Some(content_type) = response.content_type {
-        write::field(out, b"content-type", content_type.as_bytes());
+    let ready = heads.ready(response, common, second);
+    let lines = &ready[..ready.len() - LENGTH.len()];
+    let own = response.blocks().any(|block| !block.lines().is_empty());
+    if let (Framing::Length(length), false, Connection::Stays) = (framing, own, connection) {
+        let mut digits = [0; 20];
+        let digits = write::decimal(length, &mut digits);
+        out.reserve(ready.len() + digits.len() + 4);
+        out.extend_from_slice(ready);
+        out.extend_from_slice(digits);
+        return out.extend_from_slice(b"\r\n\r\n");
     }
+    out.extend_from_slice(lines);
     for block in response.blocks() {
         out.extend_from_slice(block.lines());
     }
@@ -61,4 +124,35 @@ pub(super) fn append(
         Connection::Closes => out.extend_from_slice(b"connection: close\r\n"),
     }
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ready_beginning_is_that_of_its_status_type_and_second() {
+        let mut heads = Heads::default();
+        let mut head = |response: &Response, common: &str, second| {
+            let mut out = Vec::new();
+            let with = (&mut heads, common.as_bytes(), second);
+            append(&mut out, response, Framing::Length(5), Connection::Stays, with);
+            String::from_utf8(out).unwrap()
+        };
+        let text = Response::text("hello");
+        let json = Response::json("hello").status(StatusCode::CREATED);
+        for (n, common) in ["date: a\r\n", "date: b\r\n"].into_iter().enumerate() {
+            for _ in 0..2 {
+                let plain = "content-type: text/plain; charset=utf-8\r\ncontent-length: 5\r\n\r\n";
+                let got = head(&text, common, n as u64);
+                assert_eq!(got, format!("HTTP/1.1 200 OK\r\n{common}{plain}"));
+                let got = head(&json, common, n as u64);
+                assert!(got.starts_with("HTTP/1.1 201 Created\r\n") && got.contains("/json\r\n"));
+                let got = head(&StatusCode::CREATED.into(), common, n as u64);
+                assert!(got.contains("201") && got.contains("text/plain"), "{got}");
+                let got = head(&Response::new(StatusCode::CREATED), common, n as u64);
+                assert!(!got.contains("content-type"), "{got}");
+            }
+        }
+    }
 }

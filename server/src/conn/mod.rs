@@ -25,7 +25,7 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
 use ringway_codec::scan::{Backend, PAD};
 
-pub(crate) use head::is_bodiless;
+pub(crate) use head::{Heads, is_bodiless};
 
 use crate::config::Limits;
 use crate::executor::Executor;
@@ -95,6 +95,7 @@ pub(crate) struct Cx<'w> {
     pub(crate) common: &'w [u8],
     pub(crate) common_fields: &'w [(Known, Vec<u8>)],
     pub(crate) second: u64,
+    pub(crate) heads: &'w mut Heads,
     pub(crate) draining: bool,
     /// Whether HTTP/1.1 requests may upgrade to HTTP/2.
     pub(crate) h2c_upgrade: bool,

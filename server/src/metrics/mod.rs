@@ -103,10 +103,27 @@ pub(crate) const STATUSES: [u16; 40] = [
     503, 505,
 ];
 
+/// The row of each status from 100 to 599: its own, or that of the first of its class.
+const ROWS: [u8; 500] = {
+    let mut rows = [0; 500];
+    let mut status = 0;
+    while status < rows.len() {
+        let mut row = 0;
+        while row < STATUSES.len() {
+            let wanted = STATUSES[row] as usize - 100;
+            if wanted == status || wanted == status / 100 * 100 {
+                rows[status] = row as u8;
+            }
+            row += 1;
+        }
+        status += 1;
+    }
+    rows
+};
+
 fn status_row(status: StatusCode) -> usize {
-    let status = status.as_u16();
-    let exact = STATUSES.binary_search(&status);
-    exact.unwrap_or_else(|_| STATUSES.binary_search(&(status / 100 * 100)).unwrap_or(0))
+    let row = ROWS.get(usize::from(status.as_u16()).wrapping_sub(100));
+    row.map_or(0, |row| usize::from(*row))
 }
 
 /// A worker's own numbers.
