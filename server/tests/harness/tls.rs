@@ -69,9 +69,17 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 
 /// A client's configuration; sessions are resumed between connections that share it.
 pub fn config(alpn: &[&[u8]]) -> ClientConfig {
+    config_of(rustls::DEFAULT_VERSIONS, alpn)
+}
+
+/// The same, for these versions alone.
+pub fn config_of(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_protocol_versions(versions).unwrap();
     let any = Arc::new(Any(provider));
     let mut config =
         builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
