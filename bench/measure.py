@@ -279,6 +279,23 @@ def show(result):
         print(f"  {pair}: {q['median']:.3f}  [{q['q1']:.3f} .. {q['q3']:.3f}]", flush=True)
 
 
+def print_table(directory):
+    """The newest result of each work, as the table of README.md."""
+    print("| work | µs of CPU (user) | ÷ do-nothing ring | ÷ nginx | ÷ hyper |\n|---|---|---|---|---|")
+    for name, (_, _, servers) in WORKS.items():
+        files = sorted(f for f in os.listdir(directory) if f.endswith(f"-{name}.json"))
+        if not files or not servers[0].startswith("ringway"):
+            continue
+        with open(os.path.join(directory, files[-1])) as file:
+            result = json.load(file)
+        ours, cells = result["servers"][servers[0]], []
+        for peer in ("ring", "nginx", "hyper"):
+            pairs = [f"{servers[0]} / {peer}{kind}" for kind in ("", "-h2c")]
+            q = next((result["ratios"][pair] for pair in pairs if pair in result["ratios"]), None)
+            cells.append(f"{q['median']:.2f} ({q['q1']:.2f}–{q['q3']:.2f})" if q else "–")
+        print(f"| {name} | {ours['us']:.2f} ({ours['user_us']:.2f}) | {' | '.join(cells)} |")
+
+
 def machine():
     with open("/proc/cpuinfo") as cpuinfo:
         model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read())
@@ -315,7 +332,11 @@ def main():
     parser.add_argument("--bin", help="where the built programs are; default: build them")
     parser.add_argument("--profile", default="release", help="cargo profile to build")
     parser.add_argument("--list", action="store_true", help="name the works and stop")
+    parser.add_argument("--table", action="store_true", help="print the newest results and stop")
     args = parser.parse_args()
+    if args.table:
+        print_table(args.results)
+        return
     if args.list:
         for name, (_, connections, servers) in WORKS.items():
             print(f"{name}: {connections} connections on {', '.join(servers)}")
