@@ -157,7 +157,12 @@ impl Worker {
         Self::follow(id, slot, &mut self.timers, &mut self.over, &self.desk);
     }
 
+    /// Looks at a connection after an event: is it over, and when does it want to be told the time?
+    /// One that will be flushed is looked at then.
     fn follow(id: Id, slot: &Slot, timers: &mut Wheel, over: &mut Vec<Id>, desk: &Desk) {
+        if slot.conn.is_dirty() {
+            return;
+        }
         if slot.conn.is_over() {
             over.push(id);
         }

@@ -94,6 +94,11 @@ impl Link {
         self.sending
     }
 
+    /// True when there is something to send, to work on, or to end.
+    pub(super) fn has_more_to_do(&self) -> bool {
+        self.queued() > 0 || self.kept() > 0 || self.ended || self.is_closing()
+    }
+
     /// Bytes gathered and not yet handed to the kernel.
     pub(super) fn queued(&self) -> usize {
         self.out.len() + self.pinned.as_ref().map_or(0, Pinned::len)
@@ -186,12 +191,7 @@ impl Link {
     /// The kernel took what was being sent; `buffer` comes back.
     pub(super) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
         self.sending = false;
-        if self.out.capacity() == 0 && !self.is_closing() {
-            self.out = buffer;
-            self.out.clear();
-        } else {
-            cx.pool.give(buffer);
-        }
+        cx.pool.give(buffer);
     }
 
     /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when

@@ -180,7 +180,9 @@ impl Conn {
             }
             Event::Sent(buffer) => {
                 self.link.sent(buffer, cx);
-                self.link.mark(cx);
+                if self.has_more_to_do() {
+                    self.link.mark(cx);
+                }
             }
             Event::Unsent(buffer) => {
                 self.link.sent(buffer, cx);
@@ -263,6 +265,22 @@ impl Conn {
     /// True while the peer has bytes to take.
     pub(crate) fn is_sending(&self) -> bool {
         self.link.is_sending()
+    }
+
+    /// True when a flush would do anything, now that a send is through.
+    fn has_more_to_do(&self) -> bool {
+        let idle = match &self.proto {
+            Proto::H1(http) => http.is_idle(),
+            // The scheduler knows; asking it is the flush.
+            Proto::H2(_) => false,
+        };
+        !idle || self.secure.is_some() || self.link.has_more_to_do()
+    }
+
+    /// True when the turn will end with a flush of this connection, after which it is looked at
+    /// again.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.link.dirty
     }
 
     /// Cuts the connection off, and frees what it holds of its worker.
