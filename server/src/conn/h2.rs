@@ -32,6 +32,10 @@ use crate::response::{Body, FieldBlock, Response};
 /// How long a client that has sent GOAWAY and has no stream open may take to close.
 const LEAVING: Duration = Duration::from_secs(1);
 
+/// Octets of content that follow a 101 before the client has answered it with its preface: curl
+/// before 8 gives up on more than 32 KiB in one read there.
+const AHEAD: usize = 16 * 1024;
+
 /// HTTP/2's state on a connection.
 pub(crate) struct Http2 {
     conn: h2::Conn,
@@ -44,6 +48,8 @@ pub(crate) struct Http2 {
     exchanges: Vec<Option<Box<Exchange>>>,
     /// Exchanges whose last byte went out in the pull at hand.
     finished: Vec<Box<Exchange>>,
+    /// After an upgrade: what may still go out before the client has said anything.
+    ahead: Option<usize>,
     /// Since when no stream has been open.
     since: Time,
 }
@@ -77,6 +83,7 @@ impl Http2 {
             return None;
         };
         let mut http = Self::of(conn, socket, None, cx);
+        http.ahead = Some(AHEAD);
         request.move_to(Owner { conn: link.id, stream: stream_number(key) }, Protocol::Http2);
         http.begin_entry(key, &request.view(), cx);
         let reply = cx.app.call(&request.view());
@@ -92,6 +99,7 @@ impl Http2 {
             authority: Vec::new(),
             exchanges: Vec::new(),
             finished: Vec::new(),
+            ahead: None,
             since: cx.now,
         }
     }
@@ -107,6 +115,9 @@ impl Http2 {
             }
             match self.conn.receive(input, &mut at, &mut turn(link, cx)) {
                 Ok(h2::Event::More) => {
+                    if at > 0 {
+                        self.ahead = None;
+                    }
                     self.since = cx.now;
                     self.settle(link, cx);
                     return at;
@@ -207,7 +218,9 @@ impl Http2 {
     /// Has the scheduler take DATA into the output, up to its bound.
     pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         while self.conn.wants_output() && !link.is_closing() {
-            let room = cx.limits.output_bytes.saturating_sub(link.output(cx).len());
+            let before = link.output(cx).len();
+            let room = cx.limits.output_bytes.saturating_sub(before);
+            let room = room.min(self.ahead.unwrap_or(usize::MAX));
             if room == 0 {
                 return;
             }
@@ -222,6 +235,9 @@ impl Http2 {
                 }
                 pulled
             });
+            if let Some(ahead) = &mut self.ahead {
+                *ahead = ahead.saturating_sub(link.out.len() - before);
+            }
             while let Some(exchange) = self.finished.pop() {
                 let (status, started) = (exchange.status, exchange.started);
                 cx.tally.answered(Protocol::Http2, status, started, cx.now);

@@ -174,6 +174,11 @@ impl Stream {
 
 pub trait Transport: Read + Write + Send {
     fn tcp(&self) -> &TcpStream;
+
+    /// TLS records of application data that came.
+    fn records(&self) -> u64 {
+        0
+    }
 }
 
 impl Transport for TcpStream {
@@ -185,6 +190,10 @@ impl Transport for TcpStream {
 impl Transport for tls::Stream {
     fn tcp(&self) -> &TcpStream {
         &self.sock
+    }
+
+    fn records(&self) -> u64 {
+        self.sock.records
     }
 }
 
@@ -250,6 +259,11 @@ impl H2 {
 
     pub fn tcp(&self) -> &TcpStream {
         self.transport.tcp()
+    }
+
+    /// TLS records of application data that came.
+    pub fn records(&self) -> u64 {
+        self.transport.records()
     }
 
     /// Bytes that were read ahead of the first frame.
