@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Install what the tests need, then run all of them.
 #
-#   scripts/test.sh [STEP...]     steps: fmt clippy test doc (all of them when none is named)
+#   scripts/test.sh [STEP...]     steps: fmt clippy test doc aarch64 (all of them when none is named,
+#                                 but aarch64, the codec's tests under emulation, only where
+#                                 scripts/aarch64.sh has made its root before)
 #
 # Each step ends with its own tool's summary; the last line counts tests and checks together, and
 # the exit status is that of the whole. Logs stay in target/test-logs/.
@@ -10,7 +12,7 @@ set -euo pipefail
 
 case "${1:-}" in
 -h | --help)
-    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
 esac
@@ -19,7 +21,14 @@ cd "$root"
 logs=$target/test-logs
 mkdir -p "$logs"
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(fmt clippy test doc)
+if [ ${#steps[@]} -eq 0 ]; then
+    steps=(fmt clippy test doc)
+    if [ -e "${RINGWAY_AARCH64_ROOT:-$target/aarch64-root}/ringway-stamp" ]; then
+        steps+=(aarch64)
+    else
+        say "aarch64: skipped, there is no root for it: scripts/aarch64.sh makes one"
+    fi
+fi
 
 # Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
 # counts. Fonts, so that the browser's screenshots have letters. Namespaces to tune a network in.
@@ -97,6 +106,13 @@ run_doc_tests() {
     tally
 }
 
+# The codec's tests as aarch64 code, with NEON and without.
+run_aarch64() {
+    step aarch64 scripts/aarch64.sh test
+    summaries=$(grep -aE '^test result:' "$logs/aarch64.log" || true)
+    tally
+}
+
 # tally: add a runner's summary lines to the totals; no summary at all is a failure of its own.
 tally() {
     local ok bad
@@ -119,7 +135,8 @@ for name in "${steps[@]}"; do
         ;;
     test) run_tests ;;
     doc) run_doc_tests ;;
-    *) die "no such step: $name (fmt, clippy, test, doc)" ;;
+    aarch64) run_aarch64 ;;
+    *) die "no such step: $name (fmt, clippy, test, doc, aarch64)" ;;
     esac
 done
 echo "$passed passed, $failed failed"

@@ -5,7 +5,7 @@ use super::*;
 use crate::field::Known;
 use crate::h2::Priority;
 use crate::qpack;
-use crate::scan::Backend;
+use crate::scan::chosen;
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -41,8 +41,8 @@ const POST: [(&str, &str); 4] =
 
 impl Pair {
     fn raw() -> Self {
-        let shared = Shared::new(Config::new(Backend::Scalar));
-        let encoder = qpack::Encoder::new(Backend::Scalar, 4096);
+        let shared = Shared::new(Config::new(chosen()));
+        let encoder = qpack::Encoder::new(chosen(), 4096);
         Self { conn: Conn::new(&shared), shared, encoder }
     }
 
@@ -435,8 +435,8 @@ fn our_own_frames_are_well_formed() {
         pair.conn.head(0, Some(200), &mut out, |fields| {
             fields.field(Known::Other, b"x", value);
         });
-        let mut decoder = qpack::Decoder::new(Backend::Scalar, 0, 0);
-        let (at, limits) = (3, Config::new(Backend::Scalar).fields);
+        let mut decoder = qpack::Decoder::new(chosen(), 0, 0);
+        let (at, limits) = (3, Config::new(chosen()).fields);
         let (kind, used) = frame::read_varint(&out[at..]).unwrap();
         let (len, more) = frame::read_varint(&out[at + used..]).unwrap();
         assert_eq!((kind, len as usize), (kind::HEADERS, out.len() - at - used - more));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::field::{Field, Known};
 use crate::huffman;
-use crate::scan::Backend;
+use crate::scan::chosen;
 use alloc::string::{String, ToString};
 use alloc::{format, vec};
 use std::{fs, path::PathBuf, println};
@@ -19,7 +19,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(Backend::Scalar, 4096)
+    Decoder::new(chosen(), 4096)
 }
 
 fn pairs(bytes: &[u8], fields: &[Field]) -> Pairs {
@@ -139,7 +139,7 @@ fn rfc_7541_appendix_c5_and_c6() {
         (("cache-control", "private"), ("location", "https://www.example.com"));
     let date = ("date", "Mon, 21 Oct 2013 20:13:21 GMT");
     for [first, second, third] in stories {
-        let mut decoder = Decoder::new(Backend::Scalar, 256);
+        let mut decoder = Decoder::new(chosen(), 256);
         check(&mut decoder, first, &[(":status", "302"), control, date, location]);
         check(&mut decoder, second, &[(":status", "307"), control, date, location]);
         let later = ("date", "Mon, 21 Oct 2013 20:13:22 GMT");
@@ -329,7 +329,7 @@ fn shared_vectors_damaged() {
 fn shared_vectors_round_trip() {
     for (own, peer) in [(4096, 4096), (4096, 0), (0, 4096), (65_535, 65_535), (4096, 200)] {
         for file in story_files("raw-data") {
-            let (mut encoder, mut decoder) = (Encoder::new(Backend::Scalar, own), decoder());
+            let (mut encoder, mut decoder) = (Encoder::new(chosen(), own), decoder());
             encoder.set_peer_table_size(peer);
             decoder.set_table_size(peer);
             for (_, _, headers) in cases(&file) {
@@ -362,7 +362,7 @@ fn response(encoder: &mut Encoder) -> Vec<u8> {
 
 #[test]
 fn a_second_identical_response_is_an_octet_a_field() {
-    let mut encoder = Encoder::new(Backend::Scalar, 4096);
+    let mut encoder = Encoder::new(chosen(), 4096);
     assert!(response(&mut encoder).len() > 60);
     assert_eq!(response(&mut encoder).len(), 7);
     assert!(encoder.memory() <= 1024, "{}", encoder.memory());
@@ -370,7 +370,7 @@ fn a_second_identical_response_is_an_octet_a_field() {
 
 #[test]
 fn policies() {
-    let mut encoder = Encoder::new(Backend::Scalar, 4096);
+    let mut encoder = Encoder::new(chosen(), 4096);
     let mut one = |indexing, name: &[u8], value: &[u8]| {
         let mut wire = vec![];
         encoder.block(&mut wire).field_as(indexing, Known::of(name), name, value);
@@ -396,7 +396,7 @@ fn policies() {
 
 #[test]
 fn encoder_announces_sizes() {
-    let mut encoder = Encoder::new(Backend::Scalar, 4096);
+    let mut encoder = Encoder::new(chosen(), 4096);
     let mut empty = |sizes: &[u32]| {
         sizes.iter().for_each(|&size| encoder.set_peer_table_size(size));
         let mut wire = vec![];
@@ -411,7 +411,7 @@ fn encoder_announces_sizes() {
     assert_eq!(empty(&[5, 4096]), [0x25, 0x3f, 0xe1, 0x1f]);
     assert!(empty(&[]).is_empty());
     let mut wire = vec![];
-    Encoder::new(Backend::Scalar, 0).block(&mut wire).status(200);
+    Encoder::new(chosen(), 0).block(&mut wire).status(200);
     assert_eq!(wire, [0x20, 0x88]);
 }
 
@@ -421,7 +421,7 @@ fn long_strings_have_long_lengths() {
         for octet in [b'a', b'X', 0xf5] {
             let mut wire = vec![];
             let value = vec![octet; length];
-            Encoder::new(Backend::Scalar, 0).block(&mut wire).field(Known::Etag, b"", &value);
+            Encoder::new(chosen(), 0).block(&mut wire).field(Known::Etag, b"", &value);
             let (mut bytes, mut fields) = (vec![], vec![]);
             decoder().decode(&wire, &ROOMY, &mut bytes, &mut fields).unwrap();
             assert_eq!(fields[0].value(&bytes), value);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::field::{Field, Known};
 use crate::hpack::int;
-use crate::scan::Backend;
+use crate::scan::chosen;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -55,7 +55,7 @@ fn owned(pairs: &[(&str, &str)]) -> Option<Pairs> {
 /// The whole of appendix B, each octet of the encoder stream on its own.
 #[test]
 fn rfc_9204_appendix_b() {
-    let mut decoder = Decoder::new(Backend::Scalar, 220, 1);
+    let mut decoder = Decoder::new(chosen(), 220, 1);
     let read = |decoder: &mut Decoder, octets: &str| {
         hex(octets).iter().for_each(|&octet| decoder.read_encoder_stream(&[octet]).unwrap());
     };
@@ -94,7 +94,7 @@ fn rfc_9204_appendix_b() {
 
 #[test]
 fn the_encoder_writes_what_the_rfc_writes() {
-    let mut encoder = Encoder::new(Backend::Scalar, 220);
+    let mut encoder = Encoder::new(chosen(), 220);
     encoder.set_peer_settings(220, 1);
     let (mut out, mut instructions) = (vec![], vec![]);
     let mut block = encoder.block(4, &mut out, &mut instructions);
@@ -110,7 +110,7 @@ fn the_encoder_writes_what_the_rfc_writes() {
 #[test]
 fn errors() {
     let code = |block: &str| {
-        let mut decoder = Decoder::new(Backend::Scalar, 4096, 2);
+        let mut decoder = Decoder::new(chosen(), 4096, 2);
         decoder.read_encoder_stream(&hex("3fe11f 4161 0162")).unwrap();
         decode(&mut decoder, 0, &hex(block)).map_err(|error| error.code())
     };
@@ -144,7 +144,7 @@ fn errors() {
         assert_eq!(code(wrong), Err(0x200), "{wrong}");
     }
     let instruction = |octets: &str| {
-        let mut decoder = Decoder::new(Backend::Scalar, 100, 2);
+        let mut decoder = Decoder::new(chosen(), 100, 2);
         decoder.read_encoder_stream(&hex(octets)).map_err(|error| error.code())
     };
     assert_eq!(instruction("3f45 00").unwrap_err(), 0x201); // duplicate of nothing
@@ -161,23 +161,23 @@ fn errors() {
     }
     assert_eq!(instruction("20 4161"), Err(0x201), "no room for any entry");
 
-    let mut decoder = Decoder::new(Backend::Scalar, 4096, 2);
+    let mut decoder = Decoder::new(chosen(), 4096, 2);
     assert_eq!(decode(&mut decoder, 0, &hex("0200")), Ok(None));
     assert_eq!(decode(&mut decoder, 4, &hex("0200")), Ok(None));
     assert_eq!(decode(&mut decoder, 0, &hex("0200")), Ok(None));
     assert_eq!(decode(&mut decoder, 8, &hex("0200")).unwrap_err().code(), 0x200);
 
-    let mut encoder = Encoder::new(Backend::Scalar, 4096);
+    let mut encoder = Encoder::new(chosen(), 4096);
     let mut wrong = |octets: &str| encoder.read_decoder_stream(&hex(octets)).unwrap_err().code();
     assert_eq!([wrong("00"), wrong("01"), wrong("80"), wrong("3fffffffffffffffffff")], [0x202; 4]);
-    let mut encoder = Encoder::new(Backend::Scalar, 4096);
+    let mut encoder = Encoder::new(chosen(), 4096);
     encoder.read_decoder_stream(&hex("7fffffffffffffff07 41 44")).unwrap();
 }
 
 /// A peer that never reads its decoder stream cannot make us keep ever more for it.
 #[test]
 fn owed_output_is_bounded() {
-    let mut decoder = Decoder::new(Backend::Scalar, 4096, 16);
+    let mut decoder = Decoder::new(chosen(), 4096, 16);
     decoder.read_encoder_stream(&hex("3fe11f")).unwrap();
     for _ in 0..100_000 {
         decoder.read_encoder_stream(&hex("4161 0162")).unwrap();
@@ -234,7 +234,7 @@ fn shared_vectors_decode() {
         let number = |text: Option<&str>| text.unwrap().parse::<u32>().unwrap();
         let (capacity, blocked) = (number(parts.nth(1)), number(parts.next()));
         for piece in [1, 7, usize::MAX] {
-            let mut decoder = Decoder::new(Backend::Scalar, capacity, blocked as u16);
+            let mut decoder = Decoder::new(chosen(), capacity, blocked as u16);
             // These files take it for granted that the encoder uses the whole capacity.
             let mut announced = vec![];
             int::write(&mut announced, 0x20, 5, capacity);
@@ -270,7 +270,7 @@ fn shared_errors_are_refused() {
     let Some(folder) = data("errors") else { return };
     for file in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let input = fs::read(&file).unwrap();
-        let mut decoder = Decoder::new(Backend::Scalar, 4096, 100);
+        let mut decoder = Decoder::new(chosen(), 4096, 100);
         let mut result = Ok(());
         for (stream, octets) in records(&input) {
             result = result.and(match stream {
@@ -293,7 +293,7 @@ fn shared_vectors_damaged() {
         let records: Vec<_> = records(&input).into_iter().take(6).collect();
         for (at, (_, octets)) in records.iter().enumerate() {
             let attempt = |changed: &[u8]| {
-                let mut decoder = Decoder::new(Backend::Scalar, 4096, 100);
+                let mut decoder = Decoder::new(chosen(), 4096, 100);
                 for (number, &(stream, octets)) in records.iter().enumerate() {
                     let octets = if number == at { changed } else { octets };
                     let (mut bytes, mut fields) = (vec![], vec![]);
@@ -327,8 +327,8 @@ fn converse(lists: &[Pairs], own: u32, capacity: u32, blocked: u16, seed: u64) -
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
-    let mut encoder = Encoder::new(Backend::Scalar, own);
-    let mut decoder = Decoder::new(Backend::Scalar, capacity, blocked);
+    let mut encoder = Encoder::new(chosen(), own);
+    let mut decoder = Decoder::new(chosen(), capacity, blocked);
     encoder.set_peer_settings(capacity.into(), blocked.into());
     let (mut instructions, mut acknowledgements) = (vec![], vec![]);
     let mut waiting: Vec<(u64, Vec<u8>)> = vec![];

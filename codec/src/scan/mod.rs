@@ -132,6 +132,14 @@ impl fmt::Display for Backend {
     }
 }
 
+/// The backend that tests run on, where they do not compare all of them: the one that `RINGWAY_SIMD`
+/// names; without it, the fastest there is.
+#[cfg(test)]
+pub(crate) fn chosen() -> Backend {
+    let Ok(name) = std::env::var("RINGWAY_SIMD") else { return Backend::detect() };
+    Backend::from_name(&name).unwrap_or_else(|| panic!("RINGWAY_SIMD={name}: not on this CPU"))
+}
+
 /// Which bytes of a block may not be part of an ordinary line, bit n for its byte n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lines {

@@ -2,10 +2,10 @@
 //! fuzz target, and of the tests that replay its corpus. Everything that goes out must be whole
 //! legal frames, and nothing may grow past its bound.
 
+use crate::chosen::backend;
 use ringway_codec::Time;
 use ringway_codec::h2::frame::{self, Header};
 use ringway_codec::h2::{Body, Code, Config, Conn, Event, Key, Pulled, Sent, Shared, Turn};
-use ringway_codec::scan::Backend;
 
 /// The first octet chooses how the application behaves, the second how the input is cut; the rest
 /// follows a preface and an acknowledged SETTINGS exchange, or is everything.
@@ -13,7 +13,7 @@ pub(crate) fn any_input(octets: &[u8]) {
     let [mode, cut, rest @ ..] = octets else { return };
     let pushes = u16::from(mode & 1 != 0) * 4;
     let config = Config { max_pushes: pushes, output_bytes: 64 << 10, ..Config::default() };
-    let mut shared = Shared::new(Backend::Scalar, config);
+    let mut shared = Shared::new(backend(), config);
     let mut out = Vec::new();
     let mut now = Time(0);
     let mut conn = Conn::new(&mut Turn { shared: &mut shared, out: &mut out, now });

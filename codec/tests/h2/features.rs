@@ -2,6 +2,7 @@
 //! compression (C13 to C17), PING and GOAWAY (C24, C25), cancelling (C26), push (C27, C28), early
 //! hints (C29), the upgrade (C31), and memory.
 
+use crate::chosen::backend;
 use crate::rig::*;
 use ringway_codec::field::Known;
 use ringway_codec::h2::frame::*;
@@ -80,7 +81,7 @@ fn c15_the_second_identical_head_is_at_most_10_octets() {
 /// still differ by connection, by table and by stream.
 #[test]
 fn c15_a_repeated_request_is_the_same_request() {
-    let mut encoder = hpack::Encoder::new(ringway_codec::scan::Backend::Scalar, 4096);
+    let mut encoder = hpack::Encoder::new(backend(), 4096);
     let mut request = |id: u32, path: &str| {
         let mut b = Vec::new();
         let mut out = encoder.block(&mut b);
@@ -101,7 +102,7 @@ fn c15_a_repeated_request_is_the_same_request() {
     // Another connection of the same worker, whose table has other things at the same places.
     let old = std::mem::replace(
         &mut rig.shared,
-        ringway_codec::h2::Shared::new(ringway_codec::scan::Backend::Scalar, Config::default()),
+        ringway_codec::h2::Shared::new(backend(), Config::default()),
     );
     rig.shared = old;
     let mut out = Vec::new();
@@ -142,7 +143,7 @@ fn c17_secrets_are_never_indexed() {
     );
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
     let limits = hpack::Limits { list_bytes: 1000, fields: 10 };
-    let mut decoder = hpack::Decoder::new(ringway_codec::scan::Backend::Scalar, 4096);
+    let mut decoder = hpack::Decoder::new(backend(), 4096);
     decoder.decode(&payload, &limits, &mut bytes, &mut fields).unwrap();
     let never = ringway_codec::field::Field::NEVER_INDEXED;
     assert!(fields[1..].iter().all(|f| f.flags & never != 0));

@@ -1,6 +1,7 @@
 //! Flow control in both directions (rows C19, C20, C22), settings and their acknowledgement (C22,
 //! C23), attack row 49.
 
+use crate::chosen::backend;
 use crate::rig::*;
 use ringway_codec::h2::frame::*;
 use ringway_codec::h2::{Body, Code, Config, Sent};
@@ -238,7 +239,7 @@ fn c22_header_table_size_is_obeyed_at_the_next_block() {
     }
     // Down and up again in one frame: both must be signalled, or the client's decoder fails here.
     rig.client_settings(&[(1, 0), (1, 4096)]);
-    rig.decoder = hpack::Decoder::new(ringway_codec::scan::Backend::Scalar, 4096);
+    rig.decoder = hpack::Decoder::new(backend(), 4096);
     rig.alive();
 }
 
@@ -311,7 +312,7 @@ fn row_54_ping_never_acknowledged() {
 #[test]
 fn settings_of_http2_settings_field_apply_to_stream_1() {
     use ringway_codec::h2::{Conn, Shared, Turn};
-    let mut shared = Shared::new(ringway_codec::scan::Backend::Scalar, Config::default());
+    let mut shared = Shared::new(backend(), Config::default());
     let (mut out, now) = (Vec::new(), Time(5));
     let mut turn = Turn { shared: &mut shared, out: &mut out, now };
     let (conn, key) = Conn::upgraded(&settings(&[(4, 3)])[9..], false, &mut turn).unwrap();
@@ -332,7 +333,7 @@ fn settings_of_http2_settings_field_apply_to_stream_1() {
     rig.send(&get(3));
     assert_eq!(rig.reply(3, 200, b"x"), Sent::All);
     // Stream 1 is the client's, closed on its side from the start.
-    let mut shared = Shared::new(ringway_codec::scan::Backend::Scalar, Config::default());
+    let mut shared = Shared::new(backend(), Config::default());
     let mut out = Vec::new();
     let mut turn = Turn { shared: &mut shared, out: &mut out, now };
     assert!(Conn::upgraded(&[0; 5], false, &mut turn).is_err());

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod attacks;
+#[path = "../chosen/mod.rs"]
+mod chosen;
 mod drive;
 mod features;
 mod flow;

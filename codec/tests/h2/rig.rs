@@ -1,11 +1,11 @@
 //! The model client and the application on top of the server's connection.
 
+use crate::chosen::backend;
 use ringway_codec::field::Field;
 use ringway_codec::h2::frame::{self, Header};
 use ringway_codec::h2::{
     Body, Code, Config, Conn, Error, Event, Key, Pulled, Request, Sent, Shared, Turn,
 };
-use ringway_codec::scan::Backend;
 use ringway_codec::{Time, hpack};
 use std::collections::BTreeMap;
 
@@ -191,7 +191,7 @@ pub(crate) fn text(bytes: &[u8], fields: &[Field]) -> Vec<(String, String)> {
 impl Rig {
     /// Nothing has been sent by the client yet.
     pub(crate) fn raw(config: Config) -> Self {
-        let mut shared = Shared::new(Backend::Scalar, config);
+        let mut shared = Shared::new(backend(), config);
         let mut out = Vec::new();
         let now = Time(1_000_000_000);
         let conn = Conn::new(&mut Turn { shared: &mut shared, out: &mut out, now });
@@ -210,7 +210,7 @@ impl Rig {
             error: None,
             bodies: BTreeMap::new(),
             hold: false,
-            decoder: hpack::Decoder::new(Backend::Scalar, 4096),
+            decoder: hpack::Decoder::new(backend(), 4096),
             streams: BTreeMap::new(),
             window: 65_535,
             initial_window: 65_535,

@@ -2,15 +2,15 @@
 //! replays its corpus. The input is a list of pieces: a head octet (three bits of stream, one that
 //! ends it, one that resets it), a length, and so many octets.
 
+use crate::chosen::backend;
 use ringway_codec::h3::{Config, Conn, Event, Shared};
-use ringway_codec::scan::Backend;
 
 const STREAMS: [u64; 8] = [0, 4, 8, 12, 2, 6, 10, 14];
 
 /// Feeds `input` to a connection and answers what it asks; whether the connection survived. Panics
 /// when an invariant breaks.
 pub(crate) fn any_input(mut input: &[u8]) -> bool {
-    let mut shared = Shared::new(Config::new(Backend::Scalar));
+    let mut shared = Shared::new(Config::new(backend()));
     let mut conn = Conn::new(&shared);
     // What QUIC would not deliver any more: streams that ended, or that we stopped.
     let mut over = [false; STREAMS.len()];

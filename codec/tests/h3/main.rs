@@ -1,5 +1,7 @@
 //! The corpus of the HTTP/3 fuzz target, whole, cut short anywhere, and damaged.
 
+#[path = "../chosen/mod.rs"]
+mod chosen;
 mod drive;
 
 #[test]
