@@ -12,7 +12,12 @@ const MOST: usize = 4 << 20;
 
 pub fn routes(router: Router) -> Router {
     let big: &'static [u8] = pattern(MOST).leak();
+    let router = match std::env::var_os("RINGWAY_TEST_FILES") {
+        Some(root) => router.files("/", root),
+        None => router,
+    };
     router
+        .get("/probe", probe)
         .any("/", |_: &Request<'_>| Response::html("<p>the page that a suite asks for</p>"))
         .get("/pushing", pushing)
         .get("/styles.css", |_: &Request<'_>| Response::typed("text/css", "p { color: red }"))
@@ -39,6 +44,21 @@ fn sized(
     big: &'static [u8],
 ) -> impl Fn(&Request<'_>) -> Response + Send + Sync {
     move |request| Response::typed(content_type, &big[..kib(request) << 10])
+}
+
+/// A page that shows another in a frame and says by which protocols that came.
+fn probe(request: &Request<'_>) -> Response {
+    let page = request.query().unwrap_or_default();
+    Response::html(format!(
+        "<iframe id=f src='{page}' width=1200 height=900></iframe><script>f.onload = () =>
+         setTimeout(() => {{
+             const seen = f.contentWindow.performance;
+             const kinds = ['navigation', 'resource'].flatMap(k => seen.getEntriesByType(k));
+             const by = kinds.map(entry => entry.nextHopProtocol);
+             const title = f.contentDocument.title;
+             document.body.append(`probe: ${{by.length}} by ${{[...new Set(by)]}}: ${{title}};`);
+         }}, 2000)</script>"
+    ))
 }
 
 fn kib(request: &Request<'_>) -> usize {

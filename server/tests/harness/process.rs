@@ -48,6 +48,16 @@ impl Process {
         this
     }
 
+    /// The application over TLS, with the files below `root` behind its own routes.
+    pub fn app_with_files(root: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
+        command.env("RINGWAY_TEST_BOUNDS", "").env("RINGWAY_TEST_LISTEN", "https");
+        let mut this = Self::start(command.env("RINGWAY_TEST_FILES", root));
+        this.wait_for("https");
+        this
+    }
+
     /// Wait until it listens for all of these.
     pub fn wait_for(&mut self, kinds: &str) {
         eventually("it listens for everything", || {
