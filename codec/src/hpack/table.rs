@@ -147,7 +147,7 @@ impl Table {
     #[inline]
     pub(crate) fn is(&self, number: u64, known: Known, name: &[u8], value: &[u8]) -> bool {
         let Some(entry) = self.entry(number) else { return false };
-        if entry.known != known || usize::from(entry.value_len) != value.len() {
+        if entry.known as u8 != known as u8 || usize::from(entry.value_len) != value.len() {
             return false;
         }
         let (own_name, own_value) = self.pair(&entry).split_at(entry.name_len.into());
@@ -273,21 +273,33 @@ impl Table {
     }
 }
 
-/// `a == b`, without a call for the lengths that are usual.
+/// `a == b`, without a call for the lengths that are usual: fixed moves, the last overlapping.
 #[inline]
 fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() || a.len() > 128 {
-        return a == b;
+    /// By pieces of `N` octets, of which there is at least one.
+    #[inline(always)]
+    fn by<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        let mut equal = a.last_chunk::<N>() == b.last_chunk::<N>();
+        let (mut a, mut b) = (a, b);
+        while let (Some((x, more_a)), Some((y, more_b))) =
+            (a.split_first_chunk::<N>(), b.split_first_chunk::<N>())
+        {
+            equal &= x == y;
+            (a, b) = (more_a, more_b);
+        }
+        equal
     }
-    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
-        return a.iter().zip(b).all(|(a, b)| a == b);
-    };
-    let mut differ = u64::from_ne_bytes(*last_a) ^ u64::from_ne_bytes(*last_b);
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        let (Some(a), Some(b)) = (a.first_chunk(), b.first_chunk()) else { unreachable!() };
-        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    if a.len() != b.len() {
+        return false;
     }
-    differ == 0
+    match a.len() {
+        0..4 => a.iter().zip(b).all(|(a, b)| a == b),
+        4..8 => by::<4>(a, b),
+        8..16 => by::<8>(a, b),
+        16..32 => by::<16>(a, b),
+        32..=256 => by::<32>(a, b),
+        _ => a == b,
+    }
 }
 
 #[cfg(test)]

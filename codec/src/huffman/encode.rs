@@ -1,5 +1,6 @@
-//! A Huffman string from octets: codes put together in pairs and fours before they go behind the
-//! bits that are already there, so that only one step in four waits for the one before.
+//! A Huffman string from octets: a table holds the codes of every two octets of ASCII, and two such
+//! pairs are put together before they go behind the bits that are already there. No branch depends
+//! on the octets unless one of them is rare.
 
 use alloc::vec::Vec;
 
@@ -15,6 +16,42 @@ static CODES: [u64; 256] = {
         symbol += 1;
     }
     codes
+};
+
+/// In place of the bits of a pair of more than [`MOST`], and of a NUL where there cannot be none:
+/// so many that a sum of four says whether one is among them.
+const RARE: u32 = 57;
+
+/// Bits of the longest pair in [`PAIRS`]; two fit a [`Sink::push`].
+const MOST: u32 = 24;
+
+/// Octets up to which the table is faster than AVX-512.
+#[cfg(all(target_arch = "x86_64", ringway_avx512))]
+const SHORT: usize = 16;
+
+/// `bits | codes << 8` by two octets of ASCII, the first one lowest; 0 as an octet stands for none.
+/// 64 KiB, of which real text touches a quarter.
+static PAIRS: [u32; 1 << 14] = {
+    let mut pairs = [RARE; 1 << 14];
+    pairs[0] = 0;
+    let mut first = 1;
+    while first < 128 {
+        let (bits, code) = (LENGTHS[first] as u32, CANONICAL.codes[first]);
+        if bits <= MOST {
+            pairs[first] = bits | code << 8;
+        }
+        let mut second = 1;
+        while second < 128 {
+            let both = bits + LENGTHS[second] as u32;
+            if both <= MOST {
+                let codes = code << LENGTHS[second] | CANONICAL.codes[second];
+                pairs[first | second << 7] = both | codes << 8;
+            }
+            second += 1;
+        }
+        first += 1;
+    }
+    pairs
 };
 
 /// Octets that may be written behind the string's end.
@@ -37,7 +74,9 @@ pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
             #[cfg(target_arch = "x86_64")]
             Backend::Avx2 => encode_bmi2(input, to),
             #[cfg(all(target_arch = "x86_64", ringway_avx512))]
-            Backend::Avx512 => super::avx512_encode::encode(input, to),
+            Backend::Avx512 if input.len() > SHORT => super::avx512_encode::encode(input, to),
+            #[cfg(all(target_arch = "x86_64", ringway_avx512))]
+            Backend::Avx512 => encode_bmi2(input, to),
             _ => encode(input, to),
         }
     };
@@ -63,9 +102,32 @@ impl Sink {
     /// # Safety
     /// Eight octets must be writable behind those that the bits before fill.
     #[inline(always)]
+    #[cfg_attr(not(all(target_arch = "x86_64", ringway_avx512)), allow(dead_code))]
     pub(super) unsafe fn push(&mut self, bits: u64, count: u32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.add(bits >> self.waiting, count) };
+    }
+
+    /// Adds the low `count` bits of `bits`, at most 56; the others must be 0.
+    ///
+    /// # Safety
+    /// As for [`Sink::push`].
+    #[inline(always)]
+    unsafe fn push_low(&mut self, bits: u64, count: u32) {
+        // Where that is a shift by 64 there are no bits.
+        let up = 0u32.wrapping_sub(self.waiting + count);
+        // SAFETY: the caller's promise.
+        unsafe { self.add(bits.wrapping_shl(up), count) };
+    }
+
+    /// Adds `count` bits that stand behind those that wait.
+    ///
+    /// # Safety
+    /// As for [`Sink::push`].
+    #[inline(always)]
+    unsafe fn add(&mut self, bits: u64, count: u32) {
         debug_assert!(count <= 56);
-        self.word |= bits >> self.waiting;
+        self.word |= bits;
         // SAFETY: the caller's promise.
         unsafe { self.to.cast::<u64>().write_unaligned(self.word.to_be()) };
         let waiting = self.waiting + count;
@@ -85,7 +147,7 @@ impl Sink {
             let code = CODES[octet as usize];
             let bits = code as u32 & 0xff;
             // SAFETY: the caller's promise.
-            unsafe { self.push(code >> 8 << (64 - bits), bits) };
+            unsafe { self.push_low(code >> 8, bits) };
         }
     }
 
@@ -122,26 +184,77 @@ unsafe fn encode_bmi2(input: &[u8], out: *mut u8) -> usize {
 unsafe fn encode(input: &[u8], out: *mut u8) -> usize {
     let mut sink = Sink::new(out);
     let mut rest = input;
-    while let Some((four, more)) = rest.split_first_chunk::<4>() {
-        rest = more;
-        let [a, b, c, d] = four.map(|octet| CODES[octet as usize]);
-        let bits = |code: u64| code as u32 & 0xff;
-        let count = bits(a) + bits(b) + bits(c) + bits(d);
-        // SAFETY: the bits before are of octets before.
-        unsafe {
-            if count > 56 {
-                sink.push_each(four);
-                continue;
-            }
-            let ab = (a >> 8) << bits(b) | b >> 8;
-            let cd = (c >> 8) << bits(d) | d >> 8;
-            let all = ab << (bits(c) + bits(d)) | cd;
-            sink.push(all << (64 - count), count);
-        }
-    }
-    // SAFETY: as above.
+    // SAFETY: the bits before are of octets before, and the sink began at `out`.
     unsafe {
-        sink.push_each(rest);
+        while let Some((eight, more)) = rest.split_first_chunk::<8>() {
+            rest = more;
+            let word = u64::from_le_bytes(*eight);
+            if !push_word(&mut sink, word, word) {
+                sink.push_each(eight);
+            }
+        }
+        if !rest.is_empty() {
+            let word = last_word(input, rest.len());
+            if !push_word(&mut sink, word, word | ONES << (8 * rest.len())) {
+                sink.push_each(rest);
+            }
+        }
         sink.finish(out)
     }
+}
+
+/// The last `left` octets (one to seven), the first one lowest, and zeros above them.
+#[inline(always)]
+fn last_word(input: &[u8], left: usize) -> u64 {
+    if let Some(last) = input.last_chunk::<8>() {
+        return u64::from_le_bytes(*last) >> (64 - 8 * left);
+    }
+    // Two words that may overlap, or three octets that may be the same; `left` is all there is.
+    match (input.first_chunk::<4>(), input.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            let last = u64::from(u32::from_le_bytes(*last));
+            u64::from(u32::from_le_bytes(*first)) | last << (8 * (left - 4))
+        }
+        _ => {
+            let octet = |at: usize| u64::from(input[at]) << (8 * at);
+            octet(0) | octet(left / 2) | octet(left - 1)
+        }
+    }
+}
+
+const ONES: u64 = u64::MAX / 255;
+
+/// Adds the codes of the eight octets of `word`, of which some at the top may be 0 for none; false,
+/// and nothing added, if a rare one is among them. `check` is the word with ones for none.
+///
+/// # Safety
+/// As for [`Sink::push`].
+#[inline(always)]
+unsafe fn push_word(sink: &mut Sink, word: u64, check: u64) -> bool {
+    if (check.wrapping_sub(ONES) | check) & (ONES * 0x80) != 0 {
+        return false; // a NUL, or beyond ASCII
+    }
+    const LANES: u64 = u64::MAX / 0xffff;
+    let indices = word & (LANES * 0x7f) | word >> 1 & (LANES * 0x3f80);
+    let pair = |at: u32| u64::from(PAIRS[(indices >> (16 * at)) as usize & 0x3fff]);
+    let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+    // Bits come lowest, so that they are a shift count as they stand.
+    let ab = (a >> 8).wrapping_shl(b as u32) | b >> 8;
+    let cd = (c >> 8).wrapping_shl(d as u32) | d >> 8;
+    let (bits_ab, bits_cd) = ((a + b) as u32, (c + d) as u32);
+    let bits = bits_ab.wrapping_add(bits_cd) & 0xff;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if bits <= 56 {
+            sink.push_low(ab.wrapping_shl(bits_cd) | cd, bits);
+            return true;
+        }
+        let (bits_ab, bits_cd) = (bits_ab & 0xff, bits_cd & 0xff);
+        if bits_ab.max(bits_cd) > 2 * MOST {
+            return false;
+        }
+        sink.push_low(ab, bits_ab);
+        sink.push_low(cd, bits_cd);
+    }
+    true
 }
