@@ -8,10 +8,13 @@
 use core::arch::x86_64::*;
 
 use super::code::{CANONICAL, LENGTHS};
-use super::encode::Sink;
+use super::encode::{Sink, push_rest};
 
 /// Octets looked up at once.
 const CHUNK: usize = 32;
+
+/// Octets at the end up to which the table of pairs is faster than a chunk.
+const SHORT: usize = 16;
 
 /// Marks octets whose code has more than 15 bits, in [`BITS`].
 const RARE: u8 = 0x80;
@@ -58,7 +61,7 @@ pub(super) unsafe fn encode(input: &[u8], out: *mut u8) -> usize {
     };
     let mut sink = Sink::new(out);
     let mut rest = input;
-    while !rest.is_empty() {
+    while rest.len() > SHORT {
         let (chunk, more) = rest.split_at(rest.len().min(CHUNK));
         rest = more;
         let Some(words) = words(&tables, chunk) else {
@@ -79,7 +82,10 @@ pub(super) unsafe fn encode(input: &[u8], out: *mut u8) -> usize {
         }
     }
     // SAFETY: as above, and it began at `out`.
-    unsafe { sink.finish(out) }
+    unsafe {
+        push_rest(&mut sink, input, rest);
+        sink.finish(out)
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -25,10 +25,6 @@ const RARE: u32 = 57;
 /// Bits of the longest pair in [`PAIRS`]; two fit a [`Sink::push`].
 const MOST: u32 = 24;
 
-/// Octets up to which the table is faster than AVX-512.
-#[cfg(all(target_arch = "x86_64", ringway_avx512))]
-const SHORT: usize = 16;
-
 /// `bits | codes << 8` by two octets of ASCII, the first one lowest; 0 as an octet stands for none.
 /// 64 KiB, of which real text touches a quarter.
 static PAIRS: [u32; 1 << 14] = {
@@ -74,9 +70,7 @@ pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
             #[cfg(target_arch = "x86_64")]
             Backend::Avx2 => encode_bmi2(input, to),
             #[cfg(all(target_arch = "x86_64", ringway_avx512))]
-            Backend::Avx512 if input.len() > SHORT => super::avx512_encode::encode(input, to),
-            #[cfg(all(target_arch = "x86_64", ringway_avx512))]
-            Backend::Avx512 => encode_bmi2(input, to),
+            Backend::Avx512 => super::avx512_encode::encode(input, to),
             _ => encode(input, to),
         }
     };
@@ -183,23 +177,35 @@ unsafe fn encode_bmi2(input: &[u8], out: *mut u8) -> usize {
 #[inline(always)]
 unsafe fn encode(input: &[u8], out: *mut u8) -> usize {
     let mut sink = Sink::new(out);
-    let mut rest = input;
-    // SAFETY: the bits before are of octets before, and the sink began at `out`.
+    // SAFETY: the caller's promise, and the sink began at `out`.
+    unsafe {
+        push_rest(&mut sink, input, input);
+        sink.finish(out)
+    }
+}
+
+/// Adds the codes of `rest`, which `input` ends in.
+///
+/// # Safety
+/// As for [`Sink::push`].
+#[inline(always)]
+pub(super) unsafe fn push_rest(sink: &mut Sink, input: &[u8], rest: &[u8]) {
+    let mut rest = rest;
+    // SAFETY: the bits before are of octets before.
     unsafe {
         while let Some((eight, more)) = rest.split_first_chunk::<8>() {
             rest = more;
             let word = u64::from_le_bytes(*eight);
-            if !push_word(&mut sink, word, word) {
+            if !push_word(sink, word, word) {
                 sink.push_each(eight);
             }
         }
         if !rest.is_empty() {
             let word = last_word(input, rest.len());
-            if !push_word(&mut sink, word, word | ONES << (8 * rest.len())) {
+            if !push_word(sink, word, word | ONES << (8 * rest.len())) {
                 sink.push_each(rest);
             }
         }
-        sink.finish(out)
     }
 }
 
