@@ -50,6 +50,8 @@ BASELINE = WRK + "/baseline11?a=13\\&b=42"
 PIPELINE = WRK + "/pipeline -s bench/pipeline.lua -- 16"
 H2C = "h2load -t1 -c{connections} -m100 -D{seconds} http://127.0.0.1:PORT/baseline2?a=1\\&b=1"
 
+SHORT = "bench/short.py PORT {seconds} {connections}"
+
 # name: (load, connections, servers; ratios are those of the first to each of the others)
 WORKS = {
     "h1-64": (BASELINE, 64, ["ringway", "ring", "nginx", "hyper"]),
@@ -60,6 +62,7 @@ WORKS = {
     "peers-pipelined-16": (PIPELINE, 64, ["ring", "nginx", "hyper"]),
     "ring-modes-64": (BASELINE, 64, ["ring", "ring-single", "ring-direct"]),
     "ring-modes-512": (BASELINE, 512, ["ring", "ring-single", "ring-direct"]),
+    "ring-modes-short": (SHORT, 64, ["ring", "ring-direct"]),
 }
 
 
