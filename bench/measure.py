@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import socket
@@ -43,12 +44,19 @@ SERVERS = {
     "hyper": "{bin}/peer-hyper --http 127.0.0.1:{port}",
     "ringway-h2c": "{bin}/arena --h2c 127.0.0.1:{port} --workers 1",
     "hyper-h2c": "{bin}/peer-hyper --h2c 127.0.0.1:{port}",
+    "nginx-h2c": "nginx -p {tmp} -c {tmp}/nginx.conf",
+    "ringway-tls": "{bin}/arena --https 127.0.0.1:{port} {pair} --workers 1 --data {tmp}",
+    "hyper-tls": "{bin}/peer-hyper --https 127.0.0.1:{port} {pair} --data {tmp}",
+    "nginx-tls": "nginx -p {tmp} -c {tmp}/nginx.conf",
 }
+NGINX_LISTENS = {"nginx": "", "nginx-h2c": "http2", "nginx-tls": "ssl http2"}
 
 WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:PORT"
 BASELINE = WRK + "/baseline11?a=13\\&b=42"
 PIPELINE = WRK + "/pipeline -s bench/pipeline.lua -- 16"
-H2C = "h2load -t1 -c{connections} -m100 -D{seconds} http://127.0.0.1:PORT/baseline2?a=1\\&b=1"
+H2LOAD = "h2load -t1 -c{connections} -m%d -D{seconds} %s://127.0.0.1:PORT%s"
+SUM = "/baseline2?a=1\\&b=1"
+H2C = H2LOAD % (100, "http", SUM)
 
 SHORT = "bench/short.py PORT {seconds} {connections}"
 
@@ -57,7 +65,14 @@ WORKS = {
     "h1-64": (BASELINE, 64, ["ringway", "ring", "nginx", "hyper"]),
     "h1-512": (BASELINE, 512, ["ringway", "ring", "nginx", "hyper"]),
     "h1-pipelined-16": (PIPELINE, 64, ["ringway", "ring", "hyper"]),
-    "h2c-64x100": (H2C, 64, ["ringway-h2c", "hyper-h2c"]),
+    "h2c-64x100": (H2C, 64, ["ringway-h2c", "hyper-h2c", "nginx-h2c"]),
+    "h2-64x100": (H2LOAD % (100, "https", SUM), 64, ["ringway-tls", "hyper-tls", "nginx-tls"]),
+    "h2-64x1": (H2LOAD % (1, "https", SUM), 64, ["ringway-tls", "hyper-tls", "nginx-tls"]),
+    "h2-10k-16x32": (
+        H2LOAD % (32, "https", "/static/10k.bin"),
+        16,
+        ["ringway-tls", "hyper-tls", "nginx-tls"],
+    ),
     "peers-64": (BASELINE, 64, ["ring", "nginx", "hyper"]),
     "peers-pipelined-16": (PIPELINE, 64, ["ring", "nginx", "hyper"]),
     "ring-modes-64": (BASELINE, 64, ["ring", "ring-single", "ring-direct"]),
@@ -75,9 +90,12 @@ class Server:
         self.tmp = tempfile.mkdtemp(prefix="ringway-measure-")
         self.port = free_port()
         site = os.path.join(ROOT, "server", "site")
-        if name == "nginx":
-            write_nginx_conf(self.tmp, self.port, site)
-        self.command = SERVERS[name].format(bin=binaries, port=self.port, tmp=self.tmp, site=site)
+        pair = write_data(self.tmp)
+        if name in NGINX_LISTENS:
+            write_nginx_conf(self.tmp, self.port, site, NGINX_LISTENS[name])
+        self.command = SERVERS[name].format(
+            bin=binaries, port=self.port, tmp=self.tmp, site=site, pair=pair
+        )
         self.process = subprocess.Popen(
             ["bash", "-c", "exec " + self.command],
             preexec_fn=self.enter,
@@ -182,9 +200,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def write_nginx_conf(tmp, port, site):
+def write_data(tmp):
+    """A file of 10 KB that does not compress, a data set without items, and a certificate of the
+    common kind; the options that name certificate and key."""
+    os.makedirs(os.path.join(tmp, "static"))
+    with open(os.path.join(tmp, "static", "10k.bin"), "wb") as file:
+        file.write(random.Random(10).randbytes(10_000))
+    with open(os.path.join(tmp, "dataset.json"), "w") as file:
+        file.write("[]")
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30"
+    command += f" -subj /CN=localhost -addext {names}"
+    pair = [os.path.join(tmp, name) for name in ("cert.pem", "key.pem")]
+    command = [*command.split(), "-out", pair[0], "-keyout", pair[1]]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return f"--cert {pair[0]} --key {pair[1]}"
+
+
+def write_nginx_conf(tmp, port, site, listens):
     with open(os.path.join(HERE, "peers", "nginx.conf")) as template:
         text = template.read()
+    text = text.replace("LISTENS", listens)
     text = text.replace("PORT", str(port)).replace("PREFIX", tmp).replace("SITE", site)
     # The body and proxy folders belong to the worker's user.
     os.chmod(tmp, 0o755)
@@ -352,6 +388,7 @@ def main():
         "wrk": "wrk",
         "h2load": "nghttp2-client",
         "nginx": "nginx-light",
+        "openssl": "openssl",
         "taskset": "util-linux",
     }
     for tool, package in packages.items():
