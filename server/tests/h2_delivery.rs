@@ -249,7 +249,8 @@ fn c12_style_sheets_before_images() {
     files.wait_for("h2c");
     let mut client = held_by(&files, &[], "/c.bin");
     client.send([get(11, "/a.png"), get(13, "/b.css")].concat());
-    client.round_trip();
+    // Files are read from the disk first.
+    client.until("both heads", |c| [11, 13].iter().all(|id| c.streams.contains_key(id)));
     client.send(window_update(0, 1 << 20));
     assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
     // What the client says counts for more.
