@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches the peers of the codec benchmarks that no crate brings: ls-qpack's C, out of the source
-# package of PyPI's pylsqpack, and picohttpparser's, out of gunicorn-h1c's. bench/build.rs builds what
+# package of PyPI's pylsqpack, and picohttpparser's, out of gunicorn-h1c's. bench/codecs/build.rs builds what
 # it finds.
 set -eu
 cd "$(dirname "$0")/.."

@@ -13,7 +13,7 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::qpack::{Decoder, Encoder, Limits};
 use ringway_codec::scan::Backend;
 
-#[path = "../peers/lists.rs"]
+#[path = "../../peers/lists.rs"]
 mod lists;
 
 const LIMITS: Limits = Limits { list_bytes: 32_768, fields: 100 };

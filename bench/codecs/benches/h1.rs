@@ -2,9 +2,9 @@
 //!
 //! The peers get headers that are not initialised, their fastest; ours knows the names as well.
 //! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
-//! ships its source. `cargo run -p ringway-bench --bin codec_table` prints the ratios afterwards.
+//! ships its source. `cargo run -p ringway-bench-codecs` prints the ratios afterwards.
 
-#[path = "../peers/c.rs"]
+#[path = "../../peers/c.rs"]
 mod c_peers;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -18,10 +18,10 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 
 const HEADS: [(&str, &[u8]); 4] = [
-    ("47", include_bytes!("../data/head-47.http")),
-    ("382", include_bytes!("../data/head-382.http")),
-    ("703", include_bytes!("../data/head-703.http")),
-    ("2048", include_bytes!("../data/head-2048.http")),
+    ("47", include_bytes!("../../data/head-47.http")),
+    ("382", include_bytes!("../../data/head-382.http")),
+    ("703", include_bytes!("../../data/head-703.http")),
+    ("2048", include_bytes!("../../data/head-2048.http")),
 ];
 
 fn requests(c: &mut Criterion) {

@@ -13,9 +13,9 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::hpack::{Decoder, Encoder, Limits};
 use ringway_codec::scan::Backend;
 
-#[path = "../peers/c.rs"]
+#[path = "../../peers/c.rs"]
 mod c;
-#[path = "../peers/lists.rs"]
+#[path = "../../peers/lists.rs"]
 mod lists;
 
 const LIMITS: Limits = Limits { list_bytes: 32_768, fields: 100 };

@@ -9,9 +9,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::huffman;
 use ringway_codec::scan::Backend;
 
-#[path = "../peers/c.rs"]
+#[path = "../../peers/c.rs"]
 mod c;
-#[path = "../peers/lists.rs"]
+#[path = "../../peers/lists.rs"]
 mod lists;
 
 const ROOM: usize = 4096;

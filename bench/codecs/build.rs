@@ -13,7 +13,7 @@ fn main() {
     if found.is_ok_and(|status| status.success()) {
         println!("cargo::rustc-cfg=nghttp2");
     }
-    let source = Path::new("../target/peers/pylsqpack/vendor/ls-qpack");
+    let source = Path::new("../../target/peers/pylsqpack/vendor/ls-qpack");
     println!("cargo::rerun-if-changed={}", source.display());
     if source.join("lsqpack.c").exists() {
         // DEVEL_MODE makes the Huffman decoder an ordinary function; it changes nothing else there.
@@ -28,7 +28,7 @@ fn main() {
             .compile("lsqpack");
         println!("cargo::rustc-cfg=lsqpack");
     }
-    let source = Path::new("../target/peers/gunicorn_h1c/src/gunicorn_h1c/picohttpparser");
+    let source = Path::new("../../target/peers/gunicorn_h1c/src/gunicorn_h1c/picohttpparser");
     println!("cargo::rerun-if-changed={}", source.display());
     if source.join("picohttpparser.c").exists() {
         // SSE 4.2 is its fast path; it has no run-time detection.
