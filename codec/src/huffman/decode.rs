@@ -225,7 +225,7 @@ unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<Written, Error> {
             None => reader.ending(),
         };
         reader.refill(next);
-        // Four times thirteen bits are there. A step that finds no short code makes the others wait.
+        // Four times thirteen bits are there. A step without a short code makes the others wait.
         let mut step = || {
             let entry = TABLE[(reader.window >> (64 - INDEX)) as usize];
             // SAFETY: each octet kept takes at least five bits of the string or of the ones behind

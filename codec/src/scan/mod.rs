@@ -132,8 +132,8 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The backend that tests run on, where they do not compare all of them: the one that `RINGWAY_SIMD`
-/// names; without it, the fastest there is.
+/// The backend that tests run on, where they do not compare all of them: the one that
+/// `RINGWAY_SIMD` names; without it, the fastest there is.
 #[cfg(test)]
 pub(crate) fn chosen() -> Backend {
     let Ok(name) = std::env::var("RINGWAY_SIMD") else { return Backend::detect() };
