@@ -35,9 +35,9 @@ profile=${RINGWAY_PROFILE:-tested}
 mkdir -p "$target"
 chroot_dir=$(realpath -m "${RINGWAY_AARCH64_ROOT:-$target/aarch64-root}")
 build_dir=$target/aarch64
-# Compiler and emulator for the tests; the rest for aws-lc (cc) and BoringSSL (cmake, bindgen).
+# Compiler and emulator for the tests; C++ and what follows for BoringSSL, which is patched by git.
 root_packages=(rustc cargo libstd-rust-dev:arm64 qemu-user gcc libc6-dev gcc-aarch64-linux-gnu
-    libc6-dev-arm64-cross g++ g++-aarch64-linux-gnu make cmake libclang-dev)
+    libc6-dev-arm64-cross g++ g++-aarch64-linux-gnu make cmake git libclang-dev)
 
 # mirror: where this machine's apt has Debian from.
 mirror() {
@@ -156,6 +156,7 @@ run() {
         ;;
     build)
         check build cargo build "${cargo[@]}" --workspace
+        [ $status -eq 0 ] || return 0
         check start qemu-aarch64 "/src/target/$triple/$profile/ringway" --version
         ;;
     esac
