@@ -67,7 +67,7 @@ pub struct Running {
     workers: Vec<Handle>,
     log: Option<Writer>,
     keeper: Option<Keeper>,
-    metrics: Option<Box<Running>>,
+    metrics: Option<Box<Self>>,
     started: Instant,
 }
 

@@ -1,5 +1,7 @@
 //! Metrics from outside: a scripted load gives exact counts (row E11 of the features).
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod harness;
 
 use std::io::{Read, Write};

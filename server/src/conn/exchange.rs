@@ -150,7 +150,7 @@ impl Exchange {
     }
 
     /// Ends the exchange: its line is logged, and what still works for it stops.
-    pub(super) fn end(mut self: Box<Self>, abort: &'static str, cx: &mut Cx<'_>) {
+    pub(super) fn end(mut self, abort: &'static str, cx: &mut Cx<'_>) {
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
             entry.abort = abort;
             log.end(entry, cx.now);

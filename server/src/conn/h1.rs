@@ -311,12 +311,14 @@ impl Http1 {
             self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
             return head.len as usize;
         }
-        if head.upgrade_h2c && !self.secure && cx.h2c_upgrade {
-            if let Some(upgrade) = Upgrade::of(&request) {
-                self.extra.get_or_insert_default().upgrade = Some(Box::new(upgrade));
-                link.output(cx).extend_from_slice(SWITCHING);
-                return head.len as usize;
-            }
+        if head.upgrade_h2c
+            && !self.secure
+            && cx.h2c_upgrade
+            && let Some(upgrade) = Upgrade::of(&request)
+        {
+            self.extra.get_or_insert_default().upgrade = Some(Box::new(upgrade));
+            link.output(cx).extend_from_slice(SWITCHING);
+            return head.len as usize;
         }
         if head.framing == request::Framing::None {
             self.dispatch(&request, link, cx);

@@ -47,6 +47,7 @@ pub(crate) struct Http2 {
     /// By the streams' slots; none for those that were answered at once.
     exchanges: Vec<Option<Box<Exchange>>>,
     /// Exchanges whose last byte went out in the pull at hand.
+    #[expect(clippy::vec_box, reason = "they are boxed already, and only passed on")]
     finished: Vec<Box<Exchange>>,
     /// After an upgrade: what may still go out before the client has said anything.
     ahead: Option<usize>,

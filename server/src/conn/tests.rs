@@ -212,7 +212,8 @@ impl World {
             let quiet = self.input.is_empty() || !self.receiving && !self.conn.is_sending();
             let waiting = local::with(|local| !local.is_quiet());
             let under_way = self.sending.is_some() || self.cancelling || self.pausing;
-            if quiet && !waiting && !under_way && !(self.peer_ended && self.receiving) {
+            let end_is_due = self.peer_ended && self.receiving;
+            if quiet && !waiting && !under_way && !end_is_due {
                 return;
             }
             self.step();
@@ -473,9 +474,7 @@ fn a_reader_that_stands_still_is_reset() {
 
 #[test]
 fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
-    let mut limits = Limits::default();
-    limits.output_bytes = 16 * 1024;
-    limits.spill_bytes = 4 * 1024;
+    let limits = Limits { output_bytes: 16 * 1024, spill_bytes: 4 * 1024, ..Limits::default() };
     let mut world = World::new(11, limits);
     let request = b"GET /small HTTP/1.1\r\nHost: t\r\n\r\n";
     world.input = request.repeat(100_000);

@@ -126,6 +126,7 @@ pub(crate) struct Ring {
     io: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<Buffers>,
     sends: Vec<Option<Box<Send>>>,
+    #[expect(clippy::vec_box, reason = "the kernel holds pointers into the boxes")]
     spare_sends: Vec<Box<Send>>,
     jobs: Vec<Option<Box<Job>>>,
     under_way: usize,
