@@ -99,7 +99,7 @@ pub(crate) struct Inflater(*mut u8);
 
 #[cfg(nghttp2)]
 impl Inflater {
-    #[expect(clippy::new_without_default, reason = "as Deflater")]
+    #[allow(clippy::new_without_default, reason = "as Deflater")]
     pub(crate) fn new() -> Self {
         let mut inflater = core::ptr::null_mut();
         // SAFETY: it writes a pointer to what `drop` frees.
