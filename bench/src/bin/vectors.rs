@@ -3,7 +3,7 @@
 //! hpack-test-case, `vectors qpack QIF ENCODED…` the files of the QPACK offline interop, whose
 //! names end in `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; with a failure, exit
 //! 1. For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE BLOCKED` write
-//! what our encoders make of the lists.
+//!   what our encoders make of the lists.
 
 use std::io::Write;
 use std::process::ExitCode;
