@@ -2,6 +2,7 @@
 //! and the memory of an idle session. `cargo bench -p ringway-bench --bench tls`; the figures and
 //! their reading are in `bench/results/notes-tls.md`.
 
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs)]
 
 use std::alloc::System;

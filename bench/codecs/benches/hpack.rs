@@ -3,6 +3,7 @@
 //! All decode the same blocks, which nghttp2 made; ringway copies every field out, as the server
 //! needs it.
 
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;

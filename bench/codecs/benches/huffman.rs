@@ -1,6 +1,7 @@
 //! The Huffman code on the values of a browser's request, beside ls-qpack (C), octets (quiche's),
 //! httlib-huffman and fluke-hpack. Throughput is in decoded octets both ways.
 
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;

@@ -3,6 +3,7 @@
 //! BoringSSL takes minutes to build). Each of our dynamic blocks is acknowledged, as on a
 //! connection.
 
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;

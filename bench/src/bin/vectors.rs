@@ -1,9 +1,9 @@
 //! Decodes files of HPACK and QPACK test vectors, compares, encodes again and decodes that: for a
 //! person with vectors of their own, or for CI. `vectors hpack FILE…` takes the JSON stories of
 //! hpack-test-case, `vectors qpack QIF ENCODED…` the files of the QPACK offline interop, whose
-//! names end in `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; with a failure, exit
-//! 1. For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE BLOCKED` write
-//!   what our encoders make of the lists.
+//! names end in `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; a failure makes the
+//! exit code 1. For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE
+//! BLOCKED` write what our encoders make of the lists.
 
 use std::io::Write;
 use std::process::ExitCode;
