@@ -87,7 +87,8 @@ fn hpack_decode(backend: Backend, table: u32) -> Work {
         decoder.decode(&wire, &LIMITS, &mut bytes, &mut fields).expect("valid");
     }
     Box::new(move || {
-        (bytes.clear(), fields.clear());
+        bytes.clear();
+        fields.clear();
         decoder.decode(black_box(&wire), &LIMITS, &mut bytes, &mut fields).expect("valid");
         black_box((&bytes, &fields));
     })
@@ -147,7 +148,9 @@ impl Rig {
     }
 
     fn decode(&mut self) {
-        (self.bytes.clear(), self.fields.clear(), self.owed.clear());
+        self.bytes.clear();
+        self.fields.clear();
+        self.owed.clear();
         let (bytes, fields) = (&mut self.bytes, &mut self.fields);
         self.decoder.decode(4, black_box(&self.block), &LIMITS, bytes, fields).expect("valid");
         self.decoder.output(&mut self.owed);
