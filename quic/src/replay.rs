@@ -5,6 +5,7 @@
 //! request's method.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +70,12 @@ impl Register {
             }
         }
         false
+    }
+}
+
+impl fmt::Debug for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Register").field("capacity", &self.entries.len()).finish_non_exhaustive()
     }
 }
 

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::ConfigError;
-use super::{tap, x509};
+use super::{boring, tap, x509};
 
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ impl Files {
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     key_der: PrivateKeyDer<'static>,
+    /// The same for QUIC: made with it, so that both stacks take a certificate or neither.
+    boring: boring::Credential,
     facts: x509::Facts,
 }
 
@@ -101,7 +104,8 @@ impl Certificate {
             }
             error => Refused::Chain(error.to_string()),
         })?;
-        Ok(Self { key: Arc::new(key), key_der, facts: facts.swap_remove(0) })
+        let boring = boring::Credential::new(&key.cert, &key_der, key.ocsp.as_deref())?;
+        Ok(Self { key: Arc::new(key), key_der, boring, facts: facts.swap_remove(0) })
     }
 
     /// DNS names it covers, lower case, wildcards as they stand.
@@ -124,9 +128,14 @@ impl Certificate {
         &self.key.cert
     }
 
-    /// The private key in DER, for the QUIC stack.
+    /// The private key in DER.
     pub fn key_der(&self) -> &PrivateKeyDer<'static> {
         &self.key_der
+    }
+
+    /// For the QUIC stack.
+    pub(super) fn boring(&self) -> &boring::Credential {
+        &self.boring
     }
 
     /// The SHA-256 fingerprint as browsers show it: `AB:CD:…`.
@@ -227,6 +236,20 @@ impl Store {
         self.exact.get(name).or_else(above).unwrap_or(&self.everyone)
     }
 
+    /// The certificate for a client that names `name` and verifies `schemes`: the best whose
+    /// signature it understands.
+    pub(super) fn choose(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Option<&Arc<Certificate>> {
+        let candidates = self.candidates(name);
+        let usable = candidates
+            .iter()
+            .find(|&&at| self.certificates[at].key.key.choose_scheme(schemes).is_some());
+        usable.or(candidates.first()).map(|&at| &self.certificates[at])
+    }
+
     /// Whether a connection made for `name` may be asked for `host` (RFC 9110 §7.4: otherwise 421).
     pub(super) fn covers(&self, name: Option<&str>, host: &str) -> bool {
         self.candidates(name).iter().any(|&at| self.certificates[at].covers(host))
@@ -238,13 +261,8 @@ impl ResolvesServerCert for Store {
         if let Some(name) = hello.server_name() {
             tap::name(name);
         }
-        let candidates = self.candidates(hello.server_name());
-        let usable = candidates.iter().find(|&&at| {
-            let key = &self.certificates[at].key.key;
-            key.choose_scheme(hello.signature_schemes()).is_some()
-        });
-        let at = usable.or(candidates.first())?;
-        Some(Arc::clone(&self.certificates[*at].key))
+        let certificate = self.choose(hello.server_name(), hello.signature_schemes())?;
+        Some(Arc::clone(&certificate.key))
     }
 }
 

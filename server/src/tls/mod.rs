@@ -7,6 +7,8 @@
 //! listener, which makes a [`Session`] per connection. Session tickets are bound to the server name
 //! by rustls, so none resumes at another virtual host.
 
+#[allow(unsafe_code)]
+pub(crate) mod boring;
 mod certs;
 mod error;
 mod keylog;
@@ -23,9 +25,10 @@ mod x509;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ringway_quic::replay::Register;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
@@ -122,6 +125,9 @@ struct Shared {
     tickets: Arc<Tickets>,
     key_log: Arc<KeyLog>,
     provider: Arc<CryptoProvider>,
+    /// The ClientHellos of late that brought early data; made when QUIC needs it.
+    early: OnceLock<Register>,
+    began: Instant,
 }
 
 impl Tls {
@@ -144,6 +150,8 @@ impl Tls {
             tickets: Arc::new(tickets),
             key_log: Arc::new(key_log),
             provider: Arc::new(aws_lc_rs::default_provider()),
+            early: OnceLock::new(),
+            began: Instant::now(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -244,6 +252,11 @@ impl Tls {
         &self.shared.tickets
     }
 
+    /// The hosts that a QUIC connection made for server name `sni` (lower case) may be asked for.
+    pub fn names(&self, sni: Option<&str>) -> Names {
+        Names::new(self.store().clone(), sni.map(Into::into))
+    }
+
     /// The key log, shared with QUIC.
     pub fn key_log(&self) -> &Arc<KeyLog> {
         &self.shared.key_log
@@ -252,6 +265,13 @@ impl Tls {
     /// Whether the certificate is the one made at start.
     pub fn is_self_signed(&self) -> bool {
         lock(&self.shared.source).files.is_empty()
+    }
+
+    /// Whether early data of the ClientHello with this random comes for the first time, to any
+    /// worker.
+    fn is_first_use(&self, random: &[u8]) -> bool {
+        let register = self.shared.early.get_or_init(|| Register::new(EARLY_HELLOS));
+        register.first_use(random, self.shared.began.elapsed().as_secs())
     }
 
     fn swap(&self, files: &[Files], now: SystemTime) -> Result<u64, ConfigError> {
@@ -288,6 +308,9 @@ impl Tls {
         Ok(Arc::new(config))
     }
 }
+
+/// Hellos with early data that are remembered, 8 bytes each: what 250 a second make of two minutes.
+const EARLY_HELLOS: usize = 1 << 15;
 
 /// Makes the sessions of one listener on one worker.
 #[derive(Clone, Debug)]

@@ -85,6 +85,10 @@ pub struct Names {
 }
 
 impl Names {
+    pub(super) fn new(store: Arc<Store>, sni: Option<Box<str>>) -> Self {
+        Self { store, sni }
+    }
+
     /// Whether the certificate covers `host` (lower case, no port): if not, 421 (RFC 9110 §7.4).
     pub fn covers(&self, host: &str) -> bool {
         self.store.covers(self.sni.as_deref(), host)

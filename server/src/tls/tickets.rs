@@ -36,6 +36,7 @@ struct Ring {
     master: Master,
     current: TicketKey,
     previous: TicketKey,
+    quic: [KeyMaterial; 2],
 }
 
 /// The secret of an epoch; the one before the current, so that the previous key can be had from a
@@ -44,6 +45,8 @@ struct Ring {
 struct Master {
     epoch: u64,
     secret: [u8; 32],
+    /// What does not move with the epochs.
+    endpoint: [u8; 32],
 }
 
 impl Tickets {
@@ -54,21 +57,21 @@ impl Tickets {
     /// The file cannot be read or written, or is none of ours.
     pub(super) fn new(path: Option<&Path>, now: u64) -> Result<Self, ConfigError> {
         let before = (now / ROTATION).saturating_sub(1);
-        let random = || Master::random(before).ok_or(ConfigError::general("no random numbers"));
+        let fresh = || Master::random(before).ok_or(ConfigError::general("no random numbers"));
         let mut master = match path {
             Some(path) => match std::fs::read_to_string(path) {
                 Ok(text) => {
                     Master::parse(&text).map_err(|reason| ConfigError::new(path, reason))?
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => random()?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => fresh()?,
                 Err(error) => {
                     return Err(ConfigError::new(path, format!("cannot be read: {error}")));
                 }
             },
-            None => random()?,
+            None => fresh()?,
         };
         if !master.advance(before) {
-            master = random()?;
+            master = Master { endpoint: master.endpoint, ..fresh()? };
         }
         let ring = Ring::new(master).ok_or(ConfigError::general("ticket keys cannot be made"))?;
         let tickets = Self { ring: RwLock::new(ring), path: path.map(Path::to_path_buf) };
@@ -88,7 +91,8 @@ impl Tickets {
             return Ok(false);
         }
         if !master.advance(before) {
-            master = Master::random(before).ok_or(ConfigError::general("no random numbers"))?;
+            let fresh = Master::random(before).ok_or(ConfigError::general("no random numbers"))?;
+            master = Master { endpoint: master.endpoint, ..fresh };
         }
         let ring = Ring::new(master).ok_or(ConfigError::general("ticket keys cannot be made"))?;
         *self.ring.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = ring;
@@ -101,6 +105,17 @@ impl Tickets {
     pub fn keys(&self, stack: &str) -> Option<[KeyMaterial; 2]> {
         let previous = self.read().master.clone();
         Some([previous.next()?.material(stack)?, previous.material(stack)?])
+    }
+
+    /// The current and the previous key of QUIC's tickets.
+    pub(super) fn quic(&self) -> [KeyMaterial; 2] {
+        self.read().quic
+    }
+
+    /// The secret of the QUIC endpoint (connection IDs, Retry tokens, stateless resets): it stays as
+    /// long as the file does.
+    pub fn endpoint(&self) -> [u8; 32] {
+        self.read().master.endpoint
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Ring> {
@@ -151,9 +166,11 @@ impl fmt::Debug for Tickets {
 
 impl Ring {
     fn new(master: Master) -> Option<Self> {
+        let next = master.next()?;
         let previous = TicketKey::new(&master.material("tcp")?)?;
-        let current = TicketKey::new(&master.next()?.material("tcp")?)?;
-        Some(Self { master, current, previous })
+        let current = TicketKey::new(&next.material("tcp")?)?;
+        let quic = [next.material("quic")?, master.material("quic")?];
+        Some(Self { master, current, previous, quic })
     }
 }
 
@@ -163,16 +180,14 @@ const MAGIC: &str = "ringway ticket key 1";
 
 impl Master {
     fn random(epoch: u64) -> Option<Self> {
-        let mut secret = [0; 32];
-        rand::fill(&mut secret).ok()?;
-        Some(Self { epoch, secret })
+        Some(Self { epoch, secret: random()?, endpoint: random()? })
     }
 
     /// The one-way step to the next epoch.
     fn next(&self) -> Option<Self> {
         let mut secret = [0; 32];
         self.derive(&[b"ringway next epoch"], &mut secret)?;
-        Some(Self { epoch: self.epoch + 1, secret })
+        Some(Self { epoch: self.epoch + 1, secret, endpoint: self.endpoint })
     }
 
     /// Steps on to `epoch`; false if that is out of reach. Later epochs stay: another machine's
@@ -206,7 +221,8 @@ impl Master {
     }
 
     fn to_text(&self) -> String {
-        format!("{MAGIC}\nepoch {}\nsecret {}\n", self.epoch, Hex(&self.secret))
+        let (secret, endpoint) = (Hex(&self.secret), Hex(&self.endpoint));
+        format!("{MAGIC}\nepoch {}\nsecret {secret}\nendpoint {endpoint}\n", self.epoch)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -218,8 +234,20 @@ impl Master {
         let epoch = epoch.ok_or("has no epoch in line 2")?;
         let secret = lines.next().and_then(|line| unhex(line.strip_prefix("secret ")?));
         let secret = secret.ok_or("has no secret of 64 hexadecimal digits in line 3")?;
-        Ok(Self { epoch, secret })
+        // Files were written without it once.
+        let endpoint = match lines.next() {
+            None => random(),
+            Some(line) => line.strip_prefix("endpoint ").and_then(unhex),
+        };
+        let endpoint = endpoint.ok_or("has no secret of 64 hexadecimal digits in line 4")?;
+        Ok(Self { epoch, secret, endpoint })
     }
+}
+
+fn random() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -25,14 +25,18 @@ impl Directory {
         self.0.join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
     }
 
     /// A pair `NAME.pem` and `NAME.key` for these host names.
     pub(super) fn pair(&self, name: &str, hosts: &[&str]) -> Files {
-        let (certificate, key) = make(hosts, KeyPair::generate().unwrap(), 2090);
+        self.pair_of(name, hosts, KeyPair::generate().unwrap())
+    }
+
+    pub(super) fn pair_of(&self, name: &str, hosts: &[&str], key: KeyPair) -> Files {
+        let (certificate, key) = make(hosts, key, 2090);
         let chain = self.write(&format!("{name}.pem"), &certificate);
         Files::new(chain, self.write(&format!("{name}.key"), &key))
     }
@@ -53,7 +57,7 @@ fn make(hosts: &[&str], key: KeyPair, until: i32) -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-fn options(certificates: &[&Files]) -> Options {
+pub(super) fn options(certificates: &[&Files]) -> Options {
     let certificates = certificates.iter().map(|&files| files.clone()).collect();
     Options { certificates, ..Options::default() }
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod handshake;
+mod quic;
 mod records;
 mod resume;
 
