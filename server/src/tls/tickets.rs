@@ -112,8 +112,8 @@ impl Tickets {
         self.read().quic
     }
 
-    /// The secret of the QUIC endpoint (connection IDs, Retry tokens, stateless resets): it stays as
-    /// long as the file does.
+    /// The secret of the QUIC endpoint (connection IDs, Retry tokens, stateless resets): it stays
+    /// as long as the file does.
     pub fn endpoint(&self) -> [u8; 32] {
         self.read().master.endpoint
     }
