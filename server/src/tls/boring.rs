@@ -1,7 +1,7 @@
 //! TLS for QUIC (RFC 9001): BoringSSL's side of what this module owns. The same certificates, by
-//! the same rule of choice; tickets under keys of their own from the same secret; the same key log;
-//! and the mark on early data that was seen before. Not for ALPN and the switch of early data, which
-//! are the transport's settings.
+//! the same rule of choice; tickets under keys of their own from the same secret; the same key
+//! log; and the mark on early data that was seen before. Not for ALPN and the switch of early
+//! data, which are the transport's settings.
 //!
 //! Every handshake asks [`Tls`] for the certificates in use, so those of both stacks change at one
 //! moment, and a context is made once. `unsafe` is here for the ticket callback alone.
