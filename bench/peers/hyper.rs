@@ -19,6 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ringway_bench::integer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -121,16 +122,17 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 }
 
 async fn sum(request: Request<Incoming>) -> Bytes {
-    let query = request.uri().query().unwrap_or_default();
-    let value = |pair: &str| pair.split_once('=').and_then(|(_, v)| v.parse::<i64>().ok());
-    let mut total: i64 = query.split('&').filter_map(value).sum();
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let value = |pair: &[u8]| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        integer(&pair[at + 1..])
+    };
+    let mut total: i64 = query.split(|byte| *byte == b'&').filter_map(value).sum();
     if request.method() == Method::POST
         && let Ok(body) = request.into_body().collect().await
     {
         let body = body.to_bytes();
-        let number =
-            std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse::<i64>().ok());
-        total += number.unwrap_or_default();
+        total += integer(body.trim_ascii()).unwrap_or_default();
     }
     Bytes::from(total.to_string())
 }

@@ -206,11 +206,6 @@ impl Desk {
         std::mem::take(&mut self.answers)
     }
 
-    /// The next connection to flush.
-    pub(crate) fn next_dirty(&mut self) -> Option<Id> {
-        self.dirty.pop()
-    }
-
     /// Prints what the worker has done and is doing.
     pub(crate) fn report(
         &self,

@@ -126,6 +126,17 @@ impl<'a> Request<'a> {
         self.parts.query.map(|query| ascii(query.of(self.bytes)))
     }
 
+    /// The query's parts between `&`, each split at its first `=` (the value is empty where there is
+    /// none); still percent-encoded, in order.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let query = self.parts.query.map_or(&[][..], |query| query.of(self.bytes));
+        let parts = query.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
+        parts.map(|part| match part.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&part[..at], &part[at + 1..]),
+            None => (part, &[][..]),
+        })
+    }
+
     /// The host and port that the client asked for: the Host field, or the target's authority.
     pub fn authority(&self) -> Option<&'a str> {
         self.parts.authority.map(|authority| ascii(authority.of(self.bytes)))

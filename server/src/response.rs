@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::response::decimal;
 
 use crate::body::{BodyWriter, Producer};
 use crate::ring::send::{Owner, Pinned};
@@ -221,6 +222,14 @@ pub struct Inline {
 }
 
 impl Inline {
+    /// Two parts, of at most 30 bytes together.
+    fn of(front: &[u8], back: &[u8]) -> Self {
+        let mut inline = Self { len: (front.len() + back.len()) as u8, bytes: [0; 30] };
+        inline.bytes[..front.len()].copy_from_slice(front);
+        inline.bytes[front.len()..][..back.len()].copy_from_slice(back);
+        inline
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -336,6 +345,22 @@ impl From<Rc<[u8]>> for Body {
     }
 }
 
+impl From<u64> for Body {
+    /// The number in decimal digits.
+    fn from(number: u64) -> Self {
+        let mut digits = [0; 20];
+        Self::Inline(Inline::of(b"", decimal(number, &mut digits)))
+    }
+}
+
+impl From<i64> for Body {
+    /// The number in decimal digits.
+    fn from(number: i64) -> Self {
+        let (sign, mut digits) = (if number < 0 { "-" } else { "" }, [0; 20]);
+        Self::Inline(Inline::of(sign.as_bytes(), decimal(number.unsigned_abs(), &mut digits)))
+    }
+}
+
 impl From<StatusCode> for Response {
     /// The status with its reason as plain text, where the status may have a body.
     fn from(status: StatusCode) -> Self {
@@ -367,6 +392,10 @@ mod tests {
     #[test]
     fn short_values_stay_in_place() {
         assert!(matches!(Body::display(u64::MAX), Body::Inline(_)));
+        for number in [0, 7, -1, i64::MIN, i64::MAX] {
+            assert_eq!(Body::from(number).bytes(), number.to_string().as_bytes());
+        }
+        assert_eq!(Body::from(u64::MAX).bytes(), u64::MAX.to_string().as_bytes());
         let long = Body::display("x".repeat(31));
         assert_eq!((long.len(), matches!(long, Body::Bytes(_))), (Some(31), true));
     }

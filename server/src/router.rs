@@ -24,6 +24,8 @@ use crate::response::Response;
 pub struct Router {
     /// Sorted by length, then text.
     literal: Vec<(String, Endpoint)>,
+    /// Where in `literal` the paths of each length begin; those that are longer than all have none.
+    lengths: Vec<u32>,
     patterns: Vec<Pattern>,
     fallback: Option<Box<dyn Handler>>,
 }
@@ -120,6 +122,8 @@ impl Router {
         if !path.contains(['{', '*']) {
             let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
                 self.literal.insert(at, (path.to_owned(), Endpoint::default()));
+                self.lengths.resize(self.lengths.len().max(path.len() + 1), at as u32);
+                self.lengths[path.len() + 1..].iter_mut().for_each(|start| *start += 1);
                 at
             });
             return &mut self.literal[at].1;
@@ -136,29 +140,34 @@ impl Router {
 
     /// Where a literal path is, or would be.
     fn literal(&self, path: &[u8]) -> Result<usize, usize> {
-        self.literal.binary_search_by(|(other, _)| {
-            let by_length = other.len().cmp(&path.len());
-            by_length.then_with(|| other.as_bytes().cmp(path))
-        })
+        let start = |length: usize| self.lengths.get(length).map(|at| *at as usize);
+        let end = self.literal.len();
+        let from = start(path.len()).unwrap_or(end);
+        let same = &self.literal[from..start(path.len() + 1).unwrap_or(end)];
+        let found = match same {
+            [(only, _)] if only.as_bytes() == path => Ok(0),
+            same => same.binary_search_by(|(other, _)| other.as_bytes().cmp(path)),
+        };
+        found.map(|at| from + at).map_err(|at| from + at)
     }
 
-    /// The endpoint of a request's path, and what its parameters stand for.
-    fn find(&self, request: &Request<'_>) -> Option<(&Endpoint, Params)> {
+    /// The endpoint of a request's path, and what its parameters stand for, if it has any.
+    fn find(&self, request: &Request<'_>) -> Option<(&Endpoint, Option<Params>)> {
         if let Ok(at) = self.literal(request.parts.path.of(request.bytes)) {
-            return Some((&self.literal[at].1, Params::default()));
+            return Some((&self.literal[at].1, None));
         }
         let (path, at) = (request.path(), request.parts.path.at);
         self.patterns.iter().find_map(|pattern| {
             let params = pattern.matches(path, at)?;
-            Some((&pattern.endpoint, params))
+            Some((&pattern.endpoint, Some(params)))
         })
     }
 
     /// The handler for a request, or the answer where there is none.
-    fn select(&self, request: &Request<'_>) -> Result<(&dyn Handler, Params), Response> {
+    fn select(&self, request: &Request<'_>) -> Result<(&dyn Handler, Option<Params>), Response> {
         let Some((endpoint, params)) = self.find(request) else {
             let fallback = self.fallback.as_deref();
-            return fallback.map(|handler| (handler, Params::default())).ok_or_else(|| {
+            return fallback.map(|handler| (handler, None)).ok_or_else(|| {
                 match request.parts.method {
                     Verb::Options if request.path() == "*" => self.options(),
                     // There is no path to find: CONNECT asks for an authority.
@@ -180,14 +189,16 @@ impl Router {
 impl Handler for Router {
     fn call(&self, request: &Request<'_>) -> Reply {
         match self.select(request) {
-            Ok((handler, params)) => handler.call(&Request { params, ..*request }),
+            Ok((handler, None)) => handler.call(request),
+            Ok((handler, Some(params))) => handler.call(&Request { params, ..*request }),
             Err(response) => Reply::Ready(response),
         }
     }
 
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         match self.select(request) {
-            Ok((handler, params)) => handler.body_mode(&Request { params, ..*request }),
+            Ok((handler, None)) => handler.body_mode(request),
+            Ok((handler, Some(params))) => handler.body_mode(&Request { params, ..*request }),
             // The refusal does not wait for a body that nobody wants.
             Err(_) => BodyMode::Stream,
         }
@@ -316,6 +327,28 @@ mod tests {
         assert_eq!(matched("/static/*", "/static"), None);
         assert_eq!(matched("/*", "/"), of(&[""]));
         assert_eq!(matched("/{a}", "*"), None);
+    }
+
+    #[test]
+    fn every_literal_path_is_found_and_no_other() {
+        let paths = ["/", "/b", "/a", "/c", "/abc", "/abcdef", "/abd", "/ab"];
+        for turn in 0..paths.len() {
+            let mut router = Router::new();
+            for n in 0..paths.len() {
+                let path = paths[(n + turn) % paths.len()];
+                assert!(router.literal(path.as_bytes()).is_err(), "{path}");
+                router = router.get(path, |_: &Request| Response::text("x"));
+                router = router.get(path, |_: &Request| Response::text("y"));
+            }
+            assert_eq!(router.literal.len(), paths.len());
+            for path in paths {
+                let at = router.literal(path.as_bytes()).unwrap();
+                assert_eq!(router.literal[at].0, path);
+            }
+            for other in ["", "/d", "/abe", "/abcde", "/abcdeg", "/abcdefg", "/aa"] {
+                assert!(router.literal(other.as_bytes()).is_err(), "{other}");
+            }
+        }
     }
 
     #[test]

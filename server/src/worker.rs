@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringway_codec::Time;
 
-use crate::conn::{Conn, Event, Op};
+use crate::conn::{Conn, Cx, Event, Op};
 use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
@@ -24,20 +24,27 @@ use crate::timer::Wheel;
 /// A worker, on its own thread.
 pub(crate) struct Worker {
     ring: Ring,
-    slots: Slab<Slot>,
+    table: Table,
     doors: Doors,
     desk: Desk,
-    timers: Wheel,
     sleeps: Wheel,
     due: Vec<u32>,
-    over: Vec<Id>,
     /// When a drain stops being patient.
     stop_at: Option<Time>,
+}
+
+/// The connections, and when each wants to be told the time.
+struct Table {
+    slots: Slab<Slot>,
+    timers: Wheel,
+    over: Vec<Id>,
 }
 
 /// A connection and its descriptor.
 struct Slot {
     fd: i32,
+    /// The wheel tells the connection the time by then.
+    armed: Time,
     conn: Conn,
 }
 
@@ -46,13 +53,11 @@ impl Worker {
         let now = desk.now();
         Self {
             ring,
-            slots: Slab::default(),
+            table: Table { slots: Slab::default(), timers: Wheel::new(now), over: Vec::new() },
             doors,
             desk,
-            timers: Wheel::new(now),
             sleeps: Wheel::new(now),
             due: Vec::new(),
-            over: Vec::new(),
             stop_at: None,
         }
     }
@@ -70,8 +75,14 @@ impl Worker {
         self.ring.enter(self.wait())?;
         let now = self.desk.tick();
         let batch = self.ring.drain();
-        for completion in &batch {
-            self.complete(*completion);
+        let mut rest = &batch[..];
+        while !rest.is_empty() {
+            let moved = self.table.transfer(rest, &mut self.ring, &mut self.desk.cx());
+            rest = &rest[moved..];
+            if let Some((other, behind)) = rest.split_first() {
+                self.complete(*other);
+                rest = behind;
+            }
         }
         self.ring.drained(batch);
         self.run_tasks();
@@ -93,7 +104,7 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let times = [
-            self.timers.next(),
+            self.table.timers.next(),
             self.sleeps.next(),
             self.doors.retry_at(),
             self.stop_at,
@@ -104,12 +115,12 @@ impl Worker {
         Some(next.since(self.desk.now()))
     }
 
+    /// Takes any completion but those of bytes that came or went.
     fn complete(&mut self, completion: Completion) {
         let (token, result) = (completion.token, completion.result);
         let id = token.id();
         match token.op() {
-            Kind::Recv => self.received(id, completion),
-            Kind::Send => self.sent(id, result),
+            Kind::Recv | Kind::Send => {} // Table::transfer
             Kind::Accept => self.accepted(id, result, completion.more()),
             Kind::Cancel => self.tell(id, Event::Cancelled),
             Kind::Job => {
@@ -122,68 +133,23 @@ impl Worker {
         }
     }
 
-    fn received(&mut self, id: Id, completion: Completion) {
-        let (result, more) = (completion.result, completion.more());
-        let Some(buffer) = completion.buffer() else {
-            self.desk.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
-            return self.tell(id, Event::Ended { errno: (-result).max(0), more });
-        };
-        if result > 0 {
-            if let Some(slot) = self.slots.get_mut(id) {
-                let bytes = self.ring.received(buffer, result as usize);
-                let mut cx = self.desk.cx();
-                slot.conn.on(Event::Received { bytes, more }, &mut cx);
-                Self::follow(id, slot, &mut self.timers, &mut self.over, &self.desk);
-            }
-        } else {
-            self.tell(id, Event::Ended { errno: -result, more });
-        }
-        self.ring.recycle(buffer);
-    }
-
-    fn sent(&mut self, id: Id, result: i32) {
-        let go_on = self.slots.get_mut(id).is_some_and(|slot| !slot.conn.is_cut_off());
-        match self.ring.sent(id, result, go_on) {
-            Sent::Done(buffer) => self.tell(id, Event::Sent(buffer)),
-            Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer)),
-            Sent::Again => {}
-        }
-    }
-
     /// Tells a connection what happened, if it still lives.
     fn tell(&mut self, id: Id, event: Event<'_>) {
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.conn.on(event, &mut self.desk.cx());
-        Self::follow(id, slot, &mut self.timers, &mut self.over, &self.desk);
-    }
-
-    /// Looks at a connection after an event: is it over, and when does it want to be told the time?
-    /// One that will be flushed is looked at then.
-    fn follow(id: Id, slot: &Slot, timers: &mut Wheel, over: &mut Vec<Id>, desk: &Desk) {
-        if slot.conn.is_dirty() {
-            return;
-        }
-        if slot.conn.is_over() {
-            over.push(id);
-        }
-        let deadline = slot.conn.deadline(desk.limits());
-        if deadline != Time::NEVER {
-            timers.arm(id.index, deadline);
-        }
+        self.table.tell(id, event, &mut self.desk.cx());
     }
 
     fn accepted(&mut self, door: Id, result: i32, more: bool) {
         if result >= 0 {
-            let full = self.slots.len() >= self.desk.limits().connections as usize;
+            let full = self.table.slots.len() >= self.desk.limits().connections as usize;
             if full {
                 self.doors.pause(&mut self.ring);
             }
             let arrival = if full { None } else { self.doors.arrival(door) };
             if let Some(arrival) = arrival {
                 let desk = &mut self.desk;
-                let id = self.slots.insert_with(|id| {
+                let id = self.table.slots.insert_with(|id| {
                     let conn = Conn::new(id, result, arrival, &mut desk.cx());
-                    Slot { fd: result, conn }
+                    Slot { fd: result, armed: Time::NEVER, conn }
                 });
                 self.tell(id, Event::Nudge { stream: 0 });
             } else {
@@ -220,9 +186,10 @@ impl Worker {
         for key in due.drain(..) {
             local::with(|local| local.fire_sleep(key));
         }
-        self.timers.expire(now, &mut due);
+        self.table.timers.expire(now, &mut due);
         for index in due.drain(..) {
-            let Some((id, slot)) = self.slots.at(index) else { continue };
+            let Some((id, slot)) = self.table.slots.at(index) else { continue };
+            slot.armed = Time::NEVER;
             let sending = slot.conn.is_sending();
             let acknowledged = if sending { sys::tcp_info(slot.fd).acknowledged } else { 0 };
             self.tell(id, Event::Deadline { acknowledged });
@@ -233,17 +200,16 @@ impl Worker {
 
     /// Flushes every connection that was touched: output gathered, one send each.
     fn flush(&mut self) {
-        while let Some(id) = self.desk.next_dirty() {
-            let Some(slot) = self.slots.get_mut(id) else { continue };
-            slot.conn.flush(&mut self.desk.cx());
-            Self::follow(id, slot, &mut self.timers, &mut self.over, &self.desk);
+        let mut cx = self.desk.cx();
+        while let Some(id) = cx.dirty.pop() {
+            self.table.flush(id, &mut cx);
         }
     }
 
     /// Queues the operations that connections asked for, and closes those that are over.
     fn queue(&mut self) {
         for (id, op) in self.desk.ops.drain(..) {
-            let Some(fd) = self.slots.get_mut(id).map(|slot| slot.fd) else { continue };
+            let Some(fd) = self.table.slots.get_mut(id).map(|slot| slot.fd) else { continue };
             match op {
                 Op::Recv => self.ring.recv(id, fd),
                 Op::Send(head, body) => self.ring.send(id, fd, head, body),
@@ -254,9 +220,9 @@ impl Worker {
                 Op::Reset => drop(sys::close_by_reset(fd)),
             }
         }
-        while let Some(id) = self.over.pop() {
-            let Some(slot) = self.slots.remove(id) else { continue };
-            self.timers.disarm(id.index);
+        while let Some(id) = self.table.over.pop() {
+            let Some(slot) = self.table.slots.remove(id) else { continue };
+            self.table.timers.disarm(id.index);
             if self.desk.is_measured() {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
@@ -273,7 +239,7 @@ impl Worker {
                 self.stop_at.get_or_insert(self.desk.now() + patience);
                 self.doors.close(&mut self.ring);
                 self.desk.draining = true;
-                for id in self.slots.ids() {
+                for id in self.table.slots.ids() {
                     self.tell(id, Event::Drain);
                 }
             }
@@ -290,14 +256,12 @@ impl Worker {
     /// True when the worker is to end; connections that outstayed the drain are cut off first.
     fn is_done(&mut self) -> bool {
         let Some(stop_at) = self.stop_at else { return false };
-        if self.slots.len() == 0 {
+        if self.table.slots.len() == 0 {
             return true;
         }
         if self.desk.now() >= stop_at {
-            for id in self.slots.ids() {
-                let Some(slot) = self.slots.get_mut(id) else { continue };
-                slot.conn.abandon(&mut self.desk.cx());
-                Self::follow(id, slot, &mut self.timers, &mut self.over, &self.desk);
+            for id in self.table.slots.ids() {
+                self.table.abandon(id, &mut self.desk.cx());
             }
             self.queue();
             // Cancellations take a turn or two; a second is more than enough for them.
@@ -312,13 +276,88 @@ impl Worker {
     /// Prints what the worker is doing, for a person.
     fn report(&mut self) {
         let mut states = std::collections::BTreeMap::<&str, usize>::new();
-        for id in self.slots.ids() {
-            if let Some(slot) = self.slots.get_mut(id) {
+        for id in self.table.slots.ids() {
+            if let Some(slot) = self.table.slots.get_mut(id) {
                 *states.entry(slot.conn.describe()).or_default() += 1;
             }
         }
         let overflows = self.ring.overflows();
-        self.desk.report(self.slots.len(), &states, &self.ring.counters, overflows);
+        self.desk.report(self.table.slots.len(), &states, &self.ring.counters, overflows);
+    }
+}
+
+impl Table {
+    /// Tells connections what came and what went, up to a completion that is about something else;
+    /// returns how many that were.
+    fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
+        for (at, completion) in batch.iter().enumerate() {
+            let id = completion.token.id();
+            match completion.token.op() {
+                Kind::Recv => self.received(id, *completion, ring, cx),
+                Kind::Send => self.sent(id, completion.result, ring, cx),
+                _ => return at,
+            }
+        }
+        batch.len()
+    }
+
+    fn received(&mut self, id: Id, completion: Completion, ring: &mut Ring, cx: &mut Cx<'_>) {
+        let (result, more) = (completion.result, completion.more());
+        let Some(buffer) = completion.buffer() else {
+            cx.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
+            return self.tell(id, Event::Ended { errno: (-result).max(0), more }, cx);
+        };
+        if result > 0 {
+            let bytes = ring.received(buffer, result as usize);
+            self.tell(id, Event::Received { bytes, more }, cx);
+        } else {
+            self.tell(id, Event::Ended { errno: -result, more }, cx);
+        }
+        ring.recycle(buffer);
+    }
+
+    fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Cx<'_>) {
+        let go_on = self.slots.get_mut(id).is_some_and(|slot| !slot.conn.is_cut_off());
+        match ring.sent(id, result, go_on) {
+            Sent::Done(buffer) => self.tell(id, Event::Sent(buffer), cx),
+            Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer), cx),
+            Sent::Again => {}
+        }
+    }
+
+    fn tell(&mut self, id: Id, event: Event<'_>, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.on(event, cx);
+        // One that will be flushed is looked at then.
+        if !slot.conn.is_dirty() {
+            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        }
+    }
+
+    fn flush(&mut self, id: Id, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.flush(cx);
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    fn abandon(&mut self, id: Id, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.abandon(cx);
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    /// Looks at a connection after an event: is it over, and when does it want to be told the time?
+    fn follow(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
+        if slot.conn.is_over() {
+            over.push(id);
+        }
+        // Usually the deadline has moved away from what the wheel knows: it fires for nothing once,
+        // rather than being told each time.
+        let deadline = slot.conn.deadline(cx.limits);
+        if deadline < slot.armed {
+            slot.armed = deadline;
+            timers.arm(id.index, deadline);
+        }
     }
 }
 

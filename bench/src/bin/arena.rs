@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use http::{HeaderValue, Method, StatusCode, header};
 use ringway::tls::Tls;
 use ringway::{OwnedRequest, Request, RequestBody, Response, Router, Server};
+use ringway_bench::integer;
 use serde::{Deserialize, Serialize};
 
 #[global_allocator]
@@ -119,14 +120,11 @@ fn plain(body: impl Into<ringway::Body>) -> Response {
 
 /// The sum of the query's integers and of the body's.
 fn sum(request: &Request<'_>) -> Response {
-    let query = request.query().unwrap_or_default();
-    let values = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut total: i64 = values.filter_map(|(_, value)| value.parse::<i64>().ok()).sum();
+    let mut total: i64 = request.query_pairs().filter_map(|(_, value)| integer(value)).sum();
     if !request.body().is_empty() {
-        let text = std::str::from_utf8(request.body()).unwrap_or_default();
-        total += text.trim().parse::<i64>().unwrap_or_default();
+        total += integer(request.body().trim_ascii()).unwrap_or_default();
     }
-    plain(ringway::Body::display(total))
+    plain(total)
 }
 
 /// One line for each field received, in order.

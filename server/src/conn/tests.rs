@@ -98,7 +98,7 @@ impl World {
         for (_, stream) in nudges {
             self.tell(Event::Nudge { stream });
         }
-        while self.desk.next_dirty().is_some() {
+        while self.desk.cx().dirty.pop().is_some() {
             self.conn.flush(&mut self.desk.cx());
         }
         for (id, op) in std::mem::take(&mut self.desk.ops) {
