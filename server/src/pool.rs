@@ -5,13 +5,27 @@
 const KEEP: usize = 512;
 /// The capacity that a fresh buffer has.
 const FRESH: usize = 16 * 1024;
-/// Buffers that have grown beyond this are freed rather than kept.
+/// Buffers that have grown beyond this are kept apart.
 const LARGE: usize = 64 * 1024;
+/// Those of more than this are freed.
+const HUGE: usize = 1024 * 1024;
+/// Bytes of large buffers that are kept.
+const KEEP_LARGE: usize = 4 * 1024 * 1024;
 
 /// Spare buffers.
-#[derive(Default)]
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    /// The capacity of the large ones.
+    large_bytes: usize,
+}
+
+impl Default for Pool {
+    /// With room for all that is kept, so that keeping allocates nothing.
+    fn default() -> Self {
+        let large = Vec::with_capacity(KEEP_LARGE / LARGE);
+        Self { spare: Vec::with_capacity(KEEP), large, large_bytes: 0 }
+    }
 }
 
 impl Pool {
@@ -20,11 +34,58 @@ impl Pool {
         self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRESH))
     }
 
+    /// An empty buffer for `len` bytes.
+    pub(crate) fn take_for(&mut self, len: usize) -> Vec<u8> {
+        if len <= FRESH {
+            return self.take();
+        }
+        // The one that was used last is the one that the CPU's cache still has.
+        let fits = self.large.iter().rposition(|buffer| buffer.capacity() >= len);
+        let Some(at) = fits else { return Vec::with_capacity(len.next_multiple_of(LARGE) + 1) };
+        let buffer = self.large.remove(at);
+        self.large_bytes -= buffer.capacity();
+        buffer
+    }
+
     /// Takes a buffer back.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() >= FRESH && buffer.capacity() <= LARGE && self.spare.len() < KEEP {
+        let capacity = buffer.capacity();
+        if (FRESH..=LARGE).contains(&capacity) && self.spare.len() < KEEP {
             buffer.clear();
             self.spare.push(buffer);
         }
+    }
+
+    /// Takes a buffer back that was sent: a large one is likely to be wanted again.
+    pub(crate) fn give_sent(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity <= LARGE {
+            self.give(buffer);
+        } else if capacity <= HUGE && self.large_bytes + capacity <= KEEP_LARGE {
+            buffer.clear();
+            self.large_bytes += capacity;
+            self.large.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_buffers_come_back_up_to_a_bound() {
+        let mut pool = Pool::default();
+        let buffer = pool.take_for(300_000);
+        assert!(buffer.capacity() >= 300_000);
+        let place = buffer.as_ptr();
+        pool.give_sent(buffer);
+        assert!(pool.take_for(1000).capacity() <= LARGE, "a short one is not given a large one");
+        let again = pool.take_for(200_000);
+        assert_eq!((again.as_ptr(), pool.large_bytes), (place, 0));
+        (0..20).for_each(|_| pool.give_sent(Vec::with_capacity(HUGE)));
+        assert_eq!((pool.large_bytes, pool.large.len()), (KEEP_LARGE, 4));
+        pool.give_sent(Vec::with_capacity(HUGE + 1));
+        assert_eq!(pool.large.len(), 4);
     }
 }

@@ -23,6 +23,29 @@ fn connect(server: &Process) -> H2 {
     H2::connect(server.address("h2c").unwrap())
 }
 
+/// Row C8 over TLS, where bodies are sealed from where they lie: short ones, ones of a record, ones
+/// that are pulled piece by piece, all among each other, whole.
+#[test]
+fn bodies_of_every_size_arrive_whole_over_tls() {
+    let server = app();
+    let mut client = H2::tls(server.address("https").unwrap());
+    client.send([settings(&[(4, 1 << 20)]), window_update(0, 1 << 24)].concat());
+    let sizes = [0, 1, 300, 2, 10, 15, 16, 17, 64, 1000, 3, 0, 16, 10, 5];
+    for _ in 0..4 {
+        let ask = |kib: &usize| client.ask("GET", &format!("/bytes/{kib}"), &[], b"");
+        let ids: Vec<u32> = sizes.iter().map(ask).collect();
+        let late = client.ask("GET", "/hints/1", &[], b"");
+        for (kib, answer) in sizes.iter().zip(client.answers(&ids)) {
+            assert!(answer.body == app_h2::bytes(*kib), "{kib} KiB");
+        }
+        assert_eq!(client.answer(late).text(), "hinted");
+    }
+    let id = client.ask("HEAD", "/bytes/10", &[], b"");
+    let answer = client.answer(id);
+    assert_eq!((answer.field("content-length"), answer.body.len()), (Some("10240"), 0));
+    assert_eq!(client.get("/hello").status(), 200);
+}
+
 /// A request with a Priority field.
 fn with_priority(stream: u32, path: &str, priority: &str) -> Vec<u8> {
     let head = request("GET", path, &[("priority", priority)]);

@@ -202,6 +202,11 @@ pub(super) fn header(out: &mut Vec<u8>, len: u32, kind: u8, flags: u8, stream: u
 #[inline]
 pub(super) fn patch_len(out: &mut [u8], at: usize) {
     let len = out.len() - at - HEADER;
+    set_len(out, at, len);
+}
+
+/// Sets the length of the frame that begins at `at`.
+pub(super) fn set_len(out: &mut [u8], at: usize, len: usize) {
     debug_assert!(len <= MAX_MAX_FRAME as usize);
     let l = (len as u32).to_be_bytes();
     out[at..at + 3].copy_from_slice(&l[1..]);

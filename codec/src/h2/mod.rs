@@ -29,7 +29,8 @@
 //!         Err(error) => break, // GOAWAY is in `out`: send it and close
 //!     }
 //! }
-//! while let Ok(Some(key)) = conn.output(256 << 10, &mut turn, |key, max, out| h2::Pulled::End) {
+//! let pull = |key, max, out: &mut Vec<u8>, lent: &mut usize| h2::Pulled::End;
+//! while let Ok(Some(key)) = conn.output(256 << 10, &mut turn, pull) {
 //!     conn.trailers(key, &mut turn, |_| {});
 //! }
 //! assert_eq!(conn.deadline(), Some(Time(10_000_000))); // the client owes us an acknowledgement

@@ -23,6 +23,9 @@ pub enum Body<'a> {
     /// All of the content. What the windows, or something more urgent, do not let out at once is to
     /// be pulled: see [`Sent::Queued`].
     Whole(&'a [u8]),
+    /// All of the content, so many octets, as [`Body::Whole`] but kept by the caller: see
+    /// [`Sent::Lent`].
+    Lent(usize),
     /// Content that [`Conn::output`] may pull from now on.
     Pull,
     /// Content, or trailers, that will be there after [`Conn::wake`].
@@ -34,6 +37,9 @@ pub enum Body<'a> {
 pub enum Sent {
     /// It is in the output with its end: forget the stream.
     All,
+    /// It is in the output but for the octets that were lent: they have to follow what is there
+    /// now. Forget the stream.
+    Lent,
     /// The head is in the output; all of the content is to be pulled.
     Queued,
     /// The stream no longer exists (or has been answered): nothing was written.
@@ -177,6 +183,7 @@ impl Conn {
         let nothing = match body {
             Body::None => true,
             Body::Whole(octets) => octets.is_empty(),
+            Body::Lent(len) => len == 0,
             _ => false,
         };
         let last = nothing || stream.has(NO_BODY) || matches!(status, 204 | 304);
@@ -190,34 +197,28 @@ impl Conn {
             self.end(key.slot, turn);
             return Sent::All;
         }
-        match body {
-            Body::Whole(octets) => {
-                let config = &turn.shared.config;
-                let most = self.peer.max_frame_size.min(config.data_frame) as i32;
-                let first = !self.queue.outranks(level) && (self.queue.is_empty() || !in_tree);
-                let room = turn.out.len() + octets.len() <= config.output_bytes;
-                if octets.len() > window.min(most).max(0) as usize || !first || !room {
-                    self.want(key.slot, turn);
-                    return Sent::Queued;
-                }
-                frame::header(
-                    turn.out,
-                    octets.len() as u32,
-                    frame::DATA,
-                    frame::END_STREAM,
-                    key.id,
-                );
-                turn.out.extend_from_slice(octets);
-                self.sent(key.slot, octets.len(), turn);
-                self.end(key.slot, turn);
-                Sent::All
-            }
+        let (len, octets) = match body {
+            Body::Whole(octets) => (octets.len(), octets),
+            Body::Lent(len) => (len, &[][..]),
             Body::Pull => {
                 self.want(key.slot, turn);
-                Sent::Queued
+                return Sent::Queued;
             }
-            _ => Sent::Queued,
+            Body::None | Body::Later => return Sent::Queued,
+        };
+        let config = &turn.shared.config;
+        let most = self.peer.max_frame_size.min(config.data_frame) as i32;
+        let first = !self.queue.outranks(level) && (self.queue.is_empty() || !in_tree);
+        let room = turn.out.len() + len <= config.output_bytes;
+        if len > window.min(most).max(0) as usize || !first || !room {
+            self.want(key.slot, turn);
+            return Sent::Queued;
         }
+        frame::header(turn.out, len as u32, frame::DATA, frame::END_STREAM, key.id);
+        turn.out.extend_from_slice(octets);
+        self.sent(key.slot, len, turn);
+        self.end(key.slot, turn);
+        if octets.is_empty() { Sent::Lent } else { Sent::All }
     }
 
     /// Sends an informational response: 103 with Link fields, or 100. `false` when it is too late
@@ -305,7 +306,8 @@ impl Conn {
 
     /// Appends DATA, most urgent first, until about `limit` octets have been added, the windows are
     /// shut, or nobody has anything to send. `pull` appends at most the given number of octets of
-    /// that stream's body.
+    /// that stream's body, or leaves some of them where they are and adds their number to the last
+    /// argument: those have to follow what is in the output then.
     ///
     /// `Some(key)`: this stream's content is complete; call [`Conn::trailers`] and then this again.
     #[inline]
@@ -313,16 +315,17 @@ impl Conn {
         &mut self,
         limit: usize,
         turn: &mut Turn<'_>,
-        mut pull: impl FnMut(Key, usize, &mut Vec<u8>) -> Pulled,
+        mut pull: impl FnMut(Key, usize, &mut Vec<u8>, &mut usize) -> Pulled,
     ) -> Result<Option<Key>, Error> {
         let end = turn.out.len().saturating_add(limit);
-        while !self.queue.is_empty() && turn.out.len() < end && self.phase != Phase::Dead {
+        let mut lent = 0;
+        while !self.queue.is_empty() && turn.out.len() + lent < end && self.phase != Phase::Dead {
             if self.send_window <= 0 {
                 self.connection_stalled(turn);
                 break;
             }
             let Some((slot, allowance)) = self.queue.pick(&mut self.streams) else { break };
-            let given = self.data_frame(slot, allowance, turn, &mut pull);
+            let given = self.data_frame(slot, allowance, turn, &mut lent, &mut pull);
             match given.inspect_err(|error| self.fail(error, turn))? {
                 None => {}
                 some => return Ok(some),
@@ -337,7 +340,8 @@ impl Conn {
         slot: u16,
         allowance: usize,
         turn: &mut Turn<'_>,
-        pull: &mut impl FnMut(Key, usize, &mut Vec<u8>) -> Pulled,
+        lent: &mut usize,
+        pull: &mut impl FnMut(Key, usize, &mut Vec<u8>, &mut usize) -> Pulled,
     ) -> Result<Option<Key>, Error> {
         let stream = self.streams.at(slot);
         let key = Key { id: stream.id, slot };
@@ -345,12 +349,13 @@ impl Conn {
         let frame_max = self.peer.max_frame_size.min(turn.shared.config.data_frame) as usize;
         let window = stream.send_window.min(self.send_window) as usize;
         let max = allowance.min(window).min(frame_max);
-        let at = turn.out.len();
+        let (at, before) = (turn.out.len(), *lent);
         frame::header(turn.out, 0, frame::DATA, 0, key.id);
-        let pulled = pull(key, max, turn.out);
-        let n = turn.out.len() - at - HEADER;
+        let pulled = pull(key, max, turn.out, lent);
+        let n = turn.out.len() - at - HEADER + *lent - before;
         assert!(n <= max, "a body gave more octets than it was asked for");
         if let Pulled::Abort(code) = pulled {
+            assert_eq!(*lent, before, "octets were lent to a stream that is reset");
             turn.out.truncate(at);
             self.kill(slot, code, turn);
             return Ok(None);
@@ -358,7 +363,7 @@ impl Conn {
         if n == 0 && pulled != Pulled::End {
             turn.out.truncate(at);
         } else {
-            frame::patch_len(turn.out, at);
+            frame::set_len(turn.out, at, n);
             self.sent(slot, n, turn);
         }
         match pulled {

@@ -82,7 +82,7 @@ fn serve(
     live.retain(|key| conn.is_open(*key));
     live.iter().for_each(|key| conn.wake(*key, turn));
     loop {
-        let pulled = conn.output(32 << 10, turn, |key, max, out| {
+        let pulled = conn.output(32 << 10, turn, |key, max, out, _| {
             out.resize(out.len() + max.min(5000), 0);
             match (mode >> 5, key.id() % 5) {
                 (0, 0) => Pulled::End,

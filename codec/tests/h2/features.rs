@@ -333,13 +333,39 @@ fn a_body_that_has_nothing_yet_waits_to_be_woken() {
 }
 
 #[test]
+fn octets_that_are_lent_are_announced_and_counted() {
+    use ringway_codec::h2::{Body, Pulled, Sent};
+    let mut rig = Rig::new();
+    rig.send(&[get(1), get(3)].concat());
+    let (whole, pulled) = (rig.key(1), rig.key(3));
+    rig.turn(|conn, turn| {
+        assert_eq!(conn.respond(whole, 200, Body::Lent(7), turn, |_| {}), Sent::Lent);
+        turn.out.extend(b"content");
+        assert_eq!(conn.respond(pulled, 200, Body::Pull, turn, |_| {}), Sent::Queued);
+        let mut calls = 0;
+        let asked = conn.output(1000, turn, |_, max, out, lent| {
+            calls += 1;
+            assert!(max >= 1000);
+            *lent += 1000;
+            out.extend(b"and");
+            Pulled::More
+        });
+        assert_eq!((asked, calls), (Ok(None), 1), "what is lent counts as output");
+        turn.out.extend([b'x'; 1000]);
+    });
+    let lengths: Vec<_> =
+        rig.frames().iter().filter(|f| f.kind == 0).map(|f| f.payload.len()).collect();
+    assert_eq!(lengths, [7, 1003]);
+}
+
+#[test]
 fn a_body_that_fails_resets_its_stream() {
     use ringway_codec::h2::Pulled;
     let mut rig = Rig::new();
     rig.send(&get(1));
     rig.answer(1, 100);
     let end = rig.turn(|conn, turn| {
-        conn.output(1000, turn, |_, _, out| {
+        conn.output(1000, turn, |_, _, out, _| {
             out.extend(b"half");
             Pulled::Abort(Code::INTERNAL_ERROR)
         })

@@ -361,7 +361,7 @@ impl Rig {
         let mut turn = Turn { shared: &mut self.shared, out: &mut self.out, now: self.now };
         loop {
             let wanted =
-                self.conn.output(limit, &mut turn, |key, max, out| give(bodies, key, max, out));
+                self.conn.output(limit, &mut turn, |key, max, out, _| give(bodies, key, max, out));
             match wanted {
                 Ok(None) => return,
                 Ok(Some(key)) => {

@@ -100,20 +100,20 @@ impl Exchange {
     }
 
     /// Gives up to `max` bytes of the response's body.
-    pub(super) fn pull(&mut self, max: usize, out: &mut Vec<u8>, conn: Id) -> Pulled {
-        let before = out.len();
-        let pulled = self.give(max, out, conn);
-        if let Some(entry) = &mut self.entry {
-            entry.produced(out.len() - before);
+    pub(super) fn pull(&mut self, max: usize, conn: Id) -> (Pulled, Option<Pinned>) {
+        let mut piece = None;
+        let pulled = self.give(max, &mut piece, conn);
+        if let (Some(entry), Some(piece)) = (&mut self.entry, &piece) {
+            entry.produced(piece.len());
         }
-        pulled
+        (pulled, piece)
     }
 
-    fn give(&mut self, max: usize, out: &mut Vec<u8>, conn: Id) -> Pulled {
+    fn give(&mut self, max: usize, piece: &mut Option<Pinned>, conn: Id) -> Pulled {
         match &mut self.source {
             None => Pulled::Pending,
             Some(Source::Bytes(bytes)) => {
-                out.extend_from_slice(bytes.split_to(max).bytes());
+                *piece = Some(bytes.split_to(max));
                 if bytes.len() == 0 { Pulled::End } else { Pulled::More }
             }
             Some(Source::Pipe { pipe, left, .. }) => match pipe.read(max) {
@@ -124,7 +124,7 @@ impl Exchange {
                         };
                         *left = rest;
                     }
-                    out.extend_from_slice(chunk.bytes());
+                    *piece = Some(chunk);
                     Pulled::More
                 }
                 Read::Empty => {

@@ -18,7 +18,7 @@ use ringway_codec::scan::PAD;
 use super::Cx;
 use super::exchange::{Exchange, Sink, Source};
 use super::link::{COPY_MAX, Link};
-use super::secure::Cover;
+use super::secure::{Cover, LEND_MIN};
 use super::upgrade::Upgrade;
 use crate::body::RequestBody;
 use crate::config::Limits;
@@ -111,7 +111,7 @@ impl Http2 {
         let mut at = 0;
         link.output(cx);
         while !link.is_closing() {
-            if link.out.len() >= cx.limits.output_bytes {
+            if link.gathered() >= cx.limits.output_bytes {
                 return at;
             }
             match self.conn.receive(input, &mut at, &mut turn(link, cx)) {
@@ -219,25 +219,35 @@ impl Http2 {
     /// Has the scheduler take DATA into the output, up to its bound.
     pub(super) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         while self.conn.wants_output() && !link.is_closing() {
-            let before = link.output(cx).len();
+            link.output(cx);
+            let before = link.gathered();
             let room = cx.limits.output_bytes.saturating_sub(before);
             let room = room.min(self.ahead.unwrap_or(usize::MAX));
             if room == 0 {
                 return;
             }
             let (exchanges, finished, id) = (&mut self.exchanges, &mut self.finished, link.id);
+            let (lends, lent) = (self.cover.is_some(), &mut link.lent);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
-            let pulled = self.conn.output(room, &mut turn, |key, max, out| {
+            let pulled = self.conn.output(room, &mut turn, |key, max, out, given| {
                 let place = &mut exchanges[key.slot()];
                 let Some(exchange) = place else { return Pulled::Abort(h2::Code::INTERNAL_ERROR) };
-                let pulled = exchange.pull(max, out, id);
+                let (pulled, piece) = exchange.pull(max, id);
+                if let Some(piece) = piece {
+                    if lends && piece.len() >= LEND_MIN {
+                        *given += piece.len();
+                        lent.get_or_insert_default().push(out.len(), piece);
+                    } else {
+                        out.extend_from_slice(piece.bytes());
+                    }
+                }
                 if matches!(pulled, Pulled::End | Pulled::Abort(_)) {
                     finished.extend(place.take());
                 }
                 pulled
             });
             if let Some(ahead) = &mut self.ahead {
-                *ahead = ahead.saturating_sub(link.out.len() - before);
+                *ahead = ahead.saturating_sub(link.gathered() - before);
             }
             while let Some(exchange) = self.finished.pop() {
                 let (status, started) = (exchange.status, exchange.started);
@@ -435,11 +445,9 @@ impl Http2 {
     fn answer(&mut self, key: Key, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
         let (common, id) = (cx.common_fields, cx.second);
         let length = response.body.len();
-        let small = !matches!(response.body, Body::Stream(_)) && length <= Some(COPY_MAX as u64);
         let body = match &response.body {
             Body::Stream(_) => h2::Body::Later,
-            body if small => h2::Body::Whole(body.bytes()),
-            _ => h2::Body::Pull,
+            body => self.offer(body.bytes(), link, cx),
         };
         let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
@@ -462,7 +470,8 @@ impl Http2 {
             }
         });
         if let Some(entry) = self.exchange_of(key).and_then(|exchange| exchange.entry.as_mut()) {
-            let whole = if sent == Sent::All { length.unwrap_or(0) } else { 0 };
+            let whole = matches!(sent, Sent::All | Sent::Lent);
+            let whole = if whole { length.unwrap_or(0) } else { 0 };
             entry.answer(response.status, whole);
         }
         let started = self.exchange_of(key).map_or(cx.now, |exchange| exchange.started);
@@ -474,11 +483,24 @@ impl Http2 {
                 exchange.source = Some(source(response.body, key, link, cx));
                 link.mark(cx);
             }
-            Sent::All => {
+            Sent::All | Sent::Lent => {
+                if sent == Sent::Lent {
+                    link.lend(response.body.pin());
+                }
                 cx.tally.answered(Protocol::Http2, response.status, started, cx.now);
                 self.close(key, "", cx);
             }
             Sent::Gone => self.close(key, "the stream was reset", cx),
+        }
+    }
+
+    /// How a body that is there goes to the codec: copied, sealed from where it lies, or pulled.
+    fn offer<'b>(&self, bytes: &'b [u8], link: &Link, cx: &Cx<'_>) -> h2::Body<'b> {
+        let fits = link.gathered() + bytes.len() <= cx.limits.output_bytes;
+        match bytes.len() {
+            len if len > COPY_MAX || !fits => h2::Body::Pull,
+            len if len >= LEND_MIN && self.cover.is_some() => h2::Body::Lent(len),
+            _ => h2::Body::Whole(bytes),
         }
     }
 

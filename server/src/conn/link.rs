@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringway_codec::Time;
 use ringway_codec::scan::PAD;
 
-use super::secure::Secure;
+use super::secure::{Lent, Secure};
 use super::{Cx, Op};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
@@ -41,6 +41,8 @@ pub(crate) struct Link {
     /// Gathered output, and behind it bytes to be sent from where they lie.
     pub(super) out: Vec<u8>,
     pub(super) pinned: Option<Pinned>,
+    /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
+    pub(super) lent: Option<Box<Lent>>,
     /// Input that could not be used in the turn in which it came, with [`PAD`] bytes behind it.
     spill: Vec<u8>,
     closing: Closing,
@@ -62,6 +64,7 @@ impl Link {
             id,
             out: Vec::new(),
             pinned: None,
+            lent: None,
             spill: Vec::new(),
             closing: Closing::No,
             receiving: false,
@@ -101,12 +104,27 @@ impl Link {
 
     /// Bytes gathered and not yet handed to the kernel.
     pub(super) fn queued(&self) -> usize {
-        self.out.len() + self.pinned.as_ref().map_or(0, Pinned::len)
+        self.gathered() + self.pinned.as_ref().map_or(0, Pinned::len)
+    }
+
+    /// Bytes gathered, but for a body that is sent from where it lies.
+    pub(super) fn gathered(&self) -> usize {
+        self.out.len() + self.lent.as_ref().map_or(0, |lent| lent.len())
+    }
+
+    /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
+    pub(super) fn lend(&mut self, body: Pinned) {
+        self.lent.get_or_insert_default().push(self.out.len(), body);
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(super) fn rest(&mut self) {
+        self.lent.take_if(|lent| lent.len() == 0);
     }
 
     /// True while a further response may be written.
     pub(super) fn has_room(&self, cx: &Cx<'_>) -> bool {
-        self.pinned.is_none() && self.out.len() < cx.limits.output_bytes && !self.is_closing()
+        self.pinned.is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
     }
 
     /// The output to append to; taken from the worker's pool, so that an idle connection has none.
@@ -199,7 +217,7 @@ impl Link {
     /// The kernel took what was being sent; `buffer` comes back.
     pub(super) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
         self.sending = false;
-        cx.pool.give(buffer);
+        cx.pool.give_sent(buffer);
     }
 
     /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when
@@ -239,7 +257,8 @@ impl Link {
             return Ok((Vec::new(), None));
         }
         let last = closing && self.pinned.as_ref().is_none_or(|body| body.len() == 0);
-        Ok((secure.seal(&mut self.out, &mut self.pinned, last, cx)?, None))
+        let lent = self.lent.as_deref_mut();
+        Ok((secure.seal(&mut self.out, lent, &mut self.pinned, last, cx)?, None))
     }
 
     /// Everything is sent: goes on with a close that waited for that.
@@ -274,7 +293,7 @@ impl Link {
         self.closing = Closing::Now;
         cx.pool.give(std::mem::take(&mut self.spill));
         cx.pool.give(std::mem::take(&mut self.out));
-        self.pinned = None;
+        (self.pinned, self.lent) = (None, None);
         if (self.receiving || self.sending) && !self.cancelling {
             self.cancelling = true;
             cx.ops.push((self.id, Op::Cancel));

@@ -6,9 +6,54 @@ use super::Cx;
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Event, Names, Session};
 
-/// Body bytes sealed in one flush; they are copied by sealing, so this bounds what a slow reader
-/// holds.
+/// Bytes of a large body sealed in one flush; they are copied by sealing, so this bounds what a
+/// slow reader holds.
 const SEAL_MAX: usize = 128 * 1024;
+
+/// Bodies from this size on are sealed from where they lie; shorter ones are cheaper to copy.
+pub(super) const LEND_MIN: usize = 1024;
+
+/// Bytes that lie elsewhere and are to be sealed among the gathered ones.
+#[derive(Default)]
+pub(super) struct Lent {
+    /// Each behind so many bytes of the output.
+    parts: Vec<(usize, Pinned)>,
+    len: usize,
+}
+
+impl Lent {
+    /// Adds a part behind the first `at` bytes of the output.
+    pub(super) fn push(&mut self, at: usize, body: Pinned) {
+        self.len += body.len();
+        self.parts.push((at, body));
+    }
+
+    /// How many bytes they are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Lets go of them.
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.len = 0;
+    }
+}
+
+/// The gathered bytes with the lent ones in their places.
+fn woven<'a>(
+    plain: &'a [u8],
+    lent: &'a [(usize, Pinned)],
+) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let mut at = 0;
+    let tail = lent.last().map_or(0, |(end, _)| *end);
+    let parts = lent.iter().flat_map(move |(end, body)| {
+        let head = &plain[at..*end];
+        at = *end;
+        [head, body.bytes()]
+    });
+    parts.chain([&plain[tail..]])
+}
 
 /// A connection's TLS session with what it has to keep between turns.
 pub(crate) struct Secure {
@@ -125,29 +170,35 @@ impl Secure {
         !self.sealed.is_empty()
     }
 
-    /// Seals what is gathered, and of a body that lies elsewhere as much as one flush takes;
-    /// returns the records. `last` says that nothing follows.
+    /// Seals what is gathered with what is lent to it, and of a large body as much as one flush
+    /// takes; returns the records. Each byte is copied once, into its record, and encrypted there.
+    /// `last` says that nothing follows.
     pub(super) fn seal(
         &mut self,
         plain: &mut Vec<u8>,
+        lent: Option<&mut Lent>,
         pinned: &mut Option<Pinned>,
         last: bool,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, Error> {
-        if self.sealed.capacity() == 0 {
-            self.sealed = cx.pool.take();
+        let body = pinned.as_mut().map(|body| body.split_to(SEAL_MAX));
+        let lent_len = lent.as_ref().map_or(0, |lent| lent.len());
+        let len = plain.len() + lent_len + body.as_ref().map_or(0, Pinned::len);
+        if self.sealed.is_empty() {
+            let room = cx.pool.take_for(len + len / 64 + 64);
+            cx.pool.give(std::mem::replace(&mut self.sealed, room));
         }
         if !self.session.is_handshaking() {
-            if !plain.is_empty() {
-                self.session.seal(plain, &mut self.sealed)?;
-                plain.clear();
+            if len > 0 {
+                let parts = lent.as_ref().map_or(&[][..], |lent| &lent.parts);
+                let parts = woven(plain, parts).chain(body.as_ref().map(Pinned::bytes));
+                self.session.seal_parts(parts, &mut self.sealed)?;
             }
-            if let Some(body) = pinned {
-                self.session.seal(body.split_to(SEAL_MAX).bytes(), &mut self.sealed)?;
-                if body.len() == 0 {
-                    *pinned = None;
-                }
+            plain.clear();
+            if let Some(lent) = lent {
+                lent.clear();
             }
+            pinned.take_if(|body| body.len() == 0);
             if last && pinned.is_none() {
                 self.session.close_notify(&mut self.sealed);
             }
@@ -161,5 +212,23 @@ impl Secure {
         if self.sealed.is_empty() {
             cx.pool.give(std::mem::take(&mut self.sealed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::send::Owner;
+
+    #[test]
+    fn what_is_lent_stands_where_it_was_lent() {
+        let mut lent = Lent::default();
+        for (at, bytes) in [(0, &b"ab"[..]), (3, b"cd"), (3, b"ef")] {
+            lent.push(at, Pinned::new(Owner::Static(bytes), 0..bytes.len()));
+        }
+        let whole = |lent: &Lent| woven(b"01234", &lent.parts).collect::<Vec<_>>().concat();
+        assert_eq!((whole(&lent), lent.len()), (b"ab012cdef34".to_vec(), 6));
+        lent.clear();
+        assert_eq!((whole(&lent), lent.len()), (b"01234".to_vec(), 0));
     }
 }

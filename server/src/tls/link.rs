@@ -97,14 +97,17 @@ impl Link {
     }
 
     /// Appends the concatenated `parts` as records, behind a KeyUpdate where one is due.
-    pub(super) fn seal(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn seal<'a>(
+        &mut self,
+        mut parts: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         if self.sent_close {
             return Err(Error::Internal("sealed after close_notify".into()));
         }
-        let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        let mut left: usize = parts.clone().map(<[u8]>::len).sum();
         let overhead = self.tx.before() + self.tx.behind();
         out.reserve(left + left.div_ceil(MAX_PLAIN) * overhead);
-        let mut parts = parts.iter().copied();
         let mut part: &[u8] = &[];
         while left != 0 {
             if self.owes_update || self.tx.remaining() <= RESERVE {
@@ -161,7 +164,7 @@ impl Link {
             // Rare: something comes first, or nothing at all.
             let plain = out[plain].to_vec();
             out.truncate(from);
-            return self.seal(&[&plain], out);
+            return self.seal([&plain[..]].into_iter(), out);
         }
         out.resize(from + len + records * (before + behind), 0);
         let whole = before + MAX_PLAIN + behind;

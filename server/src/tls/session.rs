@@ -143,7 +143,7 @@ impl Session {
     /// Before [`Event::Established`], after [`Session::close_notify`], or when a TLS 1.2 session
     /// has used its key up (2^24 records): then send close_notify and close.
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.seal_parts(&[plain], out)
+        self.seal_parts([plain].into_iter(), out)
     }
 
     /// As [`Session::seal`] for plaintext in several places, a head and its body say: records run
@@ -151,7 +151,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::seal`].
-    pub fn seal_parts(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn seal_parts<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         match &mut self.state {
             State::Open(link) => link.seal(parts, out),
             State::Handshake(_) => Err(Error::Internal("sealed before the handshake".into())),

@@ -457,7 +457,10 @@ impl H2 {
                 len > 0
             }
             Err(error) => match error.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => false,
+                // TLS answers a close_notify while it reads: the pipe may be gone by then.
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof => false,
                 _ => panic!("nothing within {PATIENCE:?}: {error}"),
             },
         }

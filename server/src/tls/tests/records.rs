@@ -72,7 +72,7 @@ impl Peer {
     /// What the session's next data looks like to the peer: content types and plaintexts.
     fn next(&mut self, data: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut out = Vec::new();
-        self.link.seal(&[data], &mut out).unwrap();
+        self.link.seal([data].into_iter(), &mut out).unwrap();
         self.opened(out)
     }
 
@@ -155,7 +155,7 @@ fn records_run_over_the_seams_of_parts() {
         let [a, b, c] = cuts;
         let mut out = Vec::new();
         let parts = [&data[..a], &data[a..b], &data[b..c], &data[c..]];
-        peer.link.seal(&parts, &mut out).unwrap();
+        peer.link.seal(parts.into_iter(), &mut out).unwrap();
         let seen = peer.opened(out);
         assert_eq!(seen.len(), 4);
         assert_eq!(seen.into_iter().flat_map(|(_, plain)| plain).collect::<Vec<_>>(), data);
@@ -322,7 +322,7 @@ fn tls12_stops_at_the_limit_and_can_still_say_so() {
     }
     assert_eq!(peer.next(b"last").len(), 1);
     let mut out = Vec::new();
-    let refused = peer.link.seal(&[b"beyond"], &mut out).unwrap_err();
+    let refused = peer.link.seal([&b"beyond"[..]].into_iter(), &mut out).unwrap_err();
     assert!(!refused.by_peer() && out.is_empty());
     peer.link.close_notify(&mut out);
     assert_eq!(peer.rx.open(&mut out).unwrap().0, content::ALERT);
