@@ -1,0 +1,108 @@
+//! Urgent CSS behind a large image (RFC 9218): asked for while the image is on its way, with
+//! priorities and without.
+
+use super::{Experiment, Extent, check, median, ms, opened, table};
+use crate::client::{Ask, Connection, Got, Protocol, step};
+use crate::link::Shape;
+use crate::site::{Lab, Site};
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::time::Instant;
+
+pub(crate) const EXPERIMENT: Experiment = Experiment {
+    name: "priority",
+    about: "urgent CSS behind a 10 MB image, with priorities and without",
+    run,
+};
+
+const RTT_MS: f64 = 50.0;
+const RATE: u64 = 20_000_000;
+/// Bytes of the image that have come when the CSS is asked for.
+const AFTER: u64 = 1 << 20;
+
+/// What the kernel may hold unsent where `net.ipv4.tcp_notsent_lowat` is set; its default is no
+/// bound, and what has gone into a socket cannot be overtaken.
+const UNSENT: &str = "131072";
+
+#[derive(Clone, Copy)]
+struct Case {
+    protocol: Protocol,
+    how: &'static str,
+    /// With `priority` fields.
+    with: bool,
+    /// The CSS on a connection of its own.
+    own: bool,
+    /// With a short queue in the server's kernel.
+    short: bool,
+}
+
+const fn case(protocol: Protocol, how: &'static str, with: bool) -> Case {
+    Case { protocol, how, with, own: false, short: false }
+}
+
+const CASES: [Case; 8] = [
+    case(Protocol::H1, "one connection", false),
+    Case { own: true, ..case(Protocol::H1, "two connections", false) },
+    case(Protocol::H2, "no priorities", false),
+    case(Protocol::H2, "u=0 beside u=5", true),
+    Case { short: true, ..case(Protocol::H2, "no priorities, short queue", false) },
+    Case { short: true, ..case(Protocol::H2, "u=0 beside u=5, short queue", true) },
+    case(Protocol::H3, "no priorities", false),
+    case(Protocol::H3, "u=0 beside u=5", true),
+];
+
+fn run(site: &Site, extent: Extent) -> io::Result<Value> {
+    let lab = Lab::new(site, Shape { rate: Some(RATE), ..Shape::of_rtt(RTT_MS) }, 17)?;
+    let repeats = extent.repeats.min(3);
+    let (mut found, mut rows) = (Vec::new(), Vec::new());
+    for case in CASES.into_iter().filter(|case| case.protocol != Protocol::H3 || lab.speaks_h3) {
+        let Case { protocol, how, short, .. } = case;
+        let unsent = if short { UNSENT } else { "-1" };
+        lab.link.server.within(|| fs::write("/proc/sys/net/ipv4/tcp_notsent_lowat", unsent))??;
+        let runs: Vec<f64> =
+            (0..repeats).map(|_| lab.client(|| css(&lab, case))).collect::<io::Result<_>>()?;
+        let css_ms = median(&runs);
+        rows.push(vec![
+            protocol.name().into(),
+            how.into(),
+            format!("{css_ms:.0}"),
+            format!("{:.1}", css_ms / RTT_MS),
+        ]);
+        found
+            .push(json!({ "protocol": protocol.name(), "how": how, "css_ms": css_ms, "ms": runs }));
+    }
+    let columns = ["protocol", "how", "CSS, ms", "÷ RTT"];
+    table("20 KB of CSS asked for behind an image, over 20 Mbit/s and 50 ms", &columns, &rows);
+    Ok(json!({ "rtt_ms": RTT_MS, "rate": RATE, "rows": found }))
+}
+
+/// When the CSS was whole, after it was asked for; the image is given up then.
+fn css(lab: &Lab, case: Case) -> io::Result<f64> {
+    let mut open: Vec<Connection> = opened(case.protocol, &lab.setup)?.into();
+    if case.own {
+        open.extend(opened(case.protocol, &lab.setup)?);
+    }
+    let mut image = Ask::new(0, "/image.jpg");
+    let mut css = Ask::new(1, "/style.css");
+    if case.with {
+        image = image.field("priority", "u=5");
+        css = css.field("priority", "u=0");
+    }
+    let mut done: Vec<Got> = Vec::new();
+    open[0].ask(&image);
+    while open[0].content() < AFTER {
+        step(&mut open, &mut done, None)?;
+    }
+    let begun = Instant::now();
+    if let Some(last) = open.last_mut() {
+        last.ask(&css);
+    }
+    loop {
+        if let Some(got) = done.iter().find(|got| got.tag == 1) {
+            check(got)?;
+            return Ok(ms(got.last - begun));
+        }
+        step(&mut open, &mut done, None)?;
+    }
+}
