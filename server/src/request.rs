@@ -126,8 +126,8 @@ impl<'a> Request<'a> {
         self.parts.query.map(|query| ascii(query.of(self.bytes)))
     }
 
-    /// The query's parts between `&`, each split at its first `=` (the value is empty where there is
-    /// none); still percent-encoded, in order.
+    /// The query's parts between `&`, each split at its first `=` (without one the value is empty);
+    /// still percent-encoded, in order.
     pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let query = self.parts.query.map_or(&[][..], |query| query.of(self.bytes));
         let parts = query.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
