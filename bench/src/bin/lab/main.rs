@@ -31,7 +31,8 @@ usage: lab EXPERIMENT... [OPTIONS]        experiments, or all
   --quick           the smallest set that shows something
   --results DIR     also write DIR/lab-EXPERIMENT.json
 
-Link options: --rtt MS, --rate MBIT, --loss PERCENT, --reorder PERCENT, --duplicate PERCENT, --seed N
+Link options: --rtt MS, --rate MBIT, --loss PERCENT, --reorder PERCENT, --duplicate PERCENT,
+--seed N
 
 Needs root, /dev/net/tun and iproute2. On a busy machine, run it by `chrt -f 1`.
 

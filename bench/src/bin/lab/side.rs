@@ -54,7 +54,8 @@ impl Side {
         made.join().unwrap_or_else(|_| Err(io::Error::other("the side's thread panicked")))
     }
 
-    /// Runs `body` on a thread inside the namespace; sockets and threads that it makes belong there.
+    /// Runs `body` on a thread inside the namespace; the sockets and threads that it makes belong
+    /// there.
     pub(crate) fn within<T: Send>(&self, body: impl FnOnce() -> T + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let run = scope.spawn(|| {

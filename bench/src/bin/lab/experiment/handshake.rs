@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const EXPERIMENT: Experiment = Experiment {
     name: "handshake",
-    about: "round trips and packets until an answer begins: TCP, TLS 1.2, 1.3, resumed, QUIC, 0-RTT",
+    about: "round trips and packets until an answer begins, for every kind of handshake",
     run,
 };
 

@@ -1,5 +1,5 @@
-//! Bytes that the fields of a request and of its answer take, the first time and the hundredth: text
-//! (HTTP/1.1), HPACK (RFC 7541), QPACK (RFC 9204).
+//! Bytes that the fields of a request and of its answer take, the first time and the hundredth:
+//! text (HTTP/1.1), HPACK (RFC 7541), QPACK (RFC 9204).
 
 use super::{Experiment, Extent, check, table};
 use crate::client::{Ask, Connection, Got, finish};

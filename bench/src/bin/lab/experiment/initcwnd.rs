@@ -88,7 +88,7 @@ fn page(lab: &Lab, protocol: Protocol) -> io::Result<Flight> {
         let got = fetch(&mut one, "/forty.html")?;
         let asked = one[0].ready_at().unwrap_or(got.last);
         let seen = lab.link.seen();
-        // The request arrives after half a round trip; the second flight leaves after one and a half.
+        // The request arrives after half a round trip; the second flight leaves one later.
         let arrived = asked + Duration::from_secs_f64(RTT_MS / 2100.0);
         let flight = arrived..arrived + Duration::from_secs_f64(RTT_MS / 1500.0);
         let is_data = |packet: &&Seen| packet.way == Way::Down && packet.payload > 0;
