@@ -22,9 +22,11 @@
 
 #![deny(unsafe_code)]
 
+mod additions;
 mod body;
 pub mod config;
 mod conn;
+mod crowd;
 mod desk;
 mod door;
 mod error;

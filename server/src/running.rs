@@ -12,7 +12,7 @@ use crate::log::Writer;
 use crate::metrics::{Endpoint, Published};
 use crate::ring::token::{Id, Op, Token};
 use crate::server::Control;
-use crate::tls::{Change, Tls};
+use crate::tls::{Change, Files, Tls};
 use crate::worker::Mailbox;
 
 /// A worker's thread, and where to reach it.
@@ -143,6 +143,13 @@ impl Running {
     pub fn reload_certificates(&self) {
         if let Some(keeper) = &self.keeper {
             say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
+        }
+    }
+
+    /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
+    pub(crate) fn replace_certificates(&self, files: Vec<Files>) {
+        if let Some(keeper) = &self.keeper {
+            say(&keeper.tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
         }
     }
 

@@ -1,6 +1,7 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
-use crate::config::{Config, Simd};
+use crate::additions::Additions;
+use crate::config::{Config, SETTINGS, Simd, TlsVersion};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
@@ -16,10 +17,12 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     let files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes);
-    let mut server = Server::new(files)
-        .limits(config.limits.clone())
-        .http2(config.http2.clone())
-        .log(config.log.clone());
+    let server = match Additions::new(files, config) {
+        Ok(files) => Server::new(files),
+        Err(files) => Server::new(files),
+    };
+    let mut server =
+        server.limits(config.limits.clone()).http2(config.http2.clone()).log(config.log.clone());
     for address in &config.http {
         server = server.listen(Scheme::Http, Ok(address.clone()));
     }
@@ -47,8 +50,10 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     server.spawn()
 }
 
-/// Starts what a configuration describes, says where it listens, and serves until told to stop.
-pub fn serve(config: &Config) -> Result<(), Error> {
+/// Starts what a configuration describes, says where it listens, and serves until told to stop. At
+/// SIGHUP `again` reads the configuration once more; nothing is taken of one with a mistake, for
+/// which it returns none.
+pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
     let running = start(config)?;
     for (scheme, bound) in running.listeners() {
         println!("listening {scheme} {bound}");
@@ -56,16 +61,40 @@ pub fn serve(config: &Config) -> Result<(), Error> {
     if std::io::stderr().is_terminal() {
         eprint!("{}", welcome::text(config, running.listeners(), running.workers()));
     }
-    crate::signals::supervise(running)
+    crate::signals::supervise(running, |running| match again() {
+        Some(fresh) => reload(running, config, &fresh),
+        None => eprintln!("the configuration is not taken: the former stays in use"),
+    })
+}
+
+/// The keys that a reload takes; what the others say binds from the next start on.
+const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
+
+fn reload(running: &Running, used: &Config, fresh: &Config) {
+    for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
+        if setting.show(used) != setting.show(fresh) {
+            eprintln!("`{}` has changed: that takes effect after a restart", setting.key);
+        }
+    }
+    running.replace_certificates(certificates(fresh));
+}
+
+fn certificates(config: &Config) -> Vec<Files> {
+    let tls = &config.tls;
+    let first = tls.cert.iter().zip(&tls.key).map(|(cert, key)| (cert, key, &tls.ocsp));
+    let further = tls.certificates.iter().map(|each| (&each.cert, &each.key, &each.ocsp));
+    let files = first.chain(further);
+    files.map(|(cert, key, ocsp)| Files { ocsp: ocsp.clone(), ..Files::new(cert, key) }).collect()
 }
 
 fn tls(config: &Config) -> Result<Tls, Error> {
-    let certificates = match (&config.tls.cert, &config.tls.key) {
-        (Some(cert), Some(key)) => vec![Files::new(cert, key)],
-        _ => Vec::new(),
-    };
-    let key_log = std::env::var_os("SSLKEYLOGFILE").map(Into::into);
-    Ok(Tls::new(Options { certificates, key_log, ..Options::default() })?)
+    Ok(Tls::new(Options {
+        certificates: certificates(config),
+        ticket_key: config.tls.ticket_key.clone(),
+        key_log: std::env::var_os("SSLKEYLOGFILE").map(Into::into),
+        only_tls13: config.tls.min_version == TlsVersion::Tls13,
+        client_ca: config.tls.client_ca.clone(),
+    })?)
 }
 
 fn backend(simd: Simd) -> Option<Backend> {

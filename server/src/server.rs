@@ -183,7 +183,7 @@ impl Server {
         for (scheme, bound) in running.listeners() {
             println!("listening {scheme} {bound}");
         }
-        crate::signals::supervise(running)
+        crate::signals::supervise(running, Running::reload_certificates)
     }
 
     /// Starts, and returns when every worker is serving.

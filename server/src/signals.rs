@@ -1,6 +1,6 @@
 //! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
 //! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP
-//! loads the certificates again.
+//! loads the configuration and the certificates again.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::running::Running;
 /// How often the end of the workers is looked for while no signal comes.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits until the server has ended, passing signals on to it.
-pub(crate) fn supervise(running: Running) -> Result<(), Error> {
+/// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
+pub(crate) fn supervise(running: Running, mut reload: impl FnMut(&Running)) -> Result<(), Error> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)?;
     let mut draining = false;
@@ -22,7 +22,7 @@ pub(crate) fn supervise(running: Running) -> Result<(), Error> {
         for signal in signals.pending() {
             match signal {
                 SIGQUIT => running.report(),
-                SIGHUP => running.reload_certificates(),
+                SIGHUP => reload(&running),
                 SIGUSR1 => running.reopen_log(),
                 _ if draining => running.stop(),
                 _ => {

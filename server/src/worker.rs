@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringway_codec::Time;
 
 use crate::conn::{Conn, Cx, Event, Op};
+use crate::crowd::Crowd;
 use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
@@ -26,6 +27,7 @@ pub(crate) struct Worker {
     ring: Ring,
     table: Table,
     doors: Doors,
+    crowd: Crowd,
     desk: Desk,
     sleeps: Wheel,
     due: Vec<u32>,
@@ -55,6 +57,7 @@ impl Worker {
             ring,
             table: Table { slots: Slab::default(), timers: Wheel::new(now), over: Vec::new() },
             doors,
+            crowd: Crowd::new(desk.limits()),
             desk,
             sleeps: Wheel::new(now),
             due: Vec::new(),
@@ -144,7 +147,9 @@ impl Worker {
             if full {
                 self.doors.pause(&mut self.ring);
             }
-            let arrival = if full { None } else { self.doors.arrival(door) };
+            let admitted = !full && self.crowd.admit(result);
+            self.desk.tally.counters.crowded += u64::from(!full && !admitted);
+            let arrival = if admitted { self.doors.arrival(door) } else { None };
             if let Some(arrival) = arrival {
                 let desk = &mut self.desk;
                 let id = self.table.slots.insert_with(|id| {
@@ -153,6 +158,7 @@ impl Worker {
                 });
                 self.tell(id, Event::Nudge { stream: 0 });
             } else {
+                self.crowd.leave(result);
                 self.ring.close(result);
             }
         }
@@ -227,6 +233,7 @@ impl Worker {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
             }
+            self.crowd.leave(slot.fd);
             self.ring.close(slot.fd);
             self.doors.resume(&mut self.ring);
         }

@@ -49,7 +49,7 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
 }
 
 /// Keys that are read and checked, and that nothing in this version listens to.
-const WITHOUT_EFFECT: [&str; 3] = ["trace", "qlog", "limits.connections_per_ip"];
+const WITHOUT_EFFECT: [&str; 2] = ["trace", "qlog"];
 
 fn summary(config: &Config) -> String {
     let mut out = String::from("the configuration is valid\n");

@@ -21,7 +21,7 @@ pub(crate) fn run(parsed: &Parsed) -> End {
     if let Some(answer) = start::explain_descriptors(descriptors, FEW) {
         complain(&format!("warning: {answer}"));
     }
-    match ringway::serve(&config) {
+    match ringway::serve(&config, || Some(check::load(parsed).ok()?.config)) {
         Ok(()) => End::Fine,
         Err(error) => {
             complain(&explain(&config, &error));

@@ -118,7 +118,7 @@ limits! {
     "limits.connections" connections: u32, Count = 65_536, 8 => 16_777_215;
         "connections per worker; further ones wait in the kernel's accept queue"
     "limits.connections_per_ip" connections_per_ip: u32, Count = 65_536, 8 => 16_777_215;
-        "connections per worker from one address; a browser needs 8"
+        "connections per worker from one address (IPv6: one /64); a browser needs 8"
     "limits.request_line" request_line: u32, Bytes = 8 * KIB, 256 => MIB;
         "bytes of an HTTP/1 request line; more is answered 414"
     "limits.header_bytes" header_bytes: u32, Bytes = 32 * KIB, KIB => MIB;

@@ -4,11 +4,12 @@
 use super::error::{Error, Errors, Origin};
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
-use super::value::{Shape, Written, Wrong};
+use super::value::{Entry, Shape, Written, Wrong};
 use super::{Address, Config, Limits};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// What a configuration is made from.
@@ -262,20 +263,9 @@ impl Layers {
                 found.push((key, format!("`{key}` {address} is taken by `{other}` {theirs}")));
             }
         }
-        match (&config.tls.cert, &config.tls.key) {
-            (Some(_), None) => {
-                found.push((
-                    "tls.cert",
-                    "a certificate without its key: `tls.key` is missing".into(),
-                ));
-            }
-            (None, Some(_)) => {
-                found.push((
-                    "tls.key",
-                    "a key without its certificate: `tls.cert` is missing".into(),
-                ));
-            }
-            _ => {}
+        found.extend(tls_contradictions(config));
+        if !config.push.is_empty() && config.limits.h2_pushes == 0 {
+            found.push(("push", "nothing is pushed while `http2.pushes` is 0".into()));
         }
         if let Some(address) = config.metrics.as_ref().filter(|address| !address.is_local()) {
             let message = format!("metrics on {address} could be read from outside: use loopback");
@@ -304,6 +294,38 @@ impl Layers {
             self.errors.push(Error { origin, message, hint: None });
         }
     }
+}
+
+fn tls_contradictions(config: &Config) -> Vec<(&'static str, String)> {
+    let tls = &config.tls;
+    let mut found: Vec<(&str, String)> = Vec::new();
+    match (&tls.cert, &tls.key) {
+        (Some(_), None) => {
+            found.push(("tls.cert", "a certificate without its key: `tls.key` is missing".into()));
+        }
+        (None, Some(_)) => {
+            let message = "a key without its certificate: `tls.cert` is missing";
+            found.push(("tls.key", message.into()));
+        }
+        (None, None) => {
+            if !tls.certificates.is_empty() {
+                let message = "further certificates, but none for all other names: `tls.cert` is \
+                               missing";
+                found.push(("tls.certificates", message.into()));
+            }
+            if tls.ocsp.is_some() {
+                let message = "an OCSP response without its certificate: `tls.cert` is missing";
+                found.push(("tls.ocsp", message.into()));
+            }
+        }
+        _ => {}
+    }
+    if tls.client_ca.is_some() && config.http3.enabled && !config.https.is_empty() {
+        let message = "clients are not asked for certificates over HTTP/3: set `http3.enabled` \
+                       to false";
+        found.push(("tls.client_ca", message.into()));
+    }
+    found
 }
 
 struct File<'a> {
@@ -372,6 +394,10 @@ fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: Origin) -> Erro
     Error { origin, message: format!("unknown {what} `{name}`{within}"), hint }
 }
 
+fn written<'a>(value: &'a Spanned<DeValue<'_>>, base: Option<&'a Path>) -> Written<'a> {
+    Written { shape: shape(value.get_ref(), base), at: value.span().start, base }
+}
+
 fn shape<'a>(value: &'a DeValue<'_>, base: Option<&'a Path>) -> Shape<'a> {
     match value {
         DeValue::String(text) => Shape::Text(text),
@@ -380,16 +406,18 @@ fn shape<'a>(value: &'a DeValue<'_>, base: Option<&'a Path>) -> Shape<'a> {
         DeValue::Float(_) => Shape::Other("a float"),
         DeValue::Boolean(on) => Shape::Switch(*on),
         DeValue::Datetime(_) => Shape::Other("a date"),
-        DeValue::Array(items) => Shape::List(
-            items
+        DeValue::Array(items) => {
+            Shape::List(items.iter().map(|item| written(item, base)).collect())
+        }
+        DeValue::Table(block) => Shape::Block(
+            block
                 .iter()
-                .map(|item| Written {
-                    shape: shape(item.get_ref(), base),
-                    at: item.span().start,
-                    base,
+                .map(|(key, value)| Entry {
+                    name: key.get_ref(),
+                    at: key.span().start,
+                    value: written(value, base),
                 })
                 .collect(),
         ),
-        DeValue::Table(_) => Shape::Other("a block"),
     }
 }

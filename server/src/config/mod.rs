@@ -4,6 +4,7 @@
 //! `--help`, `ringway check --print`, the shell completions and the manual cannot disagree.
 
 mod address;
+mod block;
 mod error;
 mod limits;
 mod load;
@@ -14,6 +15,7 @@ mod suggest;
 mod value;
 
 pub use address::{Address, BadAddress, Descriptor};
+pub use block::{Certificate, Hints, Hsts, Link, Push, UrlPath};
 pub use error::{Error, Errors, Origin};
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{Given, Loaded, Sources, load};
@@ -49,6 +51,10 @@ pub struct Config {
     pub trace: Vec<Trace>,
     /// Directory that receives one qlog file for each QUIC connection.
     pub qlog: Option<PathBuf>,
+    /// Links sent ahead of pages.
+    pub hints: Vec<Hints>,
+    /// What is pushed along with pages.
+    pub push: Vec<Push>,
     /// The static file service.
     pub files: Files,
     /// Certificates.
@@ -78,14 +84,36 @@ impl Default for Files {
     }
 }
 
-/// `[tls]`: certificate and key; a self-signed certificate is made for the process's life when
-/// neither is given.
+/// `[tls]`: certificates and keys; a self-signed certificate is made for the process's life when
+/// none is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// The certificate chain, PEM.
     pub cert: Option<PathBuf>,
     /// The private key, PEM.
     pub key: Option<PathBuf>,
+    /// An OCSP response to staple, DER.
+    pub ocsp: Option<PathBuf>,
+    /// Further certificates, chosen by the name that a client asks for.
+    pub certificates: Vec<Certificate>,
+    /// Where the secret of the session tickets is kept, so that they survive a restart.
+    pub ticket_key: Option<PathBuf>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// The authorities, PEM, whose certificates clients have to show; none are asked for without.
+    pub client_ca: Option<PathBuf>,
+    /// The Strict-Transport-Security that answers over TLS carry.
+    pub hsts: Option<Hsts>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
 }
 
 /// `[http2]`, but for its bounds.

@@ -21,9 +21,20 @@ pub fn missing_paths(loaded: &Loaded) -> Vec<Error> {
         errors.push(Error { origin: loaded.origin(key).clone(), message, hint: None });
     };
     expect("files.root", &config.files.root, true);
-    for (key, path) in [("tls.cert", &config.tls.cert), ("tls.key", &config.tls.key)] {
+    let tls = &config.tls;
+    for (key, path) in [
+        ("tls.cert", &tls.cert),
+        ("tls.key", &tls.key),
+        ("tls.ocsp", &tls.ocsp),
+        ("tls.client_ca", &tls.client_ca),
+    ] {
         if let Some(path) = path {
             expect(key, path, false);
+        }
+    }
+    for each in &tls.certificates {
+        for path in [&each.cert, &each.key].into_iter().chain(&each.ocsp) {
+            expect("tls.certificates", path, false);
         }
     }
     if let Some(directory) = &config.qlog {

@@ -4,7 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Written, Wrong, quote};
-use super::{Config, Cpus, LogFormat, Simd, Trace};
+use super::{Config, Cpus, LogFormat, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key, and everything that is known about it.
@@ -240,6 +240,10 @@ fn process_fields() -> Vec<Setting> {
             takes("qlog", "DIR"),
             "write a qlog file for each QUIC connection into this directory"
         ),
+        field!(list "hints", hints, None,
+            "[[hints]] with path and links: Link fields of that page, in 103 where it has to wait"),
+        field!(list "push", push, None,
+            "[[push]] with path and push: the paths that are pushed along with that page"),
     ]
 }
 
@@ -259,6 +263,23 @@ fn service_fields() -> Vec<Setting> {
             "certificate chain; self-signed if neither this nor the key is given"
         ),
         field!("tls.key", tls.key, takes("key", "PEM"), "private key of the certificate"),
+        field!("tls.ocsp", tls.ocsp, None, "OCSP response to staple to the certificate, DER"),
+        field!(list "tls.certificates", tls.certificates, None,
+            "[[tls.certificates]] with cert, key, ocsp: further ones, by the name asked for"),
+        field!(
+            "tls.ticket_key",
+            tls.ticket_key,
+            None,
+            "file for the secret of session tickets, so that they survive a restart"
+        ),
+        field!("tls.min_version", tls.min_version, None, "oldest version of TLS that is spoken"),
+        field!(
+            "tls.client_ca",
+            tls.client_ca,
+            None,
+            "authorities, PEM: clients have to show a certificate of theirs"
+        ),
+        field!("tls.hsts", tls.hsts, None, "Strict-Transport-Security of answers over TLS"),
         field!(
             "http2.upgrade",
             http2.upgrade,
@@ -301,6 +322,7 @@ const TRACE: Words<Trace> =
     &[("h1", Trace::H1), ("h2", Trace::H2), ("h3", Trace::H3), ("tls", Trace::Tls)];
 const LOG: Words<LogFormat> =
     &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
     words.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
@@ -321,7 +343,7 @@ macro_rules! typed_words {
         }
     })* };
 }
-typed_words!(Simd, SIMD; Trace, TRACE; LogFormat, LOG);
+typed_words!(Simd, SIMD; Trace, TRACE; LogFormat, LOG; TlsVersion, TLS_VERSION);
 
 /// Workers: more than this many is a mistake, not a machine.
 const WORKERS_MAX: u64 = 1024;

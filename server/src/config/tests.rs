@@ -374,3 +374,97 @@ fn every_setting_is_documented_and_in_the_reference() {
         assert!(reference.contains(&format!("| `{}` |", setting.key)));
     }
 }
+
+#[test]
+fn tables_in_lists() {
+    let scratch = Scratch::new(
+        "tables",
+        r#"
+http = "127.0.0.1:0"
+https = "127.0.0.1:0"
+push = [{ path = "/", push = ["/a.css", "/b.js"] }]
+[[hints]]
+path = "/"
+links = ["</a.css>; rel=preload; as=style"]
+[[hints]]
+path = "/b%20c/"
+links = "</b.js>; rel=preload; as=script"
+[files]
+root = "site"
+[tls]
+cert = "a.pem"
+key = "a.key"
+ocsp = "a.ocsp"
+ticket_key = "tickets"
+min_version = "1.3"
+client_ca = "ca.pem"
+hsts = "max-age=31536000; includeSubDomains; preload"
+[[tls.certificates]]
+cert = "b.pem"
+key = "/etc/b.key"
+[http2]
+pushes = 10
+[http3]
+enabled = false
+"#,
+    );
+    let loaded = load(&scratch.sources()).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.hints.len(), 2);
+    assert_eq!(config.hints[1].path, UrlPath("/b%20c/".into()));
+    assert_eq!(config.push[0].push, [UrlPath("/a.css".into()), UrlPath("/b.js".into())]);
+    let further = &config.tls.certificates[0];
+    assert_eq!(further.cert, scratch.0.join("b.pem"), "relative to the file");
+    assert_eq!((&*further.key, &further.ocsp), (Path::new("/etc/b.key"), &None));
+    assert_eq!(config.tls.min_version, TlsVersion::Tls13);
+    // What is printed is a file that says the same.
+    let again = Scratch::new("tables-again", &print(&loaded));
+    assert_eq!(load(&again.sources()).unwrap().config, *config);
+}
+
+#[test]
+fn mistakes_inside_tables_have_their_place() {
+    for (text, wanted) in [
+        (
+            "[[hints]]\npath = \"/\"\nlink = []",
+            "3:1: `hints`: unknown key `link`; did you mean `links`",
+        ),
+        (
+            "[[hints]]\npath = \"a.html\"\nlinks = []",
+            "2:8: `hints`: `path`: expected a path like \"/index.html\", found \"a.html\"; did you mean \"/a.html\"",
+        ),
+        ("[[hints]]\npath = \"/\"", "1:1: `hints`: `links` is missing"),
+        (
+            "[[hints]]\npath = \"/\"\nlinks = [\"/a.css\"]",
+            "3:10: `hints`: `links`: expected a link like \"</style.css>; rel=preload; as=style\", found \"/a.css\"",
+        ),
+        ("push = 1", "1:8: `push`: expected a block of a file with path, push, found an integer"),
+        (
+            "[[push]]\npath = \"/\"\npush = \"/a\"",
+            "1:3: nothing is pushed while `http2.pushes` is 0",
+        ),
+        (
+            "[tls]\nhsts = \"1 year\"",
+            "2:8: `tls.hsts`: expected a policy like \"max-age=31536000; includeSubDomains\", found \"1 year\"",
+        ),
+        (
+            "[tls]\nmin_version = \"1.1\"",
+            "2:15: `tls.min_version`: expected one of 1.2, 1.3, found \"1.1\"; did you mean \"1.2\"",
+        ),
+        (
+            "[tls]\nocsp = \"x\"",
+            "2:1: an OCSP response without its certificate: `tls.cert` is missing",
+        ),
+        (
+            "[[tls.certificates]]\ncert = \"x\"\nkey = \"y\"",
+            "1:7: further certificates, but none for all other names: `tls.cert` is missing",
+        ),
+        (
+            "[tls]\ncert = \"x\"\nkey = \"y\"\nclient_ca = \"z\"",
+            "4:1: clients are not asked for certificates over HTTP/3: set `http3.enabled` to false",
+        ),
+    ] {
+        let found = errors("inside-tables", text);
+        assert_eq!(found, [format!("ringway.toml:{wanted}")], "{text}");
+    }
+}

@@ -28,8 +28,19 @@ pub(super) enum Shape<'a> {
     Integer(i128),
     Switch(bool),
     List(Vec<Written<'a>>),
+    /// A table: its keys.
+    Block(Vec<Entry<'a>>),
     /// Something no key wants, by the name of its type.
     Other(&'static str),
+}
+
+/// A key of a table, and what was written for it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    /// Where the key starts.
+    pub(super) at: usize,
+    pub(super) value: Written<'a>,
 }
 
 /// Why a written value is refused, and where in the file if not at the value's own start.
@@ -92,12 +103,13 @@ impl Written<'_> {
 }
 
 impl Shape<'_> {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Shape::Loose(_) | Shape::Text(_) => "a string",
             Shape::Integer(_) => "an integer",
             Shape::Switch(_) => "a boolean",
             Shape::List(_) => "a list",
+            Shape::Block(_) => "a block",
             Shape::Other(name) => name,
         }
     }

@@ -75,6 +75,8 @@ counters! {
     tcp_retransmissions "ringway_tcp_retrans_total" "" "TCP segments that were sent again."
     tcp_rtt_micros "ringway_tcp_rtt_microseconds_sum" ""
         "Sum of the smoothed round trips that TCP connections had at their end."
+    crowded "ringway_connections_refused_total" r#"kind="per_ip""#
+        "Connections closed at once: their address had as many as it may."
     exhausted "ringway_accept_exhausted_total" ""
         "Times that accepting failed for want of descriptors or memory."
     no_buffers "ringway_uring_enobufs_total" "" "Receives that ended for want of buffers."

@@ -30,7 +30,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_quic::replay::Register;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 
 pub use certs::{Certificate, Files};
@@ -77,6 +78,9 @@ pub struct Options {
     pub key_log: Option<PathBuf>,
     /// Refuse TLS 1.2.
     pub only_tls13: bool,
+    /// PEM: the authorities of which each client has to show a certificate. Such connections are
+    /// never resumed, since a ticket would stand for a certificate that nobody looks at again.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What happened in [`Tls::poll_changes`].
@@ -116,6 +120,8 @@ impl Source {
 #[derive(Debug)]
 struct Shared {
     only_tls13: bool,
+    /// Looks at clients' certificates, where they have to show one.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     source: Mutex<Source>,
     store: Mutex<Arc<Store>>,
     /// Counts the stores; workers compare it with what they hold.
@@ -141,15 +147,18 @@ impl Tls {
         let store = load(&source.files, now)?;
         let tickets = Tickets::new(options.ticket_key.as_deref(), unix(now) as u64)?;
         let key_log = KeyLog::open(options.key_log.as_deref())?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = options.client_ca.map(|file| certs::clients(&file, &provider)).transpose()?;
         let shared = Shared {
             only_tls13: options.only_tls13,
+            clients,
             source: Mutex::new(source),
             store: Mutex::new(Arc::new(store)),
             generation: AtomicU64::new(1),
             kept: AtomicU64::new(0),
             tickets: Arc::new(tickets),
             key_log: Arc::new(key_log),
-            provider: Arc::new(aws_lc_rs::default_provider()),
+            provider,
             early: OnceLock::new(),
             began: Instant::now(),
         };
@@ -294,13 +303,18 @@ impl Tls {
             true => &[&TLS13][..],
             false => &[&TLS13, &TLS12],
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.shared.provider))
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.shared.provider))
             .with_protocol_versions(versions)
-            .map_err(|error| ConfigError::general(error.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(store);
+            .map_err(|error| ConfigError::general(error.to_string()))?;
+        let clients = self.shared.clients.clone();
+        let resumes = clients.is_none();
+        let clients = clients.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+        let config = config.with_client_cert_verifier(clients);
+        let mut config = config.with_cert_resolver(store);
         config.alpn_protocols = alpn.iter().map(|alpn| alpn.name().into()).collect();
-        config.ticketer = Arc::clone(&self.shared.tickets) as _;
+        if resumes {
+            config.ticketer = Arc::clone(&self.shared.tickets) as _;
+        }
         // Tickets carry all state: no table of sessions that workers would have to share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.key_log = Arc::clone(&self.shared.key_log) as _;

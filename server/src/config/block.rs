@@ -1,0 +1,185 @@
+//! Values that are tables of their own: `[[hints]]`, `[[push]]`, `[[tls.certificates]]`. Which keys
+//! such a table has, and what they may hold, stands here; where it is used stands in `settings`.
+
+use super::suggest::nearest;
+use super::value::{Entry, Shape, Typed, Written, Wrong, quote};
+use http::HeaderValue;
+use std::path::PathBuf;
+
+/// `[[tls.certificates]]`: one more certificate, served to the clients that ask for its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// An OCSP response to staple, DER.
+    pub ocsp: Option<PathBuf>,
+}
+
+/// `[[hints]]`: what a page will need, said ahead of it (RFC 8297) and with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hints {
+    /// The path that is asked for.
+    pub path: UrlPath,
+    /// Values of Link fields.
+    pub links: Vec<Link>,
+}
+
+/// `[[push]]`: what is pushed along with a page over HTTP/2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The path that is asked for.
+    pub path: UrlPath,
+    /// The paths that are pushed.
+    pub push: Vec<UrlPath>,
+}
+
+/// The path of a URL, as requests write it: from its `/` on, percent-encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlPath(pub String);
+
+/// The value of a Link field (RFC 8288).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link(pub HeaderValue);
+
+/// The value of Strict-Transport-Security (RFC 6797 section 6.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hsts(pub HeaderValue);
+
+/// A written table whose keys are all known.
+struct Block<'a, 'b>(&'a [Entry<'b>]);
+
+impl<'a, 'b> Block<'a, 'b> {
+    fn of(written: &'a Written<'b>, keys: &[&str]) -> Result<Self, Wrong> {
+        let Shape::Block(entries) = &written.shape else {
+            let keys = keys.join(", ");
+            let found = written.shape.name();
+            let message = format!("expected a block of a file with {keys}, found {found}");
+            return Err(Wrong::new(message));
+        };
+        for Entry { name, at, .. } in entries {
+            if !keys.contains(name) {
+                let mut wrong = Wrong::new(format!("unknown key `{name}`"));
+                wrong.hint = nearest(name, keys.iter().copied()).map(|near| format!("`{near}`"));
+                return Err(Wrong { at: Some(*at), ..wrong });
+            }
+        }
+        Ok(Self(entries))
+    }
+
+    fn maybe<T: Typed>(&self, key: &str) -> Result<Option<T>, Wrong> {
+        let Some(Entry { value, .. }) = self.0.iter().find(|entry| entry.name == key) else {
+            return Ok(None);
+        };
+        T::parse(value).map(Some).map_err(|wrong| {
+            let message = format!("`{key}`: {}", wrong.message);
+            Wrong { at: wrong.at.or(Some(value.at)), message, ..wrong }
+        })
+    }
+
+    fn need<T: Typed>(&self, key: &str) -> Result<T, Wrong> {
+        self.maybe(key)?.ok_or_else(|| Wrong::new(format!("`{key}` is missing")))
+    }
+}
+
+/// A table in one line, without what is not set.
+fn inline(entries: &[(&str, String)]) -> String {
+    let set = entries.iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<_> = set.map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+impl Typed for Certificate {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let block = Block::of(written, &["cert", "key", "ocsp"])?;
+        let (cert, key) = (block.need("cert")?, block.need("key")?);
+        Ok(Self { cert, key, ocsp: block.maybe("ocsp")? })
+    }
+
+    fn show(&self) -> String {
+        let Self { cert, key, ocsp } = self;
+        inline(&[("cert", cert.show()), ("key", key.show()), ("ocsp", ocsp.show())])
+    }
+}
+
+impl Typed for Hints {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let block = Block::of(written, &["path", "links"])?;
+        Ok(Self { path: block.need("path")?, links: block.need("links")? })
+    }
+
+    fn show(&self) -> String {
+        inline(&[("path", self.path.show()), ("links", self.links.show())])
+    }
+}
+
+impl Typed for Push {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let block = Block::of(written, &["path", "push"])?;
+        Ok(Self { path: block.need("path")?, push: block.need("push")? })
+    }
+
+    fn show(&self) -> String {
+        inline(&[("path", self.path.show()), ("push", self.push.show())])
+    }
+}
+
+impl Typed for UrlPath {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let text = written.text("a path")?;
+        let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+        if text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_path) {
+            return Ok(Self(text.to_owned()));
+        }
+        let wrong = Wrong::new(format!("expected a path like \"/index.html\", found \"{text}\""));
+        Err(match text.starts_with('/') {
+            true => wrong,
+            false => wrong.meant(quote(&format!("/{text}"))),
+        })
+    }
+
+    fn show(&self) -> String {
+        quote(&self.0)
+    }
+}
+
+/// A field's value that `is` of the right form.
+fn field(
+    written: &Written<'_>,
+    wanted: &str,
+    is: impl Fn(&str) -> bool,
+) -> Result<HeaderValue, Wrong> {
+    let text = written.text(wanted)?;
+    match HeaderValue::from_str(text) {
+        Ok(value) if is(text) => Ok(value),
+        _ => Err(Wrong::new(format!("expected {wanted}, found \"{text}\""))),
+    }
+}
+
+impl Typed for Link {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let wanted = "a link like \"</style.css>; rel=preload; as=style\"";
+        field(written, wanted, |text| text.starts_with('<') && text.contains(">;")).map(Self)
+    }
+
+    fn show(&self) -> String {
+        quote(&String::from_utf8_lossy(self.0.as_bytes()))
+    }
+}
+
+impl Typed for Hsts {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let wanted = "a policy like \"max-age=31536000; includeSubDomains\"";
+        let is_policy = |text: &str| {
+            let first = text.split(';').next().unwrap_or_default().trim();
+            let age = first.strip_prefix("max-age=").map(str::parse::<u32>);
+            matches!(age, Some(Ok(_)))
+        };
+        field(written, wanted, is_policy).map(Self)
+    }
+
+    fn show(&self) -> String {
+        quote(&String::from_utf8_lossy(self.0.as_bytes()))
+    }
+}
