@@ -79,9 +79,15 @@ impl From<Arc<[u8]>> for Buf {
     }
 }
 
+impl From<Rc<Vec<u8>>> for Buf {
+    fn from(bytes: Rc<Vec<u8>>) -> Self {
+        Self { end: bytes.len(), at: 0, bytes: Bytes::Owned(bytes) }
+    }
+}
+
 impl From<Vec<u8>> for Buf {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { end: bytes.len(), at: 0, bytes: Bytes::Owned(Rc::new(bytes)) }
+        Rc::new(bytes).into()
     }
 }
 

@@ -220,6 +220,12 @@ impl<T: Default> Endpoint<T> {
         self.table.get(id).map(|entry| (&mut entry.conn, &mut entry.state))
     }
 
+    /// The connection `id` and what is kept with it, to look at: it is not thought to have anything
+    /// to send because of that.
+    pub fn peek(&mut self, id: Id) -> Option<(&mut Conn, &mut T)> {
+        self.table.get(id).map(|entry| (&mut entry.conn, &mut entry.state))
+    }
+
     /// All connections.
     pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
         self.table.ids()

@@ -57,6 +57,8 @@ pub struct Settings {
     pub congestion: Congestion,
     /// Accept 0-RTT data.
     pub early_data: bool,
+    /// Let clients move to another address on purpose; a NAT may move them anyhow.
+    pub migration: bool,
     /// Send unknown values where the RFCs reserve them, so that peers keep tolerating them.
     pub grease: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             initial_window: 10,
             congestion: Congestion::default(),
             early_data: true,
+            migration: true,
             grease: true,
         }
     }
@@ -86,7 +89,7 @@ impl Settings {
         let mut config =
             quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, tls)?;
         self.apply(&mut config)?;
-        config.set_disable_active_migration(false);
+        config.set_disable_active_migration(!self.migration);
         config.set_initial_max_streams_bidi(self.streams);
         config.set_initial_max_stream_data_bidi_remote(self.stream_window);
         // A server opens no bidirectional streams, and quiche counts nothing against this.

@@ -15,9 +15,20 @@ pub struct Id {
 }
 
 impl Id {
+    /// The name of these parts, as [`slot`](Self::slot) and [`generation`](Self::generation) gave
+    /// them.
+    pub fn of(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
     /// The place in the slab: dense from 0, reused.
     pub fn slot(self) -> usize {
         self.slot as usize
+    }
+
+    /// Which of the place's tenants it is.
+    pub fn generation(self) -> u32 {
+        self.generation
     }
 }
 

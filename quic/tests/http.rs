@@ -398,7 +398,7 @@ fn a_drain_in_two_steps() {
     let id = world.server.endpoint.ids().next().unwrap();
     let (conn, state) = world.server.endpoint.get(id).unwrap();
     state.http.drain(conn);
-    assert!(!state.http.is_done());
+    assert!(!state.http.is_done(conn, &world.server.shared));
     let between = world.clients[0].request("GET", "/", b"");
     world.run(|world| world.clients[0].responses[&between].fin);
     let (conn, state) = world.server.endpoint.get(id).unwrap();
@@ -409,7 +409,7 @@ fn a_drain_in_two_steps() {
     assert!(responses[&early].body == body(500_000));
     assert_eq!((responses[&between].status(), responses[&late].reset), ("200", Some(0x10b)));
     let (conn, state) = world.server.endpoint.get(id).unwrap();
-    assert!(state.http.is_done());
+    assert!(state.http.is_done(conn, &world.server.shared));
     state.http.close(ringway_quic::http::Code::NoError, b"", conn);
     world.run(|world| world.server.ended == 1);
     assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x100);

@@ -102,6 +102,27 @@ impl Desk {
         self.clock.now
     }
 
+    /// The turn's time, for what keeps time by the system's clock.
+    pub(crate) fn instant(&self) -> Instant {
+        self.clock.origin + Duration::from_micros(self.clock.now.0)
+    }
+
+    /// A time of the system's clock, rounded up.
+    pub(crate) fn time_of(&self, at: Instant) -> Time {
+        let since = at.saturating_duration_since(self.clock.origin);
+        Time(since.as_nanos().div_ceil(1000) as u64)
+    }
+
+    /// Seconds since 1970, as the date shows them.
+    pub(crate) fn unix_s(&self) -> u64 {
+        self.clock.date.unix() as u64
+    }
+
+    /// Which vector instructions the codecs use.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// The bounds.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
@@ -180,6 +201,11 @@ impl Desk {
             counters.overflows = u64::from(overflows);
             published.publish(&self.tally, &self.h2.counters);
         }
+    }
+
+    /// Whether this turn's end publishes what is counted.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.publish_at.is_some_and(|at| at <= self.clock.now)
     }
 
     /// When what is counted is to be published.

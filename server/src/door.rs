@@ -74,6 +74,7 @@ impl Doors {
         let door = self.doors.get_mut(door.index as usize)?;
         match (door.scheme, &mut door.acceptor) {
             (Scheme::Http | Scheme::Metrics, _) => Some(Arrival::Http),
+            (Scheme::H3, _) => None,
             (Scheme::H2c, _) => Some(Arrival::H2c),
             (Scheme::Https, acceptor) => {
                 let session = acceptor.as_mut()?.session().ok()?;

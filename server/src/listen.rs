@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::config::{Address, Descriptor};
 use crate::error::Error;
 use crate::ring::sys;
+use crate::udp;
 
 /// Connections that the kernel keeps for us to accept; it cuts the number to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -28,6 +29,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 in the clear, and nothing else.
     H2c,
+    /// HTTP/3, over UDP.
+    H3,
     /// The server's own metrics, over HTTP in the clear.
     Metrics,
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::H3 => "h3",
             Self::Metrics => "metrics",
         })
     }
@@ -67,6 +71,19 @@ pub(crate) struct Listener {
     pub(crate) bound: Bound,
     /// A socket for each worker.
     pub(crate) sockets: Vec<OwnedFd>,
+    /// The same for QUIC on the UDP port of the same number, where that is spoken too.
+    pub(crate) udp: Vec<udp::Socket>,
+}
+
+impl Listener {
+    /// What is spoken where.
+    pub(crate) fn lines(&self) -> Vec<(Scheme, Bound)> {
+        let mut lines = vec![(self.scheme, self.bound.clone())];
+        if !self.udp.is_empty() {
+            lines.push((Scheme::H3, self.bound.clone()));
+        }
+        lines
+    }
 }
 
 /// Binds an address for `workers` workers.
@@ -80,7 +97,38 @@ pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<
         Address::Fd(descriptor) => inherited(descriptor, workers),
     }
     .map_err(failed)?;
-    Ok(Listener { scheme, bound, sockets })
+    Ok(Listener { scheme, bound, sockets, udp: Vec::new() })
+}
+
+/// Binds a TLS listener's address, and the UDP port of the same number with `buffer` bytes in the
+/// kernel for each socket. A UDP port that cannot be had is the second result, or how many bytes
+/// the kernel granted.
+pub(crate) fn bind_both(
+    address: &Address,
+    workers: usize,
+    buffer: usize,
+) -> Result<(Listener, Result<usize, Error>), Error> {
+    const TRIES: usize = 16;
+    let is_any_port =
+        matches!(address, Address::Ip(ip) if ip.port() == 0) || matches!(address, Address::Any(0));
+    for left in (0..TRIES).rev() {
+        let mut listener = bind(Scheme::Https, address, workers)?;
+        let Bound::Ip(bound) = listener.bound else { return Ok((listener, Ok(buffer))) };
+        let only_v6 = !matches!(address, Address::Any(_));
+        let source = match udp::bind(bound, only_v6, workers.min(udp::WORKERS_MAX), buffer) {
+            Ok((sockets, granted)) => {
+                listener.udp = sockets;
+                return Ok((listener, Ok(granted)));
+            }
+            Err(source) => source,
+        };
+        // Of two ports that the kernel may choose, TCP's may be taken already for UDP.
+        if !is_any_port || left == 0 || source.kind() != io::ErrorKind::AddrInUse {
+            let address = bound.to_string();
+            return Ok((listener, Err(Error::Listen { scheme: Scheme::H3, address, source })));
+        }
+    }
+    unreachable!("the last try returns")
 }
 
 fn tcp(wanted: SocketAddr, only_v6: bool, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {

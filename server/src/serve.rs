@@ -21,8 +21,14 @@ pub fn start(config: &Config) -> Result<Running, Error> {
         Ok(files) => Server::new(files),
         Err(files) => Server::new(files),
     };
-    let mut server =
-        server.limits(config.limits.clone()).http2(config.http2.clone()).log(config.log.clone());
+    let mut server = server
+        .limits(config.limits.clone())
+        .http2(config.http2.clone())
+        .http3(config.http3.clone())
+        .log(config.log.clone());
+    if let Some(directory) = &config.qlog {
+        server = server.qlog(directory);
+    }
     for address in &config.http {
         server = server.listen(Scheme::Http, Ok(address.clone()));
     }

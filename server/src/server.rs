@@ -1,13 +1,14 @@
 //! The server: listeners bound, one worker started on each CPU, stopped together.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
 
-use crate::config::{Address, Http2, Limits, Log as LogConfig, LogFormat};
+use crate::config::{Address, Http2, Http3, Limits, Log as LogConfig, LogFormat};
 use crate::desk::Desk;
 use crate::door::{Doors, Share};
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::metrics::Published;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::running::{Handle, Keeper, Running};
 use crate::tls::{Alpn, Tls};
+use crate::udp::{self, Setup, Siblings};
 use crate::worker::{Mailbox, Worker};
 
 /// A server to be: what it answers with and where it listens.
@@ -39,6 +41,8 @@ pub struct Server {
     cpus: Option<Vec<usize>>,
     limits: Limits,
     http2: Http2,
+    http3: Http3,
+    qlog: Option<PathBuf>,
     backend: Option<Backend>,
     recv: RecvMode,
     log: LogConfig,
@@ -75,6 +79,8 @@ impl Server {
             cpus: None,
             limits: Limits::default(),
             http2: Http2::default(),
+            http3: Http3::default(),
+            qlog: None,
             backend: None,
             recv: RecvMode::default(),
             log: LogConfig::default(),
@@ -90,7 +96,8 @@ impl Server {
         self.listen(Scheme::Http, parsed)
     }
 
-    /// Listens for HTTPS: HTTP/2 and HTTP/1.1 over TLS, with these certificates.
+    /// Listens for HTTPS with these certificates: HTTP/2 and HTTP/1.1 over TLS, and HTTP/3 on the
+    /// UDP port of the same number.
     #[must_use]
     pub fn https(mut self, address: impl AsRef<str>, tls: Tls) -> Self {
         let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
@@ -145,6 +152,21 @@ impl Server {
         self
     }
 
+    /// Says which parts of HTTP/3 are spoken, and whether it is; its bounds are among the others.
+    /// Where a UDP port cannot be had, standard error says so and the other protocols are spoken.
+    #[must_use]
+    pub fn http3(mut self, http3: Http3) -> Self {
+        self.http3 = http3;
+        self
+    }
+
+    /// Writes a qlog of each QUIC connection into this directory: for debugging.
+    #[must_use]
+    pub fn qlog(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.qlog = Some(directory.into());
+        self
+    }
+
     /// Has the codecs use these vector instructions instead of the best that the CPU has.
     #[must_use]
     pub fn simd(mut self, backend: Backend) -> Self {
@@ -192,19 +214,25 @@ impl Server {
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
         let listeners = self.bind(workers)?;
-        let bound = listeners.iter().map(|one| (one.scheme, one.bound.clone())).collect();
+        let bound = listeners.iter().flat_map(Listener::lines).collect();
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
         let mut running = Running::new(bound, log, keeper);
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
-        let shares = by_worker(listeners, workers, self.tls.as_ref())?;
+        let (shares, sockets) = by_worker(listeners, workers, self.tls.as_ref())?;
+        let siblings = Siblings::new(workers, self.limits.h3_forward_queue);
+        let mut setups = self.setups(sockets, &siblings)?.into_iter();
         for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
             let published = measured.then(|| Arc::clone(&published[worker]));
-            let started = self.start(worker as u32, cpu, Doors::new(shares), log, published);
-            match started {
-                Ok(worker) => running.add(worker),
+            let doors = Doors::new(shares);
+            let udp = setups.next();
+            match self.start(worker as u32, cpu, doors, udp, log, published) {
+                Ok(handle) => {
+                    siblings.started(worker, &handle.mailbox);
+                    running.add(handle);
+                }
                 Err(error) => {
                     running.stop();
                     return Err(error);
@@ -249,10 +277,56 @@ impl Server {
             return Err(Error::NoListener);
         }
         let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
+            Ok(address) if *scheme == Scheme::Https && self.http3.enabled => {
+                self.bind_both(address, workers)
+            }
             Ok(address) => listen::bind(*scheme, address, workers),
             Err(why) => Err(Error::Address(why.clone())),
         };
         self.listeners.iter().map(bind).collect()
+    }
+
+    /// Binds for TLS and for QUIC, or for TLS alone where the latter cannot be.
+    fn bind_both(&self, address: &Address, workers: usize) -> Result<Listener, Error> {
+        let wanted = self.limits.h3_socket_bytes;
+        let (listener, udp) = listen::bind_both(address, workers, wanted)?;
+        match udp {
+            Ok(granted) if granted < wanted => eprintln!(
+                "QUIC: the kernel grants {} KiB of receive buffer instead of {} KiB: raise \
+                 net.core.rmem_max and wmem_max (ringway tune)",
+                granted / 1024,
+                wanted / 1024
+            ),
+            Ok(_) => {}
+            Err(error) if self.http3.required => return Err(error),
+            Err(error) => eprintln!("warning: {error}; HTTP/2 and HTTP/1.1 are spoken"),
+        }
+        Ok(listener)
+    }
+
+    /// What each worker's QUIC is made of, if it is to be spoken.
+    fn setups(
+        &self,
+        sockets: Vec<Vec<udp::Socket>>,
+        siblings: &Arc<Siblings>,
+    ) -> Result<Vec<Setup>, Error> {
+        let Some(tls) = &self.tls else { return Ok(Vec::new()) };
+        let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
+        let generation = udp::generation();
+        let setup = |(worker, sockets): (usize, _)| {
+            Ok(Setup {
+                worker: worker as u8,
+                workers,
+                generation,
+                sockets,
+                http3: self.http3.clone(),
+                tls: tls.clone(),
+                config: udp::config(tls, &self.limits, &self.http3)?,
+                siblings: Arc::clone(siblings),
+                qlog: self.qlog.clone(),
+            })
+        };
+        sockets.into_iter().enumerate().take(workers).map(setup).collect()
     }
 
     /// Starts one worker and waits until it has its ring.
@@ -261,13 +335,15 @@ impl Server {
         number: u32,
         cpu: Option<CoreId>,
         doors: Doors,
+        udp: Option<Setup>,
         log: Option<Log>,
         published: Option<Arc<Published>>,
     ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
         let http2 = self.http2.clone();
         let backend = self.backend.unwrap_or_else(Backend::detect);
-        let settings = Settings { recv: self.recv, ..Settings::default() };
+        let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
+        let settings = Settings { recv: self.recv, udp: sizes, ..Settings::default() };
         let (ready, started) = mpsc::channel();
         let body = move || {
             if let Some(cpu) = cpu {
@@ -277,7 +353,8 @@ impl Server {
             let executor = Executor::new(number, mailbox);
             let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
             desk.speak(&http2);
-            Worker::new(ring, doors, desk).run()
+            let udp = udp.map(|setup| Box::new(setup.build(&desk)));
+            Worker::new(ring, doors, desk, udp).run()
         };
         let name = format!("ringway-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
@@ -305,14 +382,14 @@ fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option
     }
 }
 
+/// What each worker listens on: TCP, and UDP.
+type Shares = (Vec<Vec<Share>>, Vec<Vec<udp::Socket>>);
+
 /// Each worker's share of the listeners.
-fn by_worker(
-    listeners: Vec<Listener>,
-    workers: usize,
-    tls: Option<&Tls>,
-) -> Result<Vec<Vec<Share>>, Error> {
+fn by_worker(listeners: Vec<Listener>, workers: usize, tls: Option<&Tls>) -> Result<Shares, Error> {
     let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
-    for Listener { scheme, sockets, .. } in listeners {
+    let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    for Listener { scheme, sockets, udp, .. } in listeners {
         let acceptor = match (scheme, tls) {
             (Scheme::Https, Some(tls)) => Some(tls.acceptor(&[Alpn::H2, Alpn::Http11])?),
             _ => None,
@@ -320,6 +397,7 @@ fn by_worker(
         for (share, socket) in shares.iter_mut().zip(sockets) {
             share.push(Share { scheme, socket, acceptor: acceptor.clone() });
         }
+        quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
     }
-    Ok(shares)
+    Ok((shares, quic))
 }

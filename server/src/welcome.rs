@@ -22,8 +22,8 @@ pub(crate) fn text(config: &Config, listeners: &[(Scheme, Bound)], workers: usiz
 
 /// What a browser on this machine would be given: a listener on every address is on this one too.
 fn url(scheme: Scheme, bound: &Bound) -> String {
-    let name = if scheme == Scheme::Https { "https" } else { "http" };
-    let usual = if scheme == Scheme::Https { 443 } else { 80 };
+    let secure = matches!(scheme, Scheme::Https | Scheme::H3);
+    let (name, usual) = if secure { ("https", 443) } else { ("http", 80) };
     match bound {
         Bound::Unix(path) => format!("unix:{}", path.display()),
         Bound::Ip(address) => {
@@ -48,6 +48,7 @@ fn spoken(scheme: Scheme, config: &Config) -> &'static str {
             "HTTP/2, HTTP/1.1 (self-signed: a browser will ask)"
         }
         Scheme::Https => "HTTP/2, HTTP/1.1",
+        Scheme::H3 => "HTTP/3",
         Scheme::Metrics => "metrics: /metrics, /stats.json",
     }
 }

@@ -21,6 +21,7 @@ use crate::ring::{Completion, Ring, Sent, sys};
 use crate::server::Control;
 use crate::slot::Slab;
 use crate::timer::Wheel;
+use crate::udp::{self, Udp};
 
 /// A worker, on its own thread.
 pub(crate) struct Worker {
@@ -29,6 +30,8 @@ pub(crate) struct Worker {
     doors: Doors,
     crowd: Crowd,
     desk: Desk,
+    /// QUIC, where it listens.
+    udp: Option<Box<Udp>>,
     sleeps: Wheel,
     due: Vec<u32>,
     /// When a drain stops being patient.
@@ -51,7 +54,7 @@ struct Slot {
 }
 
 impl Worker {
-    pub(crate) fn new(ring: Ring, doors: Doors, desk: Desk) -> Self {
+    pub(crate) fn new(ring: Ring, doors: Doors, desk: Desk, udp: Option<Box<Udp>>) -> Self {
         let now = desk.now();
         Self {
             ring,
@@ -59,6 +62,7 @@ impl Worker {
             doors,
             crowd: Crowd::new(desk.limits()),
             desk,
+            udp,
             sleeps: Wheel::new(now),
             due: Vec::new(),
             stop_at: None,
@@ -68,6 +72,9 @@ impl Worker {
     /// Works until told to stop.
     pub(crate) fn run(mut self) -> io::Result<()> {
         self.doors.open(&mut self.ring);
+        if let Some(udp) = &mut self.udp {
+            udp.open(&mut self.ring);
+        }
         while !self.is_done() {
             self.turn()?;
         }
@@ -88,14 +95,24 @@ impl Worker {
             }
         }
         self.ring.drained(batch);
+        if let Some(udp) = &mut self.udp {
+            udp.expire(&mut self.desk);
+            udp.serve(&mut self.desk);
+        }
         self.run_tasks();
         self.run_timers(now);
         self.flush();
+        if let Some(udp) = &mut self.udp {
+            udp.flush(&mut self.ring, &mut self.desk);
+        }
         self.queue();
         self.desk.expire_log();
         if self.desk.is_measured() {
             self.desk.tally.counters.exhausted = self.doors.exhausted;
             let overflows = self.ring.overflows();
+            if let (Some(udp), true) = (&self.udp, self.desk.is_publishing()) {
+                udp.count(&mut self.desk.tally.counters);
+            }
             self.desk.end_turn(&self.ring.counters, overflows);
         }
         Ok(())
@@ -103,7 +120,8 @@ impl Worker {
 
     /// How long there is nothing to do unless something completes.
     fn wait(&self) -> Option<Duration> {
-        if !local::with(local::Local::is_quiet) {
+        let udp = self.udp.as_ref();
+        if !local::with(local::Local::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
             return Some(Duration::ZERO);
         }
         let times = [
@@ -113,6 +131,7 @@ impl Worker {
             self.stop_at,
             self.desk.log_deadline(),
             self.desk.publish_deadline(),
+            udp.and_then(|udp| udp.deadline(&self.desk)),
         ];
         let next = times.into_iter().flatten().min()?;
         Some(next.since(self.desk.now()))
@@ -132,13 +151,27 @@ impl Worker {
             }
             Kind::Wake => local::with(|local| local.ready.borrow_mut().push(id)),
             Kind::Control => self.control(token),
+            Kind::Datagrams | Kind::Delivered | Kind::Strays => self.udp(completion),
             Kind::Ignore => {}
+        }
+    }
+
+    fn udp(&mut self, completion: Completion) {
+        let (token, ring, desk) = (completion.token, &mut self.ring, &mut self.desk);
+        let Some(udp) = &mut self.udp else { return };
+        match token.op() {
+            Kind::Datagrams => udp.received(token.id(), completion, ring, desk),
+            Kind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
+            _ => udp.take_strays(desk),
         }
     }
 
     /// Tells a connection what happened, if it still lives.
     fn tell(&mut self, id: Id, event: Event<'_>) {
-        self.table.tell(id, event, &mut self.desk.cx());
+        match &mut self.udp {
+            Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.desk),
+            _ => self.table.tell(id, event, &mut self.desk.cx()),
+        }
     }
 
     fn accepted(&mut self, door: Id, result: i32, more: bool) {
@@ -249,6 +282,9 @@ impl Worker {
                 for id in self.table.slots.ids() {
                     self.tell(id, Event::Drain);
                 }
+                if let Some(udp) = &mut self.udp {
+                    udp.drain(&self.desk);
+                }
             }
             Some(Control::Stop) => {
                 self.doors.close(&mut self.ring);
@@ -263,10 +299,17 @@ impl Worker {
     /// True when the worker is to end; connections that outstayed the drain are cut off first.
     fn is_done(&mut self) -> bool {
         let Some(stop_at) = self.stop_at else { return false };
-        if self.table.slots.len() == 0 {
+        let udp_is_over = match &mut self.udp {
+            Some(udp) => udp.is_over(&self.ring),
+            None => true,
+        };
+        if self.table.slots.len() == 0 && udp_is_over {
             return true;
         }
         if self.desk.now() >= stop_at {
+            if let Some(udp) = &mut self.udp {
+                udp.stop();
+            }
             for id in self.table.slots.ids() {
                 self.table.abandon(id, &mut self.desk.cx());
             }
@@ -287,6 +330,9 @@ impl Worker {
             if let Some(slot) = self.table.slots.get_mut(id) {
                 *states.entry(slot.conn.describe()).or_default() += 1;
             }
+        }
+        if let Some(udp) = &self.udp {
+            states.insert("QUIC", udp.len());
         }
         let overflows = self.ring.overflows();
         self.desk.report(self.table.slots.len(), &states, &self.ring.counters, overflows);

@@ -23,6 +23,8 @@ pub use streams::Key;
 
 /// Bytes that are read from a stream at a time.
 const CHUNK: usize = 16 * 1024;
+/// What a response's head and the heads of its frames take, about.
+const HEADS: usize = 512;
 
 /// What all connections of a worker share.
 pub struct Shared {
@@ -201,6 +203,8 @@ pub struct Http {
     /// Requests without a whole head, and since when, as `expire` found them.
     heads: Vec<(u64, Instant)>,
     requests: u64,
+    /// The highest stream that brought a request.
+    last: u64,
     /// STOP_SENDING frames received.
     stops: u64,
     is_refusing: bool,
@@ -249,10 +253,21 @@ impl Http {
         }
     }
 
-    /// Whether everything is over after [`refuse`](Self::refuse): close the connection with
-    /// [`Code::NoError`].
-    pub fn is_done(&self) -> bool {
-        self.is_refusing && self.streams.live() == 0
+    /// Whether everything is over after [`refuse`](Self::refuse), and has reached the client: close
+    /// the connection with [`Code::NoError`].
+    pub fn is_done(&self, conn: &mut Conn, shared: &Shared) -> bool {
+        // quiche forgets a stream when its last byte is acknowledged; it keeps no more streams than
+        // the client may have open, and those are among the last.
+        let kept = 2 * shared.h3.config.streams;
+        let first = self.last.saturating_sub(4 * kept);
+        self.is_refusing
+            && self.streams.live() == 0
+            && (first..=self.last).step_by(4).all(|id| conn.quic().stream_capacity(id).is_err())
+    }
+
+    /// Whether a body of `len` octets can be handed over at once.
+    pub fn has_room(&self, key: Key, len: usize, conn: &mut Conn) -> bool {
+        conn.quic().stream_capacity(key.id()).is_ok_and(|room| room > len + HEADS)
     }
 
     /// Whether [`output`](Self::output) has something to pull or to send.

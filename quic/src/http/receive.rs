@@ -187,6 +187,7 @@ impl Http {
             self.cursor = None;
         }
         self.requests += 1;
+        self.last = self.last.max(id);
         let key = self.streams.insert(id);
         if let Some(stream) = self.streams.find(key) {
             stream.no_body = head.method == Method::Head;

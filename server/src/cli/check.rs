@@ -49,7 +49,7 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
 }
 
 /// Keys that are read and checked, and that nothing in this version listens to.
-const WITHOUT_EFFECT: [&str; 2] = ["trace", "qlog"];
+const WITHOUT_EFFECT: [&str; 1] = ["trace"];
 
 fn summary(config: &Config) -> String {
     let mut out = String::from("the configuration is valid\n");

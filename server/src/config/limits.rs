@@ -189,6 +189,38 @@ limits! {
         "WINDOW_UPDATEs in a burst, and a tenth of it each second"
     "http2.continuations" h2_continuations: u8, Count = 8, 0 => 255;
         "CONTINUATION frames of one header block"
+    "http3.streams" h3_streams: u16, Count = 100, 1 => 32_000;
+        "requests that a client may have open at once on a connection"
+    "http3.stream_window" h3_stream_window: u64, Bytes = 64 * KIB, KIB => GIB;
+        "bytes of a request body that may come before a handler takes them"
+    "http3.connection_window" h3_connection_window: u64, Bytes = MIB, 64 * KIB => 4 * GIB;
+        "bytes of all request bodies of a connection that may come before they are taken"
+    "http3.table_bytes" h3_table_bytes: u32, Bytes = 4 * KIB, 0 => 65_535;
+        "bytes of each connection's header compression tables"
+    "http3.blocked_streams" h3_blocked_streams: u16, Count = 16, 0 => 1024;
+        "requests of a connection that may wait for entries of its table"
+    "http3.stall_timeout" h3_stall_timeout: Duration, Time = 30 * SECOND, 10 => HOUR;
+        "time for which a response may wait for its client to take something"
+    "http3.retry_from" h3_retry_from: u32, Count = 100, 0 => 16_777_215;
+        "unfinished handshakes from which clients must show that they own their address; 0: always"
+    "http3.answers" h3_answers: u32, Count = 1000, 1 => 1_000_000;
+        "version negotiations, and stateless resets, that a worker sends in a second"
+    "http3.initial_window" h3_initial_window: u16, Count = 10, 1 => 1000;
+        "datagrams that are sent before the first acknowledgement"
+    "http3.datagram_bytes" h3_datagram_bytes: u16, Bytes = 1452, 1200 => 16 * KIB;
+        "largest datagram that is sent, where the path takes it"
+    "http3.receive_bytes" h3_receive_bytes: usize, Bytes = 4 * MIB, 256 * KIB => GIB;
+        "bytes of each worker's receive buffers, 64 KiB each; their number is a power of two"
+    "http3.send_bytes" h3_send_bytes: usize, Bytes = 2 * MIB, 512 * KIB => GIB;
+        "bytes of datagrams that each worker may have with the kernel's sockets at once"
+    "http3.socket_bytes" h3_socket_bytes: usize, Bytes = 4 * MIB, 64 * KIB => GIB;
+        "bytes of each UDP socket's buffers in the kernel, which may allow less"
+    "http3.forward_queue" h3_forward_queue: usize, Count = 1024, 1 => 65_536;
+        "datagrams of clients that have moved that may wait for their worker; more are dropped"
+    "http3.alt_svc_age" h3_alt_svc_age: Duration, Time = 24 * HOUR, SECOND => 365 * 24 * HOUR;
+        "time for which clients may remember that there is HTTP/3"
+    "http3.alt_svc_share" h3_alt_svc_share: u8, Count = 100, 0 => 100;
+        "connections in a hundred that are told of HTTP/3"
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub use print::{print, reference};
 pub use settings::{Flag, SETTINGS, Setting, Takes};
 pub use suggest::nearest;
 
+pub use ringway_quic::Congestion;
+
 use std::path::PathBuf;
 
 #[cfg(test)]
@@ -137,11 +139,32 @@ impl Default for Http2 {
 pub struct Http3 {
     /// Whether each TLS listener also answers HTTP/3 on the UDP port of the same number.
     pub enabled: bool,
+    /// Whether the server is not to start where that port cannot be had; if not, it says so and
+    /// speaks HTTP/2 and HTTP/1.1.
+    pub required: bool,
+    /// Whether answers over TLS say in Alt-Svc that there is HTTP/3, or no more (RFC 7838).
+    pub alt_svc: bool,
+    /// Whether requests in 0-RTT data are taken; where they may do harm they get 425 (RFC 8470).
+    pub early_data: bool,
+    /// Whether clients may move to another address on purpose (RFC 9000 section 9).
+    pub migration: bool,
+    /// Whether the kernel gives a moved client's datagrams to its worker; if not, workers do.
+    pub steering: bool,
+    /// The congestion control.
+    pub congestion: Congestion,
 }
 
 impl Default for Http3 {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            required: false,
+            alt_svc: true,
+            early_data: true,
+            migration: true,
+            steering: false,
+            congestion: Congestion::default(),
+        }
     }
 }
 

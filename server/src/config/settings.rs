@@ -4,7 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Written, Wrong, quote};
-use super::{Config, Cpus, LogFormat, Simd, TlsVersion, Trace};
+use super::{Config, Congestion, Cpus, LogFormat, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key, and everything that is known about it.
@@ -202,7 +202,7 @@ const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Op
 }
 
 fn fields() -> Vec<Setting> {
-    [process_fields(), service_fields()].into_iter().flatten().collect()
+    [process_fields(), service_fields(), http3_fields()].into_iter().flatten().collect()
 }
 
 fn process_fields() -> Vec<Setting> {
@@ -292,12 +292,6 @@ fn service_fields() -> Vec<Setting> {
             None,
             "honour the dependencies and weights of RFC 7540"
         ),
-        field!(
-            "http3.enabled",
-            http3.enabled,
-            means("no-h3", "false", "do not answer HTTP/3"),
-            "answer HTTP/3 on the UDP port of each HTTPS listener"
-        ),
         field!("log.format", log.format, takes("log", "FORM"), "form of the access log"),
         field!(
             "log.file",
@@ -305,6 +299,48 @@ fn service_fields() -> Vec<Setting> {
             takes("log-file", "FILE"),
             "append the access log to this file instead of standard output"
         ),
+    ]
+}
+
+fn http3_fields() -> Vec<Setting> {
+    vec![
+        field!(
+            "http3.enabled",
+            http3.enabled,
+            means("no-h3", "false", "do not answer HTTP/3"),
+            "answer HTTP/3 on the UDP port of each HTTPS listener"
+        ),
+        field!(
+            "http3.required",
+            http3.required,
+            means("require-h3", "true", ""),
+            "do not start where a UDP port cannot be had"
+        ),
+        field!(
+            "http3.alt_svc",
+            http3.alt_svc,
+            None,
+            "tell clients over TLS in Alt-Svc that there is HTTP/3, or no more"
+        ),
+        field!(
+            "http3.early_data",
+            http3.early_data,
+            None,
+            "take GET and HEAD requests in 0-RTT data, which can be repeated; others get 425"
+        ),
+        field!(
+            "http3.migration",
+            http3.migration,
+            None,
+            "let clients move to another address on purpose"
+        ),
+        field!(
+            "http3.steering",
+            http3.steering,
+            None,
+            "have the kernel give a moved client's datagrams to its worker"
+        ),
+        field!("http3.congestion", http3.congestion, None, "congestion control"),
     ]
 }
 
@@ -320,6 +356,8 @@ pub(super) const SIMD: Words<Simd> = &[
 ];
 const TRACE: Words<Trace> =
     &[("h1", Trace::H1), ("h2", Trace::H2), ("h3", Trace::H3), ("tls", Trace::Tls)];
+const CONGESTION: Words<Congestion> =
+    &[("cubic", Congestion::Cubic), ("bbr2", Congestion::Bbr2), ("reno", Congestion::Reno)];
 const LOG: Words<LogFormat> =
     &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
@@ -343,7 +381,9 @@ macro_rules! typed_words {
         }
     })* };
 }
-typed_words!(Simd, SIMD; Trace, TRACE; LogFormat, LOG; TlsVersion, TLS_VERSION);
+typed_words!(
+    Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION
+);
 
 /// Workers: more than this many is a mistake, not a machine.
 const WORKERS_MAX: u64 = 1024;

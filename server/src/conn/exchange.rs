@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use ringway_codec::Time;
-use ringway_codec::h2::{Code, Key, Pulled};
 
 use super::Cx;
-use super::h2::stream_number;
-use crate::executor::Executor;
+use crate::body::Producer;
+use crate::executor::{Executor, Owner as Stream, Work};
 use crate::local::Waiter;
 use crate::log::Entry;
 use crate::pipe::{End, Pipe, Read};
@@ -17,23 +16,40 @@ use crate::request::OwnedRequest;
 use crate::ring::send::{Owner, Pinned};
 use crate::ring::token::Id;
 
-/// A stream's exchange.
-pub(super) struct Exchange {
-    pub(super) key: Key,
+/// A stream's exchange. `K` is how its protocol names the stream.
+pub(crate) struct Exchange<K> {
+    pub(crate) key: K,
+    /// What tasks and pipes know the stream by.
+    stream: u64,
     /// When the request was taken.
-    pub(super) started: Time,
+    pub(crate) started: Time,
     /// The answer's status, once it is known.
-    pub(super) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The handler's task, while its answer is awaited.
-    pub(super) task: Option<Id>,
-    pub(super) sink: Option<Sink>,
-    pub(super) source: Option<Source>,
+    pub(crate) task: Option<Id>,
+    pub(crate) sink: Option<Sink>,
+    pub(crate) source: Option<Source>,
     /// The request's line in the access log.
-    pub(super) entry: Option<Box<Entry>>,
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+/// What pulling a response's body came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// There is, or may be, more.
+    More,
+    /// There will be more: the connection will be nudged.
+    Pending,
+    /// That was all.
+    End,
+    /// That was all but trailers.
+    Trailers,
+    /// The producer gave up, or did not keep to the length that it announced.
+    Broken,
 }
 
 /// Where body bytes go.
-pub(super) enum Sink {
+pub(crate) enum Sink {
     /// Into the request, which is handled when the body is complete.
     Buffer { request: Box<OwnedRequest>, limit: u64 },
     /// To a handler that reads as they come: bytes written to the pipe, and how many of them are
@@ -42,20 +58,32 @@ pub(super) enum Sink {
 }
 
 /// Where a response's body comes from.
-pub(super) enum Source {
+pub(crate) enum Source {
     /// It is there.
     Bytes(Pinned),
     /// It is being produced; so much is left of an announced length.
     Pipe { pipe: Pipe, task: Id, left: Option<u64> },
 }
 
-/// The body is larger than allowed.
-pub(super) struct TooLarge;
+impl Source {
+    /// Starts what produces a body, which is to wake `owner` when it has something.
+    pub(crate) fn start(producer: Producer, owner: Stream, cx: &mut Cx<'_>) -> Self {
+        let left = producer.length();
+        let (pipe, future) = producer.into_parts();
+        let task = cx.executor.spawn(owner, Work::Produce(future));
+        pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
+        Self::Pipe { pipe, task, left }
+    }
+}
 
-impl Exchange {
-    pub(super) fn new(key: Key, started: Time) -> Self {
+/// The body is larger than allowed.
+pub(crate) struct TooLarge;
+
+impl<K> Exchange<K> {
+    fn new(key: K, stream: u64, started: Time) -> Self {
         Self {
             key,
+            stream,
             started,
             status: StatusCode::OK,
             task: None,
@@ -66,7 +94,7 @@ impl Exchange {
     }
 
     /// Takes body bytes; says how many are used already, and so may be credited to the peer.
-    pub(super) fn receive(&mut self, bytes: &[u8], end: bool, conn: Id) -> Result<usize, TooLarge> {
+    pub(crate) fn receive(&mut self, bytes: &[u8], end: bool, conn: Id) -> Result<usize, TooLarge> {
         match &mut self.sink {
             Some(Sink::Buffer { request, limit }) => {
                 if (request.body.len() + bytes.len()) as u64 > *limit {
@@ -79,7 +107,7 @@ impl Exchange {
                 *written += bytes.len() as u64;
                 pipe.push(Pinned::new(Owner::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
                 if !end {
-                    pipe.wait_write(Waiter::Conn(conn, stream_number(self.key)));
+                    pipe.wait_write(Waiter::Conn(conn, self.stream));
                 }
                 Ok(0)
             }
@@ -88,61 +116,59 @@ impl Exchange {
     }
 
     /// How much the handler has read since this was last asked.
-    pub(super) fn take_read(&mut self, conn: Id) -> usize {
+    pub(crate) fn take_read(&mut self, conn: Id) -> usize {
         let Some(Sink::Pipe { pipe, written, read }) = &mut self.sink else { return 0 };
         let now = *written - pipe.len() as u64;
         let fresh = now - *read;
         *read = now;
         if !pipe.reader_gone() {
-            pipe.wait_write(Waiter::Conn(conn, stream_number(self.key)));
+            pipe.wait_write(Waiter::Conn(conn, self.stream));
         }
         fresh as usize
     }
 
     /// Gives up to `max` bytes of the response's body.
-    pub(super) fn pull(&mut self, max: usize, conn: Id) -> (Pulled, Option<Pinned>) {
-        let mut piece = None;
-        let pulled = self.give(max, &mut piece, conn);
+    pub(crate) fn pull(&mut self, max: usize, conn: Id) -> (Given, Option<Pinned>) {
+        let (given, piece) = self.give(max, conn);
         if let (Some(entry), Some(piece)) = (&mut self.entry, &piece) {
             entry.produced(piece.len());
         }
-        (pulled, piece)
+        (given, piece)
     }
 
-    fn give(&mut self, max: usize, piece: &mut Option<Pinned>, conn: Id) -> Pulled {
-        match &mut self.source {
-            None => Pulled::Pending,
+    fn give(&mut self, max: usize, conn: Id) -> (Given, Option<Pinned>) {
+        let given = match &mut self.source {
+            None => Given::Pending,
             Some(Source::Bytes(bytes)) => {
-                *piece = Some(bytes.split_to(max));
-                if bytes.len() == 0 { Pulled::End } else { Pulled::More }
+                let piece = bytes.split_to(max);
+                let given = if bytes.len() == 0 { Given::End } else { Given::More };
+                return (given, Some(piece));
             }
             Some(Source::Pipe { pipe, left, .. }) => match pipe.read(max) {
                 Read::Chunk(chunk) => {
                     if let Some(left) = left {
                         let Some(rest) = left.checked_sub(chunk.len() as u64) else {
-                            return Pulled::Abort(Code::INTERNAL_ERROR);
+                            return (Given::Broken, None);
                         };
                         *left = rest;
                     }
-                    *piece = Some(chunk);
-                    Pulled::More
+                    return (Given::More, Some(chunk));
                 }
                 Read::Empty => {
-                    pipe.wait_read(Waiter::Conn(conn, stream_number(self.key)));
-                    Pulled::Pending
+                    pipe.wait_read(Waiter::Conn(conn, self.stream));
+                    Given::Pending
                 }
-                Read::End(End::Aborted) => Pulled::Abort(Code::INTERNAL_ERROR),
-                Read::End(End::Complete) if left.is_some_and(|left| left > 0) => {
-                    Pulled::Abort(Code::INTERNAL_ERROR)
-                }
-                Read::End(End::Complete) if pipe.has_trailers() => Pulled::Trailers,
-                Read::End(End::Complete) => Pulled::End,
+                Read::End(End::Aborted) => Given::Broken,
+                Read::End(End::Complete) if left.is_some_and(|left| left > 0) => Given::Broken,
+                Read::End(End::Complete) if pipe.has_trailers() => Given::Trailers,
+                Read::End(End::Complete) => Given::End,
             },
-        }
+        };
+        (given, None)
     }
 
     /// The fields that follow the response's body.
-    pub(super) fn take_trailers(&mut self) -> Vec<(String, String)> {
+    pub(crate) fn take_trailers(&mut self) -> Vec<(String, String)> {
         match &self.source {
             Some(Source::Pipe { pipe, .. }) => pipe.take_trailers(),
             _ => Vec::new(),
@@ -150,7 +176,7 @@ impl Exchange {
     }
 
     /// Ends the exchange: its line is logged, and what still works for it stops.
-    pub(super) fn end(mut self, abort: &'static str, cx: &mut Cx<'_>) {
+    pub(crate) fn end(mut self, abort: &'static str, cx: &mut Cx<'_>) {
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
             entry.abort = abort;
             log.end(entry, cx.now);
@@ -170,4 +196,64 @@ impl Exchange {
             pipe.close_reader();
         }
     }
+}
+
+/// The exchanges of a connection, by the slots of their streams; none for streams that were
+/// answered at once.
+pub(crate) struct Exchanges<K>(Vec<Option<Box<Exchange<K>>>>);
+
+impl<K> Default for Exchanges<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// Streams are known to tasks and pipes by their id and the slot by which the exchange is found.
+const SLOT_BITS: u32 = 16;
+
+impl<K: Copy + PartialEq> Exchanges<K> {
+    /// The number by which tasks and pipes know stream `id` in `slot`.
+    pub(crate) fn number(id: u64, slot: usize) -> u64 {
+        id << SLOT_BITS | slot as u64
+    }
+
+    /// The exchange of a stream, made if there is none.
+    pub(crate) fn open(&mut self, key: K, stream: u64, now: Time) -> &mut Exchange<K> {
+        let slot = slot_of(stream);
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        let place = &mut self.0[slot];
+        if place.as_ref().is_some_and(|exchange| exchange.key != key) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| Box::new(Exchange::new(key, stream, now)))
+    }
+
+    /// The exchange of a stream, by its number.
+    pub(crate) fn get(&mut self, stream: u64) -> Option<&mut Exchange<K>> {
+        let exchange = self.0.get_mut(slot_of(stream))?.as_deref_mut()?;
+        (exchange.stream == stream).then_some(exchange)
+    }
+
+    /// Takes the exchange of a stream out, by its number.
+    pub(crate) fn take(&mut self, stream: u64) -> Option<Box<Exchange<K>>> {
+        self.0.get_mut(slot_of(stream))?.take_if(|exchange| exchange.stream == stream)
+    }
+
+    /// Drops every exchange: the connection is gone.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        for exchange in self.0.drain(..).flatten() {
+            exchange.end("the connection ended", cx);
+        }
+    }
+
+    /// Gives back the memory of a connection on which no stream is open.
+    pub(crate) fn trim(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
+fn slot_of(stream: u64) -> usize {
+    (stream & ((1 << SLOT_BITS) - 1)) as usize
 }

@@ -16,7 +16,7 @@ use ringway_codec::h2::{self, Key, Pulled, Sent};
 use ringway_codec::scan::PAD;
 
 use super::Cx;
-use super::exchange::{Exchange, Sink, Source};
+use super::exchange::{Exchange, Exchanges, Given, Sink, Source};
 use super::link::{COPY_MAX, Link};
 use super::secure::{Cover, LEND_MIN};
 use super::upgrade::Upgrade;
@@ -24,7 +24,6 @@ use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
-use crate::local::Waiter;
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Response};
@@ -44,11 +43,10 @@ pub(crate) struct Http2 {
     cover: Option<Box<Cover>>,
     /// The authority that pushes are promised for: the one that was asked last.
     authority: Vec<u8>,
-    /// By the streams' slots; none for those that were answered at once.
-    exchanges: Vec<Option<Box<Exchange>>>,
+    exchanges: Exchanges<Key>,
     /// Exchanges whose last byte went out in the pull at hand.
     #[expect(clippy::vec_box, reason = "they are boxed already, and only passed on")]
-    finished: Vec<Box<Exchange>>,
+    finished: Vec<Box<Exchange<Key>>>,
     /// After an upgrade: what may still go out before the client has said anything.
     ahead: Option<usize>,
     /// Since when no stream has been open.
@@ -98,7 +96,7 @@ impl Http2 {
             socket,
             cover,
             authority: Vec::new(),
-            exchanges: Vec::new(),
+            exchanges: Exchanges::default(),
             finished: Vec::new(),
             ahead: None,
             since: cx.now,
@@ -181,7 +179,7 @@ impl Http2 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) {
-        let Some(exchange) = self.exchange(stream) else { return };
+        let Some(exchange) = self.exchanges.get(stream) else { return };
         exchange.task = None;
         let key = exchange.key;
         self.respond(key, response, link, cx);
@@ -196,7 +194,7 @@ impl Http2 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) {
-        let Some(key) = self.exchange(stream).map(|exchange| exchange.key) else { return };
+        let Some(key) = self.exchanges.get(stream).map(|exchange| exchange.key) else { return };
         link.output(cx);
         self.conn.inform(key, 103, &mut turn(link, cx), |head| {
             for value in links {
@@ -208,7 +206,7 @@ impl Http2 {
     /// A pipe has moved: there is something to send, or the handler has read.
     pub(super) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
-        let Some(exchange) = self.exchange(stream) else { return };
+        let Some(exchange) = self.exchanges.get(stream) else { return };
         let (key, read) = (exchange.key, exchange.take_read(link.id));
         if read > 0 {
             self.conn.consume(key, read, &mut turn(link, cx));
@@ -229,22 +227,30 @@ impl Http2 {
             let (exchanges, finished, id) = (&mut self.exchanges, &mut self.finished, link.id);
             let (lends, lent) = (self.cover.is_some(), &mut link.lent);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
-            let pulled = self.conn.output(room, &mut turn, |key, max, out, given| {
-                let place = &mut exchanges[key.slot()];
-                let Some(exchange) = place else { return Pulled::Abort(h2::Code::INTERNAL_ERROR) };
-                let (pulled, piece) = exchange.pull(max, id);
+            let pulled = self.conn.output(room, &mut turn, |key, max, out, aside| {
+                let number = stream_number(key);
+                let Some(exchange) = exchanges.get(number) else {
+                    return Pulled::Abort(h2::Code::INTERNAL_ERROR);
+                };
+                let (given, piece) = exchange.pull(max, id);
                 if let Some(piece) = piece {
                     if lends && piece.len() >= LEND_MIN {
-                        *given += piece.len();
+                        *aside += piece.len();
                         lent.get_or_insert_default().push(out.len(), piece);
                     } else {
                         out.extend_from_slice(piece.bytes());
                     }
                 }
-                if matches!(pulled, Pulled::End | Pulled::Abort(_)) {
-                    finished.extend(place.take());
+                if matches!(given, Given::End | Given::Broken) {
+                    finished.extend(exchanges.take(number));
                 }
-                pulled
+                match given {
+                    Given::More => Pulled::More,
+                    Given::Pending => Pulled::Pending,
+                    Given::End => Pulled::End,
+                    Given::Trailers => Pulled::Trailers,
+                    Given::Broken => Pulled::Abort(h2::Code::INTERNAL_ERROR),
+                }
             });
             if let Some(ahead) = &mut self.ahead {
                 *ahead = ahead.saturating_sub(link.gathered() - before);
@@ -265,16 +271,14 @@ impl Http2 {
 
     /// Drops every exchange: the connection is gone.
     pub(super) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        for exchange in self.exchanges.drain(..).flatten() {
-            exchange.end("the connection ended", cx);
-        }
+        self.exchanges.abandon(cx);
     }
 
     /// Gives back what an idle connection does not need.
     pub(super) fn rest(&mut self) {
         if self.conn.is_idle() {
             self.conn.trim();
-            self.exchanges = Vec::new();
+            self.exchanges.trim();
         }
     }
 
@@ -547,33 +551,16 @@ impl Http2 {
         }
     }
 
-    /// The exchange of a stream, made if there is none.
-    fn open(&mut self, key: Key, now: Time) -> &mut Exchange {
-        let slot = key.slot();
-        if self.exchanges.len() <= slot {
-            self.exchanges.resize_with(slot + 1, || None);
-        }
-        let place = &mut self.exchanges[slot];
-        if place.as_ref().is_some_and(|exchange| exchange.key != key) {
-            *place = None;
-        }
-        place.get_or_insert_with(|| Box::new(Exchange::new(key, now)))
+    fn open(&mut self, key: Key, now: Time) -> &mut Exchange<Key> {
+        self.exchanges.open(key, stream_number(key), now)
     }
 
-    fn exchange_of(&mut self, key: Key) -> Option<&mut Exchange> {
-        let exchange = self.exchanges.get_mut(key.slot())?.as_deref_mut()?;
-        (exchange.key == key).then_some(exchange)
-    }
-
-    fn exchange(&mut self, stream: u64) -> Option<&mut Exchange> {
-        let slot = (stream & 0xffff) as usize;
-        let exchange = self.exchanges.get_mut(slot)?.as_deref_mut()?;
-        (stream_number(exchange.key) == stream).then_some(exchange)
+    fn exchange_of(&mut self, key: Key) -> Option<&mut Exchange<Key>> {
+        self.exchanges.get(stream_number(key))
     }
 
     fn close(&mut self, key: Key, why: &'static str, cx: &mut Cx<'_>) {
-        let Some(place) = self.exchanges.get_mut(key.slot()) else { return };
-        if let Some(exchange) = place.take_if(|exchange| exchange.key == key) {
+        if let Some(exchange) = self.exchanges.take(stream_number(key)) {
             exchange.end(why, cx);
         }
     }
@@ -583,19 +570,14 @@ fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Turn<'a> {
     h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now }
 }
 
-/// A stream's number for tasks and pipes: its id, and the slot by which its exchange is found.
-pub(super) fn stream_number(key: Key) -> u64 {
-    u64::from(key.id()) << 16 | key.slot() as u64
+/// A stream's number for tasks and pipes.
+fn stream_number(key: Key) -> u64 {
+    Exchanges::<Key>::number(key.id().into(), key.slot())
 }
 
 fn source(body: Body, key: Key, link: &Link, cx: &mut Cx<'_>) -> Source {
     let Body::Stream(producer) = body else { return Source::Bytes(body.pin()) };
-    let owner = Owner { conn: link.id, stream: stream_number(key) };
-    let left = producer.length();
-    let (pipe, future) = producer.into_parts();
-    let task = cx.executor.spawn(owner, Work::Produce(future));
-    pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
-    Source::Pipe { pipe, task, left }
+    Source::start(producer, Owner { conn: link.id, stream: stream_number(key) }, cx)
 }
 
 fn parts(asked: &h2::Request, secure: bool) -> Parts {

@@ -4,7 +4,7 @@
 //! operations they want in [`Cx::ops`]. No socket, ring or clock is touched here, so every race of
 //! completions is replayed in tests from a seed.
 
-mod exchange;
+pub(crate) mod exchange;
 mod h1;
 mod h2;
 mod head;
@@ -40,7 +40,8 @@ use crate::tls::{Alpn, Session, Version};
 use h1::Http1;
 use h2::Http2;
 use link::Link;
-use secure::{Cover, Opened, Secure};
+pub(crate) use secure::Cover;
+use secure::{Opened, Secure};
 
 /// What a connection wants done.
 #[derive(Debug)]
@@ -342,7 +343,7 @@ impl Conn {
                 }
                 Ok(Opened::Established) => {
                     count_handshake(&secure.session, cx);
-                    let cover = Some(Box::new(Cover::new(&secure.session)));
+                    let cover = Some(Box::new(Cover::new(secure.session.names())));
                     if secure.session.alpn() == Some(Alpn::H2) {
                         let http = Http2::new(self.socket, cover, &mut self.link, cx);
                         self.proto = Proto::H2(Box::new(http));

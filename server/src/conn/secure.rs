@@ -65,20 +65,20 @@ pub(crate) struct Secure {
 }
 
 /// Which hosts a connection's certificate stands for.
-pub(super) struct Cover {
+pub(crate) struct Cover {
     names: Names,
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
 }
 
 impl Cover {
-    pub(super) fn new(session: &Session) -> Self {
-        Self { names: session.names(), last: Vec::new() }
+    pub(crate) fn new(names: Names) -> Self {
+        Self { names, last: Vec::new() }
     }
 
     /// True for an authority that the certificate does not stand for: the client took this server
     /// for another one's (RFC 9110 section 7.4), and is told so by 421.
-    pub(super) fn is_misdirected(&mut self, authority: Option<&str>) -> bool {
+    pub(crate) fn is_misdirected(&mut self, authority: Option<&str>) -> bool {
         let Some(authority) = authority else { return false };
         if authority.as_bytes() == self.last {
             return false;

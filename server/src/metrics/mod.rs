@@ -52,10 +52,14 @@ counters! {
         "Connections that spoke the protocol, from their first byte on."
     opened_h2 "ringway_connections_opened_total" r#"proto="2""#
         "Connections that spoke the protocol, from their first byte on."
+    opened_h3 "ringway_connections_opened_total" r#"proto="3""#
+        "Connections that spoke the protocol, from their first byte on."
     closed_h1 "ringway_connections_closed_total" r#"proto="1.1""# "Of those, how many are closed."
     closed_h2 "ringway_connections_closed_total" r#"proto="2""# "Of those, how many are closed."
+    closed_h3 "ringway_connections_closed_total" r#"proto="3""# "Of those, how many are closed."
     requests "ringway_requests_total" "" "Requests handed to the handlers."
     streams_h2 "ringway_streams_total" r#"proto="2""# "Streams that carried a request or a push."
+    streams_h3 "ringway_streams_total" r#"proto="3""# "Streams that carried a request or a push."
     refused "ringway_refused_total" "" "Requests or connections refused because the peer erred."
     slow_heads "ringway_timeouts_total" r#"kind="head""# "Peers that were too slow."
     slow_bodies "ringway_timeouts_total" r#"kind="body""# "Peers that were too slow."
@@ -70,6 +74,8 @@ counters! {
         "TLS handshakes that were completed."
     tls12_resumed "ringway_tls_handshakes_total" r#"version="1.2",resumed="true",early="false""#
         "TLS handshakes that were completed."
+    tls13_early "ringway_tls_handshakes_total" r#"version="1.3",resumed="true",early="true""#
+        "TLS handshakes that were completed."
     tls_errors "ringway_tls_errors_total" "" "TLS sessions that ended in an error."
     tcp_closed "ringway_tcp_closed_total" "" "TCP connections whose figures were read at their end."
     tcp_retransmissions "ringway_tcp_retrans_total" "" "TCP segments that were sent again."
@@ -77,6 +83,47 @@ counters! {
         "Sum of the smoothed round trips that TCP connections had at their end."
     crowded "ringway_connections_refused_total" r#"kind="per_ip""#
         "Connections closed at once: their address had as many as it may."
+    quic_migrations "ringway_quic_migrations_total" ""
+        "Times that a client has moved to another address."
+    quic_retries "ringway_quic_retry_total" "" "Retry packets sent."
+    quic_resets "ringway_quic_stateless_reset_total" "" "Stateless resets sent."
+    quic_negotiations "ringway_quic_version_negotiation_total" "" "Version negotiations sent."
+    quic_tokens_good "ringway_quic_tokens_total" r#"result="good""# "Retry tokens that came back."
+    quic_tokens_bad "ringway_quic_tokens_total" r#"result="bad""# "Retry tokens that came back."
+    quic_stalled "ringway_quic_handshakes_stalled_total" "" "Handshakes that took too long."
+    quic_batches "ringway_quic_batches_total" "" "Messages sent, of one datagram or more."
+    quic_segments "ringway_quic_segments_total" "" "Datagrams sent in them."
+    gso_fallbacks "ringway_quic_gso_fallback_total" ""
+        "Messages that the kernel could not split into datagrams."
+    quic_forwarded "ringway_quic_forwarded_total" r#"result="sent""#
+        "Datagrams for a connection of another worker."
+    quic_unforwarded "ringway_quic_forwarded_total" r#"result="dropped""#
+        "Datagrams for a connection of another worker."
+    quic_strays_taken "ringway_quic_forwarded_total" r#"result="taken""#
+        "Datagrams for a connection of another worker."
+    early_taken "ringway_quic_early_requests_total" r#"result="accepted""#
+        "Requests in 0-RTT data."
+    early_refused "ringway_quic_early_requests_total" r#"result="refused""#
+        "Requests in 0-RTT data."
+    quic_malformed "ringway_quic_drop_total" r#"reason="malformed""# "Datagrams dropped."
+    quic_short_initial "ringway_quic_drop_total" r#"reason="short_initial""# "Datagrams dropped."
+    quic_unknown_cid "ringway_quic_drop_total" r#"reason="unknown_cid""# "Datagrams dropped."
+    quic_unknown_long "ringway_quic_drop_total" r#"reason="unknown_long""# "Datagrams dropped."
+    quic_stray_negotiation "ringway_quic_drop_total" r#"reason="version_negotiation""#
+        "Datagrams dropped."
+    quic_rationed "ringway_quic_drop_total" r#"reason="rationed""# "Datagrams dropped."
+    quic_full "ringway_quic_drop_total" r#"reason="full""# "Datagrams dropped."
+    quic_draining "ringway_quic_drop_total" r#"reason="draining""# "Datagrams dropped."
+    quic_refused "ringway_quic_drop_total" r#"reason="refused""# "Datagrams dropped."
+    quic_sent "ringway_quic_packets_sent_total" "" "Packets sent by connections that have ended."
+    quic_lost "ringway_quic_packets_lost_total" "" "Of those, how many were lost."
+    quic_rtt_micros "ringway_quic_rtt_microseconds_sum" ""
+        "Sum of the smoothed round trips that QUIC connections had at their end."
+    udp_receives "ringway_udp_receives_total" "" "Messages received, of one datagram or more."
+    udp_received "ringway_udp_datagrams_total" "" "Datagrams received in them."
+    udp_truncated "ringway_udp_truncated_total" "" "Messages received that were cut short."
+    udp_refused "ringway_udp_refused_total" "" "Messages that the kernel refused to send."
+    udp_no_buffers "ringway_udp_enobufs_total" "" "Receives that ended for want of buffers."
     exhausted "ringway_accept_exhausted_total" ""
         "Times that accepting failed for want of descriptors or memory."
     no_buffers "ringway_uring_enobufs_total" "" "Receives that ended for want of buffers."

@@ -52,7 +52,7 @@ impl Sum {
             sample(out, row.name, row.labels, value);
         }
         family(out, "ringway_connections", "gauge", "Connections that are open.");
-        for proto in ["1.1", "2"] {
+        for proto in PROTOCOLS {
             let labels = format!("proto=\"{proto}\"");
             let opened = self.counter("ringway_connections_opened_total", &labels);
             let closed = self.counter("ringway_connections_closed_total", &labels);
@@ -117,6 +117,8 @@ impl Sum {
         let opened = self.counter("ringway_connections_opened_total", "proto=\"1.1\"");
         let streams = self.counter("ringway_streams_total", "proto=\"2\"");
         let pushes = self.counter("ringway_push_total", "");
+        let quic = self.counter("ringway_connections_opened_total", "proto=\"3\"");
+        let moves = self.counter("ringway_quic_migrations_total", "");
         let [h1, h2, h3] = self.latencies.map(|latency| {
             let count = latency.count().max(1) as f64;
             (latency.sum_micros as f64 / count).round() / 1e3
@@ -124,7 +126,7 @@ impl Sum {
         format!(
             "{{\"http1\":{{\"connections\":{opened},\"avgLatency\":{h1}}},\
              \"http2\":{{\"streams\":{streams},\"avgLatency\":{h2},\"pushCount\":{pushes}}},\
-             \"http3\":{{\"connections\":0,\"avgLatency\":{h3},\"migrationCount\":0}}}}"
+             \"http3\":{{\"connections\":{quic},\"avgLatency\":{h3},\"migrationCount\":{moves}}}}}"
         )
     }
 }

@@ -8,6 +8,7 @@
 //! io_uring_multishot(7), io_uring_provided_buffers(7), io_uring_cancelation(7).
 
 mod buffers;
+pub(crate) mod datagram;
 pub(crate) mod job;
 pub(crate) mod message;
 pub(crate) mod probe;
@@ -23,14 +24,20 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
+use ringway_quic::cmsg;
 
 use crate::slot::grow;
 use buffers::Buffers;
+use datagram::{Datagrams, Delivered, Outbox};
 use job::Job;
 use send::{Pinned, Send};
 use token::{Id, Op, Token};
 
 const GROUP: u16 = 0;
+/// The group of the larger buffers into which UDP sockets receive.
+const UDP_GROUP: u16 = 1;
+/// What UDP_GRO joins is at most a UDP payload long, and the kernel cuts what does not fit.
+const UDP_BUFFER: u32 = cmsg::BEFORE as u32 + 65_527;
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 /// Linux 6.15: an idle worker is idle, not waiting for a disk.
@@ -61,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_size: u32,
     /// How connections receive.
     pub(crate) recv: RecvMode,
+    /// For UDP, where that is wanted: bytes of receive buffers, and bytes on their way out.
+    pub(crate) udp: Option<(usize, usize)>,
 }
 
 impl Default for Settings {
@@ -73,6 +82,7 @@ impl Default for Settings {
             buffers: 256,
             buffer_size: 16 * 1024 + 512,
             recv: RecvMode::default(),
+            udp: None,
         }
     }
 }
@@ -120,6 +130,14 @@ pub(crate) struct Counters {
     pub(crate) queue_full: u64,
 }
 
+/// What UDP needs of a ring besides.
+struct Udp {
+    buffers: Buffers,
+    /// How much room a receive leaves for the sender's address and for control messages.
+    shape: Box<libc::msghdr>,
+    outbox: Outbox,
+}
+
 /// A worker's ring.
 pub(crate) struct Ring {
     // Dropped by hand, before the memory that the kernel may still write to.
@@ -129,6 +147,7 @@ pub(crate) struct Ring {
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into the boxes")]
     spare_sends: Vec<Box<Send>>,
     jobs: Vec<Option<Box<Job>>>,
+    udp: ManuallyDrop<Option<Udp>>,
     under_way: usize,
     recv: RecvMode,
     enter_flags: u32,
@@ -145,18 +164,23 @@ impl Ring {
         if io.params().is_feature_no_iowait() {
             enter_flags |= ENTER_NO_IOWAIT;
         }
-        Ok(Self {
+        let mut ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: Vec::new(),
             spare_sends: Vec::new(),
             jobs: Vec::new(),
+            udp: ManuallyDrop::new(None),
             under_way: 0,
             recv: settings.recv,
             enter_flags,
             batch: Vec::with_capacity(settings.completions as usize),
             counters: Counters::default(),
-        })
+        };
+        if let Some((incoming, outgoing)) = settings.udp {
+            ring.open_udp(incoming, outgoing)?;
+        }
+        Ok(ring)
     }
 
     /// The descriptor to which other threads send messages.
@@ -325,11 +349,75 @@ impl Ring {
         job.finish(result)
     }
 
+    /// Makes the ring fit for UDP: about `incoming` bytes of receive buffers, 64 KiB each, and
+    /// about `outgoing` bytes for messages on their way out.
+    fn open_udp(&mut self, incoming: usize, outgoing: usize) -> io::Result<()> {
+        let most = (incoming / UDP_BUFFER as usize).clamp(2, 1 << 14);
+        let buffers = 1 << most.ilog2();
+        let buffers = Buffers::new(&self.io.submitter(), UDP_GROUP, buffers, UDP_BUFFER)?;
+        // SAFETY: msghdr is plain old data for which all zeroes is a valid value.
+        let mut shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        shape.msg_namelen = cmsg::NAME as u32;
+        shape.msg_controllen = cmsg::CONTROL;
+        self.udp = ManuallyDrop::new(Some(Udp { buffers, shape, outbox: Outbox::new(outgoing) }));
+        Ok(())
+    }
+
+    /// Receives datagrams until told otherwise.
+    pub(crate) fn receive_datagrams(&mut self, socket: Id, fd: RawFd) {
+        let Some(udp) = &*self.udp else { return };
+        let entry = opcode::RecvMsgMulti::new(Fd(fd), &raw const *udp.shape, UDP_GROUP).build();
+        self.push(entry, Token::new(Op::Datagrams, 0, socket));
+    }
+
+    /// What a receive of datagrams has left in a buffer: for `cmsg::Received::read`.
+    pub(crate) fn received_datagrams(&mut self, buffer: u16, len: usize) -> &mut [u8] {
+        match &mut *self.udp {
+            Some(udp) => &mut udp.buffers.slice_mut(buffer, len)[..len],
+            None => &mut [],
+        }
+    }
+
+    /// Gives a receive buffer of datagrams back to the kernel.
+    pub(crate) fn recycle_datagrams(&mut self, buffer: u16) {
+        if let Some(udp) = &mut *self.udp {
+            udp.buffers.recycle(buffer);
+        }
+    }
+
+    /// Room for a message of datagrams; none until messages that are under way are complete.
+    pub(crate) fn datagram_room(&mut self) -> Option<&mut [u8]> {
+        self.udp.as_mut()?.outbox.room()
+    }
+
+    /// Sends what was written into [`Self::datagram_room`].
+    pub(crate) fn send_datagrams(&mut self, what: Datagrams) {
+        let Some(udp) = &mut *self.udp else { return };
+        let (number, entry) = udp.outbox.send(what);
+        self.push(entry, delivered(number));
+    }
+
+    /// Takes the completion of a message.
+    pub(crate) fn datagrams_sent(&mut self, id: Id, result: i32) -> Delivered {
+        let Some(udp) = &mut *self.udp else { return Delivered::Taken };
+        let mut again = Vec::new();
+        let done = udp.outbox.sent(id.index, result, |number, entry| again.push((number, entry)));
+        for (number, entry) in again {
+            self.push(entry, delivered(number));
+        }
+        done
+    }
+
+    /// Messages of datagrams under way.
+    pub(crate) fn datagrams_under_way(&self) -> usize {
+        self.udp.as_ref().map_or(0, |udp| udp.outbox.under_way())
+    }
+
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.bits());
         loop {
-            // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`)
-            // and is neither moved nor freed before its completion is taken.
+            // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`,
+            // `udp`) and is neither moved nor freed before its completion is taken.
             if unsafe { self.io.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -345,17 +433,23 @@ impl Ring {
     }
 }
 
+fn delivered(message: u32) -> Token {
+    Token::new(Op::Delivered, 0, Id { index: message, generation: 0 })
+}
+
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: neither field is used again. The ring is closed first; where operations are still
+        let under_way = self.under_way + self.datagrams_under_way();
+        // SAFETY: no field is used again. The ring is closed first; where operations are still
         // under way the kernel may finish them later, so their memory is leaked rather than freed.
         unsafe {
             ManuallyDrop::drop(&mut self.io);
-            if self.under_way == 0 {
+            if under_way == 0 {
                 ManuallyDrop::drop(&mut self.buffers);
+                ManuallyDrop::drop(&mut self.udp);
             }
         }
-        if self.under_way != 0 {
+        if under_way != 0 {
             std::mem::forget(std::mem::take(&mut self.sends));
             std::mem::forget(std::mem::take(&mut self.jobs));
         }

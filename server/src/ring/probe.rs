@@ -38,6 +38,7 @@ pub fn probe() -> io::Result<Found> {
     let wanted = [
         opcode::AcceptMulti::CODE,
         opcode::RecvMulti::CODE,
+        opcode::RecvMsgMulti::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,
         opcode::AsyncCancel2::CODE,

@@ -53,6 +53,12 @@ impl Pinned {
         &self.owner.bytes()[self.at as usize..][..self.len as usize]
     }
 
+    /// The owner, and which of its bytes these are.
+    pub(crate) fn into_parts(self) -> (Owner, Range<usize>) {
+        let at = self.at as usize;
+        (self.owner, at..at + self.len as usize)
+    }
+
     /// How many bytes are left.
     pub(crate) fn len(&self) -> usize {
         self.len as usize

@@ -3,9 +3,10 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use ringway_quic::steering::Instruction;
 use socket2::SockRef;
 
 /// The address of the peer of a connected socket.
@@ -65,6 +66,39 @@ pub(crate) fn tcp_info(fd: RawFd) -> TcpInfo {
         words.assume_init()
     };
     TcpInfo { acknowledged: words[30], rtt: words[17], retransmissions: words[25] }
+}
+
+/// Sets an option of a socket that is a C int.
+pub(crate) fn set_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads an int from where one is.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the kernel give each datagram for a group of sockets that share a port to the socket that
+/// `program` names (SO_ATTACH_REUSEPORT_CBPF, socket(7)).
+pub(crate) fn steer(fd: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
+    let program =
+        libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: `Instruction` has the layout of struct sock_filter; the kernel copies the program.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A new descriptor for the same open file.

@@ -29,10 +29,16 @@ pub(crate) enum Op {
     Wake = 6,
     /// Another thread says something to the worker; `aux` says what.
     Control = 7,
+    /// Receive on a UDP socket; the slot names the socket.
+    Datagrams = 8,
+    /// A message out of a UDP socket; the slot names the message.
+    Delivered = 9,
+    /// Another worker has datagrams for this one's connections.
+    Strays = 10,
 }
 
 impl Op {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Ignore,
         Self::Accept,
         Self::Recv,
@@ -41,6 +47,9 @@ impl Op {
         Self::Job,
         Self::Wake,
         Self::Control,
+        Self::Datagrams,
+        Self::Delivered,
+        Self::Strays,
     ];
 }
 

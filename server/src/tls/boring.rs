@@ -34,7 +34,6 @@ const GROUPS: &str = "X25519MLKEM768:X25519:P-256:P-384";
 ///
 /// # Errors
 /// None that a configuration could cause: BoringSSL is out of memory.
-#[cfg_attr(not(test), expect(dead_code, reason = "the QUIC listener is being built"))]
 pub(crate) fn context(tls: &Tls) -> Result<SslContextBuilder, ConfigError> {
     build(tls).map_err(|error| ConfigError::general(format!("TLS for QUIC: {error}")))
 }

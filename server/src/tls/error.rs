@@ -86,7 +86,7 @@ impl ConfigError {
     }
 
     /// `reason` concerns no file in particular.
-    pub(super) fn general(reason: impl Into<String>) -> Self {
+    pub(crate) fn general(reason: impl Into<String>) -> Self {
         Self { file: None, reason: reason.into() }
     }
 

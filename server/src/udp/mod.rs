@@ -1,0 +1,489 @@
+//! QUIC on a worker: datagrams from its sockets through `ringway_quic`'s endpoint to the handlers,
+//! and back as one message with UDP_SEGMENT for each burst. All connections that a turn has touched
+//! are worked on once, after its last datagram. Everything about io_uring is `ring`'s.
+
+mod http3;
+mod setup;
+mod siblings;
+mod sockets;
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringway_codec::Time;
+use ringway_quic::http::{self, Code};
+use ringway_quic::{Endpoint, Received, Transmit, cmsg};
+
+use crate::conn::{Cx, Event};
+use crate::desk::Desk;
+use crate::metrics::Counters;
+use crate::ring::datagram::{Datagrams, Delivered};
+use crate::ring::token::Id;
+use crate::ring::{Completion, Ring};
+use crate::tls::Tls;
+use http3::{Http3, Turn};
+use siblings::Stray;
+
+pub(crate) use setup::{Setup, config, generation};
+pub(crate) use siblings::Siblings;
+pub(crate) use sockets::{Socket, WORKERS_MAX, bind};
+
+/// How often connections are looked at that have waited: for heads, for room, for anything.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The two steps of a drain are at least this far apart, and at most [`SWEEP`].
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// What marks the identity of a QUIC connection: TCP's have indices of 24 bits.
+const MARK: u32 = 1 << 31;
+
+/// True for a QUIC connection.
+pub(crate) fn is_quic(id: Id) -> bool {
+    id.index & MARK != 0
+}
+
+/// The name under which tasks and pipes know a connection.
+fn outer(id: ringway_quic::Id) -> Id {
+    Id { index: id.slot() as u32 | MARK, generation: id.generation() }
+}
+
+fn inner(id: Id) -> ringway_quic::Id {
+    ringway_quic::Id::of(id.index & !MARK, id.generation)
+}
+
+/// A worker's QUIC connections.
+pub(crate) struct Udp {
+    worker: u8,
+    sockets: Vec<Door>,
+    endpoint: Endpoint<Http3>,
+    shared: http::Shared,
+    tls: Tls,
+    siblings: Arc<Siblings>,
+    strays: Vec<Stray>,
+    /// Connections to work on in this turn.
+    touched: Vec<ringway_quic::Id>,
+    ids: Vec<ringway_quic::Id>,
+    replies: Replies,
+    idle_timeout: Duration,
+    sweep_at: Option<Time>,
+    stage: Stage,
+    /// It was said that some path does not split batches.
+    said_unsplit: bool,
+}
+
+/// A socket, and whether a receive is under way on it.
+struct Door {
+    socket: Socket,
+    receiving: bool,
+}
+
+/// How far a drain has got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There is none.
+    Open,
+    /// Clients have been told to begin no more requests, until then.
+    Leaving(Time),
+    /// Requests that have not begun are rejected.
+    Refusing,
+}
+
+/// Answers to datagrams that belong to no connection, until there is room to send them.
+#[derive(Default)]
+struct Replies {
+    bytes: Vec<u8>,
+    transmits: Vec<Transmit>,
+}
+
+impl Udp {
+    /// Receives on every socket on which nothing is received yet.
+    pub(crate) fn open(&mut self, ring: &mut Ring) {
+        for (index, door) in self.sockets.iter_mut().enumerate() {
+            if !std::mem::replace(&mut door.receiving, true) {
+                let id = Id { index: index as u32, generation: 0 };
+                ring.receive_datagrams(id, door.socket.fd.as_raw_fd());
+            }
+        }
+    }
+
+    /// Takes a receive's completion: up to 64 KiB of datagrams of one sender.
+    pub(crate) fn received(
+        &mut self,
+        socket: Id,
+        completion: Completion,
+        ring: &mut Ring,
+        desk: &mut Desk,
+    ) {
+        let Some(door) = self.sockets.get_mut(socket.index as usize) else { return };
+        door.receiving = completion.more();
+        let (local, result) = (door.socket.local, completion.result);
+        let Some(buffer) = completion.buffer() else {
+            desk.tally.counters.udp_no_buffers += u64::from(result == -libc::ENOBUFS);
+            return;
+        };
+        let whole = ring.received_datagrams(buffer, result.max(0) as usize);
+        if let Some(received) = cmsg::Received::read(whole) {
+            let counters = &mut desk.tally.counters;
+            counters.udp_receives += 1;
+            counters.udp_truncated += u64::from(received.truncated);
+            let to = SocketAddr::new(received.to.unwrap_or(local.ip()), local.port());
+            let to = if local.ip().is_unspecified() { to } else { local };
+            let now = desk.instant();
+            for datagram in whole[received.payload].chunks_mut(received.segment) {
+                desk.tally.counters.udp_received += 1;
+                self.take(datagram, received.from, to, now, desk);
+            }
+        }
+        ring.recycle_datagrams(buffer);
+    }
+
+    /// Takes datagrams that came to other workers.
+    pub(crate) fn take_strays(&mut self, desk: &mut Desk) {
+        let mut strays = std::mem::take(&mut self.strays);
+        self.siblings.take(self.worker, &mut strays);
+        let now = desk.instant();
+        for Stray { from, to, mut bytes } in strays.drain(..) {
+            desk.tally.counters.quic_strays_taken += 1;
+            self.take(&mut bytes, from, to, now, desk);
+        }
+        self.strays = strays;
+    }
+
+    fn take(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+        desk: &mut Desk,
+    ) {
+        let out = self.replies.room();
+        match self.endpoint.receive(datagram, from, to, now, out) {
+            Received::Connection(id) | Received::Accepted(id) => {
+                if let Some((_, state)) = self.endpoint.peek(id) {
+                    state.peer = Some(from);
+                    if state.since == Time::ZERO {
+                        state.since = desk.now();
+                    }
+                    if !std::mem::replace(&mut state.is_touched, true) {
+                        self.touched.push(id);
+                    }
+                }
+            }
+            Received::Reply(transmit) => self.replies.push(transmit),
+            Received::Forward(origin) => {
+                let stray = Stray { from, to, bytes: (*datagram).into() };
+                let counters = &mut desk.tally.counters;
+                let is_ours = origin.worker == self.worker;
+                match !is_ours && self.siblings.forward(origin.worker, stray) {
+                    true => counters.quic_forwarded += 1,
+                    false => counters.quic_unforwarded += 1,
+                }
+            }
+            Received::Dropped(_) => {}
+        }
+    }
+
+    /// Works on what the turn's datagrams have brought: requests go to their handlers.
+    pub(crate) fn serve(&mut self, desk: &mut Desk) {
+        if self.touched.is_empty() {
+            return;
+        }
+        for at in 0..self.touched.len() {
+            let id = self.touched[at];
+            let Some((conn, state)) = self.endpoint.get(id) else { continue };
+            let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+            let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
+            state.receive(&mut turn);
+            state.count(&mut turn);
+        }
+    }
+
+    /// Tells a connection what its handlers have to say.
+    pub(crate) fn on(&mut self, id: Id, event: Event<'_>, desk: &mut Desk) {
+        let id = inner(id);
+        let Some((conn, state)) = self.endpoint.get(id) else { return };
+        let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+        let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
+        match event {
+            Event::Reply { stream, response } => state.reply(stream, response, &mut turn),
+            Event::Hint { stream, links } => state.hint(stream, &links, &mut turn),
+            Event::Nudge { stream } => state.nudge(stream, &mut turn),
+            _ => return,
+        }
+        self.touch(id);
+    }
+
+    /// Lets time take effect.
+    pub(crate) fn expire(&mut self, desk: &mut Desk) {
+        let now = desk.now();
+        self.endpoint.expire(desk.instant());
+        if let Stage::Leaving(until) = self.stage
+            && until <= now
+        {
+            self.refuse();
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep_at = None;
+            self.endpoint.tick(desk.unix_s());
+            self.sweep(desk);
+        }
+        if self.sweep_at.is_none() && self.endpoint.load().0 > 0 {
+            self.sweep_at = Some(now + SWEEP);
+        }
+    }
+
+    /// Hands the transport what it has room for, and the ring what the transport has to send.
+    pub(crate) fn flush(&mut self, ring: &mut Ring, desk: &mut Desk) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|id| {
+            let Some((conn, state)) = self.endpoint.get(*id) else { return false };
+            let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+            let mut turn = Turn { id: outer(*id), conn, shared, tls, cx };
+            state.pull(&mut turn);
+            if self.stage == Stage::Refusing && state.http.is_done(turn.conn, turn.shared) {
+                state.http.close(Code::NoError, b"", turn.conn);
+            }
+            state.is_touched = state.http.wants_output();
+            state.is_touched
+        });
+        self.touched = touched;
+        self.send_replies(ring);
+        self.transmit(ring, desk.instant());
+        while let Some(ended) = self.endpoint.next_ended() {
+            let mut cx = desk.cx();
+            let mut state = ended.state;
+            state.abandon(&mut cx);
+            state.count_closed(&ended.conn, &mut cx);
+        }
+        self.open(ring);
+    }
+
+    fn transmit(&mut self, ring: &mut Ring, now: Instant) {
+        while let Some(room) = ring.datagram_room() {
+            let Some((id, transmit)) = self.endpoint.transmit(room, now) else { return };
+            let unsplit = self.endpoint.peek(id).is_some_and(|(_, state)| state.is_unsplit);
+            let (fd, from) = self.door(transmit.from);
+            let what = Datagrams { fd, transmit, from, owner: Self::owner(id) };
+            if unsplit {
+                for range in transmit.datagrams() {
+                    let transmit = Transmit { len: range.len(), segment_size: None, ..transmit };
+                    ring.send_datagrams(Datagrams { transmit, ..what });
+                }
+            } else {
+                ring.send_datagrams(what);
+            }
+        }
+    }
+
+    fn send_replies(&mut self, ring: &mut Ring) {
+        let mut at = 0;
+        for transmit in std::mem::take(&mut self.replies.transmits) {
+            // Where there is no room now the answer is lost as on a full link.
+            if let Some(room) = ring.datagram_room() {
+                room[..transmit.len].copy_from_slice(&self.replies.bytes[at..at + transmit.len]);
+                let (fd, from) = self.door(transmit.from);
+                ring.send_datagrams(Datagrams { fd, transmit, from, owner: NOBODY });
+            }
+            at += transmit.len;
+        }
+        self.replies.bytes.clear();
+    }
+
+    /// Takes the completion of a message.
+    pub(crate) fn delivered(&mut self, id: Id, result: i32, ring: &mut Ring, desk: &mut Desk) {
+        let counters = &mut desk.tally.counters;
+        match ring.datagrams_sent(id, result) {
+            Delivered::Taken => {}
+            Delivered::Refused { .. } => counters.udp_refused += 1,
+            Delivered::Unsplit { owner, errno } => {
+                counters.gso_fallbacks += 1;
+                // A path that takes no segments of this size may take smaller ones.
+                let is_final = errno != libc::EMSGSIZE;
+                if let Some((_, state)) = self.endpoint.peek(Self::owned(owner)) {
+                    state.is_unsplit |= is_final;
+                }
+                if is_final && !std::mem::replace(&mut self.said_unsplit, true) {
+                    let why = std::io::Error::from_raw_os_error(errno);
+                    eprintln!("QUIC: segmentation offload is off where it fails: {why}");
+                }
+            }
+        }
+    }
+
+    fn owner(id: ringway_quic::Id) -> u64 {
+        u64::from(id.generation()) << 32 | id.slot() as u64
+    }
+
+    fn owned(owner: u64) -> ringway_quic::Id {
+        ringway_quic::Id::of(owner as u32, (owner >> 32) as u32)
+    }
+
+    /// The socket that sends from `from`, and the address to name where it has several.
+    fn door(&self, from: SocketAddr) -> (i32, Option<IpAddr>) {
+        let fits = |door: &&Door| {
+            let local = door.socket.local;
+            local == from || local.ip().is_unspecified() && local.port() == from.port()
+        };
+        let door = self.sockets.iter().find(fits).unwrap_or(&self.sockets[0]);
+        let named = door.socket.local.ip().is_unspecified().then_some(from.ip());
+        (door.socket.fd.as_raw_fd(), named)
+    }
+
+    /// When something is to be done though nothing comes.
+    pub(crate) fn deadline(&self, desk: &Desk) -> Option<Time> {
+        let step = match self.stage {
+            Stage::Leaving(until) => Some(until),
+            _ => None,
+        };
+        let timers = self.endpoint.deadline().map(|at| desk.time_of(at));
+        [timers, step, self.sweep_at].into_iter().flatten().min()
+    }
+
+    /// True when the next turn has something to do already.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Begins to leave: clients are told to begin no more requests here, and what they sent before
+    /// they knew is answered.
+    pub(crate) fn drain(&mut self, desk: &Desk) {
+        self.endpoint.drain();
+        self.collect();
+        let mut step = DRAIN_STEP;
+        for at in 0..self.ids.len() {
+            let Some((conn, state)) = self.endpoint.get(self.ids[at]) else { continue };
+            state.http.drain(conn);
+            let rtt = conn.transport().path_stats().map(|path| path.rtt).max();
+            step = step.max(rtt.unwrap_or_default());
+        }
+        self.stage = Stage::Leaving(desk.now() + step.min(SWEEP));
+    }
+
+    /// The second step: what has not begun is rejected, and connections end as they are done.
+    fn refuse(&mut self) {
+        self.stage = Stage::Refusing;
+        self.collect();
+        for at in 0..self.ids.len() {
+            let id = self.ids[at];
+            if let Some((conn, state)) = self.endpoint.get(id) {
+                state.http.refuse(conn);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Cuts every connection off.
+    pub(crate) fn stop(&mut self) {
+        self.endpoint.drain();
+        self.stage = Stage::Refusing;
+        self.collect();
+        for at in 0..self.ids.len() {
+            if let Some((conn, state)) = self.endpoint.get(self.ids[at]) {
+                state.http.close(Code::NoError, b"the server stops", conn);
+            }
+        }
+    }
+
+    /// True after [`Self::drain`] when every connection has ended and has been told so.
+    pub(crate) fn is_over(&mut self, ring: &Ring) -> bool {
+        if ring.datagrams_under_way() > 0 || !self.touched.is_empty() {
+            return false;
+        }
+        self.collect();
+        let Self { ids, endpoint, .. } = self;
+        ids.iter().all(|id| endpoint.peek(*id).is_none_or(|(conn, _)| conn.is_ending()))
+    }
+
+    /// Number of connections.
+    pub(crate) fn len(&self) -> usize {
+        self.endpoint.load().0
+    }
+
+    /// Writes down what the endpoint has counted.
+    pub(crate) fn count(&self, counters: &mut Counters) {
+        setup::count(self.endpoint.totals(), counters);
+    }
+
+    fn touch(&mut self, id: ringway_quic::Id) {
+        if let Some((_, state)) = self.endpoint.peek(id)
+            && !std::mem::replace(&mut state.is_touched, true)
+        {
+            self.touched.push(id);
+        }
+    }
+
+    fn collect(&mut self) {
+        self.ids.clear();
+        self.ids.extend(self.endpoint.ids());
+    }
+
+    /// Looks at every connection: what has taken too long ends.
+    fn sweep(&mut self, desk: &mut Desk) {
+        self.collect();
+        let (now, instant) = (desk.now(), desk.instant());
+        for at in 0..self.ids.len() {
+            let id = self.ids[at];
+            let Some((conn, state)) = self.endpoint.peek(id) else { continue };
+            if state.http.is_waiting() {
+                state.since = now;
+                state.http.expire(instant, conn, &self.shared);
+            } else if conn.is_established() && now >= state.since + self.idle_timeout {
+                state.http.close(Code::NoError, b"idle", conn);
+            } else {
+                continue;
+            }
+            self.touch(id);
+        }
+    }
+}
+
+/// The owner of messages that belong to no connection.
+const NOBODY: u64 = u64::MAX;
+
+/// Bytes that an answer without a connection takes at most.
+const REPLY: usize = 1500;
+
+impl Replies {
+    fn room(&mut self) -> &mut [u8] {
+        let at: usize = self.transmits.iter().map(|transmit| transmit.len).sum();
+        self.bytes.resize(at + REPLY, 0);
+        &mut self.bytes[at..]
+    }
+
+    fn push(&mut self, transmit: Transmit) {
+        self.transmits.push(transmit);
+    }
+}
+
+impl Http3 {
+    /// Counts what has happened to the connection as a whole.
+    fn count(&mut self, turn: &mut Turn<'_, '_>) {
+        let counters = &mut turn.cx.tally.counters;
+        if !self.is_counted && turn.conn.is_established() {
+            self.is_counted = true;
+            counters.opened_h3 += 1;
+            let resumed = turn.conn.transport().is_resumed();
+            match (resumed, self.was_early) {
+                (true, true) => counters.tls13_early += 1,
+                (true, false) => counters.tls13_resumed += 1,
+                (false, _) => counters.tls13_full += 1,
+            }
+        }
+        let migrations = turn.conn.counts().migrations;
+        counters.quic_migrations += u64::from(migrations - self.migrations);
+        self.migrations = migrations;
+    }
+
+    fn count_closed(&self, conn: &ringway_quic::Conn, cx: &mut Cx<'_>) {
+        let counters = &mut cx.tally.counters;
+        counters.closed_h3 += u64::from(self.is_counted);
+        let stats = conn.transport().stats();
+        counters.quic_sent += stats.sent as u64;
+        counters.quic_lost += stats.lost as u64;
+        let rtt = conn.transport().path_stats().find(|path| path.active).map(|path| path.rtt);
+        counters.quic_rtt_micros += rtt.map_or(0, |rtt| rtt.as_micros() as u64);
+    }
+}

@@ -1,0 +1,173 @@
+//! From the configuration to a worker's QUIC: transport settings, policy, keys, HTTP/3's settings.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringway_codec::h3;
+use ringway_codec::qpack;
+use ringway_codec::scan::Backend;
+use ringway_quic::cid::Origin;
+use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
+use ringway_quic::{Endpoint, Keys, Policy, Settings, http, quiche, steering};
+
+use super::{Door, Replies, Siblings, Socket, Stage, Udp};
+use crate::config::{Http3, Limits};
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::metrics::Counters;
+use crate::ring::sys;
+use crate::tls::{ConfigError, Tls, boring};
+
+/// What a worker's QUIC is made of; goes to the worker's thread.
+pub(crate) struct Setup {
+    pub(crate) worker: u8,
+    pub(crate) workers: usize,
+    pub(crate) generation: u16,
+    /// One for each listener.
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) http3: Http3,
+    pub(crate) tls: Tls,
+    /// Of [`config`].
+    pub(crate) config: quiche::Config,
+    pub(crate) siblings: Arc<Siblings>,
+    pub(crate) qlog: Option<PathBuf>,
+}
+
+/// The transport's configuration. Certificates are looked up for each handshake, so that it holds
+/// when they are loaded again.
+pub(crate) fn config(tls: &Tls, limits: &Limits, http3: &Http3) -> Result<quiche::Config, Error> {
+    let made = settings(limits, http3).config(boring::context(tls)?);
+    made.map_err(|error| ConfigError::general(format!("QUIC: {error}")).into())
+}
+
+/// A number for this process, so that its connection IDs are told from those of the one before.
+pub(crate) fn generation() -> u16 {
+    let mut bytes = [0; 2];
+    // Two processes of the same number only mean that stray datagrams go round once more.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u16::from_le_bytes(bytes)
+}
+
+fn settings(limits: &Limits, http3: &Http3) -> Settings {
+    Settings {
+        idle_timeout: limits.idle_timeout,
+        handshake_timeout: limits.handshake_timeout,
+        stream_window: limits.h3_stream_window,
+        connection_window: limits.h3_connection_window,
+        streams: limits.h3_streams.into(),
+        datagram_bytes: limits.h3_datagram_bytes,
+        initial_window: limits.h3_initial_window,
+        congestion: http3.congestion,
+        early_data: http3.early_data,
+        migration: http3.migration,
+        ..Settings::default()
+    }
+}
+
+fn h3_config(backend: Backend, limits: &Limits) -> h3::Config {
+    let fields =
+        qpack::Limits { list_bytes: limits.header_bytes, fields: limits.header_fields.into() };
+    h3::Config {
+        fields,
+        qpack_capacity: limits.h3_table_bytes,
+        qpack_blocked: limits.h3_blocked_streams,
+        qpack_encoder_capacity: limits.h3_table_bytes,
+        streams: limits.h3_streams.into(),
+        ..h3::Config::new(backend)
+    }
+}
+
+impl Setup {
+    /// The worker's QUIC, on its own thread.
+    pub(crate) fn build(self, desk: &Desk) -> Udp {
+        let limits = desk.limits();
+        let origin = Origin { worker: self.worker, generation: self.generation };
+        let policy = Policy {
+            connections: limits.connections as usize,
+            retry_from: limits.h3_retry_from as usize,
+            handshake_timeout: limits.handshake_timeout,
+            answers_per_second: limits.h3_answers,
+            ..Policy::new(origin)
+        };
+        let keys = Keys::derive(&self.tls.tickets().endpoint());
+        let mut endpoint = Endpoint::new(policy, self.config, &keys, desk.instant());
+        endpoint.tick(desk.unix_s());
+        if let Some(dir) = self.qlog {
+            endpoint.write_qlog(opener(dir));
+        }
+        if self.http3.steering && self.worker == 0 {
+            let program = steering::program(endpoint.steering(), self.workers as u8);
+            for socket in &self.sockets {
+                if let Err(error) = sys::steer(&socket.fd, &program) {
+                    eprintln!("the kernel takes no filter for QUIC, workers forward: {error}");
+                }
+            }
+        }
+        let mut shared = http::Shared::new(h3_config(desk.backend(), limits));
+        shared.header_timeout = limits.header_timeout;
+        shared.stall_timeout = limits.h3_stall_timeout;
+        shared.read_ahead = limits.h3_stream_window as usize;
+        let door = |socket| Door { socket, receiving: false };
+        Udp {
+            worker: self.worker,
+            sockets: self.sockets.into_iter().map(door).collect(),
+            endpoint,
+            shared,
+            tls: self.tls,
+            siblings: self.siblings,
+            strays: Vec::new(),
+            touched: Vec::new(),
+            ids: Vec::new(),
+            replies: Replies::default(),
+            idle_timeout: limits.idle_timeout,
+            sweep_at: None,
+            stage: Stage::Open,
+            said_unsplit: false,
+        }
+    }
+}
+
+/// Makes a file for each connection, named by its first connection ID.
+fn opener(dir: PathBuf) -> QlogOpener {
+    Box::new(move |cid| {
+        let name: String = cid.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = dir.join(name).with_extension("sqlog");
+        match File::create(&path) {
+            Ok(file) => {
+                let writer: Box<dyn Write + Send + Sync> = Box::new(BufWriter::new(file));
+                Some(writer)
+            }
+            Err(error) => {
+                eprintln!("no qlog in {}: {error}", path.display());
+                None
+            }
+        }
+    })
+}
+
+/// Writes down what an endpoint has counted.
+pub(super) fn count(totals: &Totals, counters: &mut Counters) {
+    counters.quic_retries = totals.retries;
+    counters.quic_resets = totals.resets;
+    counters.quic_negotiations = totals.version_negotiations;
+    counters.quic_tokens_good = totals.tokens_good;
+    counters.quic_tokens_bad = totals.tokens_forged + totals.tokens_expired;
+    counters.quic_stalled = totals.stalled;
+    counters.quic_batches = totals.batches;
+    counters.quic_segments = totals.segments;
+    for (to, reason) in [
+        (&mut counters.quic_malformed, Drop::Malformed),
+        (&mut counters.quic_short_initial, Drop::ShortInitial),
+        (&mut counters.quic_unknown_cid, Drop::UnknownCid),
+        (&mut counters.quic_unknown_long, Drop::UnknownLong),
+        (&mut counters.quic_stray_negotiation, Drop::VersionNegotiation),
+        (&mut counters.quic_rationed, Drop::Rationed),
+        (&mut counters.quic_full, Drop::Full),
+        (&mut counters.quic_draining, Drop::Draining),
+        (&mut counters.quic_refused, Drop::Refused),
+    ] {
+        *to = totals.dropped[reason as usize];
+    }
+}
