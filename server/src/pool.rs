@@ -3,8 +3,11 @@
 
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
-/// The capacity that a fresh buffer has.
-const FRESH: usize = 16 * 1024;
+/// The capacity that a fresh buffer has: a few answers. One that had to grow stays as it is, so a
+/// busy worker soon has those that it needs, and touches no more pages than it uses.
+const FRESH: usize = 1024;
+/// Up to here buffers are alike.
+const ORDINARY: usize = 16 * 1024;
 /// Buffers that have grown beyond this are kept apart.
 const LARGE: usize = 64 * 1024;
 /// Those of more than this are freed.
@@ -36,8 +39,10 @@ impl Pool {
 
     /// An empty buffer for `len` bytes.
     pub(crate) fn take_for(&mut self, len: usize) -> Vec<u8> {
-        if len <= FRESH {
-            return self.take();
+        if len <= ORDINARY {
+            let mut buffer = self.take();
+            buffer.reserve(len);
+            return buffer;
         }
         // The one that was used last is the one that the CPU's cache still has.
         let fits = self.large.iter().rposition(|buffer| buffer.capacity() >= len);
