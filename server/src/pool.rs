@@ -3,9 +3,9 @@
 
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
-/// The capacity that a fresh buffer has: a few answers. One that had to grow stays as it is, so a
+/// The capacity that a fresh buffer has: sixteen short answers. One that grew stays as it is, so a
 /// busy worker soon has those that it needs, and touches no more pages than it uses.
-const FRESH: usize = 1024;
+const FRESH: usize = 3 * 1024;
 /// Up to here buffers are alike.
 const ORDINARY: usize = 16 * 1024;
 /// Buffers that have grown beyond this are kept apart.

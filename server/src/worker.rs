@@ -58,13 +58,17 @@ impl Worker {
         let now = desk.now();
         Self {
             ring,
-            table: Table { slots: Slab::default(), timers: Wheel::new(now), over: Vec::new() },
+            table: Table {
+                slots: Slab::default(),
+                timers: Wheel::new(now),
+                over: Vec::with_capacity(64),
+            },
             doors,
             crowd: Crowd::new(desk.limits()),
             desk,
             udp,
             sleeps: Wheel::new(now),
-            due: Vec::new(),
+            due: Vec::with_capacity(64),
             stop_at: None,
         }
     }
