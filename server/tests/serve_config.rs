@@ -1,5 +1,5 @@
-//! What the configuration file says of TLS, hints and pushes, seen by clients: `[tls]`, `[[hints]]`,
-//! `[[push]]`, `limits.connections_per_ip`, and what SIGHUP takes of a file that changed.
+//! What the configuration file says of TLS, hints and pushes, as clients see it: `[tls]`,
+//! `[[hints]]`, `[[push]]`, `limits.connections_per_ip`, and what SIGHUP takes of a changed file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
