@@ -23,6 +23,7 @@ use crate::pool::Pool;
 use crate::response::Response;
 use crate::ring;
 use crate::ring::token::Id;
+use crate::trace::Tracer;
 
 /// What a worker lends its connections.
 pub(crate) struct Desk {
@@ -46,6 +47,7 @@ pub(crate) struct Desk {
     published: Option<Arc<Published>>,
     publish_at: Option<Time>,
     log: Option<Log>,
+    pub(crate) trace: Option<Box<Tracer>>,
     pub(crate) draining: bool,
     h2c_upgrade: bool,
 }
@@ -83,6 +85,7 @@ impl Desk {
             published,
             publish_at: None,
             log,
+            trace: None,
             draining: false,
             h2c_upgrade: true,
         };
@@ -177,6 +180,7 @@ impl Desk {
             dirty: &mut self.dirty,
             tally: &mut self.tally,
             log: self.log.as_mut(),
+            trace: self.trace.as_deref_mut(),
         }
     }
 

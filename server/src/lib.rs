@@ -52,6 +52,7 @@ mod signals;
 mod slot;
 mod timer;
 pub mod tls;
+mod trace;
 mod udp;
 mod welcome;
 mod worker;

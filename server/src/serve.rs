@@ -25,6 +25,7 @@ pub fn start(config: &Config) -> Result<Running, Error> {
         .limits(config.limits.clone())
         .http2(config.http2.clone())
         .http3(config.http3.clone())
+        .trace(config.trace.iter().copied())
         .log(config.log.clone());
     if let Some(directory) = &config.qlog {
         server = server.qlog(directory);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
 
-use crate::config::{Address, Http2, Http3, Limits, Log as LogConfig, LogFormat};
+use crate::config::{Address, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
 use crate::desk::Desk;
 use crate::door::{Doors, Share};
 use crate::error::Error;
@@ -20,6 +20,7 @@ use crate::metrics::Published;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::running::{Handle, Keeper, Running};
 use crate::tls::{Alpn, Tls};
+use crate::trace::Tracer;
 use crate::udp::{self, Setup, Siblings};
 use crate::worker::{Mailbox, Worker};
 
@@ -43,6 +44,7 @@ pub struct Server {
     http2: Http2,
     http3: Http3,
     qlog: Option<PathBuf>,
+    trace: Vec<Trace>,
     backend: Option<Backend>,
     recv: RecvMode,
     log: LogConfig,
@@ -81,6 +83,7 @@ impl Server {
             http2: Http2::default(),
             http3: Http3::default(),
             qlog: None,
+            trace: Vec::new(),
             backend: None,
             recv: RecvMode::default(),
             log: LogConfig::default(),
@@ -164,6 +167,14 @@ impl Server {
     #[must_use]
     pub fn qlog(mut self, directory: impl Into<PathBuf>) -> Self {
         self.qlog = Some(directory.into());
+        self
+    }
+
+    /// Shows what connections say on standard error: heads of HTTP/1.1, frames of HTTP/2, records
+    /// of TLS. For debugging by eye; values of fields that carry secrets are left out.
+    #[must_use]
+    pub fn trace(mut self, protocols: impl IntoIterator<Item = Trace>) -> Self {
+        self.trace = protocols.into_iter().collect();
         self
     }
 
@@ -340,7 +351,7 @@ impl Server {
         published: Option<Arc<Published>>,
     ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
-        let http2 = self.http2.clone();
+        let (http2, trace) = (self.http2.clone(), self.trace.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
         let settings = Settings { recv: self.recv, udp: sizes, ..Settings::default() };
@@ -354,6 +365,7 @@ impl Server {
             let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
             desk.speak(&http2);
             let udp = udp.map(|setup| Box::new(setup.build(&desk)));
+            desk.trace = Tracer::new(number, &trace);
             Worker::new(ring, doors, desk, udp).run()
         };
         let name = format!("ringway-{number}");

@@ -8,6 +8,7 @@ mod harness;
 use harness::eventually;
 use harness::h2::*;
 use harness::process::Process;
+use harness::{PATIENCE, TempDir};
 
 const ROUNDS: u64 = 200;
 const STREAMS: u64 = 50;
@@ -73,4 +74,40 @@ fn one_record_for_a_flush() {
     // 256 records of 16 KiB, and the frames' headers.
     assert!(records <= 300, "{records} records");
     assert!(operations <= 80, "{operations} operations");
+}
+
+/// What an idle connection over TLS holds after one request, all of it: private memory of the
+/// process, over as many connections as a test may open. The target is 5 KB.
+#[test]
+fn an_idle_connection_over_tls_holds_little() {
+    const CONNECTIONS: u64 = 800;
+    let dir = TempDir::with(&[("index.html", b"hello")]);
+    let mut server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
+    server.wait_for("http,https");
+    let at = server.address("https").unwrap();
+    let open = || {
+        let mut client = H2::tls(at);
+        assert_eq!(client.get("/").text(), "hello");
+        client
+    };
+    // What the first ones make the worker keep is not theirs.
+    let mut clients: Vec<H2> = (0..100).map(|_| open()).collect();
+    let quiet = || {
+        let mut least = u64::MAX;
+        let start = std::time::Instant::now();
+        // A connection gives back what it can when it has been silent for a second.
+        while start.elapsed().as_secs() < 3 {
+            least = least.min(server.private());
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(start.elapsed() < PATIENCE);
+        least
+    };
+    let before = quiet();
+    clients.extend((0..CONNECTIONS).map(|_| open()));
+    let each = quiet().saturating_sub(before) / CONNECTIONS;
+    println!("an idle h2 connection over TLS: {each} bytes");
+    assert!(each <= 5 * 1024, "{each} bytes");
+    // They are alive.
+    assert_eq!(clients[0].get("/").text(), "hello");
 }

@@ -1,5 +1,5 @@
-//! What the configuration file says of TLS, hints and pushes, as clients see it: `[tls]`,
-//! `[[hints]]`, `[[push]]`, `limits.connections_per_ip`, and what SIGHUP takes of a changed file.
+//! What the configuration file says, seen by clients: `[tls]`, `[[hints]]`, `[[push]]`, `trace`,
+//! `limits.connections_per_ip`, and what SIGHUP takes of a file that changed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -89,16 +89,16 @@ fn certificates_are_chosen_by_name_and_taken_anew_at_hup() {
     configure(&dir, &format!("limits.body_bytes = 5\n{first}{more}{third}"));
     server.signal("HUP");
     eventually("the third certificate is served", || shown(at, "c.test") == file("c.pem"));
+    let restart = "`limits.body_bytes` has changed: that takes effect after a restart";
+    eventually(restart, || server.output().contains(restart));
     let said = server.output();
-    assert!(said.contains("`limits.body_bytes` has changed: that takes effect after a restart"));
     assert!(!said.contains("`tls."), "{said}");
     // A mistake: nothing of it is taken.
     configure(&dir, &format!("{first}certificate = 1\n"));
     server.signal("HUP");
     eventually("the mistake is said", || server.output().contains("the former stays in use"));
-    let said = server.output();
     let line = format!("ringway.toml:{}:1: unknown key `certificate`", 5 + 4);
-    assert!(said.contains(&line), "{said}");
+    eventually(&line, || server.output().contains(&line));
     assert_eq!(shown(at, "c.test"), file("c.pem"));
 }
 
@@ -355,4 +355,66 @@ fn row_83_bad_reloads_are_counted() {
     let failures: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(failures >= 1, "{failures}");
     assert!(text.text().contains("\nringway_cert_not_after_seconds{name=\"a.test\"} "));
+}
+
+/// Row C35: heads, frames and records of a connection, readable, and no secrets among them.
+#[test]
+fn c35_what_is_said_is_traced() {
+    let dir = site("trace = [\"h1\", \"h2\", \"tls\"]\n");
+    let server = serve(&dir);
+    let secret = "Authorization: Basic c2VjcmV0\r\n";
+    assert_eq!(server.client().request("GET", "/style.css", secret, b"").status, 200);
+    let mut client = H2::tls(server.address("https").unwrap());
+    let id = client.ask("GET", "/", &[("cookie", "id=c2VjcmV0")], b"");
+    assert_eq!(client.answer(id).text(), "the page");
+    client.round_trip();
+    for line in [
+        " < h1 GET /style.css HTTP/1.1",
+        " < h1 Authorization: (14 bytes)",
+        " > h1 HTTP/1.1 200 OK",
+        " > h1 content-type: text/css",
+        " < tls handshake ",
+        " > tls established TLSv1.3 Some(TLS13_",
+        "name=localhost alpn=h2 full",
+        " < tls application_data ",
+        " > tls application_data ",
+        " > h2 SETTINGS stream=0 length=",
+        " < h2 HEADERS stream=1 length=",
+        " < h2   :path: /",
+        " < h2   cookie: (11 bytes)",
+        " > h2 HEADERS stream=1 length=",
+        " > h2   :status: 200",
+        " > h2 DATA stream=1 length=8 END_STREAM(0x1)",
+        " < h2 PING stream=0 length=8 together",
+        " > h2 PING stream=0 length=8 ACK(0x1) together",
+    ] {
+        eventually(line, || server.output().contains(line));
+    }
+    assert!(!server.output().contains("c2VjcmV0"), "{}", server.output());
+}
+
+/// Row C24: the round trip that PING measures is among the metrics.
+#[test]
+fn c24_round_trips_are_measured() {
+    let dir = site("metrics = \"127.0.0.1:0\"\nhttp2.ping_interval = \"20ms\"\n");
+    let mut server = serve(&dir);
+    server.wait_for("metrics");
+    let metrics = server.address("metrics").unwrap();
+    let figure = |name: &str| -> u64 {
+        let text = Client::connect(metrics).get("/metrics");
+        let line = text.text().lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(figure("ringway_h2_rtt_microseconds_count"), 0);
+    let mut client = H2::connect(server.http());
+    client.polite = false;
+    let asked = |f: &Frame| f.kind == PING && !f.has(ACK);
+    // Answered late, so that there is a round trip to be measured.
+    let ping = client.until_frame("the server asks", asked);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    client.send(frame(PING, ACK, 0, &ping.payload));
+    eventually("it is counted", || figure("ringway_h2_rtt_microseconds_count") >= 1);
+    let mean =
+        figure("ringway_h2_rtt_microseconds_sum") / figure("ringway_h2_rtt_microseconds_count");
+    assert!(mean >= 30_000, "{mean} microseconds");
 }

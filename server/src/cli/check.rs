@@ -3,7 +3,7 @@
 
 use super::options::Parsed;
 use super::{End, complain, print};
-use ringway::config::{self, Config, Errors, Loaded, Origin, Setting};
+use ringway::config::{self, Config, Errors, Loaded, Origin, Trace};
 use std::fmt::Write;
 
 pub(crate) fn run(parsed: &Parsed) -> End {
@@ -28,12 +28,9 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            let default = Config::default();
-            for setting in WITHOUT_EFFECT.iter().filter_map(|key| Setting::named(key)) {
-                if setting.show(&loaded.config) != setting.show(&default) {
-                    let (origin, key) = (loaded.origin(setting.key), setting.key);
-                    complain(&format!("warning: {origin}: `{key}` has no effect yet"));
-                }
+            if loaded.config.trace.contains(&Trace::H3) {
+                let origin = loaded.origin("trace");
+                complain(&format!("warning: {origin}: h3 is not traced; `qlog` shows it"));
             }
             Ok(loaded)
         }
@@ -47,9 +44,6 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
         }
     }
 }
-
-/// Keys that are read and checked, and that nothing in this version listens to.
-const WITHOUT_EFFECT: [&str; 1] = ["trace"];
 
 fn summary(config: &Config) -> String {
     let mut out = String::from("the configuration is valid\n");

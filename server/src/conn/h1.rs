@@ -29,6 +29,7 @@ use crate::log::Entry;
 use crate::pipe::Pipe;
 use crate::request::{OwnedRequest, Params, Parts, Peer, Protocol, Request};
 use crate::response::{Body, Response};
+use crate::trace::Way;
 
 /// The state of HTTP/1 on a connection; small, because idle connections have it too.
 pub(crate) struct Http1 {
@@ -248,7 +249,12 @@ impl Http1 {
         let parsed =
             request::parse(cx.backend, input, &mut fields, &mut self.resume, &cx.head_limits);
         let used = match parsed {
-            Ok(Some(head)) => self.begin(whole, &head, &fields, link, cx),
+            Ok(Some(head)) => {
+                if let Some(trace) = &cx.trace {
+                    trace.head(link.id, Way::In, &whole[..head.len as usize]);
+                }
+                self.begin(whole, &head, &fields, link, cx)
+            }
             Ok(None) => {
                 if !self.exchange.partial {
                     self.exchange.partial = true;
@@ -495,9 +501,12 @@ impl Http1 {
             Exchange { old: true, keep_alive: true, .. } => Connection::KeptAlive,
             _ => Connection::Stays,
         };
-        link.output(cx);
+        let at = link.output(cx).len();
         let common = (&mut *cx.heads, cx.common, cx.second);
         head::append(&mut link.out, &response, framing, connection, common);
+        if let Some(trace) = &cx.trace {
+            trace.head(link.id, Way::Out, &link.out[at..]);
+        }
         self.exchange.answered = true;
         self.exchange.status = response.status;
         if cx.log.is_some() {

@@ -21,7 +21,7 @@ use super::link::{COPY_MAX, Link};
 use super::secure::{Cover, LEND_MIN};
 use super::upgrade::Upgrade;
 use crate::body::RequestBody;
-use crate::config::Limits;
+use crate::config::{Limits, Trace};
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
@@ -61,7 +61,7 @@ impl Http2 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> Self {
-        link.output(cx);
+        trace_from_here(link, cx);
         let conn = h2::Conn::new(&mut turn(link, cx));
         Self::of(conn, socket, cover, cx)
     }
@@ -74,7 +74,7 @@ impl Http2 {
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         let Upgrade { mut request, settings } = upgrade;
-        link.output(cx);
+        trace_from_here(link, cx);
         let no_body = request.method() == http::Method::HEAD;
         let made = h2::Conn::upgraded(&settings, no_body, &mut turn(link, cx));
         let Ok((conn, key)) = made else {
@@ -538,7 +538,10 @@ impl Http2 {
     }
 
     /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
-    fn fail(&mut self, _: &h2::Error, link: &mut Link, cx: &mut Cx<'_>) {
+    fn fail(&mut self, error: &h2::Error, link: &mut Link, cx: &mut Cx<'_>) {
+        if let Some(trace) = &cx.trace {
+            trace.failed(link.id, Trace::H2, error);
+        }
         cx.tally.counters.refused += 1;
         self.abandon(cx);
         link.close(true, cx);
@@ -563,6 +566,14 @@ impl Http2 {
         if let Some(exchange) = self.exchanges.take(stream_number(key)) {
             exchange.end(why, cx);
         }
+    }
+}
+
+/// What is written from now on is HTTP/2.
+fn trace_from_here(link: &mut Link, cx: &mut Cx<'_>) {
+    let written = link.output(cx).len();
+    if let Some(trace) = &mut cx.trace {
+        trace.begin_h2(link.id, written, cx.backend);
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use ringway_codec::Time;
 use ringway_codec::scan::PAD;
 
-use super::secure::{Lent, Secure};
+use super::secure::{self, Lent, Secure};
 use super::{Cx, Op};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::tls;
+use crate::trace::Way;
 
 /// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
 pub(super) const COPY_MAX: usize = 16 * 1024;
@@ -249,6 +250,7 @@ impl Link {
         secure: Option<&mut Secure>,
         cx: &mut Cx<'_>,
     ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
+        self.trace(cx);
         let Some(secure) = secure else {
             return Ok((std::mem::take(&mut self.out), self.pinned.take()));
         };
@@ -258,7 +260,20 @@ impl Link {
         }
         let last = closing && self.pinned.as_ref().is_none_or(|body| body.len() == 0);
         let lent = self.lent.as_deref_mut();
-        Ok((secure.seal(&mut self.out, lent, &mut self.pinned, last, cx)?, None))
+        let records = secure.seal(&mut self.out, lent, &mut self.pinned, last, cx)?;
+        if let Some(trace) = &cx.trace {
+            trace.records(self.id, Way::Out, &records);
+        }
+        Ok((records, None))
+    }
+
+    /// Shows what goes out in HTTP/2, which pins nothing.
+    fn trace(&mut self, cx: &mut Cx<'_>) {
+        let Some(trace) = &mut cx.trace else { return };
+        let lent = self.lent.as_deref();
+        for part in secure::woven(&self.out, lent.map_or(&[], Lent::parts)) {
+            trace.octets(self.id, Way::Out, part);
+        }
     }
 
     /// Everything is sent: goes on with a close that waited for that.

@@ -28,6 +28,7 @@ use ringway_codec::scan::{Backend, PAD};
 pub(crate) use head::{Heads, is_bodiless};
 
 use crate::config::Limits;
+use crate::config::Trace;
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::log::Log;
@@ -37,6 +38,7 @@ use crate::response::Response;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::tls::{Alpn, Session, Version};
+use crate::trace::{Tracer, Way};
 use h1::Http1;
 use h2::Http2;
 use link::Link;
@@ -110,6 +112,8 @@ pub(crate) struct Cx<'w> {
     pub(crate) tally: &'w mut Tally,
     /// The access log, if there is one.
     pub(crate) log: Option<&'w mut Log>,
+    /// Who shows what is said, if that is wanted.
+    pub(crate) trace: Option<&'w mut Tracer>,
 }
 
 /// A connection.
@@ -336,12 +340,21 @@ impl Conn {
         let len = whole.len() - PAD;
         let mut at = 0;
         while !self.link.is_closing() {
-            match secure.open(whole, &mut at, cx) {
+            let from = at;
+            let opened = secure.open(whole, &mut at, cx);
+            if let Some(trace) = &cx.trace {
+                // The header is left as it came.
+                trace.records(self.link.id, Way::In, &whole[from..at]);
+            }
+            match opened {
                 // Behind a record's plaintext stand its tag and the pad of the whole.
                 Ok(Opened::Plain(range)) => {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }
                 Ok(Opened::Established) => {
+                    if let Some(trace) = &cx.trace {
+                        trace.established(self.link.id, &secure.session);
+                    }
                     count_handshake(&secure.session, cx);
                     let cover = Some(Box::new(Cover::new(secure.session.names())));
                     if secure.session.alpn() == Some(Alpn::H2) {
@@ -360,7 +373,10 @@ impl Conn {
                     secure.keep(&whole[at..len], cx);
                     break;
                 }
-                Err(_) => {
+                Err(error) => {
+                    if let Some(trace) = &cx.trace {
+                        trace.failed(self.link.id, Trace::Tls, &error);
+                    }
                     cx.tally.counters.tls_errors += 1;
                     self.abandon_streams(cx);
                     self.link.close(true, cx);
@@ -416,7 +432,13 @@ impl Conn {
             }
         }
         let http = match &mut self.proto {
-            Proto::H2(http) => return http.advance(whole, &mut self.link, cx),
+            Proto::H2(http) => {
+                let used = http.advance(whole, &mut self.link, cx);
+                if let Some(trace) = &mut cx.trace {
+                    trace.octets(self.link.id, Way::In, &whole[..used]);
+                }
+                return used;
+            }
             Proto::H1(http) => http,
         };
         let used = http.advance(whole, &mut self.link, cx);
@@ -426,6 +448,9 @@ impl Conn {
         cx.tally.counters.closed_h1 += 1;
         cx.tally.counters.opened_h2 += 1;
         let more = http.advance(&whole[used..], link, cx);
+        if let Some(trace) = &mut cx.trace {
+            trace.octets(link.id, Way::In, &whole[used..used + more]);
+        }
         self.proto = Proto::H2(Box::new(http));
         used + more
     }

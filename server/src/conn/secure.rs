@@ -28,6 +28,11 @@ impl Lent {
         self.parts.push((at, body));
     }
 
+    /// The parts, each with the length of the output before it.
+    pub(super) fn parts(&self) -> &[(usize, Pinned)] {
+        &self.parts
+    }
+
     /// How many bytes they are.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -41,7 +46,7 @@ impl Lent {
 }
 
 /// The gathered bytes with the lent ones in their places.
-fn woven<'a>(
+pub(super) fn woven<'a>(
     plain: &'a [u8],
     lent: &'a [(usize, Pinned)],
 ) -> impl Iterator<Item = &'a [u8]> + Clone {
@@ -128,7 +133,8 @@ impl Secure {
         cx: &mut Cx<'_>,
     ) -> Result<Opened, Error> {
         let len = whole.len() - PAD;
-        if self.sealed.capacity() == 0 {
+        // Afterwards nothing is answered to a record but an alert, if that.
+        if self.sealed.capacity() == 0 && self.session.is_handshaking() {
             self.sealed = cx.pool.take();
         }
         let step = self.session.read(&mut whole[*at..len], &mut self.sealed)?;
@@ -190,7 +196,7 @@ impl Secure {
         }
         if !self.session.is_handshaking() {
             if len > 0 {
-                let parts = lent.as_ref().map_or(&[][..], |lent| &lent.parts);
+                let parts = lent.as_ref().map_or(&[][..], |lent| lent.parts());
                 let parts = woven(plain, parts).chain(body.as_ref().map(Pinned::bytes));
                 self.session.seal_parts(parts, &mut self.sealed)?;
             }
