@@ -184,6 +184,16 @@ impl Desk {
         }
     }
 
+    /// A connection is closed: what is kept of it apart goes too.
+    pub(crate) fn forget(&mut self, id: Id) {
+        if let Some(trace) = &mut self.trace {
+            trace.forget(id);
+        }
+        if let Some(log) = &mut self.log {
+            log.forget(id);
+        }
+    }
+
     /// True when somebody may read what is counted.
     pub(crate) fn is_measured(&self) -> bool {
         self.published.is_some()

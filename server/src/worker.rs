@@ -271,9 +271,7 @@ impl Worker {
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
             }
             self.crowd.leave(slot.fd);
-            if let Some(trace) = &mut self.desk.trace {
-                trace.forget(id);
-            }
+            self.desk.forget(id);
             self.ring.close(slot.fd);
             self.doors.resume(&mut self.ring);
         }

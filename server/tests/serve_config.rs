@@ -418,3 +418,48 @@ fn c24_round_trips_are_measured() {
         figure("ringway_h2_rtt_microseconds_sum") / figure("ringway_h2_rtt_microseconds_count");
     assert!(mean >= 30_000, "{mean} microseconds");
 }
+
+/// What only JSON lines have: the connection, its round trip, and its TLS session.
+#[test]
+fn json_lines_tell_of_the_connection_and_its_session() {
+    let dir = site("[log]\nformat = \"json\"\nfile = \"access.log\"\n");
+    let mut server = serve(&dir);
+    let at = server.address("https").unwrap();
+    let config = Arc::new(tls::config(&[b"http/1.1"]));
+    for _ in 0..2 {
+        let stream = tls::try_connect(at, Arc::clone(&config), "localhost").unwrap();
+        assert!(answer(stream, "/").ends_with("the page"));
+    }
+    let mut client = H2::tls(at);
+    for _ in 0..2 {
+        assert_eq!(client.get("/").text(), "the page");
+    }
+    assert_eq!(server.client().get("/").status, 200);
+    drop(client);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log = std::fs::read_to_string(dir.path().join("access.log")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "{log}");
+    for (line, (alpn, resumed)) in
+        lines.iter().zip([("http/1.1", false), ("http/1.1", true), ("h2", false), ("h2", false)])
+    {
+        let tls = &line["tls"];
+        assert_eq!((tls["version"].as_str(), tls["alpn"].as_str()), (Some("1.3"), Some(alpn)));
+        assert!(tls["cipher"].as_str().unwrap().starts_with("TLS_AES_"), "{line}");
+        assert_eq!(
+            (tls["sni"].as_str(), tls["resumed"].as_bool()),
+            (Some("localhost"), Some(resumed))
+        );
+        assert_eq!(tls["early_data"].as_bool(), Some(false));
+    }
+    let connection = |at: usize| lines[at]["conn_id"].as_u64().unwrap();
+    assert_eq!(connection(2), connection(3), "two streams of a connection");
+    let mut all: Vec<u64> = [0, 1, 2, 4].map(connection).to_vec();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 4, "others are others: {log}");
+    assert!(lines[4].get("tls").is_none() && lines[4]["rtt_us"].as_u64().unwrap() > 0);
+    assert_eq!(lines[4]["retrans"].as_u64(), Some(0));
+}

@@ -352,6 +352,9 @@ impl Conn {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }
                 Ok(Opened::Established) => {
+                    if let Some(log) = &mut cx.log {
+                        log.secured(self.link.id, &secure.session);
+                    }
                     if let Some(trace) = &cx.trace {
                         trace.established(self.link.id, &secure.session);
                     }

@@ -1,15 +1,19 @@
 //! A request on its way to the log: what its line needs is copied when the request is taken,
 //! because by the time its response has ended the bytes are gone.
 
-use super::{Log, More, Pair, Record};
+use super::{Log, More, Pair, Record, Session};
 use crate::config::LogFormat;
 use crate::conn::is_bodiless;
-use crate::request::Request;
+use crate::request::{Peer, Request};
+use crate::ring::sys;
+use crate::ring::token::Id;
+use crate::tls;
 use http::StatusCode;
 use ringway_codec::Time;
 use ringway_codec::field::Known;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A request that is being answered. Taken from [`Log::begin`], filled in on the way, given to
 /// [`Log::end`].
@@ -33,8 +37,48 @@ pub(crate) struct Entry {
     body_bytes: u64,
     /// The stream, in HTTP/2 and HTTP/3.
     pub(crate) stream: Option<u64>,
+    /// The connection, where the format shows it, and its round trips and segments sent again.
+    conn: Option<Id>,
+    tcp: Option<sys::TcpInfo>,
+    tls: Option<Arc<Settled>>,
     /// Why the response did not end as it should have.
     pub(crate) abort: &'static str,
+}
+
+/// What the handshake of a connection settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    version: &'static str,
+    cipher: String,
+    alpn: &'static str,
+    sni: String,
+    resumed: bool,
+}
+
+impl Settled {
+    fn of(session: &tls::Session) -> Self {
+        let version = session.version().map_or("", tls::Version::name);
+        let cipher = session.cipher().map(|suite| format!("{suite:?}"));
+        Self {
+            version: version.trim_start_matches("TLSv"),
+            // The registry's names do not tell the versions apart.
+            cipher: cipher.unwrap_or_default().replace("TLS13_", "TLS_"),
+            alpn: session.alpn().map_or("", tls::Alpn::name),
+            sni: session.sni().unwrap_or_default().to_owned(),
+            resumed: session.resumed(),
+        }
+    }
+
+    fn view(&self) -> Session<'_> {
+        Session {
+            version: self.version,
+            cipher: &self.cipher,
+            alpn: self.alpn,
+            sni: &self.sni,
+            resumed: self.resumed,
+            early_data: false,
+        }
+    }
 }
 
 /// The status that stands in the log for a client that went away before it was answered; nginx's.
@@ -91,8 +135,29 @@ impl Log {
         now: Time,
     ) -> Box<Entry> {
         let mut entry = self.entry(remote, now);
-        entry.fill(request, self.kind() == LogFormat::Json);
+        let json = self.kind() == LogFormat::Json;
+        entry.fill(request, json);
+        if json {
+            let id = request.owner.conn;
+            entry.conn = Some(id);
+            entry.tls = self.sessions.get(&id).cloned();
+            if let Peer::Socket(fd) = request.peer {
+                entry.tcp = Some(sys::tcp_info(fd)).filter(|tcp| tcp.rtt > 0);
+            }
+        }
         entry
+    }
+
+    /// A connection's handshake is complete.
+    pub(crate) fn secured(&mut self, id: Id, session: &tls::Session) {
+        if self.kind() == LogFormat::Json {
+            self.sessions.insert(id, Arc::new(Settled::of(session)));
+        }
+    }
+
+    /// The connection is closed.
+    pub(crate) fn forget(&mut self, id: Id) {
+        self.sessions.remove(&id);
     }
 
     /// As [`Self::begin`], of a request on a stream.
@@ -147,6 +212,13 @@ impl Log {
                 headers: &fields,
                 worker: u16::try_from(self.worker).ok(),
                 stream: entry.stream,
+                connection: entry.conn.map(|id| {
+                    let Id { index, generation } = id;
+                    (self.worker as u64) << 48 | u64::from(generation) << 24 | u64::from(index)
+                }),
+                tls: entry.tls.as_ref().map(|tls| tls.view()),
+                rtt_micros: entry.tcp.map(|tcp| tcp.rtt),
+                retransmits: entry.tcp.map(|tcp| tcp.retransmissions),
                 abort: entry.abort,
                 ..More::default()
             },

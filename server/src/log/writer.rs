@@ -3,9 +3,12 @@
 //! When the writer falls behind, for a slow disk or a pipe that nobody reads, batches are dropped
 //! and their lines counted.
 
+use super::entry::Settled;
 use super::{Entry, Format, Record};
 use crate::config::LogFormat;
+use crate::ring::token::Id;
 use ringway_codec::Time;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,6 +52,8 @@ pub struct Log {
     pub(super) worker: usize,
     #[expect(clippy::vec_box, reason = "the allocation is what is kept")]
     pub(super) spare: Vec<Box<Entry>>,
+    /// The TLS sessions of the connections that have one, where the format shows them.
+    pub(super) sessions: HashMap<Id, Arc<Settled>>,
     queue: SyncSender<Batch>,
     emptied: Receiver<Vec<u8>>,
     shared: Arc<Shared>,
@@ -113,6 +118,7 @@ impl Writer {
                 origin: 0,
                 worker,
                 spare: Vec::new(),
+                sessions: HashMap::new(),
                 queue: send.clone(),
                 emptied,
                 shared: Arc::clone(&shared),
