@@ -48,8 +48,30 @@ SERVERS = {
     "ringway-tls": "{bin}/arena --https 127.0.0.1:{port} {pair} --workers 1 --data {tmp}",
     "hyper-tls": "{bin}/peer-hyper --https 127.0.0.1:{port} {pair} --data {tmp}",
     "nginx-tls": "nginx -p {tmp} -c {tmp}/nginx.conf",
+    "h2o": "h2o -c {tmp}/h2o.conf",
+    "haproxy": "haproxy -db -f {tmp}/haproxy.conf",
+    "caddy": "env GOMAXPROCS=1 HOME={tmp} caddy run --config {tmp}/caddy.conf --adapter caddyfile",
+    "actix": "{bin}/peer-actix --http 127.0.0.1:{port}",
+    "actix-h2c": "{bin}/peer-actix --h2c 127.0.0.1:{port}",
+    "actix-tls": "{bin}/peer-actix --https 127.0.0.1:{port} {pair} --data {tmp}",
 }
-NGINX_LISTENS = {"nginx": "", "nginx-h2c": "http2", "nginx-tls": "ssl http2"}
+for peer in ("h2o", "haproxy", "caddy"):
+    for kind in ("h2c", "tls"):
+        SERVERS[f"{peer}-{kind}"] = SERVERS[peer]
+for peer in ("ringway", "caddy"):
+    SERVERS[f"{peer}-h3"] = SERVERS[f"{peer}-tls"]
+# What a configuration says of its listener: in the clear, HTTP/2 in the clear, TLS.
+LISTENS = {
+    "nginx": ("", "http2", "ssl http2"),
+    "h2o": (
+        "",
+        "",
+        "\n  ssl:\n    certificate-file: PREFIX/cert.pem\n    key-file: PREFIX/key.pem"
+        "\n    ocsp-update-interval: 0",
+    ),
+    "haproxy": ("", " proto h2", " ssl crt PREFIX/both.pem alpn h2,http/1.1"),
+    "caddy": ("", "", "tls PREFIX/cert.pem PREFIX/key.pem"),
+}
 
 WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:PORT"
 BASELINE = WRK + "/baseline11?a=13\\&b=42"
@@ -97,8 +119,7 @@ class Server:
         self.port = free_port()
         site = os.path.join(ROOT, "server", "site")
         pair = write_data(self.tmp)
-        if name in NGINX_LISTENS:
-            write_nginx_conf(self.tmp, self.port, site, NGINX_LISTENS[name])
+        write_conf(name, self.tmp, self.port, site)
         self.command = SERVERS[name].format(
             bin=binaries, port=self.port, tmp=self.tmp, site=site, pair=pair
         )
@@ -212,6 +233,9 @@ def write_data(tmp):
     os.makedirs(os.path.join(tmp, "static"))
     with open(os.path.join(tmp, "static", "10k.bin"), "wb") as file:
         file.write(random.Random(10).randbytes(10_000))
+    for answer in ("55", "2"):
+        with open(os.path.join(tmp, "static", f"{answer}.txt"), "w") as file:
+            file.write(answer)
     with open(os.path.join(tmp, "dataset.json"), "w") as file:
         file.write("[]")
     names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
@@ -220,17 +244,28 @@ def write_data(tmp):
     pair = [os.path.join(tmp, name) for name in ("cert.pem", "key.pem")]
     command = [*command.split(), "-out", pair[0], "-keyout", pair[1]]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with open(os.path.join(tmp, "both.pem"), "w") as both:
+        both.write("".join(open(path).read() for path in pair))
+    # A server that gives up root reads its key as another user.
+    for path in (pair[1], os.path.join(tmp, "both.pem")):
+        os.chmod(path, 0o644)
     return f"--cert {pair[0]} --key {pair[1]}"
 
 
-def write_nginx_conf(tmp, port, site, listens):
-    with open(os.path.join(HERE, "peers", "nginx.conf")) as template:
+def write_conf(name, tmp, port, site):
+    """The peer's configuration out of its template in peers/, where it has one."""
+    peer, _, kind = name.partition("-")
+    if peer not in LISTENS:
+        return
+    listens = LISTENS[peer][{"": 0, "h2c": 1}.get(kind, 2)]
+    with open(os.path.join(HERE, "peers", peer + ".conf")) as template:
         text = template.read()
+    text = text.replace("SITE_ADDRESS", "http://" if kind in ("", "h2c") else "https://")
     text = text.replace("LISTENS", listens)
     text = text.replace("PORT", str(port)).replace("PREFIX", tmp).replace("SITE", site)
     # The body and proxy folders belong to the worker's user.
     os.chmod(tmp, 0o755)
-    with open(os.path.join(tmp, "nginx.conf"), "w") as conf:
+    with open(os.path.join(tmp, peer + ".conf"), "w") as conf:
         conf.write(text)
 
 
@@ -364,7 +399,7 @@ def version(command):
 
 
 def build(profile):
-    command = ["cargo", "build", "-q", "-p", "ringway-bench", "--features", "peers", "--bins"]
+    command = ["cargo", "build", "-q", "-p", "ringway-bench", "--features", "peers,h3", "--bins"]
     subprocess.run(command + ["--profile", profile], cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     return os.path.join(target, profile)
@@ -416,4 +451,5 @@ def main():
             file.write("\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

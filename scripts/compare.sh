@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
-# Measure the CPU time per request of ringway and of its peers, side by side, on this machine.
+# Measure ringway beside nginx, h2o, caddy, haproxy, hyper and actix-web on this machine.
 #
-#   scripts/compare.sh [WORK...] [options]      as bench/measure.py, which says more with --help
+#   scripts/compare.sh [--quick]       everything (about 45 minutes; --quick: within ten, once built):
+#                                      bench/results/compare-DATE.json, plots, README's table
+#   scripts/compare.sh WORK... [options]      CPU time of single works, as bench/measure.py
 #
-# Installs what that needs (wrk, h2load, nginx) and builds in release mode. Everything stays on loopback.
+# Installs what that needs and builds in release mode. Everything stays on loopback. Peers that cannot
+# be had are named; fewer than four of them are a failure. Another profile (a quicker build):
+# `--profile fast`.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 toolchain
-packages "${build_packages[@]}" python3 util-linux wrk nghttp2-client nginx-light
-exec python3 "$root/bench/measure.py" "$@"
+packages "${build_packages[@]}" python3 util-linux openssl wrk nghttp2-client nginx-light
+# Where the distribution lacks one of these, the comparison names it.
+for peer in h2o caddy haproxy linux-perf; do
+    (packages "$peer") || say "$peer cannot be installed: going on without"
+done
+case "${1:-}" in
+'' | --*) exec python3 "$root/bench/compare.py" "$@" ;;
+*) exec python3 "$root/bench/measure.py" "$@" ;;
+esac

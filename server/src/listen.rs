@@ -86,6 +86,20 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Has each worker's socket take the connections that arrive on the worker's CPU
+    /// (`SO_INCOMING_CPU`, socket(7)), where the listener has a socket for each.
+    pub(crate) fn steer(&self, cpus: &[core_affinity::CoreId]) -> io::Result<()> {
+        if !matches!(self.bound, Bound::Ip(_)) {
+            return Ok(());
+        }
+        for (socket, cpu) in self.sockets.iter().zip(cpus.iter().cycle()) {
+            socket2::SockRef::from(socket).set_cpu_affinity(cpu.id)?;
+        }
+        Ok(())
+    }
+}
+
 /// Binds an address for `workers` workers.
 pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {
     let failed = |source| Error::Listen { scheme, address: address.to_string(), source };

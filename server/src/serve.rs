@@ -26,6 +26,7 @@ pub fn start(config: &Config) -> Result<Running, Error> {
         .http2(config.http2.clone())
         .http3(config.http3.clone())
         .trace(config.trace.iter().copied())
+        .engine(config.engine.clone())
         .log(config.log.clone());
     if let Some(directory) = &config.qlog {
         server = server.qlog(directory);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use core_affinity::CoreId;
 use ringway_codec::scan::Backend;
 
-use crate::config::{Address, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
+use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
 use crate::desk::Desk;
 use crate::door::{Doors, Share};
 use crate::error::Error;
@@ -45,6 +45,7 @@ pub struct Server {
     http3: Http3,
     qlog: Option<PathBuf>,
     trace: Vec<Trace>,
+    engine: Engine,
     backend: Option<Backend>,
     recv: RecvMode,
     log: LogConfig,
@@ -84,6 +85,7 @@ impl Server {
             http3: Http3::default(),
             qlog: None,
             trace: Vec::new(),
+            engine: Engine::default(),
             backend: None,
             recv: RecvMode::default(),
             log: LogConfig::default(),
@@ -178,6 +180,13 @@ impl Server {
         self
     }
 
+    /// Switches on what tuning found to help on this machine.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Has the codecs use these vector instructions instead of the best that the CPU has.
     #[must_use]
     pub fn simd(mut self, backend: Backend) -> Self {
@@ -225,6 +234,9 @@ impl Server {
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
         let listeners = self.bind(workers)?;
+        if self.engine.incoming_cpu {
+            listeners.iter().try_for_each(|listener| listener.steer(&cpus)).map_err(Error::Ring)?;
+        }
         let bound = listeners.iter().flat_map(Listener::lines).collect();
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
@@ -354,7 +366,13 @@ impl Server {
         let (http2, trace) = (self.http2.clone(), self.trace.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
-        let settings = Settings { recv: self.recv, udp: sizes, ..Settings::default() };
+        let settings = Settings {
+            recv: self.recv,
+            udp: sizes,
+            busy_poll_us: self.engine.busy_poll_us.into(),
+            batch_wait_us: self.engine.batch_wait_us.into(),
+            ..Settings::default()
+        };
         let (ready, started) = mpsc::channel();
         let body = move || {
             if let Some(cpu) = cpu {

@@ -65,6 +65,8 @@ pub struct Config {
     pub http2: Http2,
     /// HTTP/3.
     pub http3: Http3,
+    /// What tuning may switch on.
+    pub engine: Engine,
     /// The access log.
     pub log: Log,
     /// The bounds.
@@ -166,6 +168,20 @@ impl Default for Http3 {
             congestion: Congestion::default(),
         }
     }
+}
+
+/// `[engine]`: what helps on some machines and hurts on others, so all of it is off until a
+/// measurement on the machine says otherwise (`ringway doctor` says how to measure).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// Microseconds for which a worker polls its network card's queue before it sleeps; 0 leaves
+    /// that to interrupts. Linux 6.9 and a NIC with NAPI.
+    pub busy_poll_us: u16,
+    /// Microseconds for which a worker that has something to do waits for more; 0 starts at once.
+    /// Linux 6.12.
+    pub batch_wait_us: u16,
+    /// Whether a connection goes to the worker on whose CPU it arrived, instead of by its hash.
+    pub incoming_cpu: bool,
 }
 
 /// `[log]`: the access log.

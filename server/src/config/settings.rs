@@ -292,6 +292,24 @@ fn service_fields() -> Vec<Setting> {
             None,
             "honour the dependencies and weights of RFC 7540"
         ),
+        field!(
+            "engine.busy_poll_us",
+            engine.busy_poll_us,
+            None,
+            "poll the network card for so many microseconds before sleeping (Linux 6.9)"
+        ),
+        field!(
+            "engine.batch_wait_us",
+            engine.batch_wait_us,
+            None,
+            "let work gather for so many microseconds (Linux 6.12)"
+        ),
+        field!(
+            "engine.incoming_cpu",
+            engine.incoming_cpu,
+            None,
+            "give a connection to the worker on whose CPU it arrived"
+        ),
         field!("log.format", log.format, takes("log", "FORM"), "form of the access log"),
         field!(
             "log.file",

@@ -21,7 +21,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Napi, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 use ringway_quic::cmsg;
@@ -42,6 +42,8 @@ const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 /// Linux 6.15: an idle worker is idle, not waiting for a disk.
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
+/// Completions for which a worker that lets work gather waits at most.
+const BATCH: u32 = 16;
 const RECV_POLL_FIRST: u16 = 1;
 
 /// How connections receive. Both run the same connection machine; ARCHITECTURE.md has the figures
@@ -70,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) recv: RecvMode,
     /// For UDP, where that is wanted: bytes of receive buffers, and bytes on their way out.
     pub(crate) udp: Option<(usize, usize)>,
+    /// Busy polling of the network card, in microseconds; 0 for none.
+    pub(crate) busy_poll_us: u32,
+    /// How long completions may gather, in microseconds; 0 for not at all.
+    pub(crate) batch_wait_us: u32,
 }
 
 impl Default for Settings {
@@ -83,6 +89,8 @@ impl Default for Settings {
             buffer_size: 16 * 1024 + 512,
             recv: RecvMode::default(),
             udp: None,
+            busy_poll_us: 0,
+            batch_wait_us: 0,
         }
     }
 }
@@ -138,6 +146,11 @@ struct Udp {
     outbox: Outbox,
 }
 
+/// What was switched on and the kernel does not have.
+fn lacking(key: &str, release: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{key} needs Linux {release} or newer: {error}"))
+}
+
 /// A worker's ring.
 pub(crate) struct Ring {
     // Dropped by hand, before the memory that the kernel may still write to.
@@ -151,6 +164,7 @@ pub(crate) struct Ring {
     under_way: usize,
     recv: RecvMode,
     enter_flags: u32,
+    batch_wait_us: u32,
     batch: Vec<Completion>,
     pub(crate) counters: Counters,
 }
@@ -164,6 +178,12 @@ impl Ring {
         if io.params().is_feature_no_iowait() {
             enter_flags |= ENTER_NO_IOWAIT;
         }
+        if settings.busy_poll_us > 0 {
+            let napi = Napi::new().set_busy_poll_timeout(settings.busy_poll_us);
+            io.submitter()
+                .register_napi(&mut napi.set_prefer_busy_poll(true))
+                .map_err(|error| lacking("engine.busy_poll_us", "6.9", &error))?;
+        }
         let mut ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
@@ -174,11 +194,17 @@ impl Ring {
             under_way: 0,
             recv: settings.recv,
             enter_flags,
+            batch_wait_us: settings.batch_wait_us,
             batch: Vec::with_capacity(settings.completions as usize),
             counters: Counters::default(),
         };
         if let Some((incoming, outgoing)) = settings.udp {
             ring.open_udp(incoming, outgoing)?;
+        }
+        if settings.batch_wait_us > 0 {
+            // A kernel that does not know the field refuses it.
+            ring.enter(Some(Duration::ZERO))
+                .map_err(|error| lacking("engine.batch_wait_us", "6.12", &error))?;
         }
         Ok(ring)
     }
@@ -192,10 +218,15 @@ impl Ring {
     /// timeout only collects what is there.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let queued = self.io.submission().len() as u32;
-        let want = u32::from(timeout != Some(Duration::ZERO));
+        let want = match (timeout, self.batch_wait_us) {
+            (Some(Duration::ZERO), _) => 0,
+            (_, 0) => 1,
+            // So many at once, or whatever has come when the wait is over.
+            _ => BATCH,
+        };
         let timeout = timeout.unwrap_or(Duration::from_secs(3600));
         let spec = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
-        let arguments = SubmitArgs::new().timespec(&spec);
+        let arguments = SubmitArgs::new().timespec(&spec).min_wait_usec(self.batch_wait_us);
         self.counters.enters += 1;
         self.counters.submissions += u64::from(queued);
         // SAFETY: the flags announce exactly the argument that is passed, whose type the crate

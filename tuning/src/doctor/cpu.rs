@@ -8,7 +8,7 @@ const GROUP: &str = "cpu";
 const BASE: &str = "sys/devices/system/cpu";
 
 pub(super) fn examine(host: &Host) -> Vec<Item> {
-    vec![allowed(host), siblings(host), nodes(host), governor(host)]
+    vec![allowed(host), siblings(host), nodes(host), governor(host), engine()]
 }
 
 fn allowed(host: &Host) -> Item {
@@ -35,6 +35,17 @@ fn siblings(host: &Host) -> Item {
     let why = "two workers on one core share its caches and ports: expect 1.2 workers' work; \
                measure with --cpus naming one thread of each core";
     Item::new(GROUP, "SMT siblings", found, "", why).rate(Verdict::Note)
+}
+
+/// Switches whose worth only a measurement on the machine itself can tell.
+fn engine() -> Item {
+    let why = "engine.busy_poll_us trades CPU for latency on a NIC, engine.batch_wait_us latency \
+               for CPU, engine.incoming_cpu keeps a connection on its interrupt's CPU (with `tune \
+               apply --irqs onto --cpus LIST` and `--cpus LIST`); all are off: load the server \
+               over the real network with and without each (--set engine.batch_wait_us=50), \
+               rounds alternating, and keep what helps in CPU time a request \
+               (scripts/profile.sh) and in p99 (scripts/load-h2.sh --rps)";
+    Item::new(GROUP, "engine options", "to be measured", "", why).rate(Verdict::Note)
 }
 
 fn is_cpu(name: &str) -> bool {

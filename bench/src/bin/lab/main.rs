@@ -112,6 +112,7 @@ fn run(args: &Args) -> io::Result<()> {
     }
     let site = Site::new()?;
     for one in ALL.iter().filter(|one| args.names.iter().any(|name| name == one.name)) {
+        eprintln!("{}: {}", one.name, one.about);
         let mut result = (one.run)(&site, args.extent)?;
         let Some(dir) = &args.results else { continue };
         if let (Value::Object(result), Value::Object(about)) = (&mut result, about(one.name, args))
@@ -162,7 +163,7 @@ fn about(name: &str, args: &Args) -> Value {
             "cpu": cpu,
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "kernel": read("/proc/sys/kernel/osrelease"),
-            "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
+            "congestion_control": side::CONGESTION_CONTROL,
             // Others at work on the machine show here; the links sleep most of the time.
             "load_average": load.split(' ').next(),
         },

@@ -13,6 +13,9 @@ use tappers::{Interface, Tun};
 
 const DEVICE: &str = "lab0";
 
+/// What most servers have, and what QUIC's default is here too, whatever this machine is set to.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
+
 /// What differs from the kernel's defaults inside a side, and why.
 const SYSCTLS: [(&str, &str); 5] = [
     // Each experiment starts with a fresh slow start, not with what the last one learnt.
@@ -45,6 +48,7 @@ impl Side {
             // What TCP sends in one go waits in the device until the link takes it.
             ip(&["link", "set", DEVICE, "up", "txqueuelen", "10000"])?;
             ip(&["route", "add", "default", "dev", DEVICE])?;
+            fs::write("/proc/sys/net/ipv4/tcp_congestion_control", CONGESTION_CONTROL)?;
             for (name, value) in SYSCTLS {
                 // Absent without IPv6, and in kernels to come.
                 let _ = fs::write(format!("/proc/sys/{name}"), value);

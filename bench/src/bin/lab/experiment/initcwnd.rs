@@ -1,5 +1,6 @@
 //! The first flight (E9): how many segments a server sends before the first acknowledgement, as the
-//! route says and as `ringway tune` sets it, and what that is worth to a page of 40 KB.
+//! route says and as `ringway tune` sets it, and as `http3.initial_window` says for QUIC; and what
+//! that is worth to a page of 40 KB.
 
 use super::{Experiment, Extent, fetch, median, ms, table};
 use crate::client::{Connection, Protocol};
@@ -30,12 +31,16 @@ struct Flight {
 fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     let (mut found, mut rows) = (Vec::new(), Vec::new());
     for segments in [10, WIDE] {
-        let lab = Lab::new(site, Shape::of_rtt(RTT_MS), 23)?;
+        let lab = Lab::with(site, Shape::of_rtt(RTT_MS), 23, |server| {
+            let limits = Limits { h3_initial_window: segments as u16, ..Limits::default() };
+            server.limits(limits)
+        })?;
         let journal = site.path().join(format!("journal-{segments}.json"));
         if segments == WIDE {
             lab.link.server.within(|| tuned(Action::Apply, &journal))??;
         }
-        for protocol in [Protocol::Clear, Protocol::H2] {
+        let quic = lab.speaks_h3.then_some(Protocol::H3);
+        for protocol in [Protocol::Clear, Protocol::H2].into_iter().chain(quic) {
             let runs: Vec<Flight> =
                 (0..extent.repeats).map(|_| page(&lab, protocol)).collect::<io::Result<_>>()?;
             let of = |pick: fn(&Flight) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());

@@ -24,6 +24,7 @@ const AFTER: u64 = 1 << 20;
 /// What the kernel may hold unsent where `net.ipv4.tcp_notsent_lowat` is set; its default is no
 /// bound, and what has gone into a socket cannot be overtaken.
 const UNSENT: &str = "131072";
+const NO_BOUND: &str = "4294967295";
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -58,7 +59,7 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     let (mut found, mut rows) = (Vec::new(), Vec::new());
     for case in CASES.into_iter().filter(|case| case.protocol != Protocol::H3 || lab.speaks_h3) {
         let Case { protocol, how, short, .. } = case;
-        let unsent = if short { UNSENT } else { "-1" };
+        let unsent = if short { UNSENT } else { NO_BOUND };
         lab.link.server.within(|| fs::write("/proc/sys/net/ipv4/tcp_notsent_lowat", unsent))??;
         let runs: Vec<f64> =
             (0..repeats).map(|_| lab.client(|| css(&lab, case))).collect::<io::Result<_>>()?;

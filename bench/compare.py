@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""ringway beside its peers on the same works: the table of README.md, plots, and all figures as JSON.
+
+    bench/compare.py [--quick] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
+    bench/compare.py --report FILE     the table and the plots of figures measured before
+    bench/compare.py --check           whether README's table is that of the JSON it names
+
+Every server has one worker and is pinned to CPU 0, the load generator to CPU 1; rounds alternate and
+the figures are medians (see measure.py). For each work and server: CPU time and system calls a
+request, requests a second, and latency at 80 % of that by h2load's and ringway-h3load's open loops: a
+request begins when it is due (h2load: and a stream of its connection is free). For each server
+besides: memory after the load, private memory for each idle connection, new connections a second.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import measure
+import plot
+
+HERE, ROOT = measure.HERE, measure.ROOT
+PEERS = ["ringway", "nginx", "h2o", "caddy", "haproxy", "hyper", "actix"]
+# Asked for and not here, with the reason: named in the results.
+ABSENT = {"tokio-quiche": "no server of one is built here"}
+FEWEST = 4
+
+H2LOAD = "h2load -t1 -c{connections} -m{streams} -D{seconds} {scheme}://127.0.0.1:PORT{path}"
+H3LOAD = "{bin}/ringway-h3load -q --json -c {connections} -m {streams} -d {seconds} -w 0.2 https://127.0.0.1:PORT{path}"
+WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:PORT{path}"
+# work: (kind of server, load, connections, streams, path)
+WORKS = {
+    "h1-64": ("", WRK, 64, 1, "/baseline11?a=13&b=42"),
+    "h2c-64x100": ("-h2c", H2LOAD, 64, 100, "/baseline2?a=1&b=1"),
+    "h2-64x100": ("-tls", H2LOAD, 64, 100, "/baseline2?a=1&b=1"),
+    "h2-10k-16x32": ("-tls", H2LOAD, 16, 32, "/static/10k.bin"),
+    "h3-64x64": ("-h3", H3LOAD, 64, 64, "/baseline2?a=1&b=1"),
+    "h3-10k-16x32": ("-h3", H3LOAD, 16, 32, "/static/10k.bin"),
+}
+IDLE = {"": 8000, "-tls": 4000, "-h3": 1000}
+IDLE_NAMES = {"": "h1", "-tls": "h2 over TLS", "-h3": "h3"}
+
+
+def command(work, bin, seconds):
+    kind, load, connections, streams, path = WORKS[work]
+    scheme = "https" if kind == "-tls" else "http"
+    path = path.replace("&", "\\&")
+    return load.format(bin=bin, connections=connections, streams=streams, seconds=seconds, scheme=scheme, path=path)
+
+
+def pinned(text, server):
+    text = text.replace("PORT", str(server.port))
+    run = ["taskset", "-c", str(measure.LOAD_CPU), "bash", "-c", text]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def requests_of(output):
+    """(requests, a second, errors) of any of the generators."""
+    last = output.strip().splitlines()[-1] if output.strip() else ""
+    for line in [last, *output.splitlines()]:
+        if line.startswith("{"):
+            found = json.loads(line)
+            return found["requests"], found["requests_per_second"], found["failed"]
+    requests, rate, errors, _ = measure.read_load(output)
+    return requests, rate, errors
+
+
+def one_round(server, load):
+    before = server.cpu()
+    output = pinned(load, server)
+    after = server.cpu()
+    requests, rate, errors = requests_of(output)
+    us = lambda index: (after[index] - before[index]) * 1e6 / max(requests, 1)
+    return {"us": us(0), "user_us": us(1), "rps": rate, "errors": errors, "requests": requests}
+
+
+def percentiles(micros):
+    ordered = sorted(micros)
+    at = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000, 3)
+    return {"p50_ms": at(0.5), "p99_ms": at(0.99), "p999_ms": at(0.999), "requests": len(ordered)}
+
+
+def open_loop(server, work, rate, seconds, bin):
+    """Latency at 80 % of `rate`."""
+    kind, load, connections, streams, path = WORKS[work]
+    wanted = 0.8 * rate
+    if load is H3LOAD:
+        text = command(work, bin, seconds) + f" --rate {wanted:.0f}"
+        found = json.loads([line for line in pinned(text, server).splitlines() if line.startswith("{")][-1])
+        return {**latencies(found), "rate": wanted, "errors": found["failed"]}
+    with tempfile.NamedTemporaryFile(prefix="ringway-compare-") as log:
+        text = H2LOAD.format(connections=connections, streams=streams, seconds=seconds,
+                             scheme="https" if kind == "-tls" else "http", path=path.replace("&", "\\&"))
+        each = max(1, round(wanted / connections))
+        extra = f" --rps {each} --log-file {log.name}" + (" --h1" if kind == "" else "")
+        pinned(text + extra, server)
+        rows = [line.split("\t") for line in open(log.name)]
+    good = [int(row[2]) for row in rows if row[1] == "200"]
+    if not good:
+        return None
+    return {**percentiles(good), "rate": each * connections, "errors": len(rows) - len(good)}
+
+
+def latencies(found):
+    """ringway-h3load's percentiles."""
+    quantiles = found["latency"]["quantiles"]
+    return {f"{name}_ms": quantiles[f"{name}_us"] / 1000 for name in ("p50", "p99", "p999")}
+
+
+def system_calls(server, load):
+    """System calls a request, counted by the kernel's tracepoint; none where that is not allowed."""
+    pids = ",".join(map(str, server.pids()))
+    perf = subprocess.Popen(["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", pids],
+                            stderr=subprocess.PIPE, text=True)
+    time.sleep(0.2)
+    requests, _, _ = requests_of(pinned(load, server))
+    perf.send_signal(2)
+    said = perf.communicate()[1]
+    count = re.search(r"^(\d+),", said, re.M)
+    return round(int(count[1]) / requests, 3) if count and requests else None
+
+
+def private_bytes(server):
+    total = 0
+    for pid in server.pids():
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            total += sum(int(kib) for kib in re.findall(r"Private_\w+:\s+(\d+) kB", rollup.read()))
+    return total * 1024
+
+
+def idle_memory(server, kind, count, bin):
+    """Private memory for each of `count` connections that have had one answer."""
+    before = private_bytes(server)
+    if kind == "-h3":
+        text = f"{bin}/ringway-h3load -q --json -c {count} -r 50 -d 8 -w 0 https://127.0.0.1:{server.port}/baseline2"
+        load = subprocess.Popen(["bash", "-c", "exec " + text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(7)
+        after = private_bytes(server) if load.poll() is None else None
+        load.wait()
+        return round((after - before) / count) if after else None
+    peers = [dial(server.port, kind) for _ in range(count)]
+    after = private_bytes(server)
+    for peer in peers:
+        peer.close()
+    return round((after - before) / count)
+
+
+def dial(port, kind):
+    """A connection over which one request was answered."""
+    peer = socket.create_connection(("127.0.0.1", port), 30)
+    if kind == "":
+        peer.sendall(b"GET /baseline11?a=13&b=42 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        read_some(peer)
+        return peer
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    peer = context.wrap_socket(peer, server_hostname="localhost")
+    # The preface, empty SETTINGS, and GET / by the static table with an authority of "a".
+    head = b"\x82\x87\x84\x41\x01a"
+    frame = len(head).to_bytes(3, "big") + b"\x01\x05\x00\x00\x00\x01" + head
+    peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + frame)
+    read_some(peer)
+    return peer
+
+
+def read_some(peer):
+    if not peer.recv(65536):
+        raise SystemExit("a server closes a connection instead of answering")
+
+
+def connections_a_second(server, seconds):
+    text = WRK.format(connections=64, seconds=seconds, path="/baseline11?a=13\\&b=42")
+    return round(measure.read_load(pinned(text + " -H 'Connection: close'", server))[1])
+
+
+def start(peer, kind, bin):
+    """The server, or why it does not start."""
+    name = peer + kind
+    if name not in measure.SERVERS:
+        return None, f"{peer} does not speak it here"
+    try:
+        return measure.Server(name, bin), None
+    except SystemExit as error:
+        return None, str(error)
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Holds a lock file that others who measure on the machine take too, where there is one."""
+    if not path:
+        yield
+        return
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def compare_work(work, args, bin):
+    kind = WORKS[work][0]
+    servers, missing, kept = {}, {}, {}
+    load = command(work, bin, args.seconds)
+    try:
+        for peer in PEERS:
+            server, why = start(peer, kind, bin)
+            if server:
+                servers[peer] = server
+            else:
+                missing[peer] = why
+        for peer, server in list(servers.items()):
+            try:  # warm, and able to do the work at all
+                one_round(server, command(work, bin, 1))
+            except (SystemExit, json.JSONDecodeError, KeyError) as error:
+                missing[peer] = f"does not do this work: {str(error).strip()[:80]}"
+                servers.pop(peer).stop()
+        for _ in range(args.rounds):
+            for peer, server in servers.items():
+                kept.setdefault(peer, []).append(one_round(server, load))
+        rows = {}
+        for peer, server in servers.items():
+            middle = lambda key: round(statistics.median(r[key] for r in kept[peer]), 3)
+            row = {key: middle(key) for key in ("us", "user_us", "rps")}
+            row["errors"] = sum(r["errors"] for r in kept[peer])
+            row["rounds"] = [{key: round(r[key], 3) for key in ("us", "rps")} for r in kept[peer]]
+            row["open_loop"] = open_loop(server, work, row["rps"], args.seconds + 1, bin)
+            row["system_calls"] = system_calls(server, command(work, bin, 1))
+            row["resident_kib"] = server.resident_kib()
+            rows[peer] = row
+    finally:
+        for server in servers.values():
+            server.stop()
+    ratios = {}
+    if "ringway" in kept:
+        for peer in rows:
+            pairs = zip(kept["ringway"], kept[peer])
+            ratios[peer] = measure.quartiles(a["us"] / b["us"] for a, b in pairs if b["us"] > 0)
+    return {"load": load.replace(bin + "/", ""), "servers": rows, "missing": missing, "ratios": ratios}
+
+
+def compare_idle(kind, args, bin):
+    found, count = {}, IDLE[kind]
+    for peer in PEERS:
+        server, _ = start(peer, kind, bin)
+        if not server:
+            continue
+        try:
+            row = {}
+            if kind == "":
+                row["connections_a_second"] = connections_a_second(server, args.seconds)
+            row["bytes"] = idle_memory(server, kind, count, bin)
+            found[peer] = row
+        except (OSError, SystemExit) as error:
+            found[peer] = {"failed": str(error)[:100]}
+        finally:
+            server.stop()
+    return {"connections": count, "servers": found}
+
+
+def versions():
+    commands = {"nginx": ["nginx", "-v"], "h2o": ["h2o", "--version"], "caddy": ["caddy", "version"],
+                "haproxy": ["haproxy", "-v"], "h2load": ["h2load", "--version"], "wrk": ["wrk", "-v"]}
+    found = {name: measure.version(command) for name, command in commands.items()}
+    with open(os.path.join(ROOT, "Cargo.lock")) as lock:
+        text = lock.read()
+    for name, crate in (("hyper", "hyper"), ("actix", "actix-web"), ("quiche", "quiche")):
+        version = re.search(rf'name = "{crate}"\nversion = "([^"]+)"', text)
+        found[name] = version and f"{crate} {version[1]}"
+    return found
+
+
+def commit():
+    run = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return run("rev-parse", "--short", "HEAD") + ("+changes" if run("status", "--porcelain", "-uno") else "")
+
+
+def cell(q, own):
+    return "–" if q is None else "1" if own else f"{q['median']:.2f} ({q['q1']:.2f}–{q['q3']:.2f})"
+
+
+def table(result):
+    """README's table, in Markdown."""
+    lines = ["| work | server | µs of CPU (user) | ringway ÷ it | requests/s | p50 / p99 / p99.9 at 80 %, ms | system calls | RSS, MiB |",
+             "|---|---|---|---|---|---|---|---|"]
+    for work, found in result["works"].items():
+        for peer, row in found["servers"].items():
+            loop = row["open_loop"]
+            latency = " / ".join(f"{loop[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms")) if loop else "–"
+            calls = "–" if row["system_calls"] is None else f"{row['system_calls']:.2f}"
+            errors = f", {row['errors']} errors" if row["errors"] else ""
+            ratio = cell(found["ratios"].get(peer), peer == "ringway")
+            lines.append(f"| {work} | {peer} | {row['us']:.2f} ({row['user_us']:.2f}) | {ratio} | {row['rps']:,.0f}{errors} "
+                         f"| {latency} | {calls} | {row['resident_kib'] / 1024:.0f} |")
+    names = [IDLE_NAMES[kind] for kind in IDLE if result["idle"].get(kind)]
+    kinds = [kind for kind in IDLE if result["idle"].get(kind)]
+    lines += ["", f"| server | new connections/s | {' | '.join(f'bytes an idle connection, {n}' for n in names)} |",
+              "|---" * (2 + len(names)) + "|"]
+    for peer in PEERS:
+        rows = [result["idle"][kind]["servers"].get(peer, {}) for kind in kinds]
+        if any(rows):
+            rate = rows[0].get("connections_a_second")
+            cells = [f"{row['bytes']:,}" if row.get("bytes") is not None else "–" for row in rows]
+            lines.append(f"| {peer} | {f'{rate:,}' if rate else '–'} | {' | '.join(cells)} |")
+    missing = {peer: why for found in result["works"].values() for peer, why in found["missing"].items()}
+    left_out = [f"{work}: {', '.join(found['missing'])}" for work, found in result["works"].items() if found["missing"]]
+    absent = [f"{peer} ({why})" for peer, why in result["absent"].items()]
+    if missing or absent:
+        lines += ["", f"Missing: {'; '.join(absent + left_out)}."]
+    return "\n".join(lines)
+
+
+def facts(result):
+    m = result["machine"]
+    present = ", ".join(version for version in result["versions"].values() if version)
+    return (f"{result['date']}, commit {result['commit']}, profile {result['profile']}; {m['cpu']}, {m['cores']} shared cores, Linux "
+            f"{m['kernel']}, loopback; medians of {result['rounds']} rounds of {result['seconds']} s, alternating. {present}.")
+
+
+def readme_block(path):
+    with open(path, "rb") as file:
+        raw = file.read()
+    mark = f"{os.path.relpath(path, ROOT)} sha256:{hashlib.sha256(raw).hexdigest()[:16]}"
+    result = json.loads(raw)
+    return f"<!-- compare: {mark} -->\n{facts(result)}\n\n{table(result)}\n<!-- /compare -->"
+
+
+BLOCK = re.compile(r"<!-- compare: (\S+) sha256:\w+ -->.*?<!-- /compare -->", re.S)
+
+
+def report(path):
+    """Plots beside the JSON, and README's table."""
+    with open(path) as file:
+        result = json.load(file)
+    for work, found in result["works"].items():
+        rows = sorted(((peer, row["us"]) for peer, row in found["servers"].items()), key=lambda row: row[1])
+        with open(os.path.join(os.path.dirname(path), f"compare-{work}.svg"), "w") as file:
+            file.write(plot.bars(f"{work}: server CPU a request", "µs", rows))
+    readme = os.path.join(ROOT, "README.md")
+    with open(readme) as file:
+        text = file.read()
+    if BLOCK.search(text):
+        block = readme_block(path)
+        with open(readme, "w") as file:
+            file.write(BLOCK.sub(lambda _: block, text))
+
+
+def check():
+    with open(os.path.join(ROOT, "README.md")) as file:
+        found = BLOCK.search(file.read())
+    if not found:
+        sys.exit("README.md has no table of the comparison")
+    if found[0] != readme_block(os.path.join(ROOT, found[1])):
+        sys.exit(f"README.md's table is not that of {found[1]}: bench/compare.py --report {found[1]}")
+
+
+def main():
+    about, _, _ = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s, within ten minutes in all")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=int, help="of load in each round")
+    parser.add_argument("--works", help="only these, with commas")
+    parser.add_argument("--results", default=os.path.join(HERE, "results"), metavar="DIR")
+    parser.add_argument("--bin", help="where the built programs are; default: build them")
+    parser.add_argument("--profile", default="release", help="cargo profile to build")
+    parser.add_argument("--lock", metavar="FILE", help="held during each work, on a machine that others measure on")
+    parser.add_argument("--report", metavar="FILE")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    if args.check or args.report:
+        return check() if args.check else report(args.report)
+    args.rounds = args.rounds or (3 if args.quick else 9)
+    args.seconds = args.seconds or (1 if args.quick else 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 16), hard))
+    absent = dict(ABSENT)
+    for peer in ("nginx", "h2o", "caddy", "haproxy"):
+        if not shutil.which(peer):
+            absent[peer] = "not installed"
+    present = [peer for peer in PEERS if peer not in absent]
+    if len(present) - 1 < FEWEST:
+        sys.exit(f"only {len(present) - 1} peers are here, {FEWEST} are wanted; missing: {absent}")
+    PEERS[:] = present
+    bin = os.path.abspath(args.bin) if args.bin else build(args.profile)
+    begun = time.monotonic()
+    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "profile": args.profile,
+              "machine": {**measure.machine(), "load_average": os.getloadavg()[0]}, "versions": versions(),
+              "rounds": args.rounds, "seconds": args.seconds, "absent": absent, "works": {}, "idle": {}}
+    for work in args.works.split(",") if args.works else WORKS:
+        print(f"{work} …", file=sys.stderr, flush=True)
+        with alone(args.lock):
+            found = compare_work(work, args, bin)
+        if "ringway" in found["missing"]:
+            absent[work] = found["missing"]["ringway"][:100]
+            continue
+        result["works"][work] = found
+    for kind in IDLE:
+        if any(WORKS[work][0] == kind for work in result["works"]):
+            print(f"idle connections, {IDLE_NAMES[kind]} …", file=sys.stderr, flush=True)
+            with alone(args.lock):
+                result["idle"][kind] = compare_idle(kind, args, bin)
+    compared = {peer for found in result["works"].values() for peer in found["servers"]}
+    if len(compared) - 1 < FEWEST:
+        sys.exit(f"only {sorted(compared)} did the works: fewer than {FEWEST} peers are no comparison")
+    result["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    os.makedirs(args.results, exist_ok=True)
+    path = os.path.join(args.results, f"compare-{result['date']}.json")
+    with open(path, "w") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
+    report(path)
+    print(facts(result) + "\n\n" + table(result))
+
+
+def build(profile):
+    measure.build(profile)
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    return os.path.join(target, profile)
+
+
+if __name__ == "__main__":
+    main()
