@@ -22,6 +22,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import ssl
 import statistics
@@ -385,6 +386,8 @@ def main():
         return check() if args.check else report(args.report)
     args.rounds = args.rounds or (3 if args.quick else 9)
     args.seconds = args.seconds or (1 if args.quick else 3)
+    # Told to end, it stops the servers that it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 16), hard))
     absent = dict(ABSENT)

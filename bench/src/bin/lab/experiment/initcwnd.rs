@@ -6,6 +6,7 @@ use super::{Experiment, Extent, fetch, median, ms, table};
 use crate::client::{Connection, Protocol};
 use crate::link::{Seen, Shape, Way};
 use crate::site::{FORTY, Lab, Site};
+use ringway::config::Limits;
 use ringway_tuning::tune::{self, Action, Group, Options};
 use ringway_tuning::{Host, Profile};
 use serde_json::{Value, json};
