@@ -44,11 +44,11 @@ impl Side {
             let mut tun = Tun::new_named(Interface::new(DEVICE)?)?;
             tun.set_nonblocking(true)?;
             ip(&["link", "set", "lo", "up"])?;
-            ip(&["addr", "add", &format!("{address}/24"), "dev", DEVICE])?;
+            ip(&["addr", "add", &format!("{address}/32"), "dev", DEVICE])?;
             // What TCP sends in one go waits in the device until the link takes it.
             ip(&["link", "set", DEVICE, "up", "txqueuelen", "10000"])?;
-            ip(&["route", "add", "default", "dev", DEVICE])?;
-            fs::write("/proc/sys/net/ipv4/tcp_congestion_control", CONGESTION_CONTROL)?;
+            // By the route, since a namespace may only choose among what its machine has allowed.
+            ip(&["route", "add", "default", "dev", DEVICE, "congctl", CONGESTION_CONTROL])?;
             for (name, value) in SYSCTLS {
                 // Absent without IPv6, and in kernels to come.
                 let _ = fs::write(format!("/proc/sys/{name}"), value);
