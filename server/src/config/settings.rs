@@ -202,7 +202,8 @@ const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Op
 }
 
 fn fields() -> Vec<Setting> {
-    [process_fields(), service_fields(), http3_fields()].into_iter().flatten().collect()
+    let blocks = [process_fields(), service_fields(), http3_fields(), engine_fields()];
+    blocks.into_iter().flatten().collect()
 }
 
 fn process_fields() -> Vec<Setting> {
@@ -292,24 +293,6 @@ fn service_fields() -> Vec<Setting> {
             None,
             "honour the dependencies and weights of RFC 7540"
         ),
-        field!(
-            "engine.busy_poll_us",
-            engine.busy_poll_us,
-            None,
-            "poll the network card for so many microseconds before sleeping (Linux 6.9)"
-        ),
-        field!(
-            "engine.batch_wait_us",
-            engine.batch_wait_us,
-            None,
-            "let work gather for so many microseconds (Linux 6.12)"
-        ),
-        field!(
-            "engine.incoming_cpu",
-            engine.incoming_cpu,
-            None,
-            "give a connection to the worker on whose CPU it arrived"
-        ),
         field!("log.format", log.format, takes("log", "FORM"), "form of the access log"),
         field!(
             "log.file",
@@ -359,6 +342,29 @@ fn http3_fields() -> Vec<Setting> {
             "have the kernel give a moved client's datagrams to its worker"
         ),
         field!("http3.congestion", http3.congestion, None, "congestion control"),
+    ]
+}
+
+fn engine_fields() -> Vec<Setting> {
+    vec![
+        field!(
+            "engine.busy_poll_us",
+            engine.busy_poll_us,
+            None,
+            "poll the network card for so many microseconds before sleeping (Linux 6.9)"
+        ),
+        field!(
+            "engine.batch_wait_us",
+            engine.batch_wait_us,
+            None,
+            "let work gather for so many microseconds (Linux 6.12)"
+        ),
+        field!(
+            "engine.incoming_cpu",
+            engine.incoming_cpu,
+            None,
+            "give a connection to the worker on whose CPU it arrived"
+        ),
     ]
 }
 

@@ -34,7 +34,7 @@ usage: lab EXPERIMENT... [OPTIONS]        experiments, or all
 Link options: --rtt MS, --rate MBIT, --loss PERCENT, --reorder PERCENT, --duplicate PERCENT,
 --seed N
 
-Needs root, /dev/net/tun and iproute2. On a busy machine, run it by `chrt -f 1`.
+Needs root, /dev/net/tun and iproute2. On a busy machine, run it by `nice -n -10`.
 
 Experiments:";
 
