@@ -81,11 +81,17 @@ def requests_of(output):
     return requests, rate, errors
 
 
-def one_round(server, load):
+def one_round(server, load, tries=3):
     before = server.cpu()
     output = pinned(load, server)
     after = server.cpu()
-    requests, rate, errors = requests_of(output)
+    try:
+        requests, rate, errors = requests_of(output)
+    except SystemExit:
+        # On a machine that others work on, a second can pass without the generator's turn.
+        if tries == 1:
+            raise
+        return one_round(server, load, tries - 1)
     us = lambda index: (after[index] - before[index]) * 1e6 / max(requests, 1)
     return {"us": us(0), "user_us": us(1), "rps": rate, "errors": errors, "requests": requests}
 

@@ -369,8 +369,8 @@ impl Server {
         let settings = Settings {
             recv: self.recv,
             udp: sizes,
-            busy_poll_us: self.engine.busy_poll_us.into(),
-            batch_wait_us: self.engine.batch_wait_us.into(),
+            busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
+            batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),
             ..Settings::default()
         };
         let (ready, started) = mpsc::channel();

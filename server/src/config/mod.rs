@@ -174,12 +174,12 @@ impl Default for Http3 {
 /// measurement on the machine says otherwise (`ringway doctor` says how to measure).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engine {
-    /// Microseconds for which a worker polls its network card's queue before it sleeps; 0 leaves
+    /// Microseconds for which a worker polls its network card's queue before it sleeps; none leaves
     /// that to interrupts. Linux 6.9 and a NIC with NAPI.
-    pub busy_poll_us: u16,
-    /// Microseconds for which a worker that has something to do waits for more; 0 starts at once.
-    /// Linux 6.12.
-    pub batch_wait_us: u16,
+    pub busy_poll_us: Option<u16>,
+    /// Microseconds for which a worker that has something to do waits for more; none starts at
+    /// once. Linux 6.12.
+    pub batch_wait_us: Option<u16>,
     /// Whether a connection goes to the worker on whose CPU it arrived, instead of by its hash.
     pub incoming_cpu: bool,
 }

@@ -351,13 +351,13 @@ fn engine_fields() -> Vec<Setting> {
             "engine.busy_poll_us",
             engine.busy_poll_us,
             None,
-            "poll the network card for so many microseconds before sleeping (Linux 6.9)"
+            "poll the network card for so many microseconds, up to 1024, before sleeping (Linux 6.9)"
         ),
         field!(
             "engine.batch_wait_us",
             engine.batch_wait_us,
             None,
-            "let work gather for so many microseconds (Linux 6.12)"
+            "let work gather for so many microseconds, up to 1024 (Linux 6.12)"
         ),
         field!(
             "engine.incoming_cpu",
