@@ -7,7 +7,7 @@ use crate::link::Shape;
 use crate::site::{IMAGE, Lab, Site};
 use serde_json::{Value, json};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) const EXPERIMENT: Experiment = Experiment {
     name: "migration",
@@ -17,6 +17,8 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
 
 const RTT_MS: f64 = 50.0;
 const RATE: u64 = 40_000_000;
+/// A client that has got nothing for so long connects anew.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes after which the address changes.
 const AFTER: u64 = 4 << 20;
 
@@ -79,7 +81,11 @@ fn download(lab: &Lab, protocol: Protocol, moves: bool) -> io::Result<Download> 
         let mut done: Vec<Got> = Vec::new();
         let before = have;
         while done.is_empty() {
-            let end = step(&mut one, &mut done, None);
+            let quiet = last.unwrap_or(begun) + PATIENCE;
+            let mut end = step(&mut one, &mut done, Some(quiet));
+            if done.is_empty() && Instant::now() >= quiet {
+                end = Err(io::ErrorKind::ConnectionAborted.into());
+            }
             if before + one[0].content() > have {
                 have = before + one[0].content();
                 gap = last
