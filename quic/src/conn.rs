@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::{Error, PathEvent, RecvInfo};
+use quiche::{Error, PathEvent, PathStats, RecvInfo};
 
 use crate::buf::Buffers;
 use crate::gso::{Batch, Transmit};
@@ -23,6 +23,8 @@ pub struct Conn {
     /// longer than the rest, or not yet due.
     held: Option<Held>,
     early_last: Option<u64>,
+    /// Where the client has moved to: a validated path.
+    moved_to: Option<(SocketAddr, SocketAddr)>,
     counts: Counts,
 }
 
@@ -52,7 +54,7 @@ impl Conn {
     /// Around a connection of quiche's: an endpoint makes these for a server; a client may make its
     /// own.
     pub fn new(quic: quiche::Connection<Buffers>) -> Self {
-        Self { quic, held: None, early_last: None, counts: Counts::default() }
+        Self { quic, held: None, early_last: None, moved_to: None, counts: Counts::default() }
     }
 
     /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of
@@ -129,7 +131,20 @@ impl Conn {
 
     /// Lets the timers that are due take effect.
     pub fn expire(&mut self) {
+        if self.moved_to.is_none() {
+            return self.quic.on_timeout();
+        }
+        let before: Vec<PathStats> = self.left_paths().collect();
         self.quic.on_timeout();
+        let is_owed = |path: &PathStats| {
+            let same = |other: &&PathStats| other.peer_addr == path.peer_addr;
+            let probes = before.iter().find(same).map(|before| before.total_pto_count);
+            probes.is_some_and(|probes| path.total_pto_count > probes)
+        };
+        let owed = self.left_paths().find(is_owed);
+        if let Some(path) = owed {
+            self.settle_left(&path);
+        }
     }
 
     /// Whether the handshake is complete.
@@ -187,6 +202,31 @@ impl Conn {
         &self.quic
     }
 
+    /// Paths that the client has left.
+    fn left_paths(&self) -> impl Iterator<Item = PathStats> + '_ {
+        self.quic.path_stats().filter(|path| !path.active)
+    }
+
+    /// Packets were under way on a path that the client has left, and nothing of it answers any
+    /// more. quiche sends the frames of two of them again, always the same two, and finds the rest
+    /// lost only when a later packet of that path is acknowledged. So this makes one, a
+    /// PATH_CHALLENGE, and sends it to where the client is now: to which address a packet of its
+    /// connection came is all the same to the client, and it acknowledges. Only to a validated
+    /// address, and one for each time that the old path's timer fires.
+    fn settle_left(&mut self, left: &PathStats) {
+        let Some((local, peer)) = self.moved_to else { return };
+        let is_there = self.quic.path_stats().any(|path| path.active && path.peer_addr == peer);
+        let (from, to) = (left.local_addr, left.peer_addr);
+        if !is_there || self.held.is_some() || self.quic.probe_path(from, to).is_err() {
+            return;
+        }
+        let mut packet = [0; 1500];
+        if let Ok((len, info)) = self.quic.send_on_path(&mut packet, Some(from), Some(to)) {
+            let info = quiche::SendInfo { to: peer, from: local, ..info };
+            self.hold(&packet[..len], info);
+        }
+    }
+
     fn hold(&mut self, packet: &[u8], info: quiche::SendInfo) {
         assert!(self.held.is_none(), "a held packet goes out before another is made");
         self.held = Some(Held { packet: packet.into(), to: info.to, from: info.from, at: info.at });
@@ -205,7 +245,10 @@ impl Conn {
     fn note_paths(&mut self) {
         while let Some(event) = self.quic.path_event_next() {
             match event {
-                PathEvent::PeerMigrated(..) => self.counts.migrations += 1,
+                PathEvent::PeerMigrated(local, peer) => {
+                    self.counts.migrations += 1;
+                    self.moved_to = Some((local, peer));
+                }
                 PathEvent::Validated(..) => self.counts.paths_validated += 1,
                 PathEvent::FailedValidation(..) => self.counts.paths_failed += 1,
                 _ => {}

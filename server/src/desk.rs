@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ringway_codec::Time;
 use ringway_codec::date::Date;
 use ringway_codec::field::{Field, Known};
-use ringway_codec::h1::request;
+use ringway_codec::h1::{request, response};
 use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
-use crate::conn::{Cx, Heads, Op};
+use crate::conn::{Common, Cx, Heads, Op};
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
 use crate::local;
@@ -32,8 +32,7 @@ pub(crate) struct Desk {
     limits: Limits,
     backend: Backend,
     clock: Clock,
-    common: Vec<u8>,
-    common_fields: [(Known, Vec<u8>); 2],
+    common: Vec<Common>,
     heads: Heads,
     fields: Vec<Field>,
     scratch: Vec<u8>,
@@ -70,8 +69,7 @@ impl Desk {
             limits,
             backend,
             clock: Clock::new(),
-            common: Vec::new(),
-            common_fields: [(Known::Server, b"ringway".to_vec()), (Known::Date, Vec::new())],
+            common: vec![Common::default()],
             heads: Heads::default(),
             fields,
             scratch: Vec::with_capacity(16 * 1024),
@@ -98,6 +96,18 @@ impl Desk {
     pub(crate) fn speak(&mut self, http2: &Http2) {
         self.h2c_upgrade = http2.upgrade;
         self.h2.config.rfc7540_priorities = http2.priority_tree;
+    }
+
+    /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told the
+    /// first by 1 ([`Cx::common`]), nothing by 0.
+    pub(crate) fn advertise(&mut self, ways: &[String]) {
+        self.common.truncate(1);
+        for way in ways {
+            let mut fields = self.common[0].fields.clone();
+            fields.push((Known::AltSvc, way.clone().into_bytes()));
+            self.common.push(Common { lines: Vec::new(), fields });
+        }
+        self.refresh_second();
     }
 
     /// The turn's time.
@@ -166,7 +176,6 @@ impl Desk {
             backend: self.backend,
             app: &*self.app,
             common: &self.common,
-            common_fields: &self.common_fields,
             second: self.clock.date.unix() as u64,
             heads: &mut self.heads,
             draining: self.draining,
@@ -274,13 +283,19 @@ impl Desk {
         if let Some(log) = &mut self.log {
             log.set_clock(self.clock.unix_micros, self.clock.now);
         }
-        self.common.clear();
-        self.common.extend_from_slice(b"server: ringway\r\ndate: ");
-        self.common.extend_from_slice(self.clock.date.imf());
-        self.common.extend_from_slice(b"\r\n");
-        let (_, date) = &mut self.common_fields[1];
-        date.clear();
-        date.extend_from_slice(self.clock.date.imf());
+        for Common { lines, fields } in &mut self.common {
+            if fields.is_empty() {
+                fields.extend([(Known::Server, b"ringway".to_vec()), (Known::Date, Vec::new())]);
+            }
+            lines.clear();
+            for (known, value) in fields {
+                if *known == Known::Date {
+                    value.clear();
+                    value.extend_from_slice(self.clock.date.imf());
+                }
+                response::field(lines, known.name().as_bytes(), value);
+            }
+        }
     }
 }
 

@@ -17,6 +17,10 @@ const REST: Duration = Duration::from_millis(100);
 /// A worker's listeners.
 pub(crate) struct Doors {
     doors: Vec<Door>,
+    /// The ways in which clients are told of HTTP/3: see [`Desk::advertise`].
+    ///
+    /// [`Desk::advertise`]: crate::desk::Desk::advertise
+    pub(crate) ways: Vec<String>,
     paused: bool,
     closed: bool,
     retry_at: Option<Time>,
@@ -30,6 +34,17 @@ pub(crate) struct Share {
     pub(crate) socket: OwnedFd,
     /// Makes the sessions of a TLS listener.
     pub(crate) acceptor: Option<Acceptor>,
+    /// What its clients are told of HTTP/3.
+    pub(crate) alt_svc: Option<AltSvc>,
+}
+
+/// What clients over TLS are told of HTTP/3 (RFC 7838).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AltSvc {
+    /// The field's value.
+    pub(crate) value: String,
+    /// Of a hundred connections, how many are told.
+    pub(crate) share: u8,
 }
 
 struct Door {
@@ -37,18 +52,32 @@ struct Door {
     acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
     accepting: bool,
+    /// Which of the ways to tell of HTTP/3 is its own, and of a hundred connections how many are
+    /// told.
+    alt: (u8, u8),
+    arrived: u64,
 }
 
 impl Doors {
     pub(crate) fn new(shares: Vec<Share>) -> Self {
-        let door = |share: Share| Door {
-            scheme: share.scheme,
-            acceptor: share.acceptor,
-            socket: Some(share.socket),
-            accepting: false,
+        let mut ways = Vec::new();
+        let door = |share: Share| {
+            let alt = share.alt_svc.map_or((0, 0), |alt| {
+                ways.push(alt.value);
+                (ways.len() as u8, alt.share)
+            });
+            Door {
+                scheme: share.scheme,
+                acceptor: share.acceptor,
+                socket: Some(share.socket),
+                accepting: false,
+                alt,
+                arrived: 0,
+            }
         };
         Self {
             doors: shares.into_iter().map(door).collect(),
+            ways,
             paused: false,
             closed: false,
             retry_at: None,
@@ -78,7 +107,7 @@ impl Doors {
             (Scheme::H2c, _) => Some(Arrival::H2c),
             (Scheme::Https, acceptor) => {
                 let session = acceptor.as_mut()?.session().ok()?;
-                Some(Arrival::Tls(Box::new(session)))
+                Some(Arrival::Tls(Box::new(session), door.alt()))
             }
         }
     }
@@ -151,6 +180,37 @@ impl Doors {
     fn stop(&self, ring: &mut Ring) {
         for (index, _) in self.doors.iter().enumerate().filter(|(_, door)| door.accepting) {
             ring.stop_accepting(Id { index: index as u32, generation: 0 });
+        }
+    }
+}
+
+impl Door {
+    /// What the connection at hand is told of HTTP/3: evenly spread among those that come.
+    fn alt(&mut self) -> u8 {
+        let (way, share) = self.alt;
+        let told = |arrived: u64| arrived * u64::from(share) / 100;
+        self.arrived += 1;
+        if told(self.arrived) > told(self.arrived - 1) { way } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_connections_the_share_is_told() {
+        for share in [0, 1, 33, 50, 99, 100] {
+            let mut door = Door {
+                scheme: Scheme::Https,
+                acceptor: None,
+                socket: None,
+                accepting: false,
+                alt: (3, share),
+                arrived: 0,
+            };
+            let told = (0..1000).filter(|_| door.alt() == 3).count();
+            assert_eq!(told, usize::from(share) * 10);
         }
     }
 }

@@ -10,16 +10,16 @@ use ringway_codec::scan::Backend;
 
 use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
 use crate::desk::Desk;
-use crate::door::{Doors, Share};
+use crate::door::{AltSvc, Doors, Share};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::{Handler, IntoHandler};
-use crate::listen::{self, Listener, Scheme};
+use crate::listen::{self, Bound, Listener, Scheme};
 use crate::log::{Log, Writer};
 use crate::metrics::Published;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::running::{Handle, Keeper, Running};
-use crate::tls::{Alpn, Tls};
+use crate::tls::{Alpn, ConfigError, Tls};
 use crate::trace::Tracer;
 use crate::udp::{self, Setup, Siblings};
 use crate::worker::{Mailbox, Worker};
@@ -243,7 +243,7 @@ impl Server {
         let mut running = Running::new(bound, log, keeper);
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
-        let (shares, sockets) = by_worker(listeners, workers, self.tls.as_ref())?;
+        let (shares, sockets) = self.by_worker(listeners, workers)?;
         let siblings = Siblings::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &siblings)?.into_iter();
         for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
@@ -299,14 +299,28 @@ impl Server {
         if self.listeners.is_empty() {
             return Err(Error::NoListener);
         }
+        let speaks_http3 = self.speaks_http3()?;
         let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
-            Ok(address) if *scheme == Scheme::Https && self.http3.enabled => {
+            Ok(address) if *scheme == Scheme::Https && speaks_http3 => {
                 self.bind_both(address, workers)
             }
             Ok(address) => listen::bind(*scheme, address, workers),
             Err(why) => Err(Error::Address(why.clone())),
         };
         self.listeners.iter().map(bind).collect()
+    }
+
+    /// Whether HTTP/3 is wanted, and lets nobody in whom TLS keeps out.
+    fn speaks_http3(&self) -> Result<bool, Error> {
+        if !self.http3.enabled || !self.tls.as_ref().is_some_and(Tls::asks_clients) {
+            return Ok(self.http3.enabled);
+        }
+        let why = "QUIC does not ask for client certificates, so HTTP/3 is not spoken";
+        if self.http3.required {
+            return Err(ConfigError::general(why).into());
+        }
+        eprintln!("warning: {why}");
+        Ok(false)
     }
 
     /// Binds for TLS and for QUIC, or for TLS alone where the latter cannot be.
@@ -394,6 +408,44 @@ impl Server {
             Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
         }
     }
+
+    /// Each worker's share of the listeners.
+    fn by_worker(&self, listeners: Vec<Listener>, workers: usize) -> Result<Shares, Error> {
+        let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
+        for listener in listeners {
+            let alt_svc = self.alt_svc(&listener);
+            let Listener { scheme, sockets, udp, .. } = listener;
+            let acceptor = match (scheme, &self.tls) {
+                (Scheme::Https, Some(tls)) => Some(tls.acceptor(&[Alpn::H2, Alpn::Http11])?),
+                _ => None,
+            };
+            for (share, socket) in shares.iter_mut().zip(sockets) {
+                share.push(Share {
+                    scheme,
+                    socket,
+                    acceptor: acceptor.clone(),
+                    alt_svc: alt_svc.clone(),
+                });
+            }
+            quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
+        }
+        Ok((shares, quic))
+    }
+
+    /// What clients of a listener are told of HTTP/3: where it is, or that it is no more.
+    fn alt_svc(&self, listener: &Listener) -> Option<AltSvc> {
+        let Bound::Ip(bound) = listener.bound else { return None };
+        if listener.scheme != Scheme::Https || !self.http3.alt_svc {
+            return None;
+        }
+        if listener.udp.is_empty() {
+            return Some(AltSvc { value: "clear".into(), share: 100 });
+        }
+        let age = self.limits.h3_alt_svc_age.as_secs();
+        let value = format!("h3=\":{}\"; ma={age}", bound.port());
+        Some(AltSvc { value, share: self.limits.h3_alt_svc_share })
+    }
 }
 
 /// Makes the ring on the worker's own thread and tells the starter what came of it.
@@ -414,20 +466,3 @@ fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option
 
 /// What each worker listens on: TCP, and UDP.
 type Shares = (Vec<Vec<Share>>, Vec<Vec<udp::Socket>>);
-
-/// Each worker's share of the listeners.
-fn by_worker(listeners: Vec<Listener>, workers: usize, tls: Option<&Tls>) -> Result<Shares, Error> {
-    let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
-    for Listener { scheme, sockets, udp, .. } in listeners {
-        let acceptor = match (scheme, tls) {
-            (Scheme::Https, Some(tls)) => Some(tls.acceptor(&[Alpn::H2, Alpn::Http11])?),
-            _ => None,
-        };
-        for (share, socket) in shares.iter_mut().zip(sockets) {
-            share.push(Share { scheme, socket, acceptor: acceptor.clone() });
-        }
-        quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
-    }
-    Ok((shares, quic))
-}

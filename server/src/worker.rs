@@ -54,8 +54,9 @@ struct Slot {
 }
 
 impl Worker {
-    pub(crate) fn new(ring: Ring, doors: Doors, desk: Desk, udp: Option<Box<Udp>>) -> Self {
+    pub(crate) fn new(ring: Ring, doors: Doors, mut desk: Desk, udp: Option<Box<Udp>>) -> Self {
         let now = desk.now();
+        desk.advertise(&doors.ways);
         Self {
             ring,
             table: Table {

@@ -4,10 +4,15 @@
 
 mod harness;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
 use harness::app::checksum;
 use harness::h3::Client;
-use harness::process::Process;
-use harness::{TempDir, pattern};
+use harness::process::{Process, RINGWAY};
+use harness::{TempDir, eventually, h2, pattern, tls};
 
 fn app() -> Process {
     let mut server = Process::app_on("https", "");
@@ -115,4 +120,138 @@ fn a_drain_finishes_what_is_in_flight() {
     assert!(client.goaway.is_some());
     assert_eq!(client.ended(), Some(0x100));
     assert!(server.wait().success());
+}
+
+/// Serves a directory with these options, on any port unless they say which.
+fn serve(dir: &Path, options: &[&str]) -> Process {
+    let mut server = Process::serve(dir, options);
+    server.wait_for("http,https");
+    server
+}
+
+/// What an answer over TLS says of HTTP/3, in HTTP/1.1 and HTTP/2.
+fn alt_svc(https: SocketAddr) -> [Option<String>; 2] {
+    let mut one = tls::connect(https, &[b"http/1.1"], "localhost");
+    one.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    // The end of the connection need not be announced.
+    let _ = one.read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let value = text.lines().find_map(|line| line.strip_prefix("alt-svc: "));
+    let two = h2::H2::tls(https).get("/");
+    [value.map(str::to_owned), two.field("alt-svc").map(str::to_owned)]
+}
+
+/// E3, E14: Alt-Svc stands in answers over TLS while QUIC listens, and only there; to a share of
+/// the connections if so told; and takes it back where HTTP/3 is turned off.
+#[test]
+fn alt_svc_says_where_http3_is() {
+    let dir = TempDir::with(&[("index.html", b"hi")]);
+    let any = ["--https", "127.0.0.1:0"];
+    let server = serve(dir.path(), &any);
+    let https = server.address("https").unwrap();
+    let here = Some(format!("h3=\":{}\"; ma=86400", https.port()));
+    assert_eq!(alt_svc(https), [here.clone(), here]);
+    assert_eq!(server.client().get("/").field("alt-svc"), None, "in the clear");
+    let server = serve(dir.path(), &[&any[..], &["--no-h3"]].concat());
+    assert_eq!(server.address("h3"), None);
+    let clear = Some("clear".to_owned());
+    assert_eq!(alt_svc(server.address("https").unwrap()), [clear.clone(), clear]);
+    let server = serve(dir.path(), &[&any[..], &["--set", "http3.alt_svc=false"]].concat());
+    assert_eq!(alt_svc(server.address("https").unwrap()), [None, None]);
+    let half = ["--set", "http3.alt_svc_share=50", "--set", "http3.alt_svc_age=60s"];
+    let server = serve(dir.path(), &[&any[..], &half].concat());
+    let https = server.address("https").unwrap();
+    let told: Vec<_> = (0..5).flat_map(|_| alt_svc(https)).flatten().collect();
+    assert_eq!(told.len(), 5, "of ten connections: {told:?}");
+    assert!(told[0].ends_with("; ma=60"), "{told:?}");
+}
+
+/// A port that is free for TCP and taken for UDP.
+fn half_free_port() -> (UdpSocket, SocketAddr) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        if TcpListener::bind(address).is_ok() {
+            return (udp, address);
+        }
+    }
+}
+
+/// E4: where the UDP port cannot be had the server says so and speaks the other protocols, unless
+/// it is to have HTTP/3.
+#[test]
+fn without_its_udp_port_the_server_falls_back_or_does_not_start() {
+    let dir = TempDir::with(&[("index.html", b"hi")]);
+    let (_taken, address) = half_free_port();
+    let at = address.to_string();
+    let server = serve(dir.path(), &["--https", &at]);
+    assert_eq!(server.address("h3"), None);
+    eventually("the warning", || {
+        server.output().contains(&format!("warning: cannot listen for h3 on {at}: the address is"))
+    });
+    assert_eq!(alt_svc(address), [Some("clear".to_owned()), Some("clear".to_owned())]);
+    drop(server);
+    let mut command = Command::new(RINGWAY.unwrap());
+    command.arg("serve").arg(dir.path()).args(["--https", &at, "--require-h3"]);
+    let ran = command.output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("h3") && said.contains("in use"), "{said}");
+}
+
+/// A counter of the metrics, all its labels together.
+fn counter(server: &Process, name: &str) -> u64 {
+    let metrics = server.address("metrics").unwrap();
+    let text = harness::client::Client::connect(metrics).get("/metrics").text().to_owned();
+    let rows = text.lines().filter(|line| line.starts_with(name));
+    rows.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+/// D7: 64 clients whose NAT gives them another port, half of them during a download, over 2 and 4
+/// workers: all survive; by forwarding between workers, or by the kernel's filter.
+#[test]
+fn clients_that_move_are_served_on() {
+    const CLIENTS: usize = 64;
+    let file = pattern(1 << 20);
+    let dir = TempDir::with(&[("file.bin", &file), ("index.html", b"hi")]);
+    for workers in ["2", "4"] {
+        for steering in [false, true] {
+            let steer = format!("http3.steering={steering}");
+            let options = ["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+            let more = ["--workers", workers, "--set", &steer];
+            let mut server = Process::serve(dir.path(), &[&options[..], &more].concat());
+            server.wait_for("h3,metrics");
+            let mut survived = 0;
+            for n in 0..CLIENTS {
+                let mut client = connect(&server);
+                assert_eq!(client.get("/").body, b"hi");
+                if n % 2 == 0 {
+                    let download = client.request("GET", "/file.bin", b"");
+                    client.wait("it flows", |client| !client.replies[&download].body.is_empty());
+                    client.rebind();
+                    survived += usize::from(client.finish(download).body == file);
+                } else {
+                    client.rebind();
+                    survived += usize::from(client.get("/").body == b"hi");
+                }
+                // By now the client has answered the challenge to its new address.
+                assert_eq!(client.get("/").body, b"hi");
+                client.quic.close(true, 0x100, b"").unwrap();
+                client.send();
+            }
+            let forwarded = counter(&server, "ringway_quic_forwarded_total{result=\"sent\"}");
+            println!(
+                "{workers} workers, steering {steering}: {survived} of {CLIENTS} survived, \
+                      {forwarded} datagrams forwarded"
+            );
+            assert_eq!(survived, CLIENTS);
+            assert!(steering || forwarded > 0, "some moved to another worker");
+            assert!(!steering || forwarded == 0, "the kernel finds the worker");
+            let wanted = CLIENTS as u64;
+            eventually("all migrations are counted", || {
+                counter(&server, "ringway_quic_migrations_total") == wanted
+            });
+        }
+    }
 }

@@ -182,11 +182,13 @@ impl Client {
         self.responses.values().all(Response::is_over)
     }
 
-    /// Pretends that a NAT gave this client another port.
+    /// Pretends that a NAT gave this client another port and forgot the former: what is under way
+    /// to that is lost. The client sends a PING, or nobody would notice.
     pub fn rebind(&mut self, port: u16) {
         let outside = format!("127.0.0.1:{port}").parse().unwrap();
         self.nat = Some((self.addresses[0], outside));
-        self.addresses.push(outside);
+        self.addresses = vec![outside];
+        self.conn.send_ack_eliciting().unwrap();
     }
 
     pub fn datagram(&mut self, bytes: &mut [u8], from: SocketAddr, to: SocketAddr) {

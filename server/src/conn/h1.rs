@@ -502,7 +502,9 @@ impl Http1 {
             _ => Connection::Stays,
         };
         let at = link.output(cx).len();
-        let common = (&mut *cx.heads, cx.common, cx.second);
+        let cover = self.extra.as_ref().and_then(|extra| extra.cover.as_ref());
+        let (common, id) = cx.common(cover.map_or(0, |cover| cover.alt));
+        let common = (&mut *cx.heads, &common.lines[..], id);
         head::append(&mut link.out, &response, framing, connection, common);
         if let Some(trace) = &cx.trace {
             trace.head(link.id, Way::Out, &link.out[at..]);

@@ -447,7 +447,7 @@ impl Http2 {
     }
 
     fn answer(&mut self, key: Key, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
-        let (common, id) = (cx.common_fields, cx.second);
+        let (common, id) = cx.common(self.cover.as_ref().map_or(0, |cover| cover.alt));
         let length = response.body.len();
         let body = match &response.body {
             Body::Stream(_) => h2::Body::Later,
@@ -457,7 +457,7 @@ impl Http2 {
         let status = response.status.as_u16();
         let sent = self.conn.respond(key, status, body, &mut turn, |head| {
             head.cached(id, |head| {
-                for (known, value) in common {
+                for (known, value) in &common.fields {
                     head.field(*known, b"", value);
                 }
             });

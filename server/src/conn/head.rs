@@ -48,22 +48,24 @@ const LENGTH: &[u8] = b"content-length: ";
 struct Ready {
     status: u16,
     content_type: Option<&'static str>,
-    second: u64,
+    /// The number that stands for the common lines.
+    common: u64,
     /// The lines, and [`LENGTH`] behind them.
     bytes: Vec<u8>,
 }
 
 impl Heads {
-    fn ready(&mut self, response: &Response, common: &[u8], second: u64) -> &[u8] {
+    fn ready(&mut self, response: &Response, common: &[u8], id: u64) -> &[u8] {
         let status = response.status.as_u16();
         let content_type = response.content_type;
         // The type is told by where its name lies: the same text elsewhere is another slot's.
         let place = content_type.map_or(0, |name| name.as_ptr() as usize);
-        let slot = &mut self.slots[(place >> 3 ^ place >> 7 ^ usize::from(status)) % SLOTS];
+        let at = place >> 3 ^ place >> 7 ^ usize::from(status) ^ (id & 0xff) as usize;
+        let slot = &mut self.slots[at % SLOTS];
         let same = slot.content_type.map_or(0, |name| name.as_ptr() as usize) == place
             && slot.content_type.map(str::len) == content_type.map(str::len);
-        if !same || slot.status != status || slot.second != second {
-            slot.fill(status, content_type, common, second);
+        if !same || slot.status != status || slot.common != id {
+            slot.fill(status, content_type, common, id);
         }
         &slot.bytes
     }
@@ -71,14 +73,8 @@ impl Heads {
 
 impl Ready {
     #[cold]
-    fn fill(
-        &mut self,
-        status: u16,
-        content_type: Option<&'static str>,
-        common: &[u8],
-        second: u64,
-    ) {
-        (self.status, self.content_type, self.second) = (status, content_type, second);
+    fn fill(&mut self, status: u16, content_type: Option<&'static str>, common: &[u8], id: u64) {
+        (self.status, self.content_type, self.common) = (status, content_type, id);
         self.bytes.clear();
         write::status_line(&mut self.bytes, status);
         self.bytes.extend_from_slice(common);
@@ -89,16 +85,16 @@ impl Ready {
     }
 }
 
-/// Appends the head of `response`. `common` are the lines that every response carries in this
-/// `second`.
+/// Appends the head of `response`. `common` are the lines that every response carries for which
+/// `id` stands.
 pub(super) fn append(
     out: &mut Vec<u8>,
     response: &Response,
     framing: Framing,
     connection: Connection,
-    (heads, common, second): (&mut Heads, &[u8], u64),
+    (heads, common, id): (&mut Heads, &[u8], u64),
 ) {
-    let ready = heads.ready(response, common, second);
+    let ready = heads.ready(response, common, id);
     let lines = &ready[..ready.len() - LENGTH.len()];
     let own = response.blocks().any(|block| !block.lines().is_empty());
     if let (Framing::Length(length), false, Connection::Stays) = (framing, own, connection) {

@@ -93,10 +93,8 @@ pub(crate) struct Cx<'w> {
     pub(crate) head_limits: request::Limits,
     pub(crate) backend: Backend,
     pub(crate) app: &'w dyn Handler,
-    /// The lines that every response carries, server and date: as HTTP/1.1 writes them, and field
-    /// by field with a number that changes when they do.
-    pub(crate) common: &'w [u8],
-    pub(crate) common_fields: &'w [(Known, Vec<u8>)],
+    /// See [`Cx::common`].
+    pub(crate) common: &'w [Common],
     pub(crate) second: u64,
     pub(crate) heads: &'w mut Heads,
     pub(crate) draining: bool,
@@ -114,6 +112,24 @@ pub(crate) struct Cx<'w> {
     pub(crate) log: Option<&'w mut Log>,
     /// Who shows what is said, if that is wanted.
     pub(crate) trace: Option<&'w mut Tracer>,
+}
+
+/// What every response of a kind of connection carries: server and date, and over TLS what there is
+/// to say of HTTP/3 (Alt-Svc, RFC 7838).
+#[derive(Default)]
+pub(crate) struct Common {
+    /// As HTTP/1.1 writes it.
+    pub(crate) lines: Vec<u8>,
+    /// Field by field.
+    pub(crate) fields: Vec<(Known, Vec<u8>)>,
+}
+
+impl<'w> Cx<'w> {
+    /// What every response of a connection carries that was told `alt`, and a number that stands
+    /// for it.
+    pub(crate) fn common(&self, alt: u8) -> (&'w Common, u64) {
+        (&self.common[usize::from(alt)], self.second << 8 | u64::from(alt))
+    }
 }
 
 /// A connection.
@@ -142,8 +158,8 @@ pub(crate) enum Arrival {
     Http,
     /// HTTP/2 alone.
     H2c,
-    /// TLS, and then what was negotiated.
-    Tls(Box<Session>),
+    /// TLS, and then what was negotiated. What its clients are told of HTTP/3: see [`Cx::common`].
+    Tls(Box<Session>, u8),
 }
 
 /// How an HTTP/2 client begins (RFC 9113 section 3.4).
@@ -159,8 +175,8 @@ impl Conn {
         let (secure, proto) = match arrival {
             Arrival::Http => (None, Proto::H1(Http1::new(socket, false, cx.now))),
             Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut link, cx)))),
-            Arrival::Tls(session) => {
-                let secure = Some(Box::new(Secure::new(*session)));
+            Arrival::Tls(session, alt) => {
+                let secure = Some(Box::new(Secure::new(*session, alt)));
                 (secure, Proto::H1(Http1::new(socket, true, cx.now)))
             }
         };
@@ -359,7 +375,7 @@ impl Conn {
                         trace.established(self.link.id, &secure.session);
                     }
                     count_handshake(&secure.session, cx);
-                    let cover = Some(Box::new(Cover::new(secure.session.names())));
+                    let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
                     if secure.session.alpn() == Some(Alpn::H2) {
                         let http = Http2::new(self.socket, cover, &mut self.link, cx);
                         self.proto = Proto::H2(Box::new(http));

@@ -67,6 +67,8 @@ pub(crate) struct Secure {
     partial: Vec<u8>,
     /// Records ready to be sent.
     sealed: Vec<u8>,
+    /// What the client is told of HTTP/3: see [`Cx::common`].
+    pub(super) alt: u8,
 }
 
 /// Which hosts a connection's certificate stands for.
@@ -74,11 +76,13 @@ pub(crate) struct Cover {
     names: Names,
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
+    /// What the client is told of HTTP/3: see [`Cx::common`].
+    pub(super) alt: u8,
 }
 
 impl Cover {
-    pub(crate) fn new(names: Names) -> Self {
-        Self { names, last: Vec::new() }
+    pub(crate) fn new(names: Names, alt: u8) -> Self {
+        Self { names, last: Vec::new(), alt }
     }
 
     /// True for an authority that the certificate does not stand for: the client took this server
@@ -121,8 +125,8 @@ pub(super) enum Opened {
 }
 
 impl Secure {
-    pub(super) fn new(session: Session) -> Self {
-        Self { session, partial: Vec::new(), sealed: Vec::new() }
+    pub(super) fn new(session: Session, alt: u8) -> Self {
+        Self { session, partial: Vec::new(), sealed: Vec::new(), alt }
     }
 
     /// Opens the next record of `whole[*at..len]`.

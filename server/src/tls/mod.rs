@@ -266,6 +266,11 @@ impl Tls {
         Names::new(self.store().clone(), sni.map(Into::into))
     }
 
+    /// Whether clients have to show a certificate, for which QUIC does not ask.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.shared.clients.is_some()
+    }
+
     /// The key log, shared with QUIC.
     pub fn key_log(&self) -> &Arc<KeyLog> {
         &self.shared.key_log

@@ -193,7 +193,7 @@ impl Http3 {
         }
         let cover = self
             .cover
-            .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name())));
+            .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name()), 0));
         if cover.is_misdirected(request.authority()) {
             return self.respond(key, StatusCode::MISDIRECTED_REQUEST.into(), t);
         }
@@ -287,9 +287,9 @@ impl Http3 {
             _ => h3::Body::Pull,
         };
         let status = response.status.as_u16();
-        let common = t.cx.common_fields;
+        let (common, _) = t.cx.common(0);
         let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
-            for (known, value) in common {
+            for (known, value) in &common.fields {
                 head.field(*known, b"", value);
             }
             if let Some(content_type) = response.content_type {

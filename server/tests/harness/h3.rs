@@ -42,6 +42,8 @@ fn of<'a>(head: &'a [(String, String)], name: &str) -> Option<&'a str> {
 /// A connection.
 pub struct Client {
     pub socket: UdpSocket,
+    /// The address that the transport believes in.
+    local: SocketAddr,
     pub quic: quiche::Connection,
     pub h3: Option<h3::Connection>,
     pub replies: BTreeMap<u64, Reply>,
@@ -85,6 +87,7 @@ impl Client {
         let quic = quiche::connect(name, &scid, local, server, config).unwrap();
         let mut this = Self {
             socket,
+            local,
             quic,
             h3: None,
             replies: BTreeMap::new(),
@@ -184,7 +187,7 @@ impl Client {
         self.socket.set_read_timeout(Some(wait)).unwrap();
         match self.socket.recv_from(&mut self.buffer) {
             Ok((len, from)) => {
-                let to = self.socket.local_addr().unwrap();
+                let to = self.local;
                 // A datagram that is no good is no error of the client's.
                 let _ = self.quic.recv(&mut self.buffer[..len], quiche::RecvInfo { from, to });
             }
@@ -225,6 +228,14 @@ impl Client {
             }
             *at < body.len()
         });
+    }
+
+    /// Goes on from another port, as behind a NAT that has forgotten the former: the client does
+    /// not know, but it sends a PING now and then, without which nobody would.
+    pub fn rebind(&mut self) {
+        self.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.quic.send_ack_eliciting().unwrap();
+        self.send();
     }
 
     /// Sends what there is to be sent.
