@@ -1,7 +1,7 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::additions::Additions;
-use crate::config::{Config, SETTINGS, Simd, TlsVersion};
+use crate::config::{Address, Config, SETTINGS, Simd, TlsVersion};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
@@ -93,6 +93,33 @@ fn certificates(config: &Config) -> Vec<Files> {
     let further = tls.certificates.iter().map(|each| (&each.cert, &each.key, &each.ocsp));
     let files = first.chain(further);
     files.map(|(cert, key, ocsp)| Files { ocsp: ocsp.clone(), ..Files::new(cert, key) }).collect()
+}
+
+/// The HTTPS records (RFC 9460) for the names of the certificates, by which a client's first
+/// connection can be HTTP/3. None where that is turned off, or where only the self-signed
+/// certificate is served.
+///
+/// # Errors
+/// A certificate that cannot be used.
+pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
+    if !config.http3.enabled || certificates(config).is_empty() {
+        return Ok(Vec::new());
+    }
+    // Only the certificates: this starts nothing, and makes no file.
+    let tls = Tls::new(Options { certificates: certificates(config), ..Options::default() })?;
+    let mut records = Vec::new();
+    for address in &config.https {
+        let prefix = match address {
+            Address::Ip(ip) if ip.port() != 443 => format!("_{}._https.", ip.port()),
+            Address::Any(port) if *port != 443 => format!("_{port}._https."),
+            Address::Ip(_) | Address::Any(_) => String::new(),
+            Address::Unix(_) | Address::Fd(_) => continue,
+        };
+        for name in tls.certificates().iter().flat_map(|each| each.names().to_vec()) {
+            records.push(format!("{prefix}{name}. 3600 IN HTTPS 1 . alpn=\"h3,h2\""));
+        }
+    }
+    Ok(records)
 }
 
 fn tls(config: &Config) -> Result<Tls, Error> {

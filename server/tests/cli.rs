@@ -301,3 +301,27 @@ fn a_privileged_port_is_1_and_names_the_capability() {
     assert!(ran.err.contains("ports under 1024 need CAP_NET_BIND_SERVICE"), "{}", ran.err);
     assert!(ran.err.contains("setcap cap_net_bind_service=+ep"), "{}", ran.err);
 }
+
+/// E3: the record by which a client's first connection can be HTTP/3, for each name of the
+/// certificate; a certificate that cannot be used is said.
+#[test]
+fn check_prints_the_record_for_the_dns() {
+    let scratch = Scratch::new("dns", "");
+    let made =
+        rcgen::generate_simple_self_signed(["a.example".into(), "b.example".into()]).unwrap();
+    let (cert, key) = (scratch.0.join("cert.pem"), scratch.0.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let check = |more: &[&str]| ringway(&[&["check"], &files[..], more].concat());
+    let ran = check(&["--https", "[::]:443", "--https", "127.0.0.1:8443"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for record in ["a.example.", "b.example.", "_8443._https.a.example."] {
+        let line = format!("    {record} 3600 IN HTTPS 1 . alpn=\"h3,h2\"\n");
+        assert!(ran.out.contains(&line), "{}", ran.out);
+    }
+    assert!(!check(&["--https", ":443", "--no-h3"]).out.contains("HTTPS 1"));
+    std::fs::write(&cert, "no certificate").unwrap();
+    let ran = check(&[]);
+    assert!(ran.code == 1 && ran.err.contains("cert.pem"), "{}", ran.err);
+}

@@ -14,7 +14,13 @@ pub(crate) fn run(parsed: &Parsed) -> End {
     if parsed.print {
         return print(&config::print(&loaded));
     }
-    print(&summary(&loaded.config))
+    match ringway::dns_records(&loaded.config) {
+        Ok(records) => print(&summary(&loaded.config, &records)),
+        Err(error) => {
+            complain(&error.to_string());
+            End::Failed
+        }
+    }
 }
 
 /// The configuration that the command line asks for; its mistakes are printed, not returned.
@@ -45,7 +51,7 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
     }
 }
 
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, records: &[String]) -> String {
     let mut out = String::from("the configuration is valid\n");
     for (name, addresses) in
         [("http", &config.http), ("https", &config.https), ("h2c", &config.h2c)]
@@ -55,5 +61,11 @@ fn summary(config: &Config) -> String {
         }
     }
     let _ = writeln!(out, "  serving {}", config.files.root.display());
+    if !records.is_empty() {
+        let _ = writeln!(out, "  for the DNS, so that clients begin with HTTP/3:");
+    }
+    for record in records {
+        let _ = writeln!(out, "    {record}");
+    }
     out
 }
