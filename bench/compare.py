@@ -2,6 +2,7 @@
 """ringway beside its peers on the same works: the table of README.md, plots, and all figures as JSON.
 
     bench/compare.py [--quick] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
+    bench/compare.py --resume FILE     what a run that was ended has not measured, with its settings
     bench/compare.py --report FILE     the table and the plots of figures measured before
     bench/compare.py --check           whether README's table is that of the JSON it names
 
@@ -37,7 +38,7 @@ import plot
 HERE, ROOT = measure.HERE, measure.ROOT
 PEERS = ["ringway", "nginx", "h2o", "caddy", "haproxy", "hyper", "actix"]
 # Asked for and not here, with the reason: named in the results.
-ABSENT = {"tokio-quiche": "no server of one is built here"}
+ABSENT = {"tokio-quiche": "no server on it is written here yet"}
 FEWEST = 4
 
 H2LOAD = "h2load -t1 -c{connections} -m{streams} -D{seconds} {scheme}://127.0.0.1:PORT{path}"
@@ -319,7 +320,9 @@ def table(result):
     kinds = [kind for kind in IDLE if result["idle"].get(kind)]
     lines += ["", f"| server | new connections/s | {' | '.join(f'bytes an idle connection, {n}' for n in names)} |",
               "|---" * (2 + len(names)) + "|"]
-    for peer in PEERS:
+    if not kinds:
+        lines = lines[:-3]
+    for peer in PEERS if kinds else []:
         rows = [result["idle"][kind]["servers"].get(peer, {}) for kind in kinds]
         if any(rows):
             rate = rows[0].get("connections_a_second")
@@ -335,9 +338,12 @@ def table(result):
 
 def facts(result):
     m = result["machine"]
-    present = ", ".join(version for version in result["versions"].values() if version)
+    number = lambda said: re.search(r"\d+(\.\d+)+", said)
+    found = {name: said and number(said) for name, said in result["versions"].items()}
+    present = ", ".join(f"{name} {version[0]}" for name, version in found.items() if version)
     return (f"{result['date']}, commit {result['commit']}, profile {result['profile']}; {m['cpu']}, {m['cores']} shared cores, Linux "
-            f"{m['kernel']}, loopback; medians of {result['rounds']} rounds of {result['seconds']} s, alternating. {present}.")
+            f"{m['kernel']}, loopback; medians of {result['rounds']} rounds of {result['seconds']} s, alternating, with other work on the machine "
+            f"(load average {m['load_average']:.0f}): trust the ratios; the latencies carry that work. {present}.")
 
 
 def readme_block(path):
@@ -389,10 +395,16 @@ def main():
     parser.add_argument("--profile", default="release", help="cargo profile to build")
     parser.add_argument("--lock", metavar="FILE", help="held during each work, on a machine that others measure on")
     parser.add_argument("--report", metavar="FILE")
+    parser.add_argument("--resume", metavar="FILE")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     if args.check or args.report:
         return check() if args.check else report(args.report)
+    before = {}
+    if args.resume:
+        with open(args.resume) as file:
+            before = json.load(file)
+        args.rounds, args.seconds, args.profile = (before[key] for key in ("rounds", "seconds", "profile"))
     args.rounds = args.rounds or (3 if args.quick else 9)
     args.seconds = args.seconds or (1 if args.quick else 3)
     # Told to end, it stops the servers that it has started.
@@ -411,8 +423,22 @@ def main():
     begun = time.monotonic()
     result = {"date": datetime.date.today().isoformat(), "commit": commit(), "profile": args.profile,
               "machine": {**measure.machine(), "load_average": os.getloadavg()[0]}, "versions": versions(),
-              "rounds": args.rounds, "seconds": args.seconds, "absent": absent, "works": {}, "idle": {}}
+              "rounds": args.rounds, "seconds": args.seconds, "minutes": 0, "absent": absent, "works": {}, "idle": {}}
+    result.update(before)
+    result["absent"] = absent
+    os.makedirs(args.results, exist_ok=True)
+    path = args.resume or os.path.join(args.results, f"compare-{result['date']}.json")
+    spent = result["minutes"]
+
+    def save():
+        result["minutes"] = round(spent + (time.monotonic() - begun) / 60, 1)
+        with open(path, "w") as file:
+            json.dump(result, file, indent=1)
+            file.write("\n")
+
     for work in args.works.split(",") if args.works else WORKS:
+        if work in result["works"]:
+            continue
         print(f"{work} …", file=sys.stderr, flush=True)
         with alone(args.lock):
             found = compare_work(work, args, bin)
@@ -420,20 +446,16 @@ def main():
             absent[work] = found["missing"]["ringway"][:100]
             continue
         result["works"][work] = found
+        save()
     for kind in IDLE:
-        if any(WORKS[work][0] == kind for work in result["works"]):
+        if kind not in result["idle"] and any(WORKS[work][0] == kind for work in result["works"]):
             print(f"idle connections, {IDLE_NAMES[kind]} …", file=sys.stderr, flush=True)
             with alone(args.lock):
                 result["idle"][kind] = compare_idle(kind, args, bin)
+            save()
     compared = {peer for found in result["works"].values() for peer in found["servers"]}
     if len(compared) - 1 < FEWEST:
         sys.exit(f"only {sorted(compared)} did the works: fewer than {FEWEST} peers are no comparison")
-    result["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    os.makedirs(args.results, exist_ok=True)
-    path = os.path.join(args.results, f"compare-{result['date']}.json")
-    with open(path, "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
     report(path)
     print(facts(result) + "\n\n" + table(result))
 

@@ -53,7 +53,7 @@ def lines(title, across, up, series):
     for x in sorted({x for x, _ in points}):
         body.append(label(at_x(x), height - bottom + 18, number(x), "middle"))
     body.append(label((left + width - right) / 2, height - 8, across, "middle"))
-    body.append(label(left, top - 4 + 2, up, "middle"))
+    body.append(label(left + 6, top - 2, up))
     for (name, line), colour in zip(series.items(), COLOURS):
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in line)
         body.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')

@@ -49,7 +49,8 @@ def main():
             # A frame that perf cannot name is [unknown] or stands as its file's name.
             if re.fullmatch(r"\[(unknown|arena|ringway)\]", frame):
                 nameless[frame] += count
-    print(f"{total} samples of {event} in {seconds:g} s\n\nby crate:")
+    weight = f"{total / 1e6:.0f} ms of CPU time" if event == "cpu-clock" else f"{total:,} {event}"
+    print(f"{weight} sampled in {seconds:g} s\n\nby crate:")
     for name, count in crates.most_common(12):
         print(f"  {count / total:6.1%}  {name}")
     print("\ntop functions, themselves:")
@@ -76,7 +77,7 @@ def main():
         print("\nby system call (strace, which slows the server):")
         print("".join("  " + line for line in list(open(calls))[:8]), end="")
     share = 1 - sum(nameless.values()) / max(frames, 1)
-    print(f"\n{share:.2%} of {frames} frames have names; flame graph: {directory}/flame.svg")
+    print(f"\n{share:.2%} of the frames have names; flame graph: {directory}/flame.svg")
     if nameless:
         sys.exit(f"frames without a name: {dict(nameless)}")
 

@@ -75,13 +75,13 @@ fn download(lab: &Lab, protocol: Protocol, moves: bool) -> io::Result<Download> 
         if connections > 3 {
             return Err(io::Error::other("three connections do not do"));
         }
-        let mut one = [Connection::open(protocol, &lab.setup)?];
+        let (mut one, opened) = ([Connection::open(protocol, &lab.setup)?], Instant::now());
         let range = format!("bytes={have}-");
         one[0].ask(&Ask::new(0, "/image.jpg").field("range", range));
         let mut done: Vec<Got> = Vec::new();
         let before = have;
         while done.is_empty() {
-            let quiet = last.unwrap_or(begun) + PATIENCE;
+            let quiet = last.unwrap_or(opened).max(opened) + PATIENCE;
             let mut end = step(&mut one, &mut done, Some(quiet));
             if done.is_empty() && Instant::now() >= quiet {
                 end = Err(io::ErrorKind::ConnectionAborted.into());
