@@ -13,7 +13,7 @@ const LARGE: usize = 64 * 1024;
 /// Those of more than this are freed.
 const HUGE: usize = 1024 * 1024;
 /// Bytes of large buffers that are kept.
-const KEEP_LARGE: usize = 4 * 1024 * 1024;
+const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 /// Spare buffers.
 pub(crate) struct Pool {

@@ -19,7 +19,13 @@ pub static COUNT: AtomicU64 = AtomicU64::new(0);
 fn serve() {
     let bounds = std::env::var("RINGWAY_TEST_BOUNDS").expect("started by Process::app");
     let kinds = std::env::var("RINGWAY_TEST_LISTEN").unwrap_or_else(|_| "http".into());
-    let server = Server::new(app_h2::routes(router())).workers(1).limits(limits(&bounds));
+    let workers = bounds.split(',').find_map(|bound| bound.strip_prefix("workers="));
+    let workers = workers.map_or(1, |workers| workers.parse().unwrap());
+    let server = Server::new(app_h2::routes(router())).workers(workers).limits(limits(&bounds));
+    let server = match std::env::var("RINGWAY_TEST_METRICS") {
+        Ok(address) => server.metrics(address),
+        Err(_) => server,
+    };
     app_h2::listen(server, &kinds).run().unwrap();
 }
 
@@ -31,6 +37,7 @@ fn limits(bounds: &str) -> Limits {
         let amount: u64 = amount.parse().unwrap();
         let time = Duration::from_millis(amount);
         match key {
+            "workers" => {}
             "header_timeout" => limits.header_timeout = time,
             "idle_timeout" => limits.idle_timeout = time,
             "rate_grace" => limits.rate_grace = time,
@@ -52,6 +59,10 @@ fn limits(bounds: &str) -> Limits {
             "h2_ping_interval" => limits.h2_ping_interval = time,
             "h2_ping_timeout" => limits.h2_ping_timeout = time,
             "h2_stall_timeout" => limits.h2_stall_timeout = time,
+            "h3_streams" => limits.h3_streams = amount as u16,
+            "h3_stall_timeout" => limits.h3_stall_timeout = time,
+            "h3_retry_from" => limits.h3_retry_from = amount as u32,
+            "h3_answers" => limits.h3_answers = amount as u32,
             _ => panic!("no such bound: {key}"),
         }
     }

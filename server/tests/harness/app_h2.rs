@@ -129,6 +129,8 @@ pub fn listen(mut server: Server, kinds: &str) -> Server {
             "http" => server.http("127.0.0.1:0"),
             "h2c" => server.h2c("127.0.0.1:0"),
             "https" => server.https("127.0.0.1:0", Tls::self_signed().unwrap()),
+            // Comes with TLS.
+            "h3" => server,
             _ => panic!("no such listener: {kind}"),
         };
     }

@@ -10,6 +10,8 @@ pub mod client;
 pub mod h2;
 pub mod h3;
 pub mod process;
+pub mod quic;
+pub mod slow;
 pub mod tls;
 pub mod watch;
 

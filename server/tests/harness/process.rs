@@ -48,6 +48,24 @@ impl Process {
         this
     }
 
+    /// The application on all listeners, with its metrics.
+    pub fn app_measured(bounds: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
+        command.env("RINGWAY_TEST_BOUNDS", bounds).env("RINGWAY_TEST_LISTEN", "http,https");
+        let mut this = Self::start(command.env("RINGWAY_TEST_METRICS", "127.0.0.1:0"));
+        this.wait_for("http,https,h3,metrics");
+        this
+    }
+
+    /// A number that the metrics show under this name, labels and all.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut client = Client::connect(self.address("metrics").expect("metrics"));
+        let text = client.get("/metrics").text().to_owned();
+        let row = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        row.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
+    }
+
     /// The application over TLS, with the files below `root` behind its own routes.
     pub fn app_with_files(root: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());

@@ -1,0 +1,252 @@
+"""What a QUIC client must not do, done by aioquic: frames and transport parameters that it would
+never send. Usage: quic_attacks.py PORT CASE...; one JSON line for each case, with the code that the
+server closed with, or none where it did not, and whether it still answers then."""
+
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+
+from aioquic import tls
+from aioquic.buffer import encode_uint_var as var
+from aioquic.h3.connection import H3Connection
+from aioquic.h3.events import DataReceived
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicPacketType
+
+PATIENCE = 15
+
+
+class Rude(QuicConnection):
+    """Writes raw frames beside its own."""
+
+    def __init__(self, parameters=None, **options):
+        super().__init__(**options)
+        self.rude = []
+        self.parameters = parameters
+
+    def _write_application(self, builder, network_path, now):
+        if self._cryptos[tls.Epoch.ONE_RTT].send.is_valid():
+            while self.rude:
+                builder.start_packet(QuicPacketType.ONE_RTT, self._cryptos[tls.Epoch.ONE_RTT])
+                kind, body = self.rude[0]
+                builder.start_frame(kind, capacity=len(body) + 8).push_bytes(body)
+                self.rude.pop(0)
+        super()._write_application(builder, network_path, now)
+
+    def _serialize_transport_parameters(self):
+        plain = super()._serialize_transport_parameters()
+        return self.parameters(plain) if self.parameters else plain
+
+
+class Client:
+    def __init__(self, port, parameters=None, token=b""):
+        configuration = QuicConfiguration(
+            is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE, token=token
+        )
+        configuration.server_name = "localhost"
+        self.quic = Rude(parameters, configuration=configuration)
+        self.to = ("127.0.0.1", port)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.connect(self.to)
+        self.http = None
+        self.end = None
+        self.bodies = {}
+        self.ready = False
+
+    def connect(self, patience=PATIENCE):
+        self.quic.connect(self.to, now=time.time())
+        self.run(lambda: self.ready or self.end, patience)
+        if self.ready and not self.end:
+            self.http = H3Connection(self.quic)
+        return self
+
+    def step(self, wait=0.01):
+        for datagram, _ in self.quic.datagrams_to_send(now=time.time()):
+            try:
+                self.udp.send(datagram)
+            except ConnectionRefusedError:
+                pass
+        self.udp.settimeout(wait)
+        while True:
+            try:
+                datagram = self.udp.recv(65536)
+            except (TimeoutError, BlockingIOError):
+                break
+            self.quic.receive_datagram(datagram, self.to, now=time.time())
+            self.udp.setblocking(False)
+        timer = self.quic.get_timer()
+        if timer is not None and timer <= time.time():
+            self.quic.handle_timer(now=time.time())
+        while (event := self.quic.next_event()) is not None:
+            if isinstance(event, events.HandshakeCompleted):
+                self.ready = True
+            if isinstance(event, events.ConnectionTerminated):
+                self.end = event
+            if self.http:
+                for part in self.http.handle_event(event):
+                    if isinstance(part, DataReceived):
+                        self.bodies[part.stream_id] = self.bodies.get(part.stream_id, b"") + part.data
+
+    def run(self, until, patience=PATIENCE):
+        end = time.time() + patience
+        while not until():
+            if time.time() > end:
+                return False
+            self.step()
+        return True
+
+    def get(self, path):
+        stream = self.quic.get_next_available_stream_id()
+        head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost")]
+        self.http.send_headers(stream, head + [(b":path", path)], end_stream=True)
+        self.run(lambda: self.bodies.get(stream) or self.end)
+        return self.bodies.get(stream, b"")
+
+    def send(self, frames, settle=0.3):
+        """Frames now; then until the server closes, or a while."""
+        self.quic.rude += frames
+        self.run(lambda: self.end or not self.quic.rude)
+        self.run(lambda: self.end, settle)
+
+
+def frame(kind, *numbers, tail=b""):
+    return (kind, b"".join(var(number) for number in numbers) + tail)
+
+
+def parameters(change):
+    """Changes transport parameters: a dictionary from identifier to octets."""
+
+    def apply(plain):
+        from aioquic.buffer import Buffer
+
+        buffer, found = Buffer(data=plain), []
+        while not buffer.eof():
+            kind = buffer.pull_uint_var()
+            found.append((kind, buffer.pull_bytes(buffer.pull_uint_var())))
+        return b"".join(var(kind) + var(len(value)) + value for kind, value in change(found))
+
+    return apply
+
+
+def put(kind, value):
+    return parameters(lambda found: [pair for pair in found if pair[0] != kind] + [(kind, value)])
+
+
+def twice(found):
+    return found + [found[0]]
+
+
+MOST = (1 << 62) - 1
+
+# Row 74: identifier and value, none of which a client may send.
+PARAMETERS = {
+    "ack_delay_exponent": put(0x0A, var(21)),
+    "max_ack_delay": put(0x0B, var(1 << 14)),
+    "max_udp_payload_size": put(0x03, var(1199)),
+    "active_connection_id_limit": put(0x0E, var(1)),
+    "max_streams_bidi": put(0x08, var((1 << 60) + 1)),
+    "max_streams_uni": put(0x09, var((1 << 60) + 1)),
+    "original_destination": put(0x00, b"12345678"),
+    "stateless_reset_token": put(0x02, b"0123456789abcdef"),
+    "preferred_address": put(0x0D, bytes(41)),
+    "retry_source": put(0x10, b"12345678"),
+    "twice": parameters(twice),
+    "idle_cut": put(0x01, b"\xff"),
+    "other_source": put(0x0F, b"not the one"),
+    "extremes": parameters(
+        lambda found: [(k, var(MOST) if k in (1, 4, 5, 6, 7) else v) for k, v in found]
+    ),
+}
+
+
+def holes(stream, count):
+    """Single octets with a hole before each, many frames in one."""
+    out = []
+    for start in range(0, count, 100):
+        one = [var(stream) + var(2 * at + 1) + b"\x01x" for at in range(start, start + 100)]
+        out.append((0x0E, b"\x0e".join(one)))
+    return out
+
+
+def connection_ids(count, retire):
+    for n in range(1, count + 1):
+        yield frame(0x18, 100 + n, 100 + n if retire else 0, tail=b"\x08" + os.urandom(8 + 16))
+
+
+# Ten octets that HTTP/3 skips: a frame of a reserved type.
+SKIPPED = b"\x21\x08" + bytes(8)
+
+# Which aioquic itself does not come to.
+STREAM = 40
+
+
+def ended(more):
+    """A stream that ends behind ten octets, and then more."""
+    return frame(0x0F, STREAM, 0, 10, tail=SKIPPED + more)
+
+
+FRAMES = {
+    # Row 69.
+    "crypto": lambda: [frame(0x06, 1 << 20, 4, tail=b"late")],
+    # Row 71.
+    "ack_unsent": lambda: [frame(0x02, 1 << 30, 0, 0, 0)],
+    "ack_next": lambda: [frame(0x02, 500, 0, 0, 499)],
+    "ack_below_zero": lambda: [frame(0x02, 0, 0, 0, 5)],
+    # Row 72.
+    "retire_unknown": lambda: [frame(0x19, 1000)],
+    "new_cid_flood": lambda: list(connection_ids(200, False)),
+    "new_cid_retire": lambda: list(connection_ids(2000, True)),
+    "new_cid_short": lambda: [frame(0x18, 200, 201, tail=b"\x08" + bytes(24))],
+    "challenges": lambda: [(0x1A, b"\x1a".join([os.urandom(8)] * 100))] * 200,
+    # Row 73.
+    "holes": lambda: [f for stream in range(STREAM, STREAM + 16, 4) for f in holes(stream, 8_000)],
+    # Row 79. Two frames of one packet, so that no answer comes between.
+    "reset_beyond": lambda: [frame(0x04, STREAM, 0, MOST)],
+    "reset_changed": lambda: [ended(b"\x04" + var(STREAM) + var(0) + var(20))],
+    "reset_below": lambda: [ended(b"\x04" + var(STREAM) + var(0) + var(5))],
+    "data_beyond_end": lambda: [ended(b"\x0e" + var(STREAM) + var(10) + var(4) + b"more")],
+    # What RFC 9000 names besides.
+    "window": lambda: [frame(0x0E, STREAM, 1 << 40, 1, tail=b"x")],
+    "offset": lambda: [frame(0x0E, STREAM, MOST, 1, tail=b"x")],
+    "streams": lambda: [frame(0x0E, 4 * 100_000, 0, 1, tail=b"x")],
+    "own_stream": lambda: [frame(0x0E, 1, 0, 1, tail=b"x")],
+    "receive_only": lambda: [frame(0x0E, 3, 0, 1, tail=b"x")],
+    "stop_uni": lambda: [frame(0x05, 2, 0)],
+    "done": lambda: [(0x1E, b"")],
+    "new_token": lambda: [frame(0x07, 4, tail=b"none")],
+    "unknown": lambda: [(0x3F, b"")],
+    "max_streams": lambda: [frame(0x12, (1 << 60) + 1)],
+}
+
+
+def run(port, name):
+    if name.startswith("parameter:"):
+        # quiche says nothing to most of them: a handshake that is going to be answered is by then.
+        client = Client(port, PARAMETERS[name.split(":")[1]]).connect(patience=2)
+    elif name == "token":
+        # Row 70: one that the server has never made. That of aioquic goes into its Initial.
+        client = Client(port, token=b"\x00forged" + os.urandom(60)).connect()
+    elif name == "change_cids":
+        client = Client(port).connect()
+        for _ in range(300):
+            client.run(lambda: client.quic._peer_cid_available or client.end, 5)
+            client.quic.change_connection_id()
+            client.step(0)
+    else:
+        client = Client(port).connect()
+        assert client.get(b"/hello") == b"hello"
+        client.send(FRAMES[name]())
+    code = client.end.error_code if client.end else None
+    reason = client.end.reason_phrase if client.end else ""
+    alive = client.end is None and client.ready and client.get(b"/hello") == b"hello"
+    print(json.dumps({"case": name, "code": code, "reason": reason, "alive": alive}), flush=True)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        run(int(sys.argv[1]), name)

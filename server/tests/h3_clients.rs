@@ -1,0 +1,116 @@
+//! HTTP/3 by others' clients: aioquic and Chromium, and curl where there is no HTTP/3. Rows D1, D5,
+//! D7 to D9, E1, E2 and E4 of the feature list.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::h2::H2;
+use harness::process::{Process, RINGWAY};
+use harness::quic::H3;
+use harness::{TempDir, app_h2, eventually, missing};
+use serde_json::{Value, json};
+
+fn sum(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// D1, D5, D7, D8, C29 by aioquic.
+#[test]
+fn d1_d5_d7_d8_by_aioquic() {
+    let Some(python) = std::env::var_os("RINGWAY_TEST_PYTHON") else {
+        return missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
+    };
+    let server = Process::app_measured("");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/h3_clients.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(server.address("h3").unwrap().port().to_string());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["first"], json!(["200", "hello"]));
+    for what in ["echo", "many", "fields"] {
+        assert_eq!(said[what], true, "{what}");
+    }
+    assert_eq!(said["hints"], json!(["103", "200"]));
+    assert_eq!(said["sum"], sum(&app_h2::bytes(1000)));
+    // D7: both kinds of move, each in the middle of a download.
+    assert_eq!(said["by will"], sum(&app_h2::bytes(4000)));
+    assert_eq!(said["by a NAT"], sum(&app_h2::bytes(4000)));
+    assert!(server.metric("ringway_quic_migrations_total") >= 2);
+    // D8: the table is used.
+    let sections: Vec<u64> =
+        said["sections"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    assert!(sections[1] <= 20 && said["inserts"].as_u64().unwrap() > 0, "{said}");
+    // D5: early data is taken, but no POST.
+    assert_eq!(said["early"], json!([true, "hello"]));
+    assert_eq!(said["early_post"], "425");
+}
+
+fn site() -> TempDir {
+    TempDir::with(&[("index.html", b"home")])
+}
+
+fn serve(site: &TempDir, more: &[&str]) -> Command {
+    let mut command = Command::new(RINGWAY.unwrap());
+    command.arg("serve").arg(site.path()).args(["--http", "127.0.0.1:0", "--workers", "1"]);
+    command.args(more);
+    command
+}
+
+/// What curl says; nothing where it is not installed.
+fn curl(arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("curl");
+    let Ok(output) = command.arg("-sk").args(arguments).stdin(Stdio::null()).output() else {
+        missing("curl");
+        return None;
+    };
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// E1, E2: one process speaks all three, HTTP/2 and HTTP/3 on ports of one number.
+#[test]
+fn e1_e2_three_versions_and_the_way_back() {
+    let site = site();
+    let mut server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
+    server.wait_for("http,https,h3");
+    let at = server.address("https").unwrap();
+    assert_eq!(server.address("h3"), Some(at));
+    assert_eq!(server.client().get("/").text(), "home");
+    assert_eq!(H2::tls(at).get("/").text(), "home");
+    assert_eq!(H3::connect(at).get("/").text(), "home");
+    let url = format!("https://localhost:{}/", at.port());
+    for (option, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let Some(said) = curl(&[option, "-w", " %{http_version}", &url]) else { return };
+        assert_eq!(said, format!("home {version}"));
+    }
+}
+
+/// E4: without its UDP port the server says so and speaks the others, unless told that it must.
+#[test]
+fn e4_a_port_that_is_taken() {
+    let site = site();
+    // A UDP port that is taken while the TCP port of its number is free.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    drop(TcpListener::bind(&address).expect("the TCP port is free"));
+    let mut server = Process::start(&mut serve(&site, &["--https", &address]));
+    server.wait_for("http,https");
+    assert_eq!(server.address("h3"), None);
+    eventually("a warning", || server.output().contains("warning"));
+    let answer = H2::tls(server.address("https").unwrap()).get("/");
+    assert_eq!(answer.text(), "home");
+    let offer = answer.field("alt-svc");
+    assert!(offer.is_none_or(|offer| offer == "clear"), "{offer:?}");
+    drop(server);
+    let output = serve(&site, &["--https", &address, "--require-h3"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+}

@@ -1,0 +1,400 @@
+//! Attacks on QUIC itself: rows 67 to 79 of the attack list, by bare datagrams and by aioquic made
+//! rude. A second client is served meanwhile, memory stays within a bound. Where quiche is laxer
+//! than the RFC and drops safely, the answer is recorded here.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::process::Process;
+use harness::quic::{self as h3, H3};
+use harness::watch::Watch;
+use harness::{eventually, missing, pattern};
+use serde_json::Value;
+
+/// What memory may grow by during an attack.
+const CAP: u64 = 16 << 20;
+
+fn socket() -> UdpSocket {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    udp
+}
+
+/// What has come, until nothing does for a moment.
+fn heard(udp: &UdpSocket) -> Vec<Vec<u8>> {
+    let mut buffer = [0; 65_536];
+    let mut all = Vec::new();
+    while let Ok(len) = udp.recv(&mut buffer) {
+        all.push(buffer[..len].to_vec());
+    }
+    all
+}
+
+/// A client's first datagrams: of a handshake with a classic key exchange one, of another two.
+fn flight(server: SocketAddr) -> Vec<Vec<u8>> {
+    let mut client = H3::new(server, &mut h3::config(), None);
+    let mut out = [0; 1500];
+    let mut all = Vec::new();
+    while let Ok((len, _)) = client.conn.send(&mut out) {
+        all.push(out[..len].to_vec());
+    }
+    all
+}
+
+fn serves(server: &Process) {
+    let mut client = H3::connect(server.address("h3").unwrap());
+    assert_eq!(client.get("/hello").text(), "hello");
+    client.close();
+}
+
+#[test]
+fn row_67_amplification() {
+    let server = Process::app_measured("handshake_timeout=3000");
+    let at = server.address("h3").unwrap();
+    let (udp, flight) = (socket(), flight(at));
+    Watch::new(&server, "/hello").during(CAP, || {
+        let mut sent = 0;
+        for datagram in &flight {
+            udp.send_to(datagram, at).unwrap();
+            sent += datagram.len();
+        }
+        // Silence from here on: what the server tries again counts too.
+        let (start, mut came) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(3) {
+            came += heard(&udp).iter().map(Vec::len).sum::<usize>();
+        }
+        println!("{came} octets for {sent}");
+        assert!(came > 0 && came <= 3 * sent, "{came} octets for {sent}");
+        eventually("the handshake is given up", || {
+            server.metric("ringway_quic_handshakes_stalled_total") == 1
+        });
+    });
+}
+
+#[test]
+fn row_68_datagrams_that_begin_nothing() {
+    let server = Process::app_measured("");
+    let at = server.address("h3").unwrap();
+    let (udp, first) = (socket(), flight(at).remove(0));
+    Watch::new(&server, "/hello").during(CAP, || {
+        udp.send_to(&first[..1199], at).unwrap();
+        assert!(heard(&udp).is_empty(), "a short Initial gets nothing");
+        let mut other = first.clone();
+        other[1..5].copy_from_slice(&[0x1a, 0x2a, 0x3a, 0x4a]);
+        udp.send_to(&other, at).unwrap();
+        let answers = heard(&udp);
+        assert_eq!(answers.len(), 1, "one version negotiation");
+        assert!(answers[0][1..5] == [0; 4] && answers[0].len() < other.len());
+        udp.send_to(&answers[0], at).unwrap();
+        udp.send_to(&other[..800], at).unwrap();
+        assert!(heard(&udp).is_empty(), "and none in answer to one, nor to a short datagram");
+        // Noise: pieces of an Initial, some octets changed, and plain noise.
+        let noise = pattern(1 << 20);
+        for n in 0..20_000 {
+            let seed = &noise[n * 7..];
+            let len = usize::from(seed[0]) * 5 + 1;
+            let mut datagram = if seed[1] < 100 { seed[..len].to_vec() } else { first.clone() };
+            for change in 0..usize::from(seed[2] % 4) {
+                let at = usize::from(seed[3 + change]) * 4 % datagram.len();
+                datagram[at] = seed[10 + change];
+            }
+            datagram.truncate(if seed[20] < 128 { len } else { 1200 });
+            udp.send_to(&datagram, at).unwrap();
+            if n % 50 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        heard(&udp);
+        serves(&server);
+    });
+    let dropped =
+        |reason: &str| server.metric(&format!("ringway_quic_drop_total{{reason=\"{reason}\"}}"));
+    assert!(dropped("short_initial") >= 2 && dropped("version_negotiation") >= 1);
+    assert!(dropped("malformed") > 0);
+    assert!(server.metric("ringway_quic_version_negotiation_total") >= 1);
+}
+
+/// Row 69: handshakes that stay half open are few, the others cost a Retry, and all go in time.
+#[test]
+fn row_69_half_open_handshakes() {
+    let server = Process::app_measured("handshake_timeout=3000");
+    let at = server.address("h3").unwrap();
+    let initials: Vec<_> = (0..1500).map(|_| flight(at).remove(0)).collect();
+    Watch::new(&server, "/hello").during(2 * CAP, || {
+        let udp = socket();
+        let mut retries = 0;
+        for chunk in initials.chunks(20) {
+            for initial in chunk {
+                udp.send_to(initial, at).unwrap();
+            }
+            // A Retry is a long header of type 3 (RFC 9000 section 17.2.5).
+            let is_retry = |answer: &Vec<u8>| answer[0] & 0xf0 == 0xf0;
+            udp.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            retries += heard(&udp).iter().filter(|answer| is_retry(answer)).count();
+        }
+        println!("{retries} of 1500 got a Retry");
+        // Those that are given up meanwhile make room for others.
+        assert!(retries >= 1000, "{retries}");
+        serves(&server);
+        eventually("they are given up", || {
+            server.metric("ringway_quic_handshakes_stalled_total") >= 100
+        });
+    });
+}
+
+/// Row 70: a Retry is answered by a client with its token, and a wrong token gets another Retry.
+#[test]
+fn row_70_tokens() {
+    let server = Process::app_measured("h3_retry_from=0");
+    serves(&server);
+    eventually("a Retry and its token", || {
+        server.metric("ringway_quic_retry_total") >= 1
+            && server.metric("ringway_quic_tokens_total{result=\"good\"}") >= 1
+    });
+    let Some(answers) = rude(&server, &["token"]) else { return };
+    assert!(answers["token"].1, "a forged token is as good as none");
+    eventually("the forged one is counted", || {
+        server.metric("ringway_quic_tokens_total{result=\"bad\"}") >= 1
+    });
+}
+
+/// Row 75: somebody else sends a copy of a client's datagrams: little goes there, and the client
+/// keeps its path.
+#[test]
+fn row_75_a_forged_source() {
+    let server = Process::app_measured("");
+    let at = server.address("h3").unwrap();
+    let mut client = H3::connect(at);
+    let id = client.ask("GET", "/big", &[], b"");
+    client.run("a part of it", |client| client.streams[&id].body.len() > 1 << 20);
+    let spy = socket();
+    let (mut sent, mut came) = (0, 0);
+    client.sent = Some(Vec::new());
+    while !client.streams[&id].is_over() {
+        // What the client says from now on arrives by the spy's hand first.
+        client.step(Duration::from_millis(1));
+        for datagram in client.sent.take().unwrap() {
+            sent += spy.send_to(&datagram, at).unwrap();
+        }
+        client.sent = Some(Vec::new());
+        spy.set_nonblocking(true).unwrap();
+        came += heard(&spy).iter().map(Vec::len).sum::<usize>();
+    }
+    assert!(client.answer(id).body == pattern(16 << 20), "the download is whole");
+    println!("the spy sent {sent} octets and got {came}");
+    assert!(came <= 3 * sent, "{came} octets for {sent}");
+    assert_eq!(client.get("/hello").text(), "hello", "the old path is kept");
+}
+
+/// Row 76: resets for packets of nobody's connection are rationed, and shorter than their cause.
+#[test]
+fn row_76_resets_are_rationed() {
+    let server = Process::app_measured("h3_answers=20");
+    let at = server.address("h3").unwrap();
+    let mut client = H3::connect(at);
+    client.sent = Some(Vec::new());
+    assert_eq!(client.get("/bytes/1").status(), 200);
+    let datagram = client.sent.take().unwrap().into_iter().find(|sent| sent.len() > 40).unwrap();
+    client.close();
+    let udp = socket();
+    Watch::new(&server, "/hello").during(CAP, || {
+        eventually("the connection is forgotten", || {
+            udp.send_to(&datagram, at).unwrap();
+            !heard(&udp).is_empty()
+        });
+        let (start, mut resets) = (Instant::now(), Vec::new());
+        for n in 0..3000 {
+            udp.send_to(&datagram, at).unwrap();
+            if n % 100 == 0 {
+                resets.extend(heard(&udp));
+            }
+        }
+        resets.extend(heard(&udp));
+        let most = 20.0 * (start.elapsed().as_secs_f64() + 2.0);
+        println!("{} resets for 3000 packets", resets.len());
+        assert!((resets.len() as f64) < most, "{} resets, {most} at most", resets.len());
+        assert!(resets.iter().all(|reset| reset.len() < datagram.len()));
+    });
+}
+
+/// Row 77: clients that reset, move and vanish at any time, while certificates are loaded again.
+#[test]
+fn row_77_lives_that_end_anyhow() {
+    let server = Process::app_measured("");
+    let at = server.address("h3").unwrap();
+    let dice = pattern(64 << 10);
+    let mut clients: Vec<H3> = Vec::new();
+    Watch::new(&server, "/hello").during(2 * CAP, || {
+        for (n, die) in dice.chunks(8).take(3000).enumerate() {
+            if clients.len() < 12 {
+                clients.push(H3::new(at, &mut h3::config(), None));
+            }
+            let who = usize::from(die[0]) % clients.len();
+            let client = &mut clients[who];
+            client.step(Duration::ZERO);
+            if client.conn.is_established() && client.uni.is_empty() {
+                client.begin();
+            }
+            match die[1] % 9 {
+                _ if !client.conn.is_established() => {}
+                0 | 1 => drop(client.ask("GET", "/big", &[], b"")),
+                2 => drop(client.ask("GET", "/slow/30", &[], b"")),
+                3 => client.rebind(),
+                4 => {
+                    let id = client.ask("POST", "/upload", &[], &pattern(9000));
+                    let how = ringway_quic::quiche::Shutdown::Write;
+                    let _ = client.conn.stream_shutdown(id, how, 0x10c);
+                }
+                5 => {
+                    let id = *client.streams.keys().next_back().unwrap_or(&0);
+                    let how = ringway_quic::quiche::Shutdown::Read;
+                    let _ = client.conn.stream_shutdown(id, how, 0x10c);
+                }
+                6 => clients.swap_remove(who).close(),
+                7 => drop(clients.swap_remove(who)),
+                _ => drop(client.ask("GET", "/produce/1", &[], b"")),
+            }
+            if n % 500 == 0 {
+                server.signal("HUP");
+            }
+        }
+        clients.clear();
+    });
+    serves(&server);
+    let running = || server.client().get("/running").text().to_owned();
+    let left = server.client().get("/hello").status;
+    assert_eq!(left, 200);
+    println!("handlers still at work for clients that vanished: {}", running());
+}
+
+/// Runs the cases of `quic_attacks.py`: for each the code that the server closed with, and whether
+/// it went on answering.
+fn rude(server: &Process, cases: &[&str]) -> Option<HashMap<String, (Option<u64>, bool)>> {
+    let Some(python) = std::env::var_os("RINGWAY_TEST_PYTHON") else {
+        missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/quic_attacks.py");
+    let port = server.address("h3").unwrap().port().to_string();
+    let mut command = Command::new(python);
+    command.arg(script).arg(port).args(cases).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let answer = |v: Value| {
+        (v["case"].as_str().unwrap().into(), (v["code"].as_u64(), v["alive"].as_bool().unwrap()))
+    };
+    Some(lines.map(answer).collect())
+}
+
+const FLOW_CONTROL_ERROR: u64 = 0x3;
+const STREAM_LIMIT_ERROR: u64 = 0x4;
+const STREAM_STATE_ERROR: u64 = 0x5;
+const FINAL_SIZE_ERROR: u64 = 0x6;
+const FRAME_ENCODING_ERROR: u64 = 0x7;
+const TRANSPORT_PARAMETER_ERROR: u64 = 0x8;
+const CONNECTION_ID_LIMIT_ERROR: u64 = 0x9;
+const PROTOCOL_VIOLATION: u64 = 0xa;
+const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
+
+/// No code of the RFC's: the server says nothing more on that connection.
+const SILENCE: u64 = u64::MAX;
+
+/// Each case must close with one of these codes, or, where there are none, be survived.
+fn expect(cases: &[(&str, &[u64])]) {
+    let server = Process::app_measured("");
+    Watch::new(&server, "/hello").during(CAP, || {
+        let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
+        let Some(answers) = rude(&server, &names) else { return };
+        for (name, codes) in cases {
+            let (code, alive) = answers[*name];
+            let survived = (codes.is_empty() && alive) || (codes.contains(&SILENCE) && !alive);
+            let is_expected = code.map_or(survived, |code| codes.contains(&code));
+            assert!(is_expected, "{name}: closed with {code:?}, alive {alive}");
+        }
+        serves(&server);
+    });
+}
+
+#[test]
+fn row_69_crypto_beyond_any_buffer() {
+    expect(&[("crypto", &[CRYPTO_BUFFER_EXCEEDED])]);
+}
+
+#[test]
+fn row_71_acknowledgements_of_what_was_not_sent() {
+    expect(&[
+        ("ack_unsent", &[PROTOCOL_VIOLATION]),
+        ("ack_next", &[PROTOCOL_VIOLATION]),
+        ("ack_below_zero", &[FRAME_ENCODING_ERROR]),
+    ]);
+}
+
+#[test]
+fn row_72_connection_ids_and_challenges() {
+    expect(&[
+        ("retire_unknown", &[PROTOCOL_VIOLATION]),
+        ("new_cid_flood", &[CONNECTION_ID_LIMIT_ERROR]),
+        // quiche queues a bounded number of retirements.
+        ("new_cid_retire", &[CONNECTION_ID_LIMIT_ERROR, SILENCE]),
+        ("new_cid_short", &[FRAME_ENCODING_ERROR]),
+        ("change_cids", &[]),
+        ("challenges", &[]),
+    ]);
+}
+
+#[test]
+fn row_73_holes() {
+    expect(&[("holes", &[])]);
+}
+
+#[test]
+fn alone_row_74_transport_parameters() {
+    let refused = &[TRANSPORT_PARAMETER_ERROR, SILENCE][..];
+    expect(&[
+        ("parameter:ack_delay_exponent", refused),
+        ("parameter:max_ack_delay", refused),
+        ("parameter:max_udp_payload_size", refused),
+        ("parameter:active_connection_id_limit", refused),
+        ("parameter:max_streams_bidi", refused),
+        ("parameter:max_streams_uni", refused),
+        ("parameter:original_destination", refused),
+        ("parameter:stateless_reset_token", refused),
+        ("parameter:preferred_address", refused),
+        ("parameter:retry_source", refused),
+        ("parameter:twice", refused),
+        ("parameter:idle_cut", refused),
+        ("parameter:other_source", refused),
+        // Allowed, and quiche refuses them all the same.
+        ("parameter:extremes", refused),
+    ]);
+}
+
+#[test]
+fn row_79_sizes_of_streams() {
+    expect(&[
+        ("reset_beyond", &[FLOW_CONTROL_ERROR]),
+        ("reset_changed", &[FINAL_SIZE_ERROR]),
+        ("reset_below", &[FINAL_SIZE_ERROR]),
+        ("data_beyond_end", &[FINAL_SIZE_ERROR]),
+        ("window", &[FLOW_CONTROL_ERROR]),
+        ("offset", &[FRAME_ENCODING_ERROR, FLOW_CONTROL_ERROR]),
+        ("streams", &[STREAM_LIMIT_ERROR]),
+        ("own_stream", &[STREAM_STATE_ERROR]),
+        ("receive_only", &[STREAM_STATE_ERROR]),
+        ("stop_uni", &[STREAM_STATE_ERROR]),
+        ("done", &[PROTOCOL_VIOLATION]),
+        ("new_token", &[PROTOCOL_VIOLATION]),
+        ("unknown", &[FRAME_ENCODING_ERROR]),
+        ("max_streams", &[FRAME_ENCODING_ERROR]),
+    ]);
+}
