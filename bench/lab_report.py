@@ -237,7 +237,7 @@ SECTIONS = [page, hol, handshake, headers, bundle, priority, migration, initcwnd
 
 def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "results")
-    sections, about = [], None
+    sections, about, commits = [], None, []
     for make in SECTIONS:
         path = os.path.join(directory, f"lab-{make.__name__}.json")
         if not os.path.exists(path):
@@ -246,6 +246,7 @@ def main():
         with open(path) as file:
             result = json.load(file)
         about = about or result
+        commits += [result["commit"]] * (result["commit"] not in commits)
         sections.append(make(result))
     if not sections:
         sys.exit(f"nothing to report in {directory}")
@@ -255,7 +256,7 @@ def main():
                 file.write(svg)
     m = about["machine"]
     facts = (
-        f"{about['date']}, commit {about['commit']}; {m['cpu']}, {m['cores']} cores, Linux {m['kernel']}, TCP congestion "
+        f"{about['date']}, commit {', '.join(commits)}; {m['cpu']}, {m['cores']} cores, Linux {m['kernel']}, TCP congestion "
         f"control {m['congestion_control']}. Medians of {about['repeats']} runs. The machine was shared with other work "
         f"(load average {m['load_average']}): the links sleep most of the time, but figures of a few milliseconds carry it."
     )
