@@ -1,5 +1,5 @@
-//! QUIC connections on several workers: tickets resume at every worker and after a reload (row D5 of
-//! the feature list), copies come to other workers (row 78 of the attack list). For clients that
+//! QUIC connections on several workers: tickets resume at every worker and after a reload (row D5
+//! of the feature list), copies come to other workers (row 78 of the attack list). For clients that
 //! move see `h3.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
