@@ -63,7 +63,7 @@ fn d1_a_thousand_requests_a_hundred_at_a_time() {
     }
 }
 
-/// D2: an answer that loses datagrams holds up no other: that comes in its own time, while the first
+/// D2: an answer that loses datagrams holds up no other: that comes in its own time, while first
 /// waits for what was lost.
 #[test]
 fn d2_a_stream_that_loses_holds_up_no_other() {
