@@ -63,8 +63,8 @@ fn d1_a_thousand_requests_a_hundred_at_a_time() {
     }
 }
 
-/// D2: an answer that loses datagrams holds up no other: that comes in its own time, while first
-/// waits for what was lost.
+/// D2: an answer that loses datagrams holds up no other: that comes in its own time, while the
+/// first waits for what was lost.
 #[test]
 fn d2_a_stream_that_loses_holds_up_no_other() {
     let server = app();
@@ -378,8 +378,8 @@ fn alone_a_thousand_connections_come_and_go() {
         }
     };
     let open = || {
-        let opened = server.metric("ringway_connections_opened_total{proto=\"3\"}");
-        opened - server.metric("ringway_connections_closed_total{proto=\"3\"}")
+        let closed = server.metric("ringway_connections_closed_total{proto=\"3\"}");
+        server.metric("ringway_connections_opened_total{proto=\"3\"}") - closed
     };
     visit(200);
     eventually("the first have gone", || open() == 0);

@@ -1,6 +1,6 @@
-//! QUIC connections on several workers: tickets resume at every worker and after a reload (row D5
-//! of the feature list), copies come to other workers (row 78 of the attack list). For clients that
-//! move see `h3.rs`.
+//! QUIC connections on several workers: clients that a NAT moves reach the worker that has their
+//! connection, tickets resume at every worker and after a reload (rows D5 and D7 of the feature
+//! list, row 78 of the attack list).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,11 +9,110 @@ mod harness;
 use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::process::{Process, RINGWAY};
 use harness::quic::{self as h3, H3};
-use harness::{TempDir, eventually};
+use harness::{PATIENCE, TempDir, eventually, pattern};
+
+const CLIENTS: usize = 64;
+const LONG: usize = 3 << 20;
+
+fn site() -> TempDir {
+    let site = TempDir::with(&[("index.html", b"home")]);
+    site.write("long.bin", &pattern(LONG));
+    site
+}
+
+fn serve(site: &TempDir, workers: usize, steering: bool) -> Process {
+    let mut command = Command::new(RINGWAY.unwrap());
+    command.arg("serve").arg(site.path()).args(["--workers", &workers.to_string()]);
+    command.args(["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+    command.args(["--set", &format!("http3.steering={steering}")]);
+    let mut server = Process::start(&mut command);
+    server.wait_for("h3,metrics");
+    server
+}
+
+/// Lets things happen at every client until something holds for each.
+fn all(clients: &mut [H3], what: &str, holds: impl Fn(&mut H3) -> bool) {
+    let start = Instant::now();
+    loop {
+        clients.iter_mut().for_each(|client| client.step(Duration::ZERO));
+        let done = clients.iter_mut().filter_map(|client| holds(client).then_some(())).count();
+        if done == clients.len() {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}: {done} of {} clients", clients.len());
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Of 64 clients a NAT moves every one, half of them in the middle of a download: 64 survive.
+fn rebinds(workers: usize, steering: bool) {
+    let site = site();
+    let server = serve(&site, workers, steering);
+    let at = server.address("h3").unwrap();
+    let new = |_| H3::new(at, &mut h3::config(), None);
+    let mut clients: Vec<H3> = (0..CLIENTS).map(new).collect();
+    all(&mut clients, "the handshake", |client| client.conn.is_established());
+    for (at, client) in clients.iter_mut().enumerate() {
+        client.begin();
+        client.ask("GET", if at % 2 == 0 { "/long.bin" } else { "/" }, &[], b"");
+    }
+    all(&mut clients, "the first octets", |client| {
+        client.streams[&0].body.len() >= if client.streams[&0].is_over() { 4 } else { 100_000 }
+    });
+    let under_way = clients.iter().filter(|client| !client.streams[&0].is_over()).count();
+    assert!(under_way >= CLIENTS / 4, "{under_way} downloads are under way");
+    for client in &mut clients {
+        client.rebind();
+        client.ask("GET", "/", &[], b"");
+    }
+    all(&mut clients, "all answers after the move", |client| {
+        client.streams.values().all(h3::Answer::is_over)
+    });
+    let long = pattern(LONG);
+    for (at, client) in clients.iter().enumerate() {
+        assert!(client.streams[&0].body == if at % 2 == 0 { &long[..] } else { b"home" });
+        assert_eq!(client.streams[&4].text(), "home");
+    }
+    let (mut moves, mut forwarded) = (0, 0);
+    eventually("every move is counted", || {
+        // The last challenges may still want an answer.
+        clients.iter_mut().for_each(|client| client.step(Duration::ZERO));
+        moves = server.metric("ringway_quic_migrations_total");
+        forwarded = server.metric("ringway_quic_forwarded_total{result=\"sent\"}");
+        moves == CLIENTS as u64
+    });
+    println!(
+        "{workers} workers, filter {steering}: {CLIENTS} of {CLIENTS} clients survived, {under_way} \
+         in a download; {forwarded} datagrams forwarded"
+    );
+    let lost = server.metric("ringway_quic_forwarded_total{result=\"dropped\"}");
+    assert_eq!(lost, 0, "datagrams that no worker took");
+    assert!(forwarded > 0 || steering, "some came to another worker");
+}
+
+#[test]
+fn alone_d7_rebinding_over_two_workers() {
+    rebinds(2, false);
+}
+
+#[test]
+fn alone_d7_rebinding_over_four_workers() {
+    rebinds(4, false);
+}
+
+#[test]
+fn alone_d7_rebinding_over_two_workers_with_the_filter() {
+    rebinds(2, true);
+}
+
+#[test]
+fn alone_d7_rebinding_over_four_workers_with_the_filter() {
+    rebinds(4, true);
+}
 
 /// D5: a ticket resumes at whichever worker it comes to, and so after a reload of the certificate.
 #[test]
