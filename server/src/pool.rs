@@ -89,8 +89,8 @@ mod tests {
         let again = pool.take_for(200_000);
         assert_eq!((again.as_ptr(), pool.large_bytes), (place, 0));
         (0..20).for_each(|_| pool.give_sent(Vec::with_capacity(HUGE)));
-        assert_eq!((pool.large_bytes, pool.large.len()), (KEEP_LARGE, 4));
+        assert_eq!((pool.large_bytes, pool.large.len()), (KEEP_LARGE, KEEP_LARGE / HUGE));
         pool.give_sent(Vec::with_capacity(HUGE + 1));
-        assert_eq!(pool.large.len(), 4);
+        assert_eq!(pool.large_bytes, KEEP_LARGE);
     }
 }

@@ -63,13 +63,14 @@ pub fn start(config: &Config) -> Result<Running, Error> {
 /// which it returns none.
 pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
     let running = start(config)?;
+    let signals = crate::signals::listen()?;
     for (scheme, bound) in running.listeners() {
         println!("listening {scheme} {bound}");
     }
     if std::io::stderr().is_terminal() {
         eprint!("{}", welcome::text(config, running.listeners(), running.workers()));
     }
-    crate::signals::supervise(running, |running| match again() {
+    crate::signals::supervise(running, signals, |running| match again() {
         Some(fresh) => reload(running, config, &fresh),
         None => eprintln!("the configuration is not taken: the former stays in use"),
     })

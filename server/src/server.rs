@@ -222,10 +222,11 @@ impl Server {
     /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
     pub fn run(self) -> Result<(), Error> {
         let running = self.spawn()?;
+        let signals = crate::signals::listen()?;
         for (scheme, bound) in running.listeners() {
             println!("listening {scheme} {bound}");
         }
-        crate::signals::supervise(running, Running::reload_certificates)
+        crate::signals::supervise(running, signals, Running::reload_certificates)
     }
 
     /// Starts, and returns when every worker is serving.

@@ -13,10 +13,18 @@ use crate::running::Running;
 /// How often the end of the workers is looked for while no signal comes.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// From here on signals wait for [`supervise`]. Before anybody is told that the server listens: who
+/// reads that may end it at once.
+pub(crate) fn listen() -> Result<Signals, Error> {
+    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)
+}
+
 /// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
-pub(crate) fn supervise(running: Running, mut reload: impl FnMut(&Running)) -> Result<(), Error> {
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)?;
+pub(crate) fn supervise(
+    running: Running,
+    mut signals: Signals,
+    mut reload: impl FnMut(&Running),
+) -> Result<(), Error> {
     let mut draining = false;
     while !running.is_finished() {
         for signal in signals.pending() {
