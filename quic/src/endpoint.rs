@@ -22,6 +22,8 @@ const INITIAL_MIN: usize = 1200;
 /// A client's first destination is at least this long (RFC 9000 section 7.2).
 const INITIAL_CID_MIN: usize = 8;
 
+const CONNECTION_REFUSED: u64 = 0x2;
+
 /// What an endpoint is and how much it may hold.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -174,6 +176,18 @@ impl<T: Default> Endpoint<T> {
                 other
             }
         }
+    }
+
+    /// Takes a connection back that has just been [`Accepted`](Received::Accepted): its client is
+    /// told CONNECTION_REFUSED (RFC 9000 section 20.1), and nothing of it is kept.
+    pub fn refuse(&mut self, id: Id, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        let mut entry = self.table.remove(id)?;
+        self.half_open -= usize::from(!entry.established);
+        self.totals.ended += 1;
+        self.totals.dropped[Drop::Refused as usize] += 1;
+        // It cannot have been closed before.
+        let _ = entry.conn.quic().close(false, CONNECTION_REFUSED, b"");
+        entry.conn.transmit(out, now)
     }
 
     /// The next batch to send, from the front of `out`, which should have room for

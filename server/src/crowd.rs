@@ -13,8 +13,16 @@ pub(crate) struct Crowd {
     /// None where only the number of all connections is bounded: nothing is looked up then.
     most: Option<u32>,
     counts: HashMap<IpAddr, u32>,
-    /// By descriptor, which is a connection's own until it is closed.
-    addresses: HashMap<RawFd, IpAddr>,
+    addresses: HashMap<Key, IpAddr>,
+}
+
+/// What is a connection's own until it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// A descriptor.
+    Tcp(RawFd),
+    /// The place in the endpoint's slab.
+    Quic(usize),
 }
 
 impl Crowd {
@@ -29,22 +37,37 @@ impl Crowd {
         let Some(most) = self.most else { return true };
         // A Unix socket's peer has no address, and no bound.
         let Ok(peer) = sys::peer(fd) else { return true };
-        self.count(fd, host(peer.ip()), most)
+        self.count(Key::Tcp(fd), host(peer.ip()), most)
     }
 
-    fn count(&mut self, fd: RawFd, host: IpAddr, most: u32) -> bool {
+    /// Whether this client may have one more connection over QUIC, which is in this place.
+    pub(crate) fn admit_quic(&mut self, slot: usize, peer: IpAddr) -> bool {
+        let Some(most) = self.most else { return true };
+        self.count(Key::Quic(slot), host(peer), most)
+    }
+
+    fn count(&mut self, key: Key, host: IpAddr, most: u32) -> bool {
         let count = self.counts.entry(host).or_default();
         if *count >= most {
             return false;
         }
         *count += 1;
-        self.addresses.insert(fd, host);
+        self.addresses.insert(key, host);
         true
     }
 
     /// The connection is about to be closed.
     pub(crate) fn leave(&mut self, fd: RawFd) {
-        let Some(host) = self.addresses.remove(&fd) else { return };
+        self.forget(Key::Tcp(fd));
+    }
+
+    /// The QUIC connection in this place has ended.
+    pub(crate) fn leave_quic(&mut self, slot: usize) {
+        self.forget(Key::Quic(slot));
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(host) = self.addresses.remove(&key) else { return };
         if let Entry::Occupied(mut count) = self.counts.entry(host) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -74,12 +97,16 @@ mod tests {
         let hosts = ["10.0.0.1", "2001:db8::1", "2001:db8::ffff:1", "::ffff:10.0.0.1"];
         let [v4, v6, same, mapped] = hosts.map(|text| host(text.parse().unwrap()));
         assert_eq!((v6, v4), (same, mapped));
-        assert!(crowd.count(3, v4, 2) && crowd.count(4, v4, 2) && crowd.count(5, v6, 2));
-        assert!(!crowd.count(6, v4, 2), "the third of an address");
+        assert!(
+            crowd.count(Key::Tcp(3), v4, 2)
+                && crowd.count(Key::Tcp(4), v4, 2)
+                && crowd.count(Key::Tcp(5), v6, 2)
+        );
+        assert!(!crowd.count(Key::Tcp(6), v4, 2), "the third of an address");
         crowd.leave(6);
-        assert!(!crowd.count(6, v4, 2), "one that was not admitted does not leave");
+        assert!(!crowd.count(Key::Tcp(6), v4, 2), "one that was not admitted does not leave");
         crowd.leave(3);
-        assert!(crowd.count(6, v4, 2));
+        assert!(crowd.count(Key::Tcp(6), v4, 2));
         [4, 5, 6].into_iter().for_each(|fd| crowd.leave(fd));
         assert!(crowd.counts.is_empty() && crowd.addresses.is_empty());
         assert!(Crowd::new(&Limits::default()).admit(-1), "not bounded, not looked at");

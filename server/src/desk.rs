@@ -14,6 +14,7 @@ use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
 use crate::conn::{Common, Cx, Heads, Op};
+use crate::crowd::Crowd;
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
 use crate::local;
@@ -48,6 +49,8 @@ pub(crate) struct Desk {
     log: Option<Log>,
     pub(crate) trace: Option<Box<Tracer>>,
     pub(crate) draining: bool,
+    /// How many connections each address has.
+    pub(crate) crowd: Crowd,
     h2c_upgrade: bool,
 }
 
@@ -63,6 +66,7 @@ impl Desk {
     ) -> Self {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
         let h2 = h2::Shared::new(backend, h2_config(&limits));
+        let crowd = Crowd::new(&limits);
         let mut desk = Self {
             worker,
             app,
@@ -85,6 +89,7 @@ impl Desk {
             log,
             trace: None,
             draining: false,
+            crowd,
             h2c_upgrade: true,
         };
         desk.refresh_second();

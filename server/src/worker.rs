@@ -11,7 +11,6 @@ use std::time::Duration;
 use ringway_codec::Time;
 
 use crate::conn::{Conn, Cx, Event, Op};
-use crate::crowd::Crowd;
 use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
@@ -28,7 +27,6 @@ pub(crate) struct Worker {
     ring: Ring,
     table: Table,
     doors: Doors,
-    crowd: Crowd,
     desk: Desk,
     /// QUIC, where it listens.
     udp: Option<Box<Udp>>,
@@ -65,7 +63,6 @@ impl Worker {
                 over: Vec::with_capacity(64),
             },
             doors,
-            crowd: Crowd::new(desk.limits()),
             desk,
             udp,
             sleeps: Wheel::new(now),
@@ -185,7 +182,7 @@ impl Worker {
             if full {
                 self.doors.pause(&mut self.ring);
             }
-            let admitted = !full && self.crowd.admit(result);
+            let admitted = !full && self.desk.crowd.admit(result);
             self.desk.tally.counters.crowded += u64::from(!full && !admitted);
             let arrival = if admitted { self.doors.arrival(door) } else { None };
             if let Some(arrival) = arrival {
@@ -196,7 +193,7 @@ impl Worker {
                 });
                 self.tell(id, Event::Nudge { stream: 0 });
             } else {
-                self.crowd.leave(result);
+                self.desk.crowd.leave(result);
                 self.ring.close(result);
             }
         }
@@ -271,7 +268,7 @@ impl Worker {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
             }
-            self.crowd.leave(slot.fd);
+            self.desk.crowd.leave(slot.fd);
             self.desk.forget(id);
             self.ring.close(slot.fd);
             self.doors.resume(&mut self.ring);

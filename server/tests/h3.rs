@@ -252,3 +252,34 @@ fn clients_that_move_are_served_on() {
         }
     }
 }
+
+/// A connection, or the server's reason for refusing it.
+fn attempt(server: SocketAddr) -> Result<Client, u64> {
+    let mut client = Client::start(server, &mut harness::h3::config());
+    while client.h3.is_none() {
+        client.turn();
+        if let Some(error) = client.quic.peer_error() {
+            return Err(error.error_code);
+        }
+    }
+    Ok(client)
+}
+
+/// An address gets so many connections and no more, until one of them ends.
+#[test]
+fn connections_of_one_address_are_bounded() {
+    let dir = TempDir::with(&[("index.html", b"hi")]);
+    let bound = ["--https", "127.0.0.1:0", "--set", "limits.connections_per_ip=8"];
+    let mut server = serve(dir.path(), &bound);
+    server.wait_for("h3");
+    let mut clients: Vec<_> = (0..8).map(|_| connect(&server)).collect();
+    let h3 = server.address("h3").unwrap();
+    assert_eq!(attempt(h3).err(), Some(2), "CONNECTION_REFUSED");
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").body, b"hi"));
+    let mut first = clients.remove(0);
+    first.quic.close(true, 0x100, b"").unwrap();
+    first.send();
+    eventually("there is room again", || {
+        attempt(h3).is_ok_and(|mut client| client.get("/").status() == 200)
+    });
+}

@@ -161,6 +161,12 @@ impl Udp {
     ) {
         let out = self.replies.room();
         match self.endpoint.receive(datagram, from, to, now, out) {
+            Received::Accepted(id) if !desk.crowd.admit_quic(id.slot(), from.ip()) => {
+                desk.tally.counters.crowded += 1;
+                if let Some(transmit) = self.endpoint.refuse(id, now, out) {
+                    self.replies.push(transmit);
+                }
+            }
             Received::Connection(id) | Received::Accepted(id) => {
                 if let Some((_, state)) = self.endpoint.peek(id) {
                     state.peer = Some(from);
@@ -253,6 +259,7 @@ impl Udp {
         self.send_replies(ring);
         self.transmit(ring, desk.instant());
         while let Some(ended) = self.endpoint.next_ended() {
+            desk.crowd.leave_quic(ended.id.slot());
             let mut cx = desk.cx();
             let mut state = ended.state;
             state.abandon(&mut cx);
