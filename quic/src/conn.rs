@@ -16,6 +16,9 @@ use crate::replay;
 /// pacer's own grain is 100 µs.
 const SAME_BURST: Duration = Duration::from_millis(1);
 
+/// How often the validation of a path is begun anew.
+const RETRIES: u8 = 10;
+
 /// A QUIC connection.
 pub struct Conn {
     quic: quiche::Connection<Buffers>,
@@ -23,8 +26,12 @@ pub struct Conn {
     /// longer than the rest, or not yet due.
     held: Option<Held>,
     early_last: Option<u64>,
+    /// The path that the last datagram came by.
+    seen: Option<(SocketAddr, SocketAddr)>,
     /// Where the client has moved to: a validated path.
     moved_to: Option<(SocketAddr, SocketAddr)>,
+    /// Validations in a row that failed and were begun anew.
+    retries: u8,
     counts: Counts,
 }
 
@@ -54,7 +61,15 @@ impl Conn {
     /// Around a connection of quiche's: an endpoint makes these for a server; a client may make its
     /// own.
     pub fn new(quic: quiche::Connection<Buffers>) -> Self {
-        Self { quic, held: None, early_last: None, moved_to: None, counts: Counts::default() }
+        Self {
+            quic,
+            held: None,
+            early_last: None,
+            seen: None,
+            moved_to: None,
+            retries: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of
@@ -67,6 +82,7 @@ impl Conn {
         from: SocketAddr,
         to: SocketAddr,
     ) -> Result<(), Error> {
+        self.seen = Some((to, from));
         let result = self.quic.recv(segment, RecvInfo { from, to });
         if self.quic.is_in_early_data() {
             self.tag_early();
@@ -132,10 +148,12 @@ impl Conn {
     /// Lets the timers that are due take effect.
     pub fn expire(&mut self) {
         if self.moved_to.is_none() {
-            return self.quic.on_timeout();
+            self.quic.on_timeout();
+            return self.note_paths();
         }
         let before: Vec<PathStats> = self.left_paths().collect();
         self.quic.on_timeout();
+        self.note_paths();
         let is_owed = |path: &PathStats| {
             let same = |other: &&PathStats| other.peer_addr == path.peer_addr;
             let probes = before.iter().find(same).map(|before| before.total_pto_count);
@@ -202,6 +220,18 @@ impl Conn {
         &self.quic
     }
 
+    /// quiche gives a path up after three probe timeouts, a few milliseconds where the round trip
+    /// is short, and closes the connection if the client goes on there all the same. A path by
+    /// which the last datagram came is tried again (RFC 9000 section 8.2.4 would wait longer before
+    /// it is given up).
+    fn validate_again(&mut self, local: SocketAddr, peer: SocketAddr) {
+        if self.seen == Some((local, peer)) && self.retries < RETRIES {
+            self.retries += 1;
+            // An error: the path is gone, and the connection lives by another.
+            let _ = self.quic.probe_path(local, peer);
+        }
+    }
+
     /// Paths that the client has left.
     fn left_paths(&self) -> impl Iterator<Item = PathStats> + '_ {
         self.quic.path_stats().filter(|path| !path.active)
@@ -249,8 +279,14 @@ impl Conn {
                     self.counts.migrations += 1;
                     self.moved_to = Some((local, peer));
                 }
-                PathEvent::Validated(..) => self.counts.paths_validated += 1,
-                PathEvent::FailedValidation(..) => self.counts.paths_failed += 1,
+                PathEvent::Validated(..) => {
+                    self.counts.paths_validated += 1;
+                    self.retries = 0;
+                }
+                PathEvent::FailedValidation(local, peer) => {
+                    self.counts.paths_failed += 1;
+                    self.validate_again(local, peer);
+                }
                 _ => {}
             }
         }
