@@ -1,18 +1,17 @@
-//! HTTP/3 by others' clients: aioquic and Chromium, and curl where there is no HTTP/3. Rows D1, D5,
-//! D7 to D9, E1, E2 and E4 of the feature list.
+//! HTTP/3 by others' clients: aioquic, and curl where there is no HTTP/3. Rows D1, D5, D7 to D9,
+//! E1 and E2 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 
-use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use harness::h2::H2;
 use harness::process::{Process, RINGWAY};
 use harness::quic::H3;
-use harness::{TempDir, app_h2, eventually, missing};
+use harness::{TempDir, app_h2, missing};
 use serde_json::{Value, json};
 
 fn sum(bytes: &[u8]) -> String {
@@ -91,26 +90,4 @@ fn e1_e2_three_versions_and_the_way_back() {
         let Some(said) = curl(&[option, "-w", " %{http_version}", &url]) else { return };
         assert_eq!(said, format!("home {version}"));
     }
-}
-
-/// E4: without its UDP port the server says so and speaks the others, unless told that it must.
-#[test]
-fn e4_a_port_that_is_taken() {
-    let site = site();
-    // A UDP port that is taken while the TCP port of its number is free.
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    drop(TcpListener::bind(&address).expect("the TCP port is free"));
-    let mut server = Process::start(&mut serve(&site, &["--https", &address]));
-    server.wait_for("http,https");
-    assert_eq!(server.address("h3"), None);
-    eventually("a warning", || server.output().contains("warning"));
-    let answer = H2::tls(server.address("https").unwrap()).get("/");
-    assert_eq!(answer.text(), "home");
-    let offer = answer.field("alt-svc");
-    assert!(offer.is_none_or(|offer| offer == "clear"), "{offer:?}");
-    drop(server);
-    let output = serve(&site, &["--https", &address, "--require-h3"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
 }

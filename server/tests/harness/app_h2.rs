@@ -29,6 +29,7 @@ pub fn routes(router: Router) -> Router {
         .get("/asked/{ms}", asked)
         .get("/status/{code}", status)
         .get("/reversed/{kib}", reversed)
+        .get("/incremental/{kib}", incremental)
         .get("/bytes/{kib}", sized("application/octet-stream", big))
         .get("/css/{kib}", sized("text/css", big))
         .get("/png/{kib}", sized("image/png", big))
@@ -119,6 +120,13 @@ fn reversed(request: &Request<'_>) -> Response {
     Response::new(StatusCode::OK)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .header(HeaderName::from_static("priority"), HeaderValue::from_static("u=7"))
+        .body(bytes(kib(request)))
+}
+
+/// Adds to what the client asked for.
+fn incremental(request: &Request<'_>) -> Response {
+    Response::new(StatusCode::OK)
+        .header(HeaderName::from_static("priority"), HeaderValue::from_static("i"))
         .body(bytes(kib(request)))
 }
 

@@ -8,7 +8,6 @@ pub mod app;
 pub mod app_h2;
 pub mod client;
 pub mod h2;
-pub mod h3;
 pub mod process;
 pub mod quic;
 pub mod slow;
