@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::response::decimal;
+use ringway_codec::h2::{Priority, priority};
 
 use crate::body::{BodyWriter, Producer};
 use crate::ring::send::{Owner, Pinned};
@@ -130,10 +131,31 @@ impl Response {
         self.status
     }
 
+    /// What it says of its place among others that wait.
+    pub(crate) fn rank(&self) -> Option<Rank<'_>> {
+        let mut content_type = self.content_type.map(str::as_bytes);
+        for (known, _, value) in self.blocks().flat_map(FieldBlock::iter) {
+            match known {
+                Known::ContentType => content_type = Some(value),
+                Known::Priority => return Some(Rank::Stated(value)),
+                _ => {}
+            }
+        }
+        content_type.map(|content_type| Rank::Usual(priority::default_for(content_type)))
+    }
+
     /// The fields that all protocols send, besides date, server and what frames the message.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &FieldBlock> {
         self.shared.as_deref().into_iter().chain([&self.fields])
     }
+}
+
+/// A response's place among others on its connection (RFC 9218 section 8).
+pub(crate) enum Rank<'a> {
+    /// Its own Priority field, which goes over what the client asked for.
+    Stated(&'a [u8]),
+    /// What its content type is commonly worth, where the client says nothing.
+    Usual(Priority),
 }
 
 impl fmt::Debug for Response {

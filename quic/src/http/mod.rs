@@ -320,10 +320,15 @@ impl Http {
         }
     }
 
+    /// What the client, or the application, has said of a response's priority.
+    pub fn priority_of(&mut self, key: Key) -> Option<Priority> {
+        self.streams.find(key)?.priority
+    }
+
     /// The application's word on a response's priority overrides the client's.
     pub fn prioritise(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
         if let Some(stream) = self.streams.find(key) {
-            stream.is_stated = true;
+            stream.priority = Some(priority);
             set_priority(key.id(), priority, conn);
         }
     }
@@ -331,7 +336,7 @@ impl Http {
     /// What the response's priority is to be if the client has said nothing about it: see
     /// [`default_for`](ringway_codec::h2::priority::default_for).
     pub fn suggest_priority(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
-        if self.streams.find(key).is_some_and(|stream| !stream.is_stated) {
+        if self.streams.find(key).is_some_and(|stream| stream.priority.is_none()) {
             set_priority(key.id(), priority, conn);
         }
     }

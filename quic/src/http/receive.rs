@@ -192,7 +192,7 @@ impl Http {
         if let Some(stream) = self.streams.find(key) {
             stream.no_body = head.method == Method::Head;
             stream.received = end;
-            stream.is_stated = head.priority.is_some();
+            stream.priority = head.priority;
         }
         if let Some(priority) = head.priority {
             set_priority(id, priority, conn);

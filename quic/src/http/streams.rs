@@ -1,6 +1,8 @@
 //! Responses under way: what the server names by [`Key`] and quiche by stream id. A slab of small
 //! records; a connection has at most as many as its stream limit.
 
+use ringway_codec::h2::Priority;
+
 use crate::buf::Buf;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -57,8 +59,8 @@ pub(super) struct Stream {
     pub(super) no_body: bool,
     /// The request is received whole.
     pub(super) received: bool,
-    /// The client ranked it.
-    pub(super) is_stated: bool,
+    /// What the client said of its priority, or the application.
+    pub(super) priority: Option<Priority>,
     /// Not read, because the application does not keep up.
     pub(super) is_paused: bool,
     pub(super) unconsumed: usize,

@@ -26,7 +26,7 @@ use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
-use crate::response::{Body, FieldBlock, Response};
+use crate::response::{Body, FieldBlock, Rank, Response};
 
 /// How long a client that has sent GOAWAY and has no stream open may take to close.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -511,19 +511,13 @@ impl Http2 {
     /// Gives a response that has to wait its place: what it says itself, else what the client said,
     /// else what its content type is commonly worth (RFC 9218 section 8).
     fn rank(&mut self, key: Key, response: &Response) {
-        let mut content_type = response.content_type.map(str::as_bytes);
-        for (known, _, value) in response.blocks().flat_map(FieldBlock::iter) {
-            match known {
-                Known::ContentType => content_type = Some(value),
-                Known::Priority => {
-                    let asked = self.conn.priority_of(key).unwrap_or_default();
-                    return self.conn.prioritise(key, asked.updated(value));
-                }
-                _ => {}
+        match response.rank() {
+            Some(Rank::Stated(value)) => {
+                let asked = self.conn.priority_of(key).unwrap_or_default();
+                self.conn.prioritise(key, asked.updated(value));
             }
-        }
-        if let Some(content_type) = content_type {
-            self.conn.suggest_priority(key, h2::priority::default_for(content_type));
+            Some(Rank::Usual(priority)) => self.conn.suggest_priority(key, priority),
+            None => {}
         }
     }
 

@@ -10,7 +10,7 @@ use ringway_codec::Time;
 use ringway_codec::field::Known;
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Method;
-use ringway_codec::{h2, message};
+use ringway_codec::message;
 use ringway_quic::http::{self as h3, Code, Early, Http, Key, Pulled, Sent};
 use ringway_quic::{Buf, Conn};
 
@@ -21,7 +21,7 @@ use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
 use crate::request::{Params, Parts, Peer, Protocol, Request};
-use crate::response::{Body, FieldBlock, Response};
+use crate::response::{Body, FieldBlock, Rank, Response};
 use crate::ring::send::{Owner as Bytes, Pinned};
 use crate::ring::token::Id;
 use crate::tls::Tls;
@@ -344,19 +344,13 @@ impl Http3 {
     /// Gives a response that has to wait its place: what it says itself, else what the client said,
     /// else what its content type is commonly worth (RFC 9218 section 8).
     fn rank(&mut self, key: Key, response: &Response, conn: &mut Conn) {
-        let mut content_type = response.content_type.map(str::as_bytes);
-        for (known, _, value) in response.blocks().flat_map(FieldBlock::iter) {
-            match known {
-                Known::ContentType => content_type = Some(value),
-                Known::Priority => {
-                    let stated = h2::Priority::default().updated(value);
-                    return self.http.prioritise(key, stated, conn);
-                }
-                _ => {}
+        match response.rank() {
+            Some(Rank::Stated(value)) => {
+                let asked = self.http.priority_of(key).unwrap_or_default();
+                self.http.prioritise(key, asked.updated(value), conn);
             }
-        }
-        if let Some(content_type) = content_type {
-            self.http.suggest_priority(key, h2::priority::default_for(content_type), conn);
+            Some(Rank::Usual(priority)) => self.http.suggest_priority(key, priority, conn),
+            None => {}
         }
     }
 
