@@ -55,7 +55,12 @@ impl Siblings {
         let is_first = strays.len() == 1;
         drop(strays);
         let token = Token::new(Op::Strays, 0, Id::default());
-        !is_first || mailbox.post(token, 0).is_ok()
+        let is_announced = !is_first || mailbox.post(token, 0).is_ok();
+        if !is_announced {
+            // Nobody will come for these, and those that follow them would never be first.
+            inbox.lock().clear();
+        }
+        is_announced
     }
 
     /// Takes what has been handed to a worker; `strays` is empty and comes to lie in its stead.
@@ -94,5 +99,22 @@ mod tests {
         strays.clear();
         siblings.take(1, &mut strays);
         assert!(strays.is_empty() && siblings.forward(1, stray()));
+    }
+
+    #[test]
+    fn what_cannot_be_announced_is_not_kept() {
+        let siblings = Siblings::new(1, 3);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let stray = || Stray { from: address, to: address, bytes: [7; 9].into() };
+        // No ring: a message to it fails.
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let mailbox = message::Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&file));
+        siblings.started(0, &Arc::new(mailbox));
+        for _ in 0..5 {
+            assert!(!siblings.forward(0, stray()));
+        }
+        let mut strays = Vec::new();
+        siblings.take(0, &mut strays);
+        assert!(strays.is_empty());
     }
 }
