@@ -44,9 +44,9 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
-/// The program for `workers` sockets, with the [`steering`](crate::Endpoint::steering) key of their
-/// endpoints. It sees the datagram's payload.
-pub fn program(key: u32, workers: u8) -> [Instruction; 24] {
+/// The program for `workers` sockets (at most 256, as a connection ID has a byte for them), with the
+/// [`steering`](crate::Endpoint::steering) key of their endpoints. It sees the datagram's payload.
+pub fn program(key: u32, workers: u16) -> [Instruction; 24] {
     let workers = u32::from(workers);
     [
         plain(LOAD_BYTE, 0),
@@ -121,13 +121,15 @@ mod tests {
     #[test]
     fn every_packet_of_ours_goes_to_its_worker() {
         let mut cids = Cids::new(&Keys::derive(&[3; 32]));
-        let program = program(cids.steering(), 64);
-        for worker in 0..64 {
-            let cid = cids.mint(Origin { worker, generation: 5 });
-            let short = [&[0x40][..], &cid, &[9; 30]].concat();
-            assert_eq!(run(&program, &short), Some(u32::from(worker)));
-            let handshake = [&[0xe0, 0, 0, 0, 1, LEN as u8][..], &cid, &[9; 30]].concat();
-            assert_eq!(run(&program, &handshake), Some(u32::from(worker)));
+        for workers in [1, 64, 256] {
+            let program = program(cids.steering(), workers);
+            for worker in 0..=(workers - 1) as u8 {
+                let cid = cids.mint(Origin { worker, generation: 5 });
+                let short = [&[0x40][..], &cid, &[9; 30]].concat();
+                assert_eq!(run(&program, &short), Some(u32::from(worker)));
+                let handshake = [&[0xe0, 0, 0, 0, 1, LEN as u8][..], &cid, &[9; 30]].concat();
+                assert_eq!(run(&program, &handshake), Some(u32::from(worker)));
+            }
         }
     }
 

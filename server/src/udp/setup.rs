@@ -98,7 +98,7 @@ impl Setup {
             endpoint.write_qlog(opener(dir));
         }
         if self.http3.steering && self.worker == 0 {
-            let program = steering::program(endpoint.steering(), self.workers as u8);
+            let program = steering::program(endpoint.steering(), self.workers as u16);
             for socket in &self.sockets {
                 if let Err(error) = sys::steer(&socket.fd, &program) {
                     eprintln!("the kernel takes no filter for QUIC, workers forward: {error}");
