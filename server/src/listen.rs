@@ -84,9 +84,7 @@ impl Listener {
         }
         lines
     }
-}
 
-impl Listener {
     /// Has each worker's socket take the connections that arrive on the worker's CPU
     /// (`SO_INCOMING_CPU`, socket(7)), where the listener has a socket for each.
     pub(crate) fn steer(&self, cpus: &[core_affinity::CoreId]) -> io::Result<()> {
