@@ -64,13 +64,6 @@ def command(work, bin, seconds):
     return load.format(bin=bin, connections=connections, streams=streams, seconds=seconds, scheme=scheme, path=path)
 
 
-def pinned(text, server):
-    text = text.replace("PORT", str(server.port))
-    run = ["taskset", "-c", str(measure.LOAD_CPU), "bash", "-c", text]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
-    return done.stdout + done.stderr
-
-
 def requests_of(output):
     """(requests, a second, errors) of any of the generators."""
     last = output.strip().splitlines()[-1] if output.strip() else ""
@@ -84,7 +77,7 @@ def requests_of(output):
 
 def one_round(server, load, tries=3):
     before = server.cpu()
-    output = pinned(load, server)
+    output = measure.generate(load, server)
     after = server.cpu()
     try:
         requests, rate, errors = requests_of(output)
@@ -109,14 +102,14 @@ def open_loop(server, work, rate, seconds, bin):
     wanted = 0.8 * rate
     if load is H3LOAD:
         text = command(work, bin, seconds) + f" --rate {wanted:.0f}"
-        found = json.loads([line for line in pinned(text, server).splitlines() if line.startswith("{")][-1])
+        found = json.loads([line for line in measure.generate(text, server).splitlines() if line.startswith("{")][-1])
         return {**latencies(found), "rate": wanted, "errors": found["failed"]}
     with tempfile.NamedTemporaryFile(prefix="ringway-compare-") as log:
         text = H2LOAD.format(connections=connections, streams=streams, seconds=seconds,
                              scheme="https" if kind == "-tls" else "http", path=path.replace("&", "\\&"))
         each = max(1, round(wanted / connections))
         extra = f" --rps {each} --log-file {log.name}" + (" --h1" if kind == "" else "")
-        pinned(text + extra, server)
+        measure.generate(text + extra, server)
         rows = [line.split("\t") for line in open(log.name)]
     good = [int(row[2]) for row in rows if row[1] == "200"]
     if not good:
@@ -137,7 +130,7 @@ def system_calls(server, load):
                             stderr=subprocess.PIPE, text=True)
     time.sleep(0.2)
     try:
-        requests, _, _ = requests_of(pinned(load, server))
+        requests, _, _ = requests_of(measure.generate(load, server))
     except SystemExit:
         requests = 0
     perf.send_signal(2)
@@ -197,7 +190,7 @@ def read_some(peer):
 
 def connections_a_second(server, seconds):
     text = WRK.format(connections=64, seconds=seconds, path="/baseline11?a=13\\&b=42")
-    return round(measure.read_load(pinned(text + " -H 'Connection: close'", server))[1])
+    return round(measure.read_load(measure.generate(text + " -H 'Connection: close'", server))[1])
 
 
 def start(peer, kind, bin):

@@ -32,6 +32,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 SERVER_CPU, LOAD_CPU = 0, 1
+# Seconds that a load may take.
+LOAD_MAX = 60
 CPUACCT = "/sys/fs/cgroup/cpuacct"
 
 # Each command may name {bin} (where the built programs are), {port}, {tmp} and {site}.
@@ -289,12 +291,20 @@ def read_load(output):
     return int(requests[1]), float(rate[1]), errors, p99 and p99[1]
 
 
+def generate(load, server):
+    """Puts a load on a server; what the generator printed. One that hangs (h2load can, where a
+    server ends its connections) is ended."""
+    text = load.replace("PORT", str(server.port))
+    run = ["timeout", str(LOAD_MAX), "taskset", "-c", str(LOAD_CPU), "bash", "-c", "exec " + text]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
 def one_round(server, load):
     total, user, system = server.cpu()
-    pinned = ["taskset", "-c", str(LOAD_CPU), "bash", "-c", load.replace("PORT", str(server.port))]
-    done = subprocess.run(pinned, cwd=ROOT, capture_output=True, text=True)
+    output = generate(load, server)
     total_after, user_after, system_after = server.cpu()
-    requests, rate, errors, p99 = read_load(done.stdout + done.stderr)
+    requests, rate, errors, p99 = read_load(output)
     micros = 1e6 / requests
     return {
         "us": (total_after - total) * micros,
