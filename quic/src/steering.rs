@@ -44,8 +44,9 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
-/// The program for `workers` sockets (at most 256, as a connection ID has a byte for them), with the
-/// [`steering`](crate::Endpoint::steering) key of their endpoints. It sees the datagram's payload.
+/// The program for `workers` sockets (at most 256, as a connection ID has a byte for them), with
+/// the [`steering`](crate::Endpoint::steering) key of their endpoints. It sees the datagram's
+/// payload.
 pub fn program(key: u32, workers: u16) -> [Instruction; 24] {
     let workers = u32::from(workers);
     [

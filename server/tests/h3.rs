@@ -241,8 +241,8 @@ fn connections_of_one_address_are_bounded() {
     let mut server = serve(dir.path(), &bound);
     server.wait_for("h3");
     let mut clients: Vec<_> = (0..8).map(|_| connect(&server)).collect();
-    // What a client leaves unacknowledged while the others are served makes its round trip long, and
-    // the server's pace slow.
+    // What a client leaves unacknowledged while the others are served makes its round trip long,
+    // and the server's pace slow.
     clients.iter_mut().for_each(|client| client.run_for(Duration::from_millis(100)));
     let h3 = server.address("h3").unwrap();
     assert_eq!(attempt(h3).err(), Some(2), "CONNECTION_REFUSED");

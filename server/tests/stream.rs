@@ -13,8 +13,9 @@ use harness::client::Client;
 use harness::pattern;
 use harness::process::Process;
 
-/// What a connection may hold of a body, with room for the sampling's own noise.
-const FLAT: u64 = 4 << 20;
+/// What a connection may hold of a body, with the worker's receive buffers (4 MiB, touched for the
+/// first time when much has arrived since its last turn) and room for the sampling's own noise.
+const FLAT: u64 = 8 << 20;
 const BLOCK: usize = 1 << 20;
 
 fn amount() -> usize {
