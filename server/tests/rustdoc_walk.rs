@@ -1,5 +1,5 @@
 //! Real input: the documentation that the Rust toolchain ships, tens of thousands of files, served
-//! and compared with the disk byte for byte, then opened in a real browser.
+//! over every version and compared with the disk byte for byte, then opened in a real browser.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,13 +7,17 @@ mod harness;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use harness::browser::{self, Way};
 use harness::h2::{self, H2};
 use harness::process::Process;
-use harness::{TempDir, missing};
+use harness::quic::H3;
+use harness::{TempDir, eventually, missing};
+use rcgen::PublicKeyData;
 
 fn documentation() -> Option<PathBuf> {
     let said = Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
@@ -64,6 +68,14 @@ fn expected_type(file: &Path) -> Option<&'static str> {
     })
 }
 
+/// The response's type is that of the file.
+fn check_type(file: &Path, sent: Option<&str>) {
+    let Some(expected) = expected_type(file) else { return };
+    let sent = sent.unwrap_or("-");
+    let right = expected.split('|').any(|kind| sent.starts_with(kind));
+    assert!(right, "{} is {sent}, not {expected}", file.display());
+}
+
 /// All that is served of a tree.
 fn served(root: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
@@ -92,11 +104,7 @@ fn alone_the_whole_documentation_walks_clean() {
                     assert_eq!(response.status, 200, "{target}");
                     assert!(response.body == disk, "{target} differs from the disk");
                     bytes.fetch_add(disk.len(), Ordering::Relaxed);
-                    let sent = response.field("content-type").unwrap_or("-");
-                    if let Some(expected) = expected_type(file) {
-                        let right = expected.split('|').any(|kind| sent.starts_with(kind));
-                        assert!(right, "{target} is {sent}, not {expected}");
-                    }
+                    check_type(file, response.field("content-type"));
                 }
             });
         }
@@ -125,42 +133,43 @@ fn alone_the_whole_documentation_walks_clean_over_one_http2_connection() {
             assert!(answer.body == fs::read(file).unwrap(), "{} differs", file.display());
             let length = answer.field("content-length").unwrap();
             assert_eq!(length, answer.body.len().to_string(), "{}", file.display());
+            check_type(file, answer.field("content-type"));
             bytes += answer.body.len();
         }
     }
     println!("{} files, {} MiB, as on the disk", all.len(), bytes >> 20);
 }
 
-/// Runs Chromium on a page; the picture, and what it said on standard error.
-fn screenshot(url: &str, name: &str) -> Option<(Vec<u8>, String)> {
-    let profile = TempDir::new();
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_file(&kept);
-    let output = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        // The certificate is made for the process's life.
-        .arg("--ignore-certificate-errors")
-        .args(["--enable-logging=stderr", "--v=0", "--window-size=1200,1400"])
-        .args(["--virtual-time-budget=20000", "--timeout=60000"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("--screenshot={}", kept.display()))
-        .arg(url)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    println!("the picture is {}", kept.display());
-    Some((fs::read(&kept).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned()))
+#[test]
+fn alone_the_whole_documentation_walks_clean_over_one_http3_connection() {
+    let Some(root) = documentation() else { return missing("the toolchain's documentation") };
+    let all = served(&root);
+    let mut server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
+    server.wait_for("h3");
+    let mut client = H3::connect(server.address("h3").unwrap());
+    let mut bytes = 0;
+    for files in all.chunks(60) {
+        let ask = |file: &PathBuf| client.ask("GET", &target(&root, file), &[], b"");
+        let asked: Vec<u64> = files.iter().map(ask).collect();
+        for (id, file) in asked.into_iter().zip(files) {
+            let answer = client.answer(id);
+            assert_eq!((answer.status(), answer.reset), (200, None), "{}", file.display());
+            assert!(answer.body == fs::read(file).unwrap(), "{} differs", file.display());
+            let length = answer.field("content-length").unwrap();
+            assert_eq!(length, answer.body.len().to_string(), "{}", file.display());
+            check_type(file, answer.field("content-type"));
+            bytes += answer.body.len();
+        }
+    }
+    println!("{} files, {} MiB, as on the disk", all.len(), bytes >> 20);
 }
 
 /// The page is drawn, and every request of the browser was answered with a success.
-fn opens_clean(server: &Process, page: &str, picture: &str, needed: &[&str]) {
-    let (scheme, address, protocol) = match server.address("https") {
-        Some(address) => ("https", address, "HTTP/2.0\""),
-        None => ("http", server.http(), "HTTP/1.1\""),
+fn opens_clean(server: &Process, way: &Way, page: &str, picture: &str, needed: &[&str]) {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(picture);
+    let Some((png, said)) = browser::screenshot(way, page, &kept) else {
+        return missing("chromium");
     };
-    let url = format!("{scheme}://localhost:{}{page}", address.port());
-    let Some((png, said)) = screenshot(&url, picture) else { return missing("chromium") };
     assert!(png.starts_with(b"\x89PNG") && png.len() > 20_000, "a picture of {} bytes", png.len());
     assert!(!said.contains("Failed to load resource") && !said.contains("net::ERR_"), "{said}");
     let log = server.output();
@@ -169,27 +178,32 @@ fn opens_clean(server: &Process, page: &str, picture: &str, needed: &[&str]) {
     for line in &requests {
         let status = line.split("\" ").nth(1).and_then(|rest| rest.split(' ').next());
         assert!(matches!(status, Some("200" | "206" | "304")), "{line}");
-        assert!(line.contains(protocol), "{line}");
+        assert!(line.contains(way.version), "{line}");
     }
     for part in needed {
         assert!(requests.iter().any(|line| line.contains(part)), "{part} was asked for:\n{log}");
     }
 }
 
+const DOCUMENTATION: [&str; 5] = ["/std/index.html", "rustdoc-", ".css", ".js", ".woff2"];
+
 #[test]
 fn alone_a_browser_opens_the_documentation() {
     let Some(root) = documentation() else { return missing("the toolchain's documentation") };
     let server = Process::serve(&root, &["--log", "combined"]);
-    let needed = ["/std/index.html", "rustdoc-", ".css", ".js", ".woff2"];
-    opens_clean(&server, "/std/index.html", "std.png", &needed);
+    opens_clean(&server, &Way::http1(&server), "/std/index.html", "std.png", &DOCUMENTATION);
 }
+
+fn site() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("site")
+}
+
+const SITE: [&str; 5] = ["GET / ", "/style.css", "/site.js", "/ring.svg", "ring.svg?n="];
 
 #[test]
 fn alone_a_browser_opens_the_shipped_site() {
-    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("site");
-    let server = Process::serve(&site, &["--log", "combined"]);
-    let needed = ["GET / ", "/style.css", "/site.js", "/ring.svg", "ring.svg?n="];
-    opens_clean(&server, "/#run", "site.png", &needed);
+    let server = Process::serve(&site(), &["--log", "combined"]);
+    opens_clean(&server, &Way::http1(&server), "/#run", "site.png", &SITE);
 }
 
 /// Opens a page over TLS in Chromium: clean, and every part by HTTP/2, as the log and the browser
@@ -197,20 +211,9 @@ fn alone_a_browser_opens_the_shipped_site() {
 fn opens_by_http2(root: &Path, page: &str, picture: &str, needed: &[&str], title: &str) {
     let mut server = Process::serve(root, &["--https", "127.0.0.1:0", "--log", "combined"]);
     server.wait_for("https");
-    opens_clean(&server, page, picture, needed);
+    opens_clean(&server, &Way::http2(&server), page, picture, needed);
     let server = Process::app_with_files(root);
-    let port = server.address("https").unwrap().port();
-    let profile = TempDir::new();
-    let output = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--ignore-certificate-errors", "--virtual-time-budget=30000", "--timeout=60000"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(["--dump-dom", &format!("https://localhost:{port}/probe?{page}")])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout);
+    let Some(dom) = browser::dom(&Way::http2(&server), &format!("/probe?{page}")) else { return };
     let said = dom.rsplit("probe: ").next().and_then(|rest| rest.split(';').next()).unwrap();
     println!("{page}: {said}");
     assert!(said.contains(" by h2: ") && said.contains(title), "{said}\n{dom}");
@@ -221,13 +224,83 @@ fn opens_by_http2(root: &Path, page: &str, picture: &str, needed: &[&str], title
 #[test]
 fn alone_a_browser_opens_the_documentation_by_http2() {
     let Some(root) = documentation() else { return missing("the toolchain's documentation") };
-    let needed = ["/std/index.html", "rustdoc-", ".css", ".js", ".woff2"];
-    opens_by_http2(&root, "/std/index.html", "std-h2.png", &needed, "std - Rust");
+    opens_by_http2(&root, "/std/index.html", "std-h2.png", &DOCUMENTATION, "std - Rust");
 }
 
 #[test]
 fn alone_a_browser_opens_the_shipped_site_by_http2() {
-    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("site");
     let needed = ["/index.html", "/style.css", "/site.js", "/ring.svg"];
-    opens_by_http2(&site, "/index.html", "site-h2.png", &needed, "");
+    opens_by_http2(&site(), "/index.html", "site-h2.png", &needed, "");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte));
+        let bits = bits << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63] as char;
+            text.push(if at <= three.len() { digit } else { '=' });
+        }
+    }
+    text
+}
+
+/// A server with HTTP/3, and how Chromium comes to it by that alone.
+fn over_http3(root: &Path) -> (Process, Way) {
+    let keys = TempDir::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    keys.write("key.pem", made.signing_key.serialize_pem().as_bytes());
+    keys.write("cert.pem", made.cert.pem().as_bytes());
+    let path = |name: &str| keys.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let listen = ["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log", "combined"];
+    let options = [&listen[..], &["--cert", &cert, "--key", &key]].concat();
+    let mut server = Process::serve(root, &options);
+    server.wait_for("h3,metrics");
+    let public = digest(&SHA256, &made.signing_key.subject_public_key_info());
+    let way = Way::http3(&server, &base64(public.as_ref()));
+    (server, way)
+}
+
+/// D1, D8: Chromium, forced onto QUIC, has the shipped site by HTTP/3 and says so on the page; what
+/// the server says of itself is the same; heads that come again are short.
+#[test]
+fn alone_a_browser_opens_the_shipped_site_by_http3() {
+    let (server, way) = over_http3(&site());
+    opens_clean(&server, &way, "/#run", "site-h3.png", &SITE);
+    let before = server.metric("ringway_connections_opened_total{proto=\"3\"}");
+    assert!(before > 0);
+    let Some(dom) = browser::dom(&way, "/#run") else { return };
+    assert!(dom.contains("<title>ringway over HTTP/3</title>"), "{dom}");
+    // The page and its three parts, each in a row with the protocol that the browser measured.
+    assert!(dom.matches("<td>HTTP/3</td>").count() >= 4, "{dom}");
+    assert!(!dom.contains("<td>HTTP/2</td>") && !dom.contains("<td>HTTP/1.1</td>"), "{dom}");
+    assert!(dom.contains("48 files over HTTP/3 in "), "{dom}");
+    let mut client = harness::client::Client::connect(server.address("metrics").unwrap());
+    let stats = client.get("/stats.json").text().to_owned();
+    println!("{stats}");
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert!(stats["http3"]["connections"].as_u64().unwrap() > before, "{stats}");
+    assert_eq!(stats["http2"]["streams"], 0, "nothing came by TCP");
+    eventually("the connections have ended", || server.metric("ringway_qpack_inserts_total") > 0);
+    let heads = way.heads();
+    println!("{} insertions, heads of {heads:?} octets", {
+        server.metric("ringway_qpack_inserts_total")
+    });
+    // Of each file the first head names what is new; the 48 that follow are all references.
+    let short = heads.iter().filter(|octets| **octets <= 20).count();
+    assert!(short >= 48, "{heads:?}");
+}
+
+/// D1: the documentation by HTTP/3 in Chromium.
+#[test]
+fn alone_a_browser_opens_the_documentation_by_http3() {
+    let Some(root) = documentation() else { return missing("the toolchain's documentation") };
+    let (server, way) = over_http3(&root);
+    opens_clean(&server, &way, "/std/index.html", "std-h3.png", &DOCUMENTATION);
+    let heads = way.heads();
+    println!("{} answers, heads of {heads:?} octets", heads.len());
+    assert!(heads.len() >= DOCUMENTATION.len());
 }

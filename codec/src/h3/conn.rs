@@ -166,6 +166,11 @@ impl Conn {
         self.peer.as_ref()
     }
 
+    /// Entries that response heads have put into the client's QPACK table so far.
+    pub fn inserted(&self) -> u64 {
+        self.encoder.inserted()
+    }
+
     /// Requests that are not received whole.
     pub fn receiving(&self) -> usize {
         self.streams.len()

@@ -86,6 +86,11 @@ impl Encoder {
         self.table.set_bound(capacity);
     }
 
+    /// Entries that have been put into the peer's table so far.
+    pub fn inserted(&self) -> u64 {
+        self.table.inserted()
+    }
+
     /// Octets of memory held.
     pub fn memory(&self) -> usize {
         let outstanding = self.outstanding.capacity() * size_of::<Outstanding>();

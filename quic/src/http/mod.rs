@@ -230,6 +230,11 @@ impl Http {
         self.requests
     }
 
+    /// Entries that response heads have put into the client's QPACK table so far.
+    pub fn inserted(&self) -> u64 {
+        self.h3.as_ref().map_or(0, |h3| h3.inserted())
+    }
+
     /// Responses that are not under way whole.
     pub fn open_streams(&self) -> usize {
         self.streams.live()

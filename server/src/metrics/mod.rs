@@ -119,6 +119,8 @@ counters! {
     quic_lost "ringway_quic_packets_lost_total" "" "Of those, how many were lost."
     quic_rtt_micros "ringway_quic_rtt_microseconds_sum" ""
         "Sum of the smoothed round trips that QUIC connections had at their end."
+    qpack_inserts "ringway_qpack_inserts_total" ""
+        "Entries put into QPACK tables of clients, by connections that have ended."
     udp_receives "ringway_udp_receives_total" "" "Messages received, of one datagram or more."
     udp_received "ringway_udp_datagrams_total" "" "Datagrams received in them."
     udp_truncated "ringway_udp_truncated_total" "" "Messages received that were cut short."

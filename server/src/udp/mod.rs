@@ -487,6 +487,7 @@ impl Http3 {
     fn count_closed(&self, conn: &ringway_quic::Conn, cx: &mut Cx<'_>) {
         let counters = &mut cx.tally.counters;
         counters.closed_h3 += u64::from(self.is_counted);
+        counters.qpack_inserts += self.http.inserted();
         let stats = conn.transport().stats();
         counters.quic_sent += stats.sent as u64;
         counters.quic_lost += stats.lost as u64;
