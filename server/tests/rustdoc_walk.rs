@@ -284,11 +284,13 @@ fn alone_a_browser_opens_the_shipped_site_by_http3() {
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert!(stats["http3"]["connections"].as_u64().unwrap() > before, "{stats}");
     assert_eq!(stats["http2"]["streams"], 0, "nothing came by TCP");
-    eventually("the connections have ended", || server.metric("ringway_qpack_inserts_total") > 0);
-    let heads = way.heads();
-    println!("{} insertions, heads of {heads:?} octets", {
-        server.metric("ringway_qpack_inserts_total")
+    let mut inserted = 0;
+    eventually("the connections have ended", || {
+        inserted = server.metric("ringway_qpack_inserts_total");
+        inserted > 0
     });
+    let heads = way.heads();
+    println!("{inserted} insertions, heads of {heads:?} octets");
     // Of each file the first head names what is new; the 48 that follow are all references.
     let short = heads.iter().filter(|octets| **octets <= 20).count();
     assert!(short >= 48, "{heads:?}");
