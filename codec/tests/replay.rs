@@ -41,3 +41,18 @@ fn h1_chunked() {
 fn date() {
     replay("date", corpus::date);
 }
+
+#[test]
+fn huffman() {
+    replay("huffman", corpus::huffman);
+}
+
+#[test]
+fn hpack() {
+    replay("hpack", corpus::hpack);
+}
+
+#[test]
+fn qpack() {
+    replay("qpack", corpus::qpack);
+}
