@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what the tests need, then run all of them.
 #
-#   scripts/test.sh [STEP...]     steps: fmt clippy test doc aarch64 (all of them when none is named,
+#   scripts/test.sh [STEP...]     steps: fmt clippy test doc simd aarch64 (all when none is named,
 #                                 but aarch64, the codec's tests under emulation, only where
 #                                 scripts/aarch64.sh has made its root before)
 #
@@ -22,7 +22,7 @@ logs=$target/test-logs
 mkdir -p "$logs"
 steps=("$@")
 if [ ${#steps[@]} -eq 0 ]; then
-    steps=(fmt clippy test doc)
+    steps=(fmt clippy test doc simd)
     if [ -e "${RINGWAY_AARCH64_ROOT:-$target/aarch64-root}/ringway-stamp" ]; then
         steps+=(aarch64)
     else
@@ -108,6 +108,13 @@ run_doc_tests() {
     tally
 }
 
+# The codec's tests with each set of vector instructions.
+run_simd() {
+    step simd scripts/harden.sh simd
+    summaries=$(grep -aE '^test result:' "$logs/simd.log" || true)
+    tally
+}
+
 # The codec's tests as aarch64 code, with NEON and without.
 run_aarch64() {
     step aarch64 scripts/aarch64.sh test
@@ -137,8 +144,9 @@ for name in "${steps[@]}"; do
         ;;
     test) run_tests ;;
     doc) run_doc_tests ;;
+    simd) run_simd ;;
     aarch64) run_aarch64 ;;
-    *) die "no such step: $name (fmt, clippy, test, doc, aarch64)" ;;
+    *) die "no such step: $name (fmt, clippy, test, doc, simd, aarch64)" ;;
     esac
 done
 echo "$passed passed, $failed failed"

@@ -9,6 +9,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(lsqpack)");
     println!("cargo::rustc-check-cfg=cfg(picohttpparser)");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../peers/lsqpack.c");
     let found = Command::new("pkg-config").args(["--exists", "libnghttp2"]).status();
     if found.is_ok_and(|status| status.success()) {
         println!("cargo::rustc-cfg=nghttp2");
@@ -19,6 +20,7 @@ fn main() {
         // DEVEL_MODE makes the Huffman decoder an ordinary function; it changes nothing else there.
         cc::Build::new()
             .files([source.join("lsqpack.c"), source.join("deps/xxhash/xxhash.c")])
+            .file("../peers/lsqpack.c")
             .includes([source.to_path_buf(), source.join("deps/xxhash")])
             .define("NDEBUG", None)
             .define("LSQPACK_DEVEL_MODE", "1")

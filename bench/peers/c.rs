@@ -1,5 +1,5 @@
 //! The C peers of the codec benchmarks behind safe functions: nghttp2's HPACK, ls-qpack's Huffman
-//! code and picohttpparser. What is not there (see build.rs) is left out.
+//! code and QPACK, and picohttpparser. What is not there (see build.rs) is left out.
 
 #![allow(unsafe_code, dead_code, missing_docs, unreachable_pub)]
 
@@ -170,6 +170,73 @@ mod lsqpack {
             text: *const u8,
             text_len: u32,
         ) -> i32;
+
+        // lsqpack.c beside this file.
+        pub fn ringway_lsqpack_new(capacity: u32) -> *mut u8;
+        pub fn ringway_lsqpack_free(ends: *mut u8);
+        pub fn ringway_lsqpack_add(ends: *mut u8, text: *const u8, name: usize, value: usize);
+        pub fn ringway_lsqpack_encode(ends: *mut u8) -> usize;
+        pub fn ringway_lsqpack_instruct(ends: *mut u8);
+        pub fn ringway_lsqpack_decode(ends: *mut u8) -> usize;
+        pub fn ringway_lsqpack_acknowledge(ends: *mut u8);
+    }
+}
+
+/// Both ends of one direction of a QPACK connection by ls-qpack, and a list that goes over it.
+#[cfg(lsqpack)]
+pub struct LsQpack {
+    ends: *mut u8,
+    /// What the list points to.
+    _texts: Vec<String>,
+}
+
+#[cfg(lsqpack)]
+impl LsQpack {
+    /// A connection on which the list has come a few times.
+    pub fn new(capacity: u32, list: &[(&str, &str)]) -> Self {
+        let texts: Vec<String> =
+            list.iter().map(|(name, value)| format!("{name}{value}")).collect();
+        // SAFETY: nothing is passed.
+        let ends = unsafe { lsqpack::ringway_lsqpack_new(capacity) };
+        for (text, (name, value)) in texts.iter().zip(list) {
+            // SAFETY: the text is as long as both, and lives as long as the ends.
+            unsafe { lsqpack::ringway_lsqpack_add(ends, text.as_ptr(), name.len(), value.len()) };
+        }
+        let mut pair = Self { ends, _texts: texts };
+        for _ in 0..4 {
+            // SAFETY: made by `ringway_lsqpack_new`.
+            unsafe {
+                lsqpack::ringway_lsqpack_encode(ends);
+                lsqpack::ringway_lsqpack_instruct(ends);
+                assert_eq!(pair.decode(), list.len());
+                lsqpack::ringway_lsqpack_acknowledge(ends);
+            }
+        }
+        pair
+    }
+
+    /// Encodes the list, and takes the last acknowledgement; the block's length.
+    pub fn encode(&mut self) -> usize {
+        // SAFETY: made by `new`.
+        unsafe {
+            let len = lsqpack::ringway_lsqpack_encode(self.ends);
+            lsqpack::ringway_lsqpack_acknowledge(self.ends);
+            len
+        }
+    }
+
+    /// Decodes the last block and acknowledges it; fields in it.
+    pub fn decode(&mut self) -> usize {
+        // SAFETY: made by `new`.
+        unsafe { lsqpack::ringway_lsqpack_decode(self.ends) }
+    }
+}
+
+#[cfg(lsqpack)]
+impl Drop for LsQpack {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`.
+        unsafe { lsqpack::ringway_lsqpack_free(self.ends) };
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The peers get headers that are not initialised, their fastest; ours knows the names as well.
 //! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
-//! ships its source. `cargo run -p ringway-bench-codecs` prints the ratios afterwards.
+//! ships its source. `tables.rs` prints the ratios afterwards.
 
 #[path = "../../peers/c.rs"]
 mod c_peers;
@@ -33,7 +33,7 @@ fn requests(c: &mut Criterion) {
         let limits = Limits::default();
         let mut fields = Vec::with_capacity(limits.fields as usize);
         for backend in Backend::available() {
-            group.bench_function(format!("ringway-{backend}"), |b| {
+            group.bench_function(format!("ringway {backend}"), |b| {
                 b.iter(|| {
                     let input = Padded::new(black_box(&whole), head.len());
                     let mut resume = Resume::default();
@@ -65,14 +65,14 @@ fn responses(c: &mut Criterion) {
     let date = Date::new(784_111_777);
     let template = Template::new(200, &[(b"content-type", b"text/plain")]);
     let mut out = Vec::with_capacity(4096);
-    group.bench_function("ringway-template", |b| {
+    group.bench_function("ringway template", |b| {
         b.iter(|| {
             out.clear();
             black_box(&template).write(&mut out, black_box(&date), black_box(13));
             black_box(&out);
         });
     });
-    group.bench_function("ringway-pieces", |b| {
+    group.bench_function("ringway pieces", |b| {
         b.iter(|| {
             out.clear();
             response::status_line(&mut out, black_box(200));
@@ -149,5 +149,5 @@ fn chunks(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, requests, responses, chunks);
+criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = requests, responses, chunks);
 criterion_main!(benches);

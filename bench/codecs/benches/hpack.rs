@@ -171,5 +171,5 @@ fn all(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, all);
+criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = all);
 criterion_main!(benches);

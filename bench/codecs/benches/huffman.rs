@@ -7,6 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringway_bench_codecs::targets::HUFFMAN_OCTETS;
 use ringway_codec::huffman;
 use ringway_codec::scan::Backend;
 
@@ -20,7 +21,8 @@ const ROOM: usize = 4096;
 fn decode(criterion: &mut Criterion) {
     let values = lists::browser_values();
     let mut group = criterion.benchmark_group("huffman decode");
-    group.throughput(Throughput::Bytes(values.iter().map(|value| value.len() as u64).sum()));
+    assert_eq!(values.iter().map(|value| value.len() as u64).sum::<u64>(), HUFFMAN_OCTETS);
+    group.throughput(Throughput::Bytes(HUFFMAN_OCTETS));
     let code = |value: &&[u8]| {
         let mut coded = vec![];
         huffman::encode(Backend::Scalar, value, &mut coded);
@@ -83,7 +85,8 @@ fn decode(criterion: &mut Criterion) {
 fn encode(criterion: &mut Criterion) {
     let values = lists::browser_values();
     let mut group = criterion.benchmark_group("huffman encode");
-    group.throughput(Throughput::Bytes(values.iter().map(|value| value.len() as u64).sum()));
+    assert_eq!(values.iter().map(|value| value.len() as u64).sum::<u64>(), HUFFMAN_OCTETS);
+    group.throughput(Throughput::Bytes(HUFFMAN_OCTETS));
     for backend in Backend::available() {
         let mut out = Vec::with_capacity(ROOM);
         group.bench_function(format!("ringway {backend}"), |bencher| {
@@ -130,5 +133,5 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode, encode);
+criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = decode, encode);
 criterion_main!(benches);

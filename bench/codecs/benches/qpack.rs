@@ -1,7 +1,7 @@
 //! QPACK blocks of a browser's request and of a response, with the static table alone and with a
-//! dynamic one, beside quiche's, which has the static one only (feature `peer-quiche`: its
-//! BoringSSL takes minutes to build). Each of our dynamic blocks is acknowledged, as on a
-//! connection.
+//! dynamic one, beside ls-qpack's (C) and quiche's, which has the static one only (feature
+//! `peer-quiche`: its BoringSSL takes minutes to build). Each dynamic block is acknowledged, as on
+//! a connection.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "a benchmark")]
@@ -14,6 +14,8 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::qpack::{Decoder, Encoder, Limits};
 use ringway_codec::scan::Backend;
 
+#[path = "../../peers/c.rs"]
+mod c;
 #[path = "../../peers/lists.rs"]
 mod lists;
 
@@ -101,6 +103,19 @@ fn ours(group: &mut BenchmarkGroup<'_, WallTime>, list: &lists::List) {
     }
 }
 
+#[cfg(lsqpack)]
+fn lsqpack(group: &mut BenchmarkGroup<'_, WallTime>, list: &lists::List) {
+    for (kind, capacity) in [("static", 0), ("dynamic", 4096)] {
+        let mut pair = c::LsQpack::new(capacity, list);
+        group.bench_function(format!("encode {kind}/ls-qpack"), |bencher| {
+            bencher.iter(|| black_box(pair.encode()));
+        });
+        group.bench_function(format!("decode {kind}/ls-qpack"), |bencher| {
+            bencher.iter(|| black_box(pair.decode()));
+        });
+    }
+}
+
 #[cfg(feature = "peer-quiche")]
 fn quiche(group: &mut BenchmarkGroup<'_, WallTime>, list: &lists::List) {
     use quiche::h3::{Header, qpack};
@@ -122,11 +137,13 @@ fn all(criterion: &mut Criterion) {
     for (name, list) in [("request", lists::request()), ("response", lists::response())] {
         let mut group = criterion.benchmark_group(format!("qpack {name}"));
         ours(&mut group, &list);
+        #[cfg(lsqpack)]
+        lsqpack(&mut group, &list);
         #[cfg(feature = "peer-quiche")]
         quiche(&mut group, &list);
         group.finish();
     }
 }
 
-criterion_group!(benches, all);
+criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = all);
 criterion_main!(benches);
