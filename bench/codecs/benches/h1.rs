@@ -149,5 +149,9 @@ fn chunks(c: &mut Criterion) {
     }
 }
 
-criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = requests, responses, chunks);
+criterion_group! {
+    name = benches;
+    config = ringway_bench_codecs::criterion();
+    targets = requests, responses, chunks
+}
 criterion_main!(benches);

@@ -133,5 +133,9 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = decode, encode);
+criterion_group! {
+    name = benches;
+    config = ringway_bench_codecs::criterion();
+    targets = decode, encode
+}
 criterion_main!(benches);

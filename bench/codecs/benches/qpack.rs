@@ -145,5 +145,9 @@ fn all(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(name = benches; config = ringway_bench_codecs::criterion(); targets = all);
+criterion_group! {
+    name = benches;
+    config = ringway_bench_codecs::criterion();
+    targets = all
+}
 criterion_main!(benches);

@@ -10,6 +10,11 @@ use ringway_bench_codecs::{machine, results, targets};
 const BEGIN: &str = "<!-- codecs: bench/results/codecs.md -->\n";
 const END: &str = "<!-- /codecs -->";
 
+const INTRO: &str = "\
+Written by `RINGWAY_WRITE=1 cargo bench`: nanoseconds of the fastest of 20 samples, in brackets each
+peer's time over ours, in the order of the peers' columns.
+";
+
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
@@ -21,13 +26,8 @@ fn main() -> io::Result<()> {
     let all = results::tables(&rows);
     println!("\n{machine}\n{all}\n{table}");
     if std::env::var_os("RINGWAY_WRITE").is_some() {
-        let file = root.join("bench/results/codecs.md");
-        let intro = "Written by `RINGWAY_WRITE=1 cargo bench`: nanoseconds of the fastest of 20 samples, in \
-                     brackets each\npeer's time over ours, in the order of the peers' columns.";
-        std::fs::write(
-            file,
-            format!("# Codecs beside their peers\n\n{intro}\n\n{machine}\n{all}"),
-        )?;
+        let text = format!("# Codecs beside their peers\n\n{INTRO}\n{machine}\n{all}");
+        std::fs::write(root.join("bench/results/codecs.md"), text)?;
         write_readme(&root.join("README.md"), &format!("{machine}\n\n{table}"))?;
     }
     Ok(())
