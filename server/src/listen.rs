@@ -96,6 +96,19 @@ impl Listener {
         }
         Ok(())
     }
+
+    /// Bounds what the kernel holds unsent of each connection (`TCP_NOTSENT_LOWAT`, tcp(7)) where
+    /// HTTP/2 is the rule: bytes that are in a socket come before whatever is more urgent. Accepted
+    /// sockets inherit it.
+    pub(crate) fn bound_unsent(&self, bytes: u32) -> io::Result<()> {
+        let is_tcp = matches!(self.bound, Bound::Ip(_));
+        if !is_tcp || !matches!(self.scheme, Scheme::Https | Scheme::H2c) {
+            return Ok(());
+        }
+        self.sockets
+            .iter()
+            .try_for_each(|socket| socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes))
+    }
 }
 
 /// Binds an address for `workers` workers.

@@ -238,6 +238,11 @@ impl Server {
         if self.engine.incoming_cpu {
             listeners.iter().try_for_each(|listener| listener.steer(&cpus)).map_err(Error::Ring)?;
         }
+        let unsent = self.limits.h2_unsent_bytes;
+        listeners
+            .iter()
+            .try_for_each(|listener| listener.bound_unsent(unsent))
+            .map_err(Error::Ring)?;
         let bound = listeners.iter().flat_map(Listener::lines).collect();
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;

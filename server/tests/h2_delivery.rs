@@ -255,6 +255,31 @@ fn c11_urgency_and_incremental() {
     assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
 }
 
+/// Row C11: an urgent response overtakes a large one of which the kernel would have taken
+/// megabytes; only what the kernel was allowed to hold comes before it.
+#[test]
+fn c11_urgent_ones_overtake_what_is_queued() {
+    let site = TempDir::with(&[("large.bin", &vec![b'x'; 16 << 20]), ("urgent.css", b"a{}")]);
+    let overtaken = |unsent: &str| {
+        let set = format!("http2.unsent_bytes={unsent}");
+        let mut server =
+            Process::serve(site.path(), &["--h2c", "127.0.0.1:0", "--set", set.as_str()]);
+        server.wait_for("h2c");
+        let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1 << 30)]);
+        client.send([window_update(0, 1 << 30), with_priority(1, "/large.bin", "u=5")].concat());
+        client.until("the large one begins", |client| client.streams.contains_key(&1));
+        // Nothing is read meanwhile: the queues fill.
+        thread::sleep(Duration::from_millis(500));
+        client.send(with_priority(3, "/urgent.css", "u=0"));
+        let before = client.streams[&1].body.len();
+        assert_eq!(client.answer(3).text(), "a{}");
+        client.streams[&1].body.len() - before
+    };
+    let (short, long) = (overtaken("16KiB"), overtaken("1GiB"));
+    println!("bytes before the urgent answer: {short} with 16 KiB unsent, {long} without a bound");
+    assert!(2 * short < long);
+}
+
 #[test]
 fn c12_style_sheets_before_images() {
     let server = app();

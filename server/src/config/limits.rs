@@ -163,6 +163,8 @@ limits! {
         "bytes to which that window is raised while a handler keeps taking them"
     "http2.connection_window" h2_connection_window: u32, Bytes = MIB, 65_535 => 0x7fff_ffff;
         "bytes of all request bodies of a connection that may come before they are taken"
+    "http2.unsent_bytes" h2_unsent_bytes: u32, Bytes = 128 * KIB, 4 * KIB => GIB;
+        "bytes that the kernel may hold unsent for a connection over TLS or h2c, which nothing more urgent overtakes"
     "http2.frame_bytes" h2_frame_bytes: u32, Bytes = 16 * KIB, 16 * KIB => 16_777_215;
         "largest frame that is accepted"
     "http2.table_bytes" h2_table_bytes: u32, Bytes = 4 * KIB, 0 => 64 * KIB;

@@ -6,7 +6,6 @@ use crate::client::{Ask, Connection, Got, Protocol, step};
 use crate::link::Shape;
 use crate::site::{Lab, Site};
 use serde_json::{Value, json};
-use std::fs;
 use std::io;
 use std::time::Instant;
 
@@ -21,11 +20,6 @@ const RATE: u64 = 20_000_000;
 /// Bytes of the image that have come when the CSS is asked for.
 const AFTER: u64 = 1 << 20;
 
-/// What the kernel may hold unsent where `net.ipv4.tcp_notsent_lowat` is set; its default is no
-/// bound, and what has gone into a socket cannot be overtaken.
-const UNSENT: &str = "131072";
-const NO_BOUND: &str = "4294967295";
-
 #[derive(Clone, Copy)]
 struct Case {
     protocol: Protocol,
@@ -34,33 +28,27 @@ struct Case {
     with: bool,
     /// The CSS on a connection of its own.
     own: bool,
-    /// With a short queue in the server's kernel.
-    short: bool,
 }
 
 const fn case(protocol: Protocol, how: &'static str, with: bool) -> Case {
-    Case { protocol, how, with, own: false, short: false }
+    Case { protocol, how, with, own: false }
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 6] = [
     case(Protocol::H1, "one connection", false),
     Case { own: true, ..case(Protocol::H1, "two connections", false) },
     case(Protocol::H2, "no priorities", false),
     case(Protocol::H2, "u=0 beside u=5", true),
-    Case { short: true, ..case(Protocol::H2, "no priorities, short queue", false) },
-    Case { short: true, ..case(Protocol::H2, "u=0 beside u=5, short queue", true) },
     case(Protocol::H3, "no priorities", false),
     case(Protocol::H3, "u=0 beside u=5", true),
 ];
 
 fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     let lab = Lab::new(site, Shape { rate: Some(RATE), ..Shape::of_rtt(RTT_MS) }, 17)?;
-    let repeats = extent.repeats.min(3);
+    let repeats = extent.repeats.min(5);
     let (mut found, mut rows) = (Vec::new(), Vec::new());
     for case in CASES.into_iter().filter(|case| case.protocol != Protocol::H3 || lab.speaks_h3) {
-        let Case { protocol, how, short, .. } = case;
-        let unsent = if short { UNSENT } else { NO_BOUND };
-        lab.link.server.within(|| fs::write("/proc/sys/net/ipv4/tcp_notsent_lowat", unsent))??;
+        let Case { protocol, how, .. } = case;
         let runs: Vec<f64> =
             (0..repeats).map(|_| lab.client(|| css(&lab, case))).collect::<io::Result<_>>()?;
         let css_ms = median(&runs);
