@@ -11,6 +11,18 @@ pub fn integer(text: &[u8]) -> Option<i64> {
     if digits.is_empty() {
         return None;
     }
+    // So few digits cannot pass the largest number.
+    if digits.len() <= 18 {
+        let mut number = 0;
+        for digit in digits {
+            let value = digit.wrapping_sub(b'0');
+            if value > 9 {
+                return None;
+            }
+            number = number * 10 + i64::from(value);
+        }
+        return Some(if negative { -number } else { number });
+    }
     digits.iter().try_fold(0_i64, |number, digit| {
         let value = i64::from(digit.wrapping_sub(b'0'));
         let shifted = number.checked_mul(10)?;

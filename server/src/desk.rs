@@ -13,7 +13,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
-use crate::conn::{Common, Cx, Heads, Op};
+use crate::conn::{self, Common, Cx, Heads, Op};
 use crate::crowd::Crowd;
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
@@ -31,6 +31,8 @@ pub(crate) struct Desk {
     worker: u32,
     app: Arc<dyn Handler>,
     limits: Limits,
+    /// See [`Cx::soon`].
+    soonest: Duration,
     backend: Backend,
     clock: Clock,
     common: Vec<Common>,
@@ -66,11 +68,13 @@ impl Desk {
     ) -> Self {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
         let h2 = h2::Shared::new(backend, h2_config(&limits));
+        let soonest = conn::soonest(&limits);
         let crowd = Crowd::new(&limits);
         let mut desk = Self {
             worker,
             app,
             limits,
+            soonest,
             backend,
             clock: Clock::new(),
             common: vec![Common::default()],
@@ -172,6 +176,7 @@ impl Desk {
     pub(crate) fn cx(&mut self) -> Cx<'_> {
         Cx {
             now: self.clock.now,
+            soon: self.clock.now + self.soonest,
             limits: &self.limits,
             head_limits: request::Limits {
                 request_line: self.limits.request_line,

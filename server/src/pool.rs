@@ -33,6 +33,7 @@ impl Default for Pool {
 
 impl Pool {
     /// An empty buffer.
+    #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRESH))
     }
@@ -53,6 +54,7 @@ impl Pool {
     }
 
     /// Takes a buffer back.
+    #[inline]
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         if (FRESH..=LARGE).contains(&capacity) && self.spare.len() < KEEP {
@@ -62,6 +64,7 @@ impl Pool {
     }
 
     /// Takes a buffer back that was sent: a large one is likely to be wanted again.
+    #[inline]
     pub(crate) fn give_sent(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         if capacity <= LARGE {

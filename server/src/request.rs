@@ -76,8 +76,8 @@ impl Peer {
 
 /// Path parameters: which part of the path stands for which `{name}`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Params {
-    pub(crate) spans: [Span; PARAMS_MAX],
+pub(crate) struct Params<'a> {
+    pub(crate) spans: &'a [Span],
     pub(crate) names: &'static [String],
 }
 
@@ -91,7 +91,7 @@ pub struct Request<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) body: &'a [u8],
     pub(crate) peer: Peer,
-    pub(crate) params: Params,
+    pub(crate) params: Params<'a>,
     pub(crate) stream: &'a Cell<Option<RequestBody>>,
     pub(crate) owner: Owner,
 }
@@ -129,11 +129,22 @@ impl<'a> Request<'a> {
     /// The query's parts between `&`, each split at its first `=` (without one the value is empty);
     /// still percent-encoded, in order.
     pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let query = self.parts.query.map_or(&[][..], |query| query.of(self.bytes));
-        let parts = query.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
-        parts.map(|part| match part.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&part[..at], &part[at + 1..]),
-            None => (part, &[][..]),
+        let mut rest = self.parts.query.map_or(&[][..], |query| query.of(self.bytes));
+        std::iter::from_fn(move || {
+            while let [b'&', behind @ ..] = rest {
+                rest = behind;
+            }
+            let (mut end, mut equals) = (0, None);
+            while end < rest.len() && rest[end] != b'&' {
+                if rest[end] == b'=' && equals.is_none() {
+                    equals = Some(end);
+                }
+                end += 1;
+            }
+            let (part, behind) = rest.split_at(end);
+            rest = behind;
+            let pair = equals.map_or((part, &[][..]), |at| (&part[..at], &part[at + 1..]));
+            (end > 0).then_some(pair)
         })
     }
 
@@ -212,7 +223,8 @@ impl<'a> Request<'a> {
             parts: *self.parts,
             body: self.body.to_vec(),
             peer: Peer::Address(self.peer.address()),
-            params: self.params,
+            spans: self.params.spans.into(),
+            names: self.params.names,
             stream: Cell::new(self.stream.take()),
             owner: self.owner,
         }
@@ -236,7 +248,9 @@ pub struct OwnedRequest {
     parts: Parts,
     pub(crate) body: Vec<u8>,
     peer: Peer,
-    params: Params,
+    /// Of the path's parameters, as in [`Params`].
+    spans: Box<[Span]>,
+    names: &'static [String],
     stream: Cell<Option<RequestBody>>,
     owner: Owner,
 }
@@ -256,7 +270,7 @@ impl OwnedRequest {
             parts: &self.parts,
             body: &self.body,
             peer: self.peer,
-            params: self.params,
+            params: Params { spans: &self.spans, names: self.names },
             stream: &self.stream,
             owner: self.owner,
         }

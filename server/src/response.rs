@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::{Field, Known};
-use ringway_codec::h1::response::decimal;
 use ringway_codec::h2::{Priority, priority};
 
 use crate::body::{BodyWriter, Producer};
@@ -28,14 +27,13 @@ pub struct Response {
 impl Response {
     /// An answer without a body.
     pub fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            content_type: None,
-            fields: FieldBlock::default(),
-            shared: None,
-            body: Body::Empty,
-            pushes: None,
-        }
+        Self::of(status, None, Body::Empty)
+    }
+
+    #[inline]
+    fn of(status: StatusCode, content_type: Option<&'static str>, body: Body) -> Self {
+        let fields = FieldBlock::default();
+        Self { status, content_type, fields, shared: None, body, pushes: None }
     }
 
     /// 200 with plain text in UTF-8.
@@ -54,11 +52,9 @@ impl Response {
     }
 
     /// 200 with a body of a content type that is known when the program is compiled.
+    #[inline]
     pub fn typed(content_type: &'static str, body: impl Into<Body>) -> Self {
-        let mut response = Self::new(StatusCode::OK);
-        response.content_type = Some(content_type);
-        response.body = body.into();
-        response
+        Self::of(StatusCode::OK, Some(content_type), body.into())
     }
 
     /// 200 with the text of a value; short ones (up to 30 bytes) do not allocate.
@@ -142,6 +138,11 @@ impl Response {
             }
         }
         content_type.map(|content_type| Rank::Usual(priority::default_for(content_type)))
+    }
+
+    /// Whether it has fields of its own.
+    pub(crate) fn has_fields(&self) -> bool {
+        self.fields.0.is_some() || self.shared.is_some()
     }
 
     /// The fields that all protocols send, besides date, server and what frames the message.
@@ -244,12 +245,24 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// Two parts, of at most 30 bytes together.
-    fn of(front: &[u8], back: &[u8]) -> Self {
-        let mut inline = Self { len: (front.len() + back.len()) as u8, bytes: [0; 30] };
-        inline.bytes[..front.len()].copy_from_slice(front);
-        inline.bytes[front.len()..][..back.len()].copy_from_slice(back);
+    /// A number in decimal digits, behind a sign or without.
+    fn number(negative: bool, mut number: u64) -> Self {
+        let first = usize::from(negative);
+        let len = first + 1 + number.checked_ilog10().unwrap_or(0) as usize;
+        let mut inline = Self { len: len as u8, bytes: [b'-'; 30] };
+        for digit in inline.bytes[first..len].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
         inline
+    }
+
+    /// Copies all there is room for, which takes two moves, and keeps what counts.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        let len = out.len() + usize::from(self.len);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(len);
     }
 
     /// The bytes.
@@ -370,16 +383,14 @@ impl From<Rc<[u8]>> for Body {
 impl From<u64> for Body {
     /// The number in decimal digits.
     fn from(number: u64) -> Self {
-        let mut digits = [0; 20];
-        Self::Inline(Inline::of(b"", decimal(number, &mut digits)))
+        Self::Inline(Inline::number(false, number))
     }
 }
 
 impl From<i64> for Body {
     /// The number in decimal digits.
     fn from(number: i64) -> Self {
-        let (sign, mut digits) = (if number < 0 { "-" } else { "" }, [0; 20]);
-        Self::Inline(Inline::of(sign.as_bytes(), decimal(number.unsigned_abs(), &mut digits)))
+        Self::Inline(Inline::number(number < 0, number.unsigned_abs()))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::response::Response;
 pub struct Router {
     /// Sorted by length, then text.
     literal: Vec<(String, Endpoint)>,
-    /// Where in `literal` the paths of each length begin; those that are longer than all have none.
+    /// Where in `literal` the paths of each length begin; the last is where all of them end.
     lengths: Vec<u32>,
     patterns: Vec<Pattern>,
     fallback: Option<Box<dyn Handler>>,
@@ -122,7 +122,7 @@ impl Router {
         if !path.contains(['{', '*']) {
             let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
                 self.literal.insert(at, (path.to_owned(), Endpoint::default()));
-                self.lengths.resize(self.lengths.len().max(path.len() + 1), at as u32);
+                self.lengths.resize(self.lengths.len().max(path.len() + 2), at as u32);
                 self.lengths[path.len() + 1..].iter_mut().for_each(|start| *start += 1);
                 at
             });
@@ -140,43 +140,51 @@ impl Router {
 
     /// Where a literal path is, or would be.
     fn literal(&self, path: &[u8]) -> Result<usize, usize> {
-        let start = |length: usize| self.lengths.get(length).map(|at| *at as usize);
-        let end = self.literal.len();
-        let from = start(path.len()).unwrap_or(end);
-        let same = &self.literal[from..start(path.len() + 1).unwrap_or(end)];
-        let found = match same {
+        let Some(&[from, to]) = self.lengths.get(path.len()..).and_then(<[u32]>::first_chunk)
+        else {
+            return Err(self.literal.len());
+        };
+        let from = from as usize;
+        let found = match &self.literal[from..to as usize] {
             [(only, _)] if only.as_bytes() == path => Ok(0),
             same => same.binary_search_by(|(other, _)| other.as_bytes().cmp(path)),
         };
         found.map(|at| from + at).map_err(|at| from + at)
     }
 
-    /// The endpoint of a request's path, and what its parameters stand for, if it has any.
-    fn find(&self, request: &Request<'_>) -> Option<(&Endpoint, Option<Params>)> {
-        if let Ok(at) = self.literal(request.parts.path.of(request.bytes)) {
-            return Some((&self.literal[at].1, None));
+    /// Has `use_it` called with the handler of a request, or `refuse` with the answer where there is
+    /// none.
+    fn select<R>(
+        &self,
+        request: &Request<'_>,
+        use_it: impl Fn(&dyn Handler, &Request<'_>) -> R,
+        refuse: impl Fn(Response) -> R,
+    ) -> R {
+        let path = request.parts.path.of(request.bytes);
+        if let Ok(at) = self.literal(path) {
+            let endpoint = &self.literal[at].1;
+            return match endpoint.handler(request) {
+                Some(handler) => use_it(handler, request),
+                None => refuse(endpoint.refusal(request)),
+            };
         }
-        let (path, at) = (request.path(), request.parts.path.at);
-        self.patterns.iter().find_map(|pattern| {
-            let params = pattern.matches(path, at)?;
-            Some((&pattern.endpoint, Some(params)))
-        })
-    }
-
-    /// The handler for a request, or the answer where there is none.
-    fn select(&self, request: &Request<'_>) -> Result<(&dyn Handler, Option<Params>), Response> {
-        let Some((endpoint, params)) = self.find(request) else {
-            let fallback = self.fallback.as_deref();
-            return fallback.map(|handler| (handler, None)).ok_or_else(|| {
-                match request.parts.method {
-                    Verb::Options if request.path() == "*" => self.options(),
-                    // There is no path to find: CONNECT asks for an authority.
-                    Verb::Connect => StatusCode::METHOD_NOT_ALLOWED.into(),
-                    _ => StatusCode::NOT_FOUND.into(),
-                }
-            });
-        };
-        endpoint.handler(request).map(|handler| (handler, params))
+        let (text, at) = (request.path(), request.parts.path.at);
+        let mut spans = [Span::default(); PARAMS_MAX];
+        let found = self.patterns.iter().find(|pattern| pattern.matches(text, at, &mut spans));
+        if let Some(Pattern { endpoint, names, .. }) = found {
+            let params = Params { spans: &spans[..names.len()], names };
+            return match endpoint.handler(request) {
+                Some(handler) => use_it(handler, &Request { params, ..*request }),
+                None => refuse(endpoint.refusal(request)),
+            };
+        }
+        match (&self.fallback, request.parts.method) {
+            (Some(fallback), _) => use_it(&**fallback, request),
+            (None, Verb::Options) if text == "*" => refuse(self.options()),
+            // There is no path to find: CONNECT asks for an authority.
+            (None, Verb::Connect) => refuse(StatusCode::METHOD_NOT_ALLOWED.into()),
+            (None, _) => refuse(StatusCode::NOT_FOUND.into()),
+        }
     }
 
     /// `OPTIONS *`: of the server as a whole.
@@ -188,25 +196,17 @@ impl Router {
 
 impl Handler for Router {
     fn call(&self, request: &Request<'_>) -> Reply {
-        match self.select(request) {
-            Ok((handler, None)) => handler.call(request),
-            Ok((handler, Some(params))) => handler.call(&Request { params, ..*request }),
-            Err(response) => Reply::Ready(response),
-        }
+        self.select(request, |handler, request| handler.call(request), Reply::Ready)
     }
 
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
-        match self.select(request) {
-            Ok((handler, None)) => handler.body_mode(request),
-            Ok((handler, Some(params))) => handler.body_mode(&Request { params, ..*request }),
-            // The refusal does not wait for a body that nobody wants.
-            Err(_) => BodyMode::Stream,
-        }
+        // A refusal does not wait for a body that nobody wants.
+        self.select(request, |handler, request| handler.body_mode(request), |_| BodyMode::Stream)
     }
 }
 
 impl Endpoint {
-    fn handler(&self, request: &Request<'_>) -> Result<&dyn Handler, Response> {
+    fn handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
         let asked = request.parts.method;
         let of = |wanted: Verb| {
             let is_wanted = |(verb, method, _): &&(Verb, Method, _)| {
@@ -214,14 +214,19 @@ impl Endpoint {
             };
             self.methods.iter().find(is_wanted).map(|(_, _, handler)| &**handler)
         };
-        let found = of(asked)
+        of(asked)
             .or_else(|| if asked == Verb::Head { of(Verb::Get) } else { None })
-            .or(self.any.as_deref());
-        found.ok_or_else(|| match request.parts.method {
+            .or(self.any.as_deref())
+    }
+
+    /// The answer to a method that the path does not have.
+    #[cold]
+    fn refusal(&self, request: &Request<'_>) -> Response {
+        match request.parts.method {
             Verb::Other => StatusCode::NOT_IMPLEMENTED.into(),
             Verb::Options => self.allow(Response::new(StatusCode::NO_CONTENT)),
             _ => self.allow(StatusCode::METHOD_NOT_ALLOWED.into()),
-        })
+        }
     }
 
     fn allow(&self, response: Response) -> Response {
@@ -276,31 +281,31 @@ impl Pattern {
         Self { path: path.to_owned(), segments, names, endpoint: Endpoint::default() }
     }
 
-    /// Matches a path that stands at `at` in the request's bytes.
-    fn matches(&self, path: &str, at: u32) -> Option<Params> {
-        let mut params = Params { names: self.names, ..Params::default() };
+    /// Matches a path that stands at `at` in the request's bytes; `spans` are then those of the
+    /// names.
+    fn matches(&self, path: &str, at: u32, spans: &mut [Span; PARAMS_MAX]) -> bool {
         let mut found = 0;
         // The offset of the segment under the cursor; behind the last one it is past the end.
         let mut cursor = 1;
         let mut take = |from: usize, to: usize| {
-            params.spans[found] = Span { at: at + from as u32, len: (to - from) as u32 };
+            spans[found] = Span { at: at + from as u32, len: (to - from) as u32 };
             found += 1;
         };
         for segment in &self.segments {
-            let rest = path.get(cursor..)?;
+            let Some(rest) = path.get(cursor..) else { return false };
             let end = cursor + rest.find('/').unwrap_or(rest.len());
             match segment {
                 Segment::Literal(wanted) if path[cursor..end] == **wanted => {}
                 Segment::Param if end > cursor => take(cursor, end),
                 Segment::Rest => {
                     take(cursor, path.len());
-                    return Some(params);
+                    return true;
                 }
-                _ => return None,
+                _ => return false,
             }
             cursor = end + 1;
         }
-        (cursor == path.len() + 1).then_some(params)
+        cursor == path.len() + 1
     }
 }
 
@@ -310,9 +315,10 @@ mod tests {
 
     fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
         let pattern = Pattern::new(pattern);
-        let params = pattern.matches(path, 0)?;
+        let mut spans = [Span::default(); PARAMS_MAX];
         let part = |span: &Span| path[span.at as usize..span.end()].to_owned();
-        Some(params.spans[..pattern.names.len()].iter().map(part).collect())
+        let found = pattern.matches(path, 0, &mut spans);
+        found.then(|| spans[..pattern.names.len()].iter().map(part).collect())
     }
 
     #[test]

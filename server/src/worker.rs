@@ -241,9 +241,10 @@ impl Worker {
 
     /// Flushes every connection that was touched: output gathered, one send each.
     fn flush(&mut self) {
+        self.queue();
         let mut cx = self.desk.cx();
         while let Some(id) = cx.dirty.pop() {
-            self.table.flush(id, &mut cx);
+            self.table.flush(id, &mut self.ring, &mut cx);
         }
     }
 
@@ -251,15 +252,7 @@ impl Worker {
     fn queue(&mut self) {
         for (id, op) in self.desk.ops.drain(..) {
             let Some(fd) = self.table.slots.get_mut(id).map(|slot| slot.fd) else { continue };
-            match op {
-                Op::Recv => self.ring.recv(id, fd),
-                Op::Send(head, body) => self.ring.send(id, fd, head, body),
-                Op::Pause => self.ring.pause(id),
-                Op::Cancel => self.ring.cancel(id, fd),
-                // An error means that the peer is gone, which the next completion says too.
-                Op::Finish => drop(sys::shutdown_write(fd)),
-                Op::Reset => drop(sys::close_by_reset(fd)),
-            }
+            perform(op, id, fd, &mut self.ring);
         }
         while let Some(id) = self.table.over.pop() {
             let Some(slot) = self.table.slots.remove(id) else { continue };
@@ -381,6 +374,7 @@ impl Table {
         }
     }
 
+    #[inline(always)]
     fn tell(&mut self, id: Id, event: Event<'_>, cx: &mut Cx<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.on(event, cx);
@@ -390,9 +384,12 @@ impl Table {
         }
     }
 
-    fn flush(&mut self, id: Id, cx: &mut Cx<'_>) {
+    fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Cx<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.flush(cx);
+        for (id, op) in cx.ops.drain(..) {
+            perform(op, id, slot.fd, ring);
+        }
         Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
@@ -403,17 +400,35 @@ impl Table {
     }
 
     /// Looks at a connection after an event: is it over, and when does it want to be told the time?
+    #[inline]
     fn follow(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
         if slot.conn.is_over() {
             over.push(id);
         }
         // Usually the deadline has moved away from what the wheel knows: it fires for nothing once,
         // rather than being told each time.
+        if slot.armed <= cx.soon && slot.conn.is_patient() {
+            return;
+        }
         let deadline = slot.conn.deadline(cx.limits);
         if deadline < slot.armed {
             slot.armed = deadline;
             timers.arm(id.index, deadline);
         }
+    }
+}
+
+/// Has the ring do what a connection asks for.
+#[inline]
+fn perform(op: Op, id: Id, fd: i32, ring: &mut Ring) {
+    match op {
+        Op::Recv => ring.recv(id, fd),
+        Op::Send(head, body) => ring.send(id, fd, head, body),
+        Op::Pause => ring.pause(id),
+        Op::Cancel => ring.cancel(id, fd),
+        // An error means that the peer is gone, which the next completion says too.
+        Op::Finish => drop(sys::shutdown_write(fd)),
+        Op::Reset => drop(sys::close_by_reset(fd)),
     }
 }
 

@@ -56,6 +56,13 @@ struct Extra {
     entry: Option<Box<Entry>>,
 }
 
+impl Extra {
+    /// What clients are told of HTTP/3: see [`Cx::common`].
+    fn alt(&self) -> u8 {
+        self.cover.as_ref().map_or(0, |cover| cover.alt)
+    }
+}
+
 /// What of the request at hand the answer depends on.
 #[derive(Clone, Copy, Default)]
 struct Exchange {
@@ -94,6 +101,20 @@ impl Http1 {
     /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
     /// bytes that are not input.
     pub(super) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+        // Taken once for all requests of a pipeline.
+        let mut fields = std::mem::take(cx.fields);
+        let used = self.exchange(whole, &mut fields, link, cx);
+        *cx.fields = fields;
+        used
+    }
+
+    fn exchange(
+        &mut self,
+        whole: &[u8],
+        fields: &mut Vec<Field>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
         let len = whole.len() - PAD;
         let mut at = 0;
         while !link.is_closing() {
@@ -106,7 +127,7 @@ impl Http1 {
             } else if at == len || !self.takes_request(link, cx) {
                 return at;
             } else {
-                let used = self.receive_head(&whole[at..], link, cx);
+                let used = self.receive_head(&whole[at..], fields, link, cx);
                 if used == 0 && !link.is_closing() {
                     return at;
                 }
@@ -243,17 +264,20 @@ impl Http1 {
     }
 
     /// Parses a head and begins its exchange; 0 while it is incomplete.
-    fn receive_head(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+    fn receive_head(
+        &mut self,
+        whole: &[u8],
+        fields: &mut Vec<Field>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
         let input = Padded::new(whole, whole.len() - PAD);
-        let mut fields = std::mem::take(cx.fields);
-        let parsed =
-            request::parse(cx.backend, input, &mut fields, &mut self.resume, &cx.head_limits);
-        let used = match parsed {
+        match request::parse(cx.backend, input, fields, &mut self.resume, &cx.head_limits) {
             Ok(Some(head)) => {
                 if let Some(trace) = &cx.trace {
                     trace.head(link.id, Way::In, &whole[..head.len as usize]);
                 }
-                self.begin(whole, &head, &fields, link, cx)
+                self.begin(whole, &head, fields, link, cx)
             }
             Ok(None) => {
                 if !self.exchange.partial {
@@ -270,9 +294,7 @@ impl Http1 {
                 self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
                 0
             }
-        };
-        *cx.fields = fields;
-        used
+        }
     }
 
     /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
@@ -502,8 +524,8 @@ impl Http1 {
             _ => Connection::Stays,
         };
         let at = link.output(cx).len();
-        let cover = self.extra.as_ref().and_then(|extra| extra.cover.as_ref());
-        let (common, id) = cx.common(cover.map_or(0, |cover| cover.alt));
+        let alt = self.extra.as_ref().map_or(0, |extra| extra.alt());
+        let (common, id) = cx.common(alt);
         let common = (&mut *cx.heads, &common.lines[..], id);
         head::append(&mut link.out, &response, framing, connection, common);
         if let Some(trace) = &cx.trace {
@@ -527,6 +549,7 @@ impl Http1 {
                 self.outgoing =
                     Outgoing::Body(Box::new(Sending::new(producer, framing, owner, cx)));
             }
+            Body::Inline(body) => body.append_to(&mut link.out),
             body if body.bytes().len() <= COPY_MAX => link.out.extend_from_slice(body.bytes()),
             body => link.pinned = Some(body.pin()),
         }

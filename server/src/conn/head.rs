@@ -42,7 +42,6 @@ pub(crate) struct Heads {
 }
 
 const SLOTS: usize = 8;
-const LENGTH: &[u8] = b"content-length: ";
 
 #[derive(Default)]
 struct Ready {
@@ -50,12 +49,14 @@ struct Ready {
     content_type: Option<&'static str>,
     /// The number that stands for the common lines.
     common: u64,
-    /// The lines, and [`LENGTH`] behind them.
+    /// The whole head of an answer of `length` bytes; the first `lines` bytes do not depend on it.
     bytes: Vec<u8>,
+    lines: usize,
+    length: u64,
 }
 
 impl Heads {
-    fn ready(&mut self, response: &Response, common: &[u8], id: u64) -> &[u8] {
+    fn ready(&mut self, response: &Response, common: &[u8], id: u64) -> &mut Ready {
         let status = response.status.as_u16();
         let content_type = response.content_type;
         // The type is told by where its name lies: the same text elsewhere is another slot's.
@@ -67,7 +68,7 @@ impl Heads {
         if !same || slot.status != status || slot.common != id {
             slot.fill(status, content_type, common, id);
         }
-        &slot.bytes
+        slot
     }
 }
 
@@ -81,7 +82,23 @@ impl Ready {
         if let Some(content_type) = content_type {
             write::field(&mut self.bytes, b"content-type", content_type.as_bytes());
         }
-        self.bytes.extend_from_slice(LENGTH);
+        self.lines = self.bytes.len();
+        self.end(0);
+    }
+
+    /// The head of an answer of `length` bytes.
+    fn whole(&mut self, length: u64) -> &[u8] {
+        if self.length != length {
+            self.end(length);
+        }
+        &self.bytes
+    }
+
+    fn end(&mut self, length: u64) {
+        self.length = length;
+        self.bytes.truncate(self.lines);
+        write::content_length(&mut self.bytes, length);
+        write::end(&mut self.bytes);
     }
 }
 
@@ -95,17 +112,12 @@ pub(super) fn append(
     (heads, common, id): (&mut Heads, &[u8], u64),
 ) {
     let ready = heads.ready(response, common, id);
-    let lines = &ready[..ready.len() - LENGTH.len()];
-    let own = response.blocks().any(|block| !block.lines().is_empty());
-    if let (Framing::Length(length), false, Connection::Stays) = (framing, own, connection) {
-        let mut digits = [0; 20];
-        let digits = write::decimal(length, &mut digits);
-        out.reserve(ready.len() + digits.len() + 4);
-        out.extend_from_slice(ready);
-        out.extend_from_slice(digits);
-        return out.extend_from_slice(b"\r\n\r\n");
+    if let (Framing::Length(length), false, Connection::Stays) =
+        (framing, response.has_fields(), connection)
+    {
+        return out.extend_from_slice(ready.whole(length));
     }
-    out.extend_from_slice(lines);
+    out.extend_from_slice(&ready.bytes[..ready.lines]);
     for block in response.blocks() {
         out.extend_from_slice(block.lines());
     }

@@ -20,7 +20,7 @@ use crate::trace::Way;
 pub(super) const COPY_MAX: usize = 16 * 1024;
 /// How long a closed connection goes on reading what the peer still sends, so that the last answer
 /// is not lost to a reset (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// How far a connection has got with closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,7 @@ impl Link {
     }
 
     /// The output to append to; taken from the worker's pool, so that an idle connection has none.
+    #[inline]
     pub(super) fn output(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {
             self.out = cx.pool.take();
@@ -138,6 +139,7 @@ impl Link {
     }
 
     /// Has the connection flushed at the end of the turn.
+    #[inline]
     pub(super) fn mark(&mut self, cx: &mut Cx<'_>) {
         if !self.dirty {
             self.dirty = true;
@@ -216,6 +218,7 @@ impl Link {
     }
 
     /// The kernel took what was being sent; `buffer` comes back.
+    #[inline]
     pub(super) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
         self.sending = false;
         cx.pool.give_sent(buffer);
@@ -245,15 +248,26 @@ impl Link {
         }
     }
 
+    #[inline]
     fn gather(
         &mut self,
         secure: Option<&mut Secure>,
         cx: &mut Cx<'_>,
     ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
-        self.trace(cx);
-        let Some(secure) = secure else {
-            return Ok((std::mem::take(&mut self.out), self.pinned.take()));
-        };
+        if cx.trace.is_some() {
+            self.trace(cx);
+        }
+        match secure {
+            None => Ok((std::mem::take(&mut self.out), self.pinned.take())),
+            Some(secure) => self.seal(secure, cx),
+        }
+    }
+
+    fn seal(
+        &mut self,
+        secure: &mut Secure,
+        cx: &mut Cx<'_>,
+    ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
         let closing = matches!(self.closing, Closing::Flush { .. });
         if self.queued() == 0 && !secure.has_output() && !closing {
             return Ok((Vec::new(), None));

@@ -44,6 +44,7 @@ use h2::Http2;
 use link::Link;
 pub(crate) use secure::Cover;
 use secure::{Opened, Secure};
+use upgrade::Upgrade;
 
 /// What a connection wants done.
 #[derive(Debug)]
@@ -89,6 +90,8 @@ pub(crate) enum Event<'a> {
 /// What a connection may use of its worker, for the time of one event.
 pub(crate) struct Cx<'w> {
     pub(crate) now: Time,
+    /// No deadline of HTTP/1 that begins now is nearer.
+    pub(crate) soon: Time,
     pub(crate) limits: &'w Limits,
     pub(crate) head_limits: request::Limits,
     pub(crate) backend: Backend,
@@ -184,26 +187,44 @@ impl Conn {
         Self { link, secure, proto, socket, fresh, counted: false, rested: true, since: cx.now }
     }
 
-    /// Takes an event.
+    /// Takes an event. Whoever tells of bytes that came or went gets the code for these alone.
+    #[inline(always)]
     pub(crate) fn on(&mut self, event: Event<'_>, cx: &mut Cx<'_>) {
         match event {
-            Event::Received { bytes, more } => {
-                self.link.received(more);
-                if !self.link.is_closing() {
-                    self.since = cx.now;
-                    self.rested = false;
-                    self.receive(bytes, cx);
-                }
-            }
+            Event::Received { bytes, more } => self.received(bytes, more, cx),
+            Event::Sent(buffer) => self.sent(buffer, cx),
+            event => self.on_other(event, cx),
+        }
+    }
+
+    fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
+        self.link.received(more);
+        if !self.link.is_closing() {
+            self.since = cx.now;
+            self.rested = false;
+            self.receive(bytes, cx);
+        }
+        // A flush ends with the same.
+        if !self.link.dirty {
+            self.link.steer_receiving(cx);
+        }
+    }
+
+    #[inline]
+    fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+        self.link.sent(buffer, cx);
+        if self.has_more_to_do() {
+            self.link.mark(cx);
+        }
+    }
+
+    fn on_other(&mut self, event: Event<'_>, cx: &mut Cx<'_>) {
+        match event {
+            Event::Received { bytes, more } => self.received(bytes, more, cx),
+            Event::Sent(buffer) => self.sent(buffer, cx),
             Event::Ended { errno, more } => {
                 self.link.received(more);
                 self.end(errno, cx);
-            }
-            Event::Sent(buffer) => {
-                self.link.sent(buffer, cx);
-                if self.has_more_to_do() {
-                    self.link.mark(cx);
-                }
             }
             Event::Unsent(buffer) => {
                 self.link.sent(buffer, cx);
@@ -258,6 +279,12 @@ impl Conn {
         self.link.steer_receiving(cx);
     }
 
+    /// True when no deadline of the connection's begins nearer than [`Cx::soon`].
+    #[inline]
+    pub(crate) fn is_patient(&self) -> bool {
+        matches!(self.proto, Proto::H1(_))
+    }
+
     /// When the connection wants to hear that time has passed.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         if let Some(own) = self.link.deadline(limits.rate_grace) {
@@ -289,6 +316,7 @@ impl Conn {
     }
 
     /// True when a flush would do anything, now that a send is through.
+    #[inline]
     fn has_more_to_do(&self) -> bool {
         let idle = match &self.proto {
             Proto::H1(http) => http.is_idle(),
@@ -416,7 +444,9 @@ impl Conn {
             return;
         }
         let used = self.advance(bytes, cx);
-        self.link.keep(&bytes[used..len], cx);
+        if used < len {
+            self.link.keep(&bytes[used..len], cx);
+        }
     }
 
     /// Works on input that was kept; true if some of it was used.
@@ -431,24 +461,8 @@ impl Conn {
     }
 
     fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
-        if self.fresh {
-            let input = &whole[..whole.len() - PAD];
-            let n = input.len().min(PREFACE.len());
-            if input[..n] == PREFACE[..n] && n > 0 {
-                if n < PREFACE.len() {
-                    return 0;
-                }
-                let http = Http2::new(self.socket, None, &mut self.link, cx);
-                self.proto = Proto::H2(Box::new(http));
-            }
-            self.fresh = false;
-        }
-        if !self.counted {
-            self.counted = true;
-            match &self.proto {
-                Proto::H1(_) => cx.tally.counters.opened_h1 += 1,
-                Proto::H2(_) => cx.tally.counters.opened_h2 += 1,
-            }
+        if !self.counted && !self.begin(whole, cx) {
+            return 0;
         }
         let http = match &mut self.proto {
             Proto::H2(http) => {
@@ -461,9 +475,38 @@ impl Conn {
             Proto::H1(http) => http,
         };
         let used = http.advance(whole, &mut self.link, cx);
-        let Some(upgrade) = http.take_upgrade() else { return used };
+        match http.take_upgrade() {
+            None => used,
+            Some(upgrade) => self.upgrade(*upgrade, whole, used, cx),
+        }
+    }
+
+    /// Tells from the first bytes which protocol it is; false while they are too few.
+    fn begin(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> bool {
+        if self.fresh {
+            let input = &whole[..whole.len() - PAD];
+            let n = input.len().min(PREFACE.len());
+            if input[..n] == PREFACE[..n] && n > 0 {
+                if n < PREFACE.len() {
+                    return false;
+                }
+                let http = Http2::new(self.socket, None, &mut self.link, cx);
+                self.proto = Proto::H2(Box::new(http));
+            }
+            self.fresh = false;
+        }
+        self.counted = true;
+        match &self.proto {
+            Proto::H1(_) => cx.tally.counters.opened_h1 += 1,
+            Proto::H2(_) => cx.tally.counters.opened_h2 += 1,
+        }
+        true
+    }
+
+    /// Goes on in HTTP/2 behind the first `used` bytes; returns how many are used then.
+    fn upgrade(&mut self, upgrade: Upgrade, whole: &[u8], used: usize, cx: &mut Cx<'_>) -> usize {
         let (link, socket) = (&mut self.link, self.socket);
-        let Some(mut http) = Http2::upgraded(*upgrade, socket, link, cx) else { return used };
+        let Some(mut http) = Http2::upgraded(upgrade, socket, link, cx) else { return used };
         cx.tally.counters.closed_h1 += 1;
         cx.tally.counters.opened_h2 += 1;
         let more = http.advance(&whole[used..], link, cx);
@@ -546,6 +589,14 @@ impl Conn {
             http.rest();
         }
     }
+}
+
+/// How far ahead the nearest deadline of HTTP/1 lies at least when it begins.
+pub(crate) fn soonest(limits: &Limits) -> Duration {
+    let Limits { header_timeout, idle_timeout, handshake_timeout, rate_grace, .. } = *limits;
+    [header_timeout, idle_timeout, handshake_timeout, rate_grace, link::LINGER, REST]
+        .into_iter()
+        .fold(REST, Duration::min)
 }
 
 fn count_handshake(session: &Session, cx: &mut Cx<'_>) {
