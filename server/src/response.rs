@@ -248,21 +248,16 @@ impl Inline {
     /// A number in decimal digits, behind a sign or without.
     fn number(negative: bool, mut number: u64) -> Self {
         let first = usize::from(negative);
-        let len = first + 1 + number.checked_ilog10().unwrap_or(0) as usize;
+        let (mut len, mut rest) = (first + 1, number);
+        while rest > 9 {
+            (len, rest) = (len + 1, rest / 10);
+        }
         let mut inline = Self { len: len as u8, bytes: [b'-'; 30] };
-        for digit in inline.bytes[first..len].iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
+        for at in (first..len).rev() {
+            inline.bytes[at] = b'0' + (number % 10) as u8;
             number /= 10;
         }
         inline
-    }
-
-    /// Copies all there is room for, which takes two moves, and keeps what counts.
-    #[inline]
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
-        let len = out.len() + usize::from(self.len);
-        out.extend_from_slice(&self.bytes);
-        out.truncate(len);
     }
 
     /// The bytes.
@@ -313,6 +308,20 @@ impl Body {
             Self::Bytes(bytes) => bytes,
             Self::Local(bytes, range) => &bytes[range.clone()],
             Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Appends the bytes of a body that is already there.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        match self {
+            // To copy all there is room for takes two moves; what does not count is dropped again.
+            Self::Inline(Inline { len, bytes }) => {
+                let end = out.len() + usize::from(*len);
+                out.extend_from_slice(bytes);
+                out.truncate(end);
+            }
+            body => out.extend_from_slice(body.bytes()),
         }
     }
 

@@ -366,7 +366,8 @@ impl Table {
     }
 
     fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Cx<'_>) {
-        let go_on = self.slots.get_mut(id).is_some_and(|slot| !slot.conn.is_cut_off());
+        let slot = self.slots.get_mut(id);
+        let go_on = slot.and_then(|slot| (!slot.conn.is_cut_off()).then_some(slot.fd));
         match ring.sent(id, result, go_on) {
             Sent::Done(buffer) => self.tell(id, Event::Sent(buffer), cx),
             Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer), cx),

@@ -56,6 +56,7 @@ struct Ready {
 }
 
 impl Heads {
+    #[inline]
     fn ready(&mut self, response: &Response, common: &[u8], id: u64) -> &mut Ready {
         let status = response.status.as_u16();
         let content_type = response.content_type;
@@ -69,6 +70,21 @@ impl Heads {
             slot.fill(status, content_type, common, id);
         }
         slot
+    }
+}
+
+impl Heads {
+    /// The whole head of an answer of `length` bytes that has no fields of its own and leaves the
+    /// connection open.
+    #[inline]
+    pub(super) fn whole(
+        &mut self,
+        response: &Response,
+        common: &[u8],
+        id: u64,
+        length: u64,
+    ) -> &[u8] {
+        self.ready(response, common, id).whole(length)
     }
 }
 

@@ -133,6 +133,11 @@ impl<'w> Cx<'w> {
     pub(crate) fn common(&self, alt: u8) -> (&'w Common, u64) {
         (&self.common[usize::from(alt)], self.second << 8 | u64::from(alt))
     }
+
+    /// True while nothing is to be said of requests and answers but to those who asked.
+    fn is_quiet(&self) -> bool {
+        self.log.is_none() && self.trace.is_none() && !self.draining
+    }
 }
 
 /// A connection.
@@ -262,6 +267,22 @@ impl Conn {
 
     /// Produces what can be produced and hands it to the kernel: once a turn.
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
+        if !self.is_at_rest() {
+            self.work(cx);
+        }
+        self.link.flush(self.secure.as_deref_mut(), cx);
+        self.link.steer_receiving(cx);
+    }
+
+    /// True when a flush is to hand over what is gathered and nothing else.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        let idle = matches!(&self.proto, Proto::H1(http) if http.is_idle());
+        idle && self.link.kept() == 0 && !self.link.ended
+    }
+
+    /// Goes on with what is under way.
+    fn work(&mut self, cx: &mut Cx<'_>) {
         loop {
             match &mut self.proto {
                 Proto::H1(http) => http.pull(&mut self.link, cx),
@@ -275,8 +296,6 @@ impl Conn {
         if self.link.ended {
             self.finish(cx);
         }
-        self.link.flush(self.secure.as_deref_mut(), cx);
-        self.link.steer_receiving(cx);
     }
 
     /// True when no deadline of the connection's begins nearer than [`Cx::soon`].
@@ -366,8 +385,15 @@ impl Conn {
         self.secure.as_ref().is_some_and(|secure| secure.session.is_handshaking())
     }
 
+    #[inline]
     fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
-        let Some(mut secure) = self.secure.take() else { return self.use_input(bytes, cx) };
+        match self.secure.take() {
+            None => self.use_input(bytes, cx),
+            Some(secure) => self.receive_records(secure, bytes, cx),
+        }
+    }
+
+    fn receive_records(&mut self, mut secure: Box<Secure>, bytes: &mut [u8], cx: &mut Cx<'_>) {
         let len = bytes.len() - PAD;
         match secure.complete(&bytes[..len]) {
             None => self.open_records(&mut secure, bytes, cx),
@@ -436,6 +462,7 @@ impl Conn {
     }
 
     /// Works on plaintext, and keeps what cannot be used yet.
+    #[inline]
     fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
         let len = bytes.len() - PAD;
         if self.link.kept() > 0 {
@@ -460,6 +487,7 @@ impl Conn {
         used > 0
     }
 
+    #[inline]
     fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
         if !self.counted && !self.begin(whole, cx) {
             return 0;

@@ -26,11 +26,10 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 use ringway_quic::cmsg;
 
-use crate::slot::grow;
 use buffers::Buffers;
 use datagram::{Datagrams, Delivered, Outbox};
 use job::Job;
-use send::{Pinned, Send};
+use send::{Pinned, Send, Sending};
 use token::{Id, Op, Token};
 
 const GROUP: u16 = 0;
@@ -156,7 +155,7 @@ pub(crate) struct Ring {
     // Dropped by hand, before the memory that the kernel may still write to.
     io: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<Buffers>,
-    sends: Vec<Option<Box<Send>>>,
+    sends: Vec<Sending>,
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into the boxes")]
     spare_sends: Vec<Box<Send>>,
     jobs: Vec<Option<Box<Job>>>,
@@ -297,39 +296,79 @@ impl Ring {
     }
 
     /// Sends `head`, then `body`. At most one send of a slot may be under way.
+    #[inline]
     pub(crate) fn send(&mut self, id: Id, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
         let index = id.index as usize;
-        while self.sends.len() <= index {
-            grow(&mut self.sends);
-            self.sends.push(None);
+        if self.sends.len() <= index {
+            self.sends.reserve_exact((index / 8).max(64));
+            self.sends.resize_with(index + 1, || Sending::Nothing);
         }
-        assert!(self.sends[index].is_none(), "one send of a connection at a time");
-        let mut send = self.spare_sends.pop().unwrap_or_else(Send::empty);
-        send.set(fd, head, body);
-        let entry = send.entry();
-        self.sends[index] = Some(send);
+        let idle = matches!(self.sends[index], Sending::Nothing);
+        assert!(idle, "one send of a connection at a time");
         self.under_way += 1;
+        if body.is_some() {
+            return self.send_parts(id, fd, head, body, 0);
+        }
+        let entry = send::bytes(fd, &head);
+        self.sends[index] = Sending::Bytes(head);
         self.push(entry, Token::new(Op::Send, 0, id));
     }
 
-    /// Takes the completion of a slot's send. `go_on` says whether a short one is to be continued;
-    /// a connection that is being closed has cancelled it, which may leave it short.
-    pub(crate) fn sent(&mut self, id: Id, result: i32, go_on: bool) -> Sent {
-        let index = id.index as usize;
-        let mut send = self.sends.get_mut(index).and_then(Option::take);
-        let Some(done) = send.as_mut() else { return Sent::Failed(Vec::new()) };
-        let short = result > 0 && !done.advance(result as usize);
-        if short && go_on {
-            let entry = done.entry();
-            self.sends[index] = send;
-            self.push(entry, Token::new(Op::Send, 0, id));
-            return Sent::Again;
+    /// Sends what is left of `head` and `body` when `done` bytes are with the kernel.
+    fn send_parts(&mut self, id: Id, fd: RawFd, head: Vec<u8>, body: Option<Pinned>, done: usize) {
+        let mut send = self.spare_sends.pop().unwrap_or_else(Send::empty);
+        send.set(fd, head, body, done);
+        let entry = send.entry();
+        self.sends[id.index as usize] = Sending::Parts(send);
+        self.push(entry, Token::new(Op::Send, 0, id));
+    }
+
+    /// Takes the completion of a slot's send. `go_on` has the descriptor where a short one is to be
+    /// continued; a connection that is being closed has cancelled it, which may leave it short.
+    #[inline]
+    pub(crate) fn sent(&mut self, id: Id, result: i32, go_on: Option<RawFd>) -> Sent {
+        let Some(sending) = self.sends.get_mut(id.index as usize) else {
+            return Sent::Failed(Vec::new());
+        };
+        match std::mem::take(sending) {
+            Sending::Bytes(head) if usize::try_from(result) == Ok(head.len()) => {
+                self.under_way -= 1;
+                Sent::Done(head)
+            }
+            sending => self.sent_in_part(id, sending, result, go_on),
         }
-        let buffer = done.take();
+    }
+
+    fn sent_in_part(
+        &mut self,
+        id: Id,
+        sending: Sending,
+        result: i32,
+        go_on: Option<RawFd>,
+    ) -> Sent {
+        let (buffer, short) = match (sending, go_on) {
+            (Sending::Nothing, _) => return Sent::Failed(Vec::new()),
+            (Sending::Bytes(head), Some(fd)) if result > 0 => {
+                self.send_parts(id, fd, head, None, result as usize);
+                return Sent::Again;
+            }
+            (Sending::Bytes(head), _) => (head, true),
+            (Sending::Parts(mut send), go_on) => {
+                let short = result > 0 && !send.advance(result as usize);
+                if short && go_on.is_some() {
+                    let entry = send.entry();
+                    self.sends[id.index as usize] = Sending::Parts(send);
+                    self.push(entry, Token::new(Op::Send, 0, id));
+                    return Sent::Again;
+                }
+                let buffer = send.take();
+                if self.spare_sends.len() < 64 {
+                    self.spare_sends.push(send);
+                }
+                (buffer, short)
+            }
+        };
         self.under_way -= 1;
-        if self.spare_sends.len() < 64 {
-            self.spare_sends.extend(send);
-        }
         if result < 0 || short { Sent::Failed(buffer) } else { Sent::Done(buffer) }
     }
 
@@ -444,6 +483,7 @@ impl Ring {
         self.udp.as_ref().map_or(0, |udp| udp.outbox.under_way())
     }
 
+    #[inline]
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.bits());
         loop {

@@ -74,6 +74,27 @@ impl Pinned {
     }
 }
 
+/// What a slot has under way.
+#[derive(Default)]
+pub(super) enum Sending {
+    #[default]
+    Nothing,
+    /// Bytes, from their beginning on. The kernel knows where they lie, not the `Vec`.
+    Bytes(Vec<u8>),
+    /// Bytes and a body, or what is left of a send that was short.
+    Parts(Box<Send>),
+}
+
+/// A short write is carried on by the kernel (MSG_WAITALL), so that one completion is enough for
+/// all of it; MSG_NOSIGNAL because a closed peer is not a SIGPIPE.
+const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// The submission entry for sending bytes.
+#[inline]
+pub(super) fn bytes(fd: RawFd, bytes: &[u8]) -> squeue::Entry {
+    opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32).flags(FLAGS).build()
+}
+
 /// A send under way. The kernel holds pointers into it, so it stays in its box until it is done.
 pub(super) struct Send {
     fd: RawFd,
@@ -91,8 +112,8 @@ impl Send {
         Box::new(Self { fd: -1, head: Vec::new(), body: None, done: 0, parts, message })
     }
 
-    pub(super) fn set(&mut self, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
-        (self.fd, self.head, self.body, self.done) = (fd, head, body, 0);
+    pub(super) fn set(&mut self, fd: RawFd, head: Vec<u8>, body: Option<Pinned>, done: usize) {
+        (self.fd, self.head, self.body, self.done) = (fd, head, body, done);
     }
 
     /// Counts what the kernel took; true when nothing is left.
@@ -109,15 +130,8 @@ impl Send {
 
     /// The submission entry for what is left.
     pub(super) fn entry(&mut self) -> squeue::Entry {
-        // MSG_WAITALL makes the kernel carry on after a short write, so that one completion is
-        // enough for all of it; MSG_NOSIGNAL because a closed peer is not a SIGPIPE.
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         let head = self.head.get(self.done..).unwrap_or_default();
-        let Some(body) = &self.body else {
-            return opcode::Send::new(types::Fd(self.fd), head.as_ptr(), head.len() as u32)
-                .flags(flags)
-                .build();
-        };
+        let Some(body) = &self.body else { return bytes(self.fd, head) };
         let skip = self.done.saturating_sub(self.head.len());
         let body = body.bytes().get(skip..).unwrap_or_default();
         let part = |bytes: &[u8]| libc::iovec {
@@ -128,7 +142,7 @@ impl Send {
         self.message.msg_iov = self.parts.as_mut_ptr();
         self.message.msg_iovlen = 2;
         opcode::SendMsg::new(types::Fd(self.fd), &raw const self.message)
-            .flags(flags as u32)
+            .flags(FLAGS as u32)
             .build()
     }
 }
@@ -141,7 +155,7 @@ mod tests {
     fn a_short_send_goes_on_where_it_stopped() {
         let mut send = Send::empty();
         let body = Pinned::new(Owner::Static(b"0123456789"), 2..8);
-        send.set(5, b"head".to_vec(), Some(body));
+        send.set(5, b"head".to_vec(), Some(body), 0);
         assert!(!send.advance(3));
         send.entry();
         assert_eq!((send.parts[0].iov_len, send.parts[1].iov_len), (1, 6));
