@@ -312,7 +312,7 @@ impl Body {
     }
 
     /// Appends the bytes of a body that is already there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         match self {
             // To copy all there is room for takes two moves; what does not count is dropped again.

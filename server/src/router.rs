@@ -139,6 +139,7 @@ impl Router {
     }
 
     /// Where a literal path is, or would be.
+    #[inline(always)]
     fn literal(&self, path: &[u8]) -> Result<usize, usize> {
         let Some(&[from, to]) = self.lengths.get(path.len()..).and_then(<[u32]>::first_chunk)
         else {
@@ -206,6 +207,7 @@ impl Handler for Router {
 }
 
 impl Endpoint {
+    #[inline]
     fn handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
         let asked = request.parts.method;
         let of = |wanted: Verb| {

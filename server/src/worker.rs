@@ -420,7 +420,7 @@ impl Table {
 }
 
 /// Has the ring do what a connection asks for.
-#[inline]
+#[inline(always)]
 fn perform(op: Op, id: Id, fd: i32, ring: &mut Ring) {
     match op {
         Op::Recv => ring.recv(id, fd),

@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// Receives, or stops receiving, as the amount of kept input demands.
-    #[inline]
+    #[inline(always)]
     pub(super) fn steer_receiving(&mut self, cx: &mut Cx<'_>) {
         let goes_on = self.receiving && !self.ended && self.closing == Closing::No;
         if !goes_on || self.kept() > 0 {
@@ -195,6 +195,7 @@ impl Link {
         }
     }
 
+    #[cold]
     fn change_receiving(&mut self, cx: &mut Cx<'_>) {
         let full = self.kept() >= cx.limits.spill_bytes;
         let wanted = match self.closing {

@@ -215,7 +215,7 @@ impl Conn {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
         self.link.sent(buffer, cx);
         if self.has_more_to_do() {
