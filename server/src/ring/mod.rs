@@ -26,6 +26,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 use ringway_quic::cmsg;
 
+use crate::slot::grow;
 use buffers::Buffers;
 use datagram::{Datagrams, Delivered, Outbox};
 use job::Job;
@@ -299,9 +300,9 @@ impl Ring {
     #[inline]
     pub(crate) fn send(&mut self, id: Id, fd: RawFd, head: Vec<u8>, body: Option<Pinned>) {
         let index = id.index as usize;
-        if self.sends.len() <= index {
-            self.sends.reserve_exact((index / 8).max(64));
-            self.sends.resize_with(index + 1, || Sending::Nothing);
+        while self.sends.len() <= index {
+            grow(&mut self.sends);
+            self.sends.push(Sending::Nothing);
         }
         let idle = matches!(self.sends[index], Sending::Nothing);
         assert!(idle, "one send of a connection at a time");
