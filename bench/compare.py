@@ -10,13 +10,15 @@ Every server has one worker and is pinned to CPU 0, the load generator to CPU 1;
 the figures are medians (see measure.py). For each work and server: CPU time and system calls a
 request, requests a second, and latency at 80 % of that by h2load's and ringway-h3load's open loops: a
 request begins when it is due (h2load: and a stream of its connection is free). For each server
-besides: memory after the load, private memory for each idle connection, new connections a second.
+besides: memory after the load, private memory for each idle connection, new connections a second and
+the CPU time of one. With --quick, rounds are as many as fit into ten minutes: at most 3, at least 1.
 """
 
 import argparse
 import contextlib
 import datetime
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -36,13 +38,13 @@ import measure
 import plot
 
 HERE, ROOT = measure.HERE, measure.ROOT
-PEERS = ["ringway", "nginx", "h2o", "caddy", "haproxy", "hyper", "actix"]
-# Asked for and not here, with the reason: named in the results.
-ABSENT = {"tokio-quiche": "no server on it is written here yet"}
+PEERS = ["ringway", "nginx", "h2o", "caddy", "haproxy", "hyper", "actix", *measure.H3_PEERS]
 FEWEST = 4
+# What the works of a quick run may take; the idle connections come after them.
+QUICK_SECONDS = 400
 
 H2LOAD = "h2load -t1 -c{connections} -m{streams} -D{seconds} {scheme}://127.0.0.1:PORT{path}"
-H3LOAD = "{bin}/ringway-h3load -q --json -c {connections} -m {streams} -d {seconds} -w 0.2 https://127.0.0.1:PORT{path}"
+H3LOAD = "{bin}/ringway-h3load -q --json -c {connections} -m {streams} -d {seconds} -w 0 https://127.0.0.1:PORT{path}"
 WRK = "wrk -t1 -c{connections} -d{seconds}s --latency http://127.0.0.1:PORT{path}"
 # work: (kind of server, load, connections, streams, path)
 WORKS = {
@@ -52,6 +54,11 @@ WORKS = {
     "h2-10k-16x32": ("-tls", H2LOAD, 16, 32, "/static/10k.bin"),
     "h3-64x64": ("-h3", H3LOAD, 64, 64, "/baseline2?a=1&b=1"),
     "h3-10k-16x32": ("-h3", H3LOAD, 16, 32, "/static/10k.bin"),
+}
+# New connections, each with one request: HTTP/1.1 in the clear, HTTP/3 with a full handshake.
+SHORT = {
+    "": WRK + " -H 'Connection: close'",
+    "-h3": H3LOAD + " --short",
 }
 IDLE = {"": 8000, "-tls": 4000, "-h3": 1000}
 IDLE_NAMES = {"": "h1", "-tls": "h2 over TLS", "-h3": "h3"}
@@ -101,9 +108,9 @@ def open_loop(server, work, rate, seconds, bin):
     kind, load, connections, streams, path = WORKS[work]
     wanted = 0.8 * rate
     if load is H3LOAD:
-        text = command(work, bin, seconds) + f" --rate {wanted:.0f}"
+        text = command(work, bin, seconds).replace("-w 0 ", "-w 0.2 ") + f" --rate {wanted:.0f}"
         found = json.loads([line for line in measure.generate(text, server).splitlines() if line.startswith("{")][-1])
-        return {**latencies(found), "rate": wanted, "errors": found["failed"]}
+        return {**latencies(found), "rate": wanted, "reached": found["requests_per_second"], "errors": found["failed"]}
     with tempfile.NamedTemporaryFile(prefix="ringway-compare-") as log:
         text = H2LOAD.format(connections=connections, streams=streams, seconds=seconds,
                              scheme="https" if kind == "-tls" else "http", path=path.replace("&", "\\&"))
@@ -114,7 +121,7 @@ def open_loop(server, work, rate, seconds, bin):
     good = [int(row[2]) for row in rows if row[1] == "200"]
     if not good:
         return None
-    return {**percentiles(good), "rate": each * connections, "errors": len(rows) - len(good)}
+    return {**percentiles(good), "rate": each * connections, "reached": len(rows) / seconds, "errors": len(rows) - len(good)}
 
 
 def latencies(found):
@@ -164,6 +171,14 @@ def idle_memory(server, kind, count, bin):
     return round((after - before) / count)
 
 
+@functools.cache
+def tls_context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 def dial(port, kind):
     """A connection over which one request was answered."""
     peer = socket.create_connection(("127.0.0.1", port), 30)
@@ -171,10 +186,7 @@ def dial(port, kind):
         peer.sendall(b"GET /baseline11?a=13&b=42 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         read_some(peer)
         return peer
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    peer = context.wrap_socket(peer, server_hostname="localhost")
+    peer = tls_context().wrap_socket(peer, server_hostname="localhost")
     # The preface, empty SETTINGS, and GET / by the static table with an authority of "a".
     head = b"\x82\x87\x84\x41\x01a"
     frame = len(head).to_bytes(3, "big") + b"\x01\x05\x00\x00\x00\x01" + head
@@ -188,18 +200,22 @@ def read_some(peer):
         raise SystemExit("a server closes a connection instead of answering")
 
 
-def connections_a_second(server, seconds):
-    text = WRK.format(connections=64, seconds=seconds, path="/baseline11?a=13\\&b=42")
-    return round(measure.read_load(measure.generate(text + " -H 'Connection: close'", server))[1])
+def short_connections(server, kind, seconds, bin):
+    """New connections a second, and the server's CPU time for one with its request."""
+    path = "/baseline2?a=1\\&b=1" if kind == "-h3" else "/baseline11?a=13\\&b=42"
+    load = SHORT[kind].format(bin=bin, connections=64, streams=1, seconds=seconds, path=path)
+    found = one_round(server, load)
+    return {"connections_a_second": round(found["rps"]), "us_a_connection": round(found["us"], 1)}
+
+
+def speakers(kind):
+    return [peer for peer in PEERS if peer + kind in measure.SERVERS]
 
 
 def start(peer, kind, bin):
     """The server, or why it does not start."""
-    name = peer + kind
-    if name not in measure.SERVERS:
-        return None, f"{peer} does not speak it here"
     try:
-        return measure.Server(name, bin), None
+        return measure.Server(peer + kind, bin), None
     except SystemExit as error:
         return None, str(error)
 
@@ -215,12 +231,22 @@ def alone(path):
         yield
 
 
-def compare_work(work, args, bin):
+def rounds_within(left, servers, args):
+    """How many rounds fit in the seconds left for a work, apart from its open loop and system calls."""
+    if left is None:
+        return args.rounds
+    once = servers * (args.seconds + 0.4)
+    fixed = servers * (args.seconds + 3)
+    return max(1, min(args.rounds, int((left - fixed) / once)))
+
+
+def compare_work(work, args, bin, left=None):
+    begun = time.monotonic()
     kind = WORKS[work][0]
     servers, missing, kept = {}, {}, {}
     load = command(work, bin, args.seconds)
     try:
-        for peer in PEERS:
+        for peer in speakers(kind):
             server, why = start(peer, kind, bin)
             if server:
                 servers[peer] = server
@@ -232,7 +258,8 @@ def compare_work(work, args, bin):
             except (SystemExit, json.JSONDecodeError, KeyError) as error:
                 missing[peer] = f"does not do this work: {str(error).strip()[:80]}"
                 servers.pop(peer).stop()
-        for _ in range(args.rounds):
+        left = left and left - (time.monotonic() - begun)
+        for _ in range(rounds_within(left, len(servers), args)):
             for peer, server in servers.items():
                 kept.setdefault(peer, []).append(one_round(server, load))
         rows = {}
@@ -258,18 +285,17 @@ def compare_work(work, args, bin):
 
 def compare_idle(kind, args, bin):
     found, count = {}, IDLE[kind]
-    for peer in PEERS:
-        server, _ = start(peer, kind, bin)
+    for peer in speakers(kind):
+        server, why = start(peer, kind, bin)
         if not server:
+            found[peer] = {"failed": why.strip()[:100]}
             continue
         try:
-            row = {}
-            if kind == "":
-                row["connections_a_second"] = connections_a_second(server, args.seconds)
-            row["bytes"] = idle_memory(server, kind, count, bin)
-            found[peer] = row
+            row = found[peer] = {"bytes": idle_memory(server, kind, count, bin)}
+            if kind in SHORT:
+                row |= short_connections(server, kind, args.seconds, bin)
         except (OSError, SystemExit) as error:
-            found[peer] = {"failed": str(error)[:100]}
+            found.setdefault(peer, {})["failed"] = str(error).strip()[:100]
         finally:
             server.stop()
     return {"connections": count, "servers": found}
@@ -281,9 +307,11 @@ def versions():
     found = {name: measure.version(command) for name, command in commands.items()}
     with open(os.path.join(ROOT, "Cargo.lock")) as lock:
         text = lock.read()
-    for name, crate in (("hyper", "hyper"), ("actix", "actix-web"), ("quiche", "quiche")):
+    with open(os.path.join(HERE, "peers", "h3", "Cargo.lock")) as lock:
+        text += lock.read()
+    for crate in ("hyper", "actix-web", "quiche", "tokio-quiche", "quinn", "tquic"):
         version = re.search(rf'name = "{crate}"\nversion = "([^"]+)"', text)
-        found[name] = version and f"{crate} {version[1]}"
+        found[crate] = version and f"{crate} {version[1]}"
     return found
 
 
@@ -304,39 +332,61 @@ def table(result):
         for peer, row in found["servers"].items():
             loop = row["open_loop"]
             latency = " / ".join(f"{loop[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms")) if loop else "–"
+            latency += " †" if loop and loop.get("reached", loop["rate"]) < 0.95 * loop["rate"] else ""
             calls = "–" if row["system_calls"] is None else f"{row['system_calls']:.2f}"
             errors = f", {row['errors']} errors" if row["errors"] else ""
             ratio = cell(found["ratios"].get(peer), peer == "ringway")
             lines.append(f"| {work} | {peer} | {row['us']:.2f} ({row['user_us']:.2f}) | {ratio} | {row['rps']:,.0f}{errors} "
                          f"| {latency} | {calls} | {row['resident_kib'] / 1024:.0f} |")
-    names = [IDLE_NAMES[kind] for kind in IDLE if result["idle"].get(kind)]
-    kinds = [kind for kind in IDLE if result["idle"].get(kind)]
-    lines += ["", f"| server | new connections/s | {' | '.join(f'bytes an idle connection, {n}' for n in names)} |",
-              "|---" * (2 + len(names)) + "|"]
-    if not kinds:
-        lines = lines[:-3]
-    for peer in PEERS if kinds else []:
-        rows = [result["idle"][kind]["servers"].get(peer, {}) for kind in kinds]
-        if any(rows):
-            rate = rows[0].get("connections_a_second")
-            cells = [f"{row['bytes']:,}" if row.get("bytes") is not None else "–" for row in rows]
-            lines.append(f"| {peer} | {f'{rate:,}' if rate else '–'} | {' | '.join(cells)} |")
-    missing = {peer: why for found in result["works"].values() for peer, why in found["missing"].items()}
-    left_out = [f"{work}: {', '.join(found['missing'])}" for work, found in result["works"].items() if found["missing"]]
-    absent = [f"{peer} ({why})" for peer, why in result["absent"].items()]
-    if missing or absent:
-        lines += ["", f"Missing: {'; '.join(absent + left_out)}."]
+    lines += idle_table(result["idle"])
+    left_out = [f"{peer} ({why})" for peer, why in result["absent"].items()]
+    for work, found in result["works"].items():
+        left_out += [f"{peer} at {work} ({' '.join(why.split())})" for peer, why in found["missing"].items()
+                     if peer + WORKS[work][0] in measure.SERVERS]
+    if left_out:
+        lines += ["", f"Missing: {'; '.join(left_out)}."]
+    mute = [f"{IDLE_NAMES[kind]}: {', '.join(peer for peer in PEERS if peer + kind not in measure.SERVERS)}"
+            for kind in IDLE_NAMES]
+    lines += ["", f"Not spoken, or not by the version here: {'; '.join(mute)}."]
+    if any("†" in line for line in lines):
+        lines += ["", "† That rate was not reached: the latencies are of a queue, at the server or in the generator."]
     return "\n".join(lines)
+
+
+def idle_table(idle):
+    """What idle connections hold and what new ones cost."""
+    kinds = [kind for kind in IDLE if idle.get(kind)]
+    if not kinds:
+        return []
+    columns = [f"bytes an idle connection, {IDLE_NAMES[kind]} ({idle[kind]['connections']:,})" for kind in kinds]
+    columns += [f"new connections/s, {IDLE_NAMES[kind]} (µs of CPU each)" for kind in kinds if kind in SHORT]
+    lines = ["", f"| server | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for peer in PEERS:
+        rows = {kind: idle[kind]["servers"].get(peer, {}) for kind in kinds}
+        cells = ["–" if row.get("bytes") is None else f"{row['bytes']:,}" for row in rows.values()]
+        for kind in kinds:
+            rate, us = (rows[kind].get(key) for key in ("connections_a_second", "us_a_connection"))
+            if kind in SHORT:
+                cells.append("–" if rate is None else f"{rate:,}" + (f" ({us:.0f})" if us else ""))
+        if set(cells) != {"–"}:
+            lines.append(f"| {peer} | {' | '.join(cells)} |")
+    return lines
 
 
 def facts(result):
     m = result["machine"]
     number = lambda said: re.search(r"\d+(\.\d+)+", said)
     found = {name: said and number(said) for name, said in result["versions"].items()}
+    others = f", with other work on the machine (load average {m['load_average']:.0f}): trust the ratios; the latencies carry that work"
+    others = others if m["load_average"] >= 1 else ""
     present = ", ".join(f"{name} {version[0]}" for name, version in found.items() if version)
     return (f"{result['date']}, commit {result['commit']}, profile {result['profile']}; {m['cpu']}, {m['cores']} shared cores, Linux "
-            f"{m['kernel']}, loopback; medians of {result['rounds']} rounds of {result['seconds']} s, alternating, with other work on the machine "
-            f"(load average {m['load_average']:.0f}): trust the ratios; the latencies carry that work. {present}.")
+            f"{m['kernel']}, loopback; medians of {rounds_of(result)} rounds of {result['seconds']} s, alternating{others}. {present}.")
+
+
+def rounds_of(result):
+    counts = {len(row["rounds"]) for found in result["works"].values() for row in found["servers"].values()}
+    return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
 def readme_block(path):
@@ -351,13 +401,15 @@ BLOCK = re.compile(r"<!-- compare: (\S+) sha256:\w+ -->.*?<!-- /compare -->", re
 
 
 def report(path):
-    """Plots beside the JSON, and README's table."""
+    """Plots beside the JSON, and README's table if the JSON is a committed one."""
     with open(path) as file:
         result = json.load(file)
     for work, found in result["works"].items():
         rows = sorted(((peer, row["us"]) for peer, row in found["servers"].items()), key=lambda row: row[1])
         with open(os.path.join(os.path.dirname(path), f"compare-{work}.svg"), "w") as file:
             file.write(plot.bars(f"{work}: server CPU a request", "µs", rows))
+    if os.path.dirname(os.path.abspath(path)) != os.path.join(HERE, "results"):
+        return
     readme = os.path.join(ROOT, "README.md")
     with open(readme) as file:
         text = file.read()
@@ -401,62 +453,57 @@ def main():
     args.rounds = args.rounds or (3 if args.quick else 9)
     args.seconds = args.seconds or (1 if args.quick else 3)
     # Told to end, it stops the servers that it has started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 16), hard))
-    absent = dict(ABSENT)
-    for peer in ("nginx", "h2o", "caddy", "haproxy"):
-        if not shutil.which(peer):
-            absent[peer] = "not installed"
+    bin = os.path.abspath(args.bin) if args.bin else measure.build(args.profile)
+    absent = {peer: "not installed" for peer in ("nginx", "h2o", "caddy", "haproxy") if not shutil.which(peer)}
+    absent |= {peer: "not built: bench/peers/h3" for peer in measure.H3_PEERS if not measure.h3_peer(peer, bin)}
     present = [peer for peer in PEERS if peer not in absent]
     if len(present) - 1 < FEWEST:
         sys.exit(f"only {len(present) - 1} peers are here, {FEWEST} are wanted; missing: {absent}")
     PEERS[:] = present
-    bin = os.path.abspath(args.bin) if args.bin else build(args.profile)
     begun = time.monotonic()
     result = {"date": datetime.date.today().isoformat(), "commit": commit(), "profile": args.profile,
               "machine": {**measure.machine(), "load_average": os.getloadavg()[0]}, "versions": versions(),
-              "rounds": args.rounds, "seconds": args.seconds, "minutes": 0, "absent": absent, "works": {}, "idle": {}}
+              "rounds": args.rounds, "seconds": args.seconds, "minutes": 0, "seconds_by_part": {}, "absent": absent, "works": {}, "idle": {}}
     result.update(before)
     result["absent"] = absent
     os.makedirs(args.results, exist_ok=True)
     path = args.resume or os.path.join(args.results, f"compare-{result['date']}.json")
     spent = result["minutes"]
 
-    def save():
+    def save(part, since):
         result["minutes"] = round(spent + (time.monotonic() - begun) / 60, 1)
+        parts = result.setdefault("seconds_by_part", {})
+        parts[part] = round(time.monotonic() - since)
+        print(f"{part}: {parts[part]} s; {result['minutes']} min in all", file=sys.stderr, flush=True)
         with open(path, "w") as file:
             json.dump(result, file, indent=1)
             file.write("\n")
 
-    for work in args.works.split(",") if args.works else WORKS:
-        if work in result["works"]:
-            continue
-        print(f"{work} …", file=sys.stderr, flush=True)
+    works = [work for work in (args.works.split(",") if args.works else WORKS) if work not in result["works"]]
+    for index, work in enumerate(works):
+        since = time.monotonic()
+        left = (begun + QUICK_SECONDS - since) / (len(works) - index) if args.quick else None
         with alone(args.lock):
-            found = compare_work(work, args, bin)
+            found = compare_work(work, args, bin, left)
         if "ringway" in found["missing"]:
             absent[work] = found["missing"]["ringway"][:100]
             continue
         result["works"][work] = found
-        save()
+        save(work, since)
     for kind in IDLE:
         if kind not in result["idle"] and any(WORKS[work][0] == kind for work in result["works"]):
-            print(f"idle connections, {IDLE_NAMES[kind]} …", file=sys.stderr, flush=True)
+            since = time.monotonic()
             with alone(args.lock):
                 result["idle"][kind] = compare_idle(kind, args, bin)
-            save()
+            save(f"idle connections, {IDLE_NAMES[kind]}", since)
     compared = {peer for found in result["works"].values() for peer in found["servers"]}
     if len(compared) - 1 < FEWEST:
         sys.exit(f"only {sorted(compared)} did the works: fewer than {FEWEST} peers are no comparison")
     report(path)
     print(facts(result) + "\n\n" + table(result))
-
-
-def build(profile):
-    measure.build(profile)
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    return os.path.join(target, profile)
 
 
 if __name__ == "__main__":

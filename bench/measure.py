@@ -62,6 +62,11 @@ for peer in ("h2o", "haproxy", "caddy"):
         SERVERS[f"{peer}-{kind}"] = SERVERS[peer]
 for peer in ("ringway", "caddy"):
     SERVERS[f"{peer}-h3"] = SERVERS[f"{peer}-tls"]
+SERVERS["ringway-h3-metrics"] = SERVERS["ringway-h3"] + " --metrics 127.0.0.1:{second_port}"
+# Built apart, in a workspace of their own.
+H3_PEERS = ("tokio-quiche", "quinn", "tquic")
+for peer in H3_PEERS:
+    SERVERS[f"{peer}-h3"] = "{peer} --https 127.0.0.1:{port} {pair} --data {tmp}"
 # What a configuration says of its listener: in the clear, HTTP/2 in the clear, TLS.
 LISTENS = {
     "nginx": ("", "http2", "ssl http2"),
@@ -116,14 +121,16 @@ class Server:
 
     def __init__(self, name, binaries):
         self.name = name
+        self.is_udp_only = name.removesuffix("-h3") in H3_PEERS
         self.group = make_group(name)
         self.tmp = tempfile.mkdtemp(prefix="ringway-measure-")
-        self.port = free_port()
+        self.port, self.second_port = free_port(), free_port()
         site = os.path.join(ROOT, "server", "site")
         pair = write_data(self.tmp)
         write_conf(name, self.tmp, self.port, site)
         self.command = SERVERS[name].format(
-            bin=binaries, port=self.port, tmp=self.tmp, site=site, pair=pair
+            bin=binaries, port=self.port, second_port=self.second_port, tmp=self.tmp, site=site, pair=pair,
+            peer=h3_peer(name.removesuffix("-h3"), binaries),
         )
         self.process = subprocess.Popen(
             ["bash", "-c", "exec " + self.command],
@@ -144,11 +151,9 @@ class Server:
         for _ in range(100):
             if self.process.poll() is not None:
                 break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+            if is_bound(self.port) if self.is_udp_only else answers(self.port):
                 return
-            except OSError:
-                time.sleep(0.1)
+            time.sleep(0.1)
         with open(os.path.join(self.tmp, "stderr")) as said:
             why = said.read().strip()
         self.stop()
@@ -199,6 +204,31 @@ class Server:
                 pass
 
 
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+    except OSError:
+        return False
+
+
+def is_bound(port):
+    """Whether somebody has this UDP port."""
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def h3_peer(name, binaries):
+    """Where a peer of HTTP/3 is: built with the profile of the others, or else with `fast`."""
+    target, profile = os.path.split(os.path.abspath(binaries))
+    paths = [os.path.join(target, "peers", which, f"peer-{name}") for which in (profile, "fast")]
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
 def make_group(name):
     """A new CPU accounting group, or None where the kernel or our rights do not give one."""
     path = f"{CPUACCT}/ringway-{name}-{os.getpid()}"
@@ -230,11 +260,15 @@ def free_port():
 
 
 def write_data(tmp):
-    """A file of 10 KB that does not compress, a data set without items, and a certificate of the
-    common kind; the options that name certificate and key."""
+    """Files of 10 KB and 1 MB that do not compress, one of 1 GiB that takes no room, a data set without
+    items, and a certificate of the common kind; the options that name certificate and key."""
     os.makedirs(os.path.join(tmp, "static"))
     with open(os.path.join(tmp, "static", "10k.bin"), "wb") as file:
         file.write(random.Random(10).randbytes(10_000))
+    with open(os.path.join(tmp, "static", "1m.bin"), "wb") as file:
+        file.write(random.Random(1).randbytes(1_000_000))
+    with open(os.path.join(tmp, "1g.bin"), "wb") as file:
+        file.truncate(1 << 30)
     for answer in ("55", "2"):
         with open(os.path.join(tmp, "static", f"{answer}.txt"), "w") as file:
             file.write(answer)
@@ -411,7 +445,12 @@ def version(command):
 def build(profile):
     command = ["cargo", "build", "-q", "-p", "ringway-bench", "--features", "peers,h3", "--bins"]
     subprocess.run(command + ["--profile", profile], cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    target = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")))
+    # One that cannot be built is missing, and named so.
+    environment = {**os.environ, "CARGO_TARGET_DIR": os.path.join(target, "peers")}
+    for peer in H3_PEERS:
+        command = ["cargo", "build", "-q", "--locked", "--profile", profile, "-p", f"peer-{peer}"]
+        subprocess.run(command, cwd=os.path.join(HERE, "peers", "h3"), env=environment)
     return os.path.join(target, profile)
 
 

@@ -6,6 +6,7 @@ frame of the server's own binary has no name.
 """
 
 import collections
+import json
 import os
 import re
 import sys
@@ -22,7 +23,27 @@ def crate(frame):
     impl = re.match(r"<&?(?:mut )?([\w]+)(?:::|[ >])", name)
     if impl:
         return impl[1]
+    if BORINGSSL.match(name):
+        return "boringssl"
     return name.split("::")[0] if "::" in name else "C and others"
+
+
+# Its C functions and its assembly, by the beginnings of their names.
+BORINGSSL = re.compile(r"bssl::|(_?bcm|BCM|EVP|CRYPTO|SSL|ssl|BN|bn|EC|ec|fiat|RSA|rsa|SHA|sha|HMAC|HKDF|AES|aes|gcm|ghash|"
+                       r"x25519|RAND|rand_|ctr_drbg|vpaes|[Cc]ha[Cc]ha20|poly1305|CBS|CBB|cbs|OPENSSL|ASN1|X509|ERR|p256|beeu)_|"
+                       r"(aead_|gcm|aes|sha|x25519|ChaCha|poly1305)[A-Za-z0-9_]*$")
+# What others call: it counts with the nearest caller that is none of these.
+SHARED = {"core", "alloc", "std", "hashbrown", "smallvec", "bytes", "slab", "intrusive_collections", "either", "C and others"}
+
+
+def owner(stack):
+    """Whose work a stack is: the kernel's, BoringSSL's, or that of the crate that called the innermost
+    function, through the standard library and its like."""
+    for frame in reversed(stack[1:]):
+        found = crate(frame)
+        if found not in SHARED:
+            return "ringway" if found.startswith("ringway") or found == "arena" else found
+    return "others"
 
 
 def read_stacks(path):
@@ -34,16 +55,28 @@ def read_stacks(path):
     return stacks
 
 
+def load_of(said):
+    """(requests a second, errors) of any of the load generators."""
+    for line in said.splitlines():
+        if line.startswith("{"):
+            found = json.loads(line)
+            return found["requests_per_second"], found["failed"]
+    _, rate, errors, _ = measure.read_load(said)
+    return rate, errors
+
+
 def main():
     directory, seconds, event = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     stacks = read_stacks(os.path.join(directory, "folded"))
     total = sum(count for _, count in stacks)
     if not total:
         sys.exit("no samples: did the load run?")
-    own, crates, nameless, frames = collections.Counter(), collections.Counter(), collections.Counter(), 0
+    own, crates, owners, nameless = (collections.Counter() for _ in range(4))
+    frames = 0
     for stack, count in stacks:
         own[stack[-1]] += count
         crates[crate(stack[-1])] += count
+        owners[owner(stack)] += count
         for frame in stack[1:]:
             frames += count
             # A frame that perf cannot name is [unknown] or stands as its file's name.
@@ -52,6 +85,9 @@ def main():
     weight = f"{total / 1e6:.0f} ms of CPU time" if event == "cpu-clock" else f"{total:,} {event}"
     print(f"{weight} sampled in {seconds:g} s\n\nby crate:")
     for name, count in crates.most_common(12):
+        print(f"  {count / total:6.1%}  {name}")
+    print("\nby owner (a crate with what it calls of the standard library, libc and the allocator):")
+    for name, count in owners.most_common(8):
         print(f"  {count / total:6.1%}  {name}")
     print("\ntop functions, themselves:")
     for name, count in own.most_common(25):
@@ -63,7 +99,7 @@ def main():
             if re.fullmatch(r"[\d.]+", value):
                 counted[name.split(":")[0]] = float(value)
     with open(os.path.join(directory, "load.log")) as log:
-        requests, rate, errors, _ = measure.read_load(log.read())
+        rate, errors = load_of(log.read())
     done = rate * seconds
     print(f"\n{rate:.0f} requests/s, {errors} errors")
     for name, of, unit in (("raw_syscalls", "system calls", ""), ("cycles", "cycles", ""), ("task-clock", "CPU time", " µs")):

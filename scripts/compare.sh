@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Measure ringway beside nginx, h2o, caddy, haproxy, hyper and actix-web on this machine.
+# Measure ringway beside nginx, h2o, caddy, haproxy, hyper, actix-web, and over HTTP/3 tokio-quiche, quinn
+# and tquic, on this machine.
 #
 #   scripts/compare.sh [--quick]       everything (about 45 minutes; --quick: within ten, once built):
 #                                      bench/results/compare-DATE.json, plots, README's table
+#   scripts/compare.sh --h3 [options]  HTTP/3 alone, in more detail: see bench/h3_table.py --help
 #   scripts/compare.sh WORK... [options]      CPU time of single works, as bench/measure.py
 #
 # Installs what that needs and builds in release mode. Everything stays on loopback. Peers that cannot
@@ -18,6 +20,7 @@ for peer in h2o caddy haproxy linux-perf; do
     (packages "$peer") || say "$peer cannot be installed: going on without"
 done
 case "${1:-}" in
+--h3) exec python3 "$root/bench/h3_table.py" "${@:2}" ;;
 '' | --*) exec python3 "$root/bench/compare.py" "$@" ;;
 *) exec python3 "$root/bench/measure.py" "$@" ;;
 esac

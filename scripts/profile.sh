@@ -5,14 +5,14 @@
 #   scripts/profile.sh [OPTIONS] -- LOAD COMMAND        a fresh server: the arena application
 #   scripts/profile.sh --pid PID -- LOAD COMMAND        a running one
 #
-#   --kind http|https|h2c   what the fresh server listens for (default http)
+#   --kind http|https|h2c|h3   what the fresh server listens for (default http)
 #   --seconds N             how long to record (default 10); the load should last longer
 #   --out DIR               default: target/profile
 #   --cpu N                 pin the fresh server to this CPU (default 0); the load is left alone
 #   --profile NAME          cargo profile of the fresh server (default release)
 #
-# PORT in the load command is the fresh server's. Without a load command: wrk with 64 connections, or
-# h2load with 64 x 100. Needs perf (Debian: linux-perf) and rights to use it; inferno is installed with
+# PORT in the load command is the fresh server's. Without a load command: wrk with 64 connections,
+# h2load with 64 x 100, or ringway-h3load with 64 x 64, on CPU 1. Needs perf (Debian: linux-perf) and rights to use it; inferno is installed with
 # cargo into target/tools. Exits with 1 if any of ringway's frames has no name.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -54,11 +54,12 @@ port=
 if [ -z "$pid" ]; then
     packages "${build_packages[@]}"
     (cd "$root" && cargo build -q --profile "$profile" -p ringway-bench --bin arena)
-    taskset -c "$cpu" "$target/$profile/arena" "--$kind" 127.0.0.1:0 --workers 1 >"$out/server.log" 2>&1 &
+    scheme=${kind/h3/https}
+    taskset -c "$cpu" "$target/$profile/arena" "--$scheme" 127.0.0.1:0 --workers 1 >"$out/server.log" 2>&1 &
     pid=$!
     started+=("$pid")
     for _ in $(seq 100); do
-        port=$(sed -n "s/^listening $kind .*:\([0-9]*\)$/\1/p" "$out/server.log")
+        port=$(sed -n "s/^listening $scheme .*:\([0-9]*\)$/\1/p" "$out/server.log")
         [ -z "$port" ] || break
         sleep 0.1
     done
@@ -72,7 +73,12 @@ if [ ${#load[@]} -eq 0 ]; then
     http) load=(wrk -t1 -c64 -d${more}s "http://127.0.0.1:PORT/baseline11?a=13&b=42") ;;
     https) load=(h2load -t1 -c64 -m100 -D$more "https://127.0.0.1:PORT/baseline2?a=1&b=1") ;;
     h2c) load=(h2load -t1 -c64 -m100 -D$more "http://127.0.0.1:PORT/baseline2?a=1&b=1") ;;
+    h3)
+        (cd "$root" && cargo build -q --profile "$profile" -p ringway-bench --features h3 --bin ringway-h3load)
+        load=("$target/$profile/ringway-h3load" -q --json -c 64 -m 64 -d $more "https://127.0.0.1:PORT/baseline2?a=1&b=1")
+        ;;
     esac
+    load=(taskset -c 1 "${load[@]}")
 fi
 
 say "load: ${load[*]//PORT/$port}"
@@ -93,5 +99,5 @@ wait $loader || true
 
 perf script -i "$out/perf.data" 2>/dev/null >"$out/perf.script"
 "$target/tools/bin/inferno-collapse-perf" --quiet --all "$out/perf.script" >"$out/folded"
-"$target/tools/bin/inferno-flamegraph" --title "ringway: ${load[0]}, $event" "$out/folded" >"$out/flame.svg"
+"$target/tools/bin/inferno-flamegraph" --title "ringway: $kind, $event" "$out/folded" >"$out/flame.svg"
 python3 "$root/bench/profile_report.py" "$out" "$seconds" "$event"

@@ -1,7 +1,8 @@
 //! The arena application: the endpoints on which a public benchmark measures every framework,
 //! served through ringway's public library API and nothing else.
 //!
-//! `arena --http ADDR [--https ADDR --cert PEM --key PEM] [--h2c ADDR] [--workers N] [--data DIR]`
+//! `arena --http ADDR [--https ADDR --cert PEM --key PEM] [--h2c ADDR] [--workers N] [--data DIR]
+//! [--metrics ADDR]`
 //!
 //! DIR holds `dataset.json` and `static/`; without it `/json` and `/static` are 404. Prints a line
 //! `listening http ADDR` for each listener, as `ringway serve` does.
@@ -44,6 +45,7 @@ struct Options {
     h2c: Vec<String>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+    metrics: Option<String>,
     workers: Option<usize>,
     data: Option<PathBuf>,
 }
@@ -59,6 +61,7 @@ impl Options {
                 "--h2c" => options.h2c.push(value),
                 "--cert" => options.cert = Some(value.into()),
                 "--key" => options.key = Some(value.into()),
+                "--metrics" => options.metrics = Some(value),
                 "--data" => options.data = Some(value.into()),
                 "--workers" => {
                     let number = value.parse().map_err(|_| format!("--workers {value}?"))?;
@@ -87,6 +90,9 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         };
         server = server.https(address, tls);
     }
+    if let Some(address) = &options.metrics {
+        server = server.metrics(address);
+    }
     if let Some(workers) = options.workers {
         server = server.workers(workers);
     }
@@ -106,6 +112,7 @@ fn application(data: Option<&Path>) -> Result<Router, Box<dyn std::error::Error>
         .get("/1m.bin", move |_: &Request<'_>| {
             Response::typed("application/octet-stream", mebibyte)
         })
+        .get("/1g.bin", move |_: &Request<'_>| gibibyte(mebibyte))
         .stream(Method::POST, "/upload", upload);
     let Some(data) = data else { return Ok(router) };
     let dataset: &'static [Item] = read_dataset(&data.join("dataset.json"))?.leak();
@@ -116,6 +123,18 @@ fn application(data: Option<&Path>) -> Result<Router, Box<dyn std::error::Error>
 
 fn plain(body: impl Into<ringway::Body>) -> Response {
     Response::typed("text/plain", body)
+}
+
+/// One piece so often that they are 1 GiB, for long downloads.
+fn gibibyte(piece: &'static [u8]) -> Response {
+    let length = 1 << 30;
+    Response::stream_of_length("application/octet-stream", length, async move |mut out| {
+        for _ in 0..length / piece.len() as u64 {
+            if out.write(piece).await.is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// The sum of the query's integers and of the body's.

@@ -18,6 +18,9 @@ usage: ringway-h3load [OPTIONS] URI...
   -w, --warm-up SECS    how long to load before measuring (default 1)
   -n, --requests N      stop after so many answers; then there is no warm-up unless asked for
   -r, --rate N          open loop: so many requests a second in all, latency from when they are due
+      --short           one request on each connection, which then ends and is followed by another
+      --resume          with --short: further connections resume a session, each session once
+      --early           with --resume: requests go as early data (0-RTT)
   -i, --uris FILE       more URIs, one a line; connections take all in turn
   -H, --header 'N: V'   a field for every request; may be repeated
       --method NAME     the method (default GET)
@@ -44,6 +47,9 @@ pub(crate) struct Args {
     pub(crate) warm_up: Duration,
     pub(crate) requests: Option<u64>,
     pub(crate) rate: Option<f64>,
+    pub(crate) short: bool,
+    pub(crate) resume: bool,
+    pub(crate) early: bool,
     pub(crate) window: u64,
     pub(crate) datagram_bytes: usize,
     pub(crate) verify: bool,
@@ -63,6 +69,9 @@ impl Args {
             warm_up: Duration::ZERO,
             requests: None,
             rate: None,
+            short: false,
+            resume: false,
+            early: false,
             window: 1 << 20,
             datagram_bytes: 1452,
             verify: false,
@@ -82,6 +91,9 @@ impl Args {
                 "-w" | "--warm-up" => warm_up = Some(seconds(&arg, &value()?)?),
                 "-n" | "--requests" => found.requests = Some(number(&arg, &value()?)?),
                 "-r" | "--rate" => found.rate = Some(number(&arg, &value()?)?),
+                "--short" => found.short = true,
+                "--resume" => found.resume = true,
+                "--early" => found.early = true,
                 "-i" | "--uris" => {
                     let path = value()?;
                     let text =
@@ -125,6 +137,9 @@ impl Args {
         }
         if self.connections == 0 || self.streams == 0 || self.rate.is_some_and(|rate| rate <= 0.0) {
             return Err("connections, streams and rate are at least 1".into());
+        }
+        if self.resume && !self.short || self.early && !self.resume {
+            return Err("--resume goes with --short, and --early with both".into());
         }
         if !(1200..=16_383).contains(&self.datagram_bytes) {
             return Err("--datagram is from 1200 to 16383".into());

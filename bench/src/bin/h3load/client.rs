@@ -72,12 +72,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(target: &Target, config: &mut quiche::Config) -> io::Result<Self> {
+    /// A connection that is to be established, from a session if there is one to resume.
+    pub(crate) fn connect(
+        target: &Target,
+        config: &mut quiche::Config,
+        session: Option<&[u8]>,
+    ) -> io::Result<Self> {
         let socket = Socket::connect(target.address)?;
         let mut scid = [0; 16];
         ringway_quic::boring::rand::rand_bytes(&mut scid)?;
         let scid = quiche::ConnectionId::from_ref(&scid);
-        let conn = quiche::connect_with_buffer_factory::<Buffers>(
+        let mut conn = quiche::connect_with_buffer_factory::<Buffers>(
             Some(&target.host),
             &scid,
             socket.local,
@@ -85,6 +90,9 @@ impl Client {
             config,
         )
         .map_err(io::Error::other)?;
+        if let Some(session) = session {
+            conn.set_session(session).map_err(io::Error::other)?;
+        }
         Ok(Self {
             conn: Conn::new(conn),
             socket,
@@ -97,7 +105,16 @@ impl Client {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.conn.is_established() && !self.conn.is_ending()
+        self.conn.is_open()
+    }
+
+    /// Whether it was asked something, all of which is answered.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next_id > 0 && self.requests.is_empty() && self.conn.is_established()
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.next_id == 0
     }
 
     pub(crate) fn under_way(&self) -> usize {
@@ -107,6 +124,9 @@ impl Client {
     /// Sends the next request, whose latency counts from `since`. `false`: the server's limit of
     /// streams is reached, or the connection is ending.
     pub(crate) fn request(&mut self, targets: &[Target], since: Instant) -> bool {
+        if !self.opened {
+            self.open();
+        }
         let quic = self.conn.quic();
         if quic.peer_streams_left_bidi() == 0 {
             return false;
@@ -144,9 +164,6 @@ impl Client {
             for datagram in shared.datagrams[..len].chunks_mut(segment) {
                 let _ = self.conn.receive(datagram, from, to);
             }
-        }
-        if self.conn.is_established() && !self.opened {
-            self.open();
         }
         while let Some(id) = self.conn.quic().stream_readable_next() {
             self.read(id, shared, done);

@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod histogram;
 mod report;
+mod short;
 mod socket;
 
 use args::{Args, Target};
@@ -13,6 +14,7 @@ use client::{Client, Shared};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use report::Report;
 use ringway_quic::{gso, quiche};
+use short::Handshakes;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -62,7 +64,7 @@ fn run(args: &Args) -> io::Result<Report> {
     let measured_from = begun + args.warm_up;
     let end = measured_from + args.duration;
     let mut progress = begun + Duration::from_secs(1);
-    report.handshakes = load.clients.len();
+    let mut is_warm = args.warm_up.is_zero();
     loop {
         let now = Instant::now();
         let is_over = now >= end || args.requests.is_some_and(|most| load.answered >= most);
@@ -74,6 +76,10 @@ fn run(args: &Args) -> io::Result<Report> {
         load.wait(end.min(now + SLEEP_MAX))?;
         load.receive()?;
         let now = Instant::now();
+        if !is_warm && now >= measured_from {
+            is_warm = true;
+            load.handshakes = Handshakes::default();
+        }
         for outcome in load.done.drain(..) {
             load.answered += 1;
             report.add(&outcome, now, outcome.since >= measured_from || args.warm_up.is_zero());
@@ -84,7 +90,9 @@ fn run(args: &Args) -> io::Result<Report> {
                 report.progress(now - begun);
             }
         }
-        if load.clients.iter().all(|client| client.conn.is_closed()) {
+        if args.short {
+            load.renew()?;
+        } else if load.clients.iter().all(|client| client.conn.is_closed()) {
             report.ended_early = true;
             break;
         }
@@ -106,6 +114,10 @@ struct Load<'a> {
     /// In the open loop: when the next request is due, and the client that sends it.
     due: Instant,
     turn: usize,
+    config: quiche::Config,
+    /// Sessions that can be resumed.
+    sessions: Vec<Vec<u8>>,
+    handshakes: Handshakes,
 }
 
 impl<'a> Load<'a> {
@@ -114,7 +126,7 @@ impl<'a> Load<'a> {
         let mut config = config(args).map_err(io::Error::other)?;
         let target = &args.targets[0];
         let clients: io::Result<Vec<_>> =
-            (0..args.connections).map(|_| Client::connect(target, &mut config)).collect();
+            (0..args.connections).map(|_| Client::connect(target, &mut config, None)).collect();
         let now = Instant::now();
         let mut load = Self {
             args,
@@ -126,6 +138,9 @@ impl<'a> Load<'a> {
             answered: 0,
             due: now,
             turn: 0,
+            config,
+            sessions: Vec::new(),
+            handshakes: Handshakes::default(),
         };
         while !load.clients.iter().all(Client::is_ready) {
             let now = Instant::now();
@@ -151,6 +166,7 @@ impl<'a> Load<'a> {
                 while client.under_way() < self.args.streams
                     && self.begun < most
                     && client.is_ready()
+                    && (!self.args.short || client.is_untouched())
                     && client.request(&self.args.targets, now)
                 {
                     self.begun += 1;
@@ -164,6 +180,7 @@ impl<'a> Load<'a> {
             let taken = (0..count).any(|more| {
                 let client = &mut self.clients[(self.turn + more) % count];
                 client.is_ready()
+                    && (!self.args.short || client.is_untouched())
                     && client.under_way() < self.args.streams
                     && client.request(&self.args.targets, self.due)
             });
@@ -225,8 +242,12 @@ impl<'a> Load<'a> {
             let stats = client.conn.transport().stats();
             report.lost += stats.lost as u64;
             report.datagrams += stats.recv as u64;
+            if !self.args.short {
+                self.handshakes.note(client);
+            }
             client.conn.close(0x100, b"");
         }
+        report.handshakes = self.handshakes;
         self.flush(Instant::now())
     }
 }
@@ -245,5 +266,8 @@ fn config(args: &Args) -> Result<quiche::Config, quiche::Error> {
     config.set_max_connection_window((args.window * args.streams as u64).max(1 << 26));
     config.set_max_stream_window(args.window.max(1 << 24));
     config.grease(false);
+    if args.early {
+        config.enable_early_data();
+    }
     Ok(config)
 }

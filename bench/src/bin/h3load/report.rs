@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::args::Args;
 use crate::histogram::Histogram;
+use crate::short::{self, Handshakes};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(crate) struct Report {
     all: u64,
     shown: u64,
     pub(crate) seconds: f64,
-    pub(crate) handshakes: usize,
+    pub(crate) handshakes: Handshakes,
     pub(crate) lost: u64,
     pub(crate) datagrams: u64,
     pub(crate) ended_early: bool,
@@ -40,7 +41,7 @@ impl Report {
             all: 0,
             shown: 0,
             seconds: 0.0,
-            handshakes: 0,
+            handshakes: Handshakes::default(),
             lost: 0,
             datagrams: 0,
             ended_early: false,
@@ -71,7 +72,11 @@ impl Report {
     /// Whether every answer was a good one.
     pub(crate) fn is_clean(&self) -> bool {
         let good = self.statuses[2] + self.statuses[3];
-        self.failed == 0 && !self.ended_early && good == self.latency.total() && good > 0
+        self.failed == 0
+            && self.handshakes.failed == 0
+            && !self.ended_early
+            && good == self.latency.total()
+            && good > 0
     }
 
     pub(crate) fn print(&self, as_json: bool) {
@@ -94,7 +99,8 @@ impl Report {
                 "statuses": self.statuses[1..6],
                 "body_bytes": self.body,
                 "megabytes_per_second": megabytes,
-                "handshakes": self.handshakes,
+                "handshakes": { "full": self.handshakes.full, "resumed": self.handshakes.resumed,
+                                "early": self.handshakes.early, "failed": self.handshakes.failed },
                 "datagrams_received": self.datagrams,
                 "datagrams_lost": self.lost,
                 "latency": { "mean_us": self.latency.mean(), "max_us": self.latency.max(),
@@ -115,6 +121,8 @@ impl Report {
             print!("  {name} {} us", self.latency.quantile(of));
         }
         println!("  max {} us", self.latency.max());
+        let short::Handshakes { full, resumed, early, failed } = self.handshakes;
+        println!("handshakes  full {full}  resumed {resumed}  early data {early}  failed {failed}");
         println!("{} datagrams received, {lost} of ours lost", self.datagrams);
         if self.ended_early {
             println!("the server closed every connection before the end");

@@ -1,0 +1,61 @@
+//! Connections that end with their first answer, and are followed by others.
+
+use crate::Load;
+use crate::client::Client;
+use std::io;
+use std::time::Instant;
+
+/// BoringSSL's `ssl_early_data_accepted`.
+const ACCEPTED: u32 = 2;
+
+/// How connections were established.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Handshakes {
+    pub(crate) full: u64,
+    pub(crate) resumed: u64,
+    /// Resumed with early data that the server took.
+    pub(crate) early: u64,
+    pub(crate) failed: u64,
+}
+
+impl Handshakes {
+    /// Counts a connection that ends.
+    pub(crate) fn note(&mut self, client: &Client) {
+        let quic = client.conn.transport();
+        *match (quic.is_established(), quic.is_resumed()) {
+            (false, _) => &mut self.failed,
+            (_, false) => &mut self.full,
+            (_, true) if quic.early_data_reason() == ACCEPTED => &mut self.early,
+            (_, true) => &mut self.resumed,
+        } += 1;
+    }
+}
+
+impl Load<'_> {
+    /// Ends connections that have had their answer, and opens others in their place. Where sessions
+    /// are to be resumed, a connection lives until it has been given one.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        for at in 0..self.clients.len() {
+            let client = &mut self.clients[at];
+            let session = client.conn.transport().session();
+            let is_over = client.is_done() && (session.is_some() || !self.args.resume);
+            if !is_over && !client.conn.is_closed() {
+                continue;
+            }
+            if self.args.resume {
+                self.sessions.extend(session.map(<[u8]>::to_vec));
+            }
+            self.handshakes.note(client);
+            client.conn.close(0x100, b"");
+            client.flush(&mut self.out, now)?;
+            let session = self.sessions.pop();
+            let target = &self.args.targets[0];
+            let mut next = Client::connect(target, &mut self.config, session.as_deref())?;
+            // The first flight: with it, early data may follow.
+            next.flush(&mut self.out, now)?;
+            self.clients[at] = next;
+        }
+        Ok(())
+    }
+}
