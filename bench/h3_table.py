@@ -28,17 +28,17 @@ import measure
 
 SERVERS = ["ringway-h3", *(f"{peer}-h3" for peer in measure.H3_PEERS), "caddy-h3"]
 H3LOAD = "{bin}/ringway-h3load -q --json -w 0 %s https://127.0.0.1:PORT%s"
-H2LOAD = "h2load -t1 -D{seconds} %s https://127.0.0.1:PORT%s"
+H2LOAD = "h2load -t1 %s https://127.0.0.1:PORT%s"
 SUM = "/baseline2?a=1\\&b=1"
 TIMED = "-d {seconds} "
 SHORT = TIMED + "-c 16 --short"
 # name: (part, load over h3, the same over h2 for ringway, unit of the figure)
 WORKS = {
     "baseline2, 64 × 64": ("works", H3LOAD % (TIMED + "-c 64 -m 64", SUM), None, "request"),
-    "10 KB, 16 × 64": ("works", H3LOAD % (TIMED + "-c 16 -m 64", "/static/10k.bin"),
-                       H2LOAD % ("-c16 -m64", "/static/10k.bin"), "request"),
-    "1 MB, 4 × 64": ("works", H3LOAD % (TIMED + "-c 4 -m 64", "/static/1m.bin"),
-                     H2LOAD % ("-c4 -m64", "/static/1m.bin"), "request"),
+    "10 KB, 4 × 64": ("works", H3LOAD % (TIMED + "-c 4 -m 64", "/static/10k.bin"),
+                       H2LOAD % ("-D{seconds} -c4 -m64", "/static/10k.bin"), "request"),
+    "1 MB, 4 × 16": ("works", H3LOAD % ("-n 300 -d 20 -c 4 -m 16", "/static/1m.bin"),
+                     H2LOAD % ("-n300 -c4 -m16", "/static/1m.bin"), "request"),
     "1 GiB, one stream": ("download", H3LOAD % ("-n 1 -d 40 --window 16777216", "/1g.bin"), None, "download"),
     "full handshake": ("handshakes", H3LOAD % (SHORT, SUM), None, "handshake"),
     "resumed handshake": ("handshakes", H3LOAD % (SHORT + " --resume", SUM), None, "handshake"),
@@ -47,6 +47,8 @@ WORKS = {
 PARTS = ["works", "download", "handshakes", "segments", "idle"]
 IDLE = 1000
 GIBIBYTE = 1 << 30
+# Rounds of those, which take seconds each.
+DOWNLOADS = 5
 
 
 def said(output):
@@ -103,16 +105,21 @@ def compare_work(work, args, bin):
                 missing[name] = " ".join(str(error).split())[:200]
                 if name in servers:
                     servers.pop(name).stop()
-        for _ in range(args.rounds):
-            for name, server in servers.items():
-                kept.setdefault(name, []).append(one_round(server, loads[name]))
+        for _ in range(min(args.rounds, DOWNLOADS) if unit == "download" else args.rounds):
+            for name, server in list(servers.items()):
+                try:
+                    kept.setdefault(name, []).append(one_round(server, loads[name]))
+                except SystemExit as error:
+                    missing[name] = " ".join(str(error).split())[:200]
+                    kept.pop(name)
+                    servers.pop(name).stop()
         resident = {name: server.resident_kib() for name, server in servers.items()}
     finally:
         for server in servers.values():
             server.stop()
     rows = {name: {**summary(rounds), "resident_kib": resident[name]} for name, rounds in kept.items()}
     own = kept.get("ringway-h3", [])
-    ratios = {name: measure.quartiles(a["us"] / b["us"] for a, b in zip(own, kept[name]) if b["us"] > 0)
+    ratios = {name: measure.quartiles(a["us"] / b["us"] for a, b in zip(own, kept[name]))
               for name in rows if own and name != "ringway-h3"}
     return {"load": load.replace(bin + "/", ""), "unit": unit, "servers": rows, "missing": missing, "ratios": ratios}
 
@@ -129,7 +136,7 @@ def summary(rounds):
 def segments(args, bin):
     """Datagrams that ringway puts into a sendmsg, work by work, by its own counters."""
     found = {}
-    for work in ("baseline2, 64 × 64", "10 KB, 16 × 64", "1 MB, 4 × 64", "1 GiB, one stream"):
+    for work in ("baseline2, 64 × 64", "10 KB, 4 × 64", "1 MB, 4 × 16", "1 GiB, one stream"):
         server = measure.Server("ringway-h3-metrics", bin)
         try:
             load = WORKS[work][1].format(bin=bin, seconds=args.seconds)

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::args::Args;
 use crate::histogram::Histogram;
-use crate::short::{self, Handshakes};
+use crate::short::Handshakes;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ impl Report {
             print!("  {name} {} us", self.latency.quantile(of));
         }
         println!("  max {} us", self.latency.max());
-        let short::Handshakes { full, resumed, early, failed } = self.handshakes;
+        let Handshakes { full, resumed, early, failed } = self.handshakes;
         println!("handshakes  full {full}  resumed {resumed}  early data {early}  failed {failed}");
         println!("{} datagrams received, {lost} of ours lost", self.datagrams);
         if self.ended_early {

@@ -1,5 +1,6 @@
 //! quinn and h3 as a peer: one current-thread runtime, mimalloc as in ringway's binary, rustls with
-//! aws-lc-rs. quinn's defaults are CUBIC, GSO and GRO; datagrams begin at the size at which ringway's do.
+//! aws-lc-rs. quinn's defaults are CUBIC, GSO and GRO; datagrams begin at the size at which
+//! ringway's do.
 //!
 //! Answers `/baseline2` (sum of the query's integers), `/static/10k.bin`, `/static/1m.bin` and
 //! `/1g.bin` out of memory, and anything else with `OK`.

@@ -80,7 +80,7 @@ fn answer_all(
     });
 }
 
-/// Small answers go at once, without a task for each; the channel of a new stream has room for them.
+/// Small answers go at once, without a task for each: the channel of a new stream has room.
 fn answer(request: IncomingH3Headers, site: &'static Site) {
     let mut out = request.send;
     let path = request.headers.iter().find(|header| header.name() == b":path");

@@ -93,8 +93,8 @@ impl PacketSendHandler for Socket {
     }
 }
 
-/// How many packets from the first on can go as one: to one address, of one size but for the last, and
-/// together no more than a datagram may hold.
+/// How many packets from the first on can go as one: to one address, of one size but for the last,
+/// and together no more than a datagram may hold.
 fn alike(packets: &[(Vec<u8>, PacketInfo)]) -> usize {
     let Some((first, info)) = packets.first() else { return 0 };
     let most = packets.len().min(65_000 / first.len().max(1)).max(1);
