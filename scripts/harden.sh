@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What looks for faults in the codecs beyond scripts/test.sh.
+# What looks for faults in the codecs, and in the TLS record layer, beyond scripts/test.sh.
 #
 #   scripts/harden.sh [STEP...]      steps: simd asan (when none is named), miri, fuzz, clean
 #
@@ -54,14 +54,17 @@ miri() {
 fuzz() {
     nightly
     command -v cargo-fuzz >/dev/null || die "cargo-fuzz is missing: cargo install cargo-fuzz"
-    local name
-    for name in ${TARGETS:-$(cargo +nightly fuzz list --fuzz-dir codec/fuzz)}; do
-        say "fuzz $name for ${SECONDS_EACH} s"
-        # New inputs go to a folder of their own; the committed corpus is only read.
-        mkdir -p "$target/fuzz/$name"
-        cargo +nightly fuzz run --fuzz-dir codec/fuzz "$name" \
-            "$target/fuzz/$name" "codec/fuzz/corpus/$name" -- \
-            -max_total_time="$SECONDS_EACH" -max_len=4096 -verbosity=0 -print_final_stats=1
+    local folder name
+    for folder in codec/fuzz server/fuzz; do
+        for name in $(cargo +nightly fuzz list --fuzz-dir "$folder"); do
+            [[ " ${TARGETS:-$name} " == *" $name "* ]] || continue
+            say "fuzz $name for ${SECONDS_EACH} s"
+            # New inputs go to a folder of their own; the committed corpus is only read.
+            mkdir -p "$target/fuzz/$name"
+            cargo +nightly fuzz run --fuzz-dir "$folder" "$name" \
+                "$target/fuzz/$name" "$folder/corpus/$name" -- \
+                -max_total_time="$SECONDS_EACH" -max_len=4096 -verbosity=0 -print_final_stats=1
+        done
     done
 }
 
@@ -69,7 +72,7 @@ SECONDS_EACH=${SECONDS_EACH:-60}
 for step in "${steps[@]}"; do
     case $step in
     simd | asan | miri | fuzz) "$step" ;;
-    clean) rm -rf "$target/asan" "$target/miri" "$target/fuzz" codec/fuzz/target ;;
+    clean) rm -rf "$target/asan" "$target/miri" "$target/fuzz" {codec,server}/fuzz/target ;;
     *) die "no such step: $step (simd, asan, miri, fuzz, clean)" ;;
     esac
     say "$step: passed"

@@ -1,11 +1,10 @@
 //! What the configuration adds to another handler's answers, by path: Link fields said ahead of a
-//! page and with it (RFC 8297), pushes along with it (RFC 9113 section 8.4), and, over TLS, the
-//! policy to come back over TLS alone (RFC 6797).
+//! page and with it (RFC 8297), and pushes along with it (RFC 9113 section 8.4).
 
 use std::sync::Arc;
 
-use http::header::{LINK, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::LINK;
+use http::{Method, StatusCode};
 
 use crate::config::{Config, Hints, Push};
 use crate::handler::{BodyMode, Handler, Reply};
@@ -19,7 +18,6 @@ pub(crate) struct Additions<H> {
 }
 
 struct Rules {
-    hsts: Option<HeaderValue>,
     hints: Vec<Hints>,
     push: Vec<Push>,
 }
@@ -27,7 +25,6 @@ struct Rules {
 /// What is added to one answer: places in the rules.
 #[derive(Clone, Copy)]
 struct Chosen {
-    hsts: bool,
     hints: Option<usize>,
     push: Option<usize>,
 }
@@ -36,30 +33,25 @@ impl<H: Handler> Additions<H> {
     /// The additions that `config` wants; none if it wants none, and `inner` back.
     pub(crate) fn new(inner: H, config: &Config) -> Result<Self, H> {
         let (hints, push) = (config.hints.clone(), config.push.clone());
-        let hsts = config.tls.hsts.as_ref().map(|hsts| hsts.0.clone());
-        if hsts.is_none() && hints.is_empty() && push.is_empty() {
+        if hints.is_empty() && push.is_empty() {
             return Err(inner);
         }
-        Ok(Self { inner, rules: Arc::new(Rules { hsts, hints, push }) })
+        Ok(Self { inner, rules: Arc::new(Rules { hints, push }) })
     }
 }
 
 impl Rules {
     fn choose(&self, request: &Request<'_>) -> Chosen {
-        let hsts = self.hsts.is_some() && request.is_secure();
         let (mut hints, mut push) = (None, None);
         if request.method() == Method::GET {
             let path = request.path();
             hints = self.hints.iter().position(|each| each.path.0 == path);
             push = self.push.iter().position(|each| each.path.0 == path);
         }
-        Chosen { hsts, hints, push }
+        Chosen { hints, push }
     }
 
     fn add(&self, chosen: Chosen, mut response: Response) -> Response {
-        if let (true, Some(hsts)) = (chosen.hsts, &self.hsts) {
-            response = response.header(STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
         // A page that is not sent needs nothing.
         if response.status_code() != StatusCode::OK {
             return response;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
 use ringway_codec::Time;
 use ringway_codec::date::Date;
 use ringway_codec::field::{Field, Known};
@@ -13,7 +14,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Http2, Limits};
-use crate::conn::{self, Common, Cx, Heads, Op};
+use crate::conn::{self, Common, Cx, Heads, OVER_TLS, Op};
 use crate::crowd::Crowd;
 use crate::executor::{Executor, Owner};
 use crate::handler::Handler;
@@ -36,6 +37,8 @@ pub(crate) struct Desk {
     backend: Backend,
     clock: Clock,
     common: Vec<Common>,
+    /// The policy to come back over TLS alone (RFC 6797), if there is one.
+    pub(crate) hsts: Option<HeaderValue>,
     heads: Heads,
     fields: Vec<Field>,
     scratch: Vec<u8>,
@@ -78,6 +81,7 @@ impl Desk {
             backend,
             clock: Clock::new(),
             common: vec![Common::default()],
+            hsts: None,
             heads: Heads::default(),
             fields,
             scratch: Vec::with_capacity(16 * 1024),
@@ -97,6 +101,7 @@ impl Desk {
             h2c_upgrade: true,
         };
         desk.refresh_second();
+        desk.advertise(&[]);
         local::with(|local| local.enter(worker, desk.clock.now));
         desk
     }
@@ -107,12 +112,18 @@ impl Desk {
         self.h2.config.rfc7540_priorities = http2.priority_tree;
     }
 
-    /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told the
-    /// first by 1 ([`Cx::common`]), nothing by 0.
+    /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told nothing
+    /// by [`OVER_TLS`], and the first way by the number behind it ([`Cx::common`]).
     pub(crate) fn advertise(&mut self, ways: &[String]) {
         self.common.truncate(1);
+        let mut secure = self.common[0].fields.clone();
+        if let Some(hsts) = &self.hsts {
+            secure.push((Known::StrictTransportSecurity, hsts.as_bytes().to_vec()));
+        }
+        debug_assert_eq!(self.common.len(), usize::from(OVER_TLS));
+        self.common.push(Common { lines: Vec::new(), fields: secure.clone() });
         for way in ways {
-            let mut fields = self.common[0].fields.clone();
+            let mut fields = secure.clone();
             fields.push((Known::AltSvc, way.clone().into_bytes()));
             self.common.push(Common { lines: Vec::new(), fields });
         }

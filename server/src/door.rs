@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringway_codec::Time;
 
-use crate::conn::Arrival;
+use crate::conn::{Arrival, OVER_TLS};
 use crate::listen::Scheme;
 use crate::ring::Ring;
 use crate::ring::token::Id;
@@ -62,9 +62,9 @@ impl Doors {
     pub(crate) fn new(shares: Vec<Share>) -> Self {
         let mut ways = Vec::new();
         let door = |share: Share| {
-            let alt = share.alt_svc.map_or((0, 0), |alt| {
+            let alt = share.alt_svc.map_or((OVER_TLS, 0), |alt| {
                 ways.push(alt.value);
-                (ways.len() as u8, alt.share)
+                (OVER_TLS + ways.len() as u8, alt.share)
             });
             Door {
                 scheme: share.scheme,
@@ -190,7 +190,7 @@ impl Door {
         let (way, share) = self.alt;
         let told = |arrived: u64| arrived * u64::from(share) / 100;
         self.arrived += 1;
-        if told(self.arrived) > told(self.arrived - 1) { way } else { 0 }
+        if told(self.arrived) > told(self.arrived - 1) { way } else { OVER_TLS }
     }
 }
 

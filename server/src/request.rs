@@ -12,6 +12,7 @@ use http::HeaderValue;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Method;
+use ringway_codec::message;
 
 use crate::body::RequestBody;
 use crate::executor::Owner;
@@ -54,6 +55,23 @@ pub(crate) struct Parts {
     pub(crate) authority: Option<Span>,
     pub(crate) protocol: Protocol,
     pub(crate) secure: bool,
+}
+
+impl Parts {
+    /// Of a request with pseudo-header fields.
+    pub(crate) fn of(head: &message::Request, protocol: Protocol, secure: bool) -> Self {
+        let end = head.query.unwrap_or(head.path).end() as u32;
+        Self {
+            method: head.method,
+            method_span: head.method_span,
+            target: Span { at: head.path.at, len: end - head.path.at },
+            path: head.path,
+            query: head.query,
+            authority: (head.authority.len > 0).then_some(head.authority),
+            protocol,
+            secure,
+        }
+    }
 }
 
 /// How to find out who asks; most handlers never do.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h2::{Priority, priority};
+use ringway_codec::hpack::Indexing;
 
 use crate::body::{BodyWriter, Producer};
 use crate::ring::send::{Owner, Pinned};
@@ -103,12 +104,15 @@ impl Response {
     }
 
     /// Adds a field. What frames the message (`connection`, `content-length`, `transfer-encoding`
-    /// and other connection-specific fields) is the server's business, and is left out here.
+    /// and other connection-specific fields) is the server's business, and is left out here. A
+    /// value that is marked as sensitive is never put into a compression table, as `set-cookie` is
+    /// not whether marked or not (RFC 7541 section 7.1.3).
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         let known = Known::of(name.as_str().as_bytes());
         if !is_framing(known, name.as_str()) {
-            self.fields.push(name.as_str().as_bytes(), value.as_bytes());
+            let flags = if value.is_sensitive() { Field::NEVER_INDEXED } else { 0 };
+            self.fields.push_with(flags, name.as_str().as_bytes(), value.as_bytes());
         }
         self
     }
@@ -130,7 +134,7 @@ impl Response {
     /// What it says of its place among others that wait.
     pub(crate) fn rank(&self) -> Option<Rank<'_>> {
         let mut content_type = self.content_type.map(str::as_bytes);
-        for (known, _, value) in self.blocks().flat_map(FieldBlock::iter) {
+        for (_, known, _, value) in self.blocks().flat_map(FieldBlock::iter) {
             match known {
                 Known::ContentType => content_type = Some(value),
                 Known::Priority => return Some(Rank::Stated(value)),
@@ -185,6 +189,10 @@ struct Lines {
 impl FieldBlock {
     /// Adds a line. Both parts were checked by whoever made them.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.push_with(0, name, value);
+    }
+
+    fn push_with(&mut self, flags: u8, name: &[u8], value: &[u8]) {
         debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
         let Lines { bytes, fields } = &mut **self.0.get_or_insert_default();
         let name_at = bytes.len() as u32;
@@ -199,7 +207,7 @@ impl FieldBlock {
             value_len: value.len() as u32,
             name_len: name.len() as u16,
             known: Known::of(name),
-            flags: 0,
+            flags,
         });
     }
 
@@ -208,11 +216,15 @@ impl FieldBlock {
         self.0.as_ref().map_or(&[], |lines| &lines.bytes)
     }
 
-    /// The lines' parts: known name, name, value.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+    /// The lines' parts: how to compress it, known name, name, value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Indexing, Known, &[u8], &[u8])> {
         self.0.iter().flat_map(|lines| {
             let bytes = &lines.bytes;
-            lines.fields.iter().map(|field| (field.known, field.name(bytes), field.value(bytes)))
+            lines.fields.iter().map(|field| {
+                let never = field.flags & Field::NEVER_INDEXED != 0;
+                let indexing = if never { Indexing::Never } else { Indexing::Auto };
+                (indexing, field.known, field.name(bytes), field.value(bytes))
+            })
         })
     }
 }
@@ -428,7 +440,7 @@ mod tests {
             .header(http::header::ETAG, HeaderValue::from_static("\"1\""));
         assert_eq!(response.fields.lines(), b"etag: \"1\"\r\n");
         let all: Vec<_> = response.blocks().flat_map(FieldBlock::iter).collect();
-        assert_eq!(all, [(Known::Etag, &b"etag"[..], &b"\"1\""[..])]);
+        assert_eq!(all, [(Indexing::Auto, Known::Etag, &b"etag"[..], &b"\"1\""[..])]);
     }
 
     #[test]

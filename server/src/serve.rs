@@ -28,6 +28,9 @@ pub fn start(config: &Config) -> Result<Running, Error> {
         .trace(config.trace.iter().copied())
         .engine(config.engine.clone())
         .log(config.log.clone());
+    if let Some(hsts) = &config.tls.hsts {
+        server = server.hsts(hsts.0.clone());
+    }
     if let Some(directory) = &config.qlog {
         server = server.qlog(directory);
     }

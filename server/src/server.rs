@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use core_affinity::CoreId;
+use http::HeaderValue;
 use ringway_codec::scan::Backend;
 
 use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
@@ -45,6 +46,7 @@ pub struct Server {
     http3: Http3,
     qlog: Option<PathBuf>,
     trace: Vec<Trace>,
+    hsts: Option<HeaderValue>,
     engine: Engine,
     backend: Option<Backend>,
     recv: RecvMode,
@@ -85,6 +87,7 @@ impl Server {
             http3: Http3::default(),
             qlog: None,
             trace: Vec::new(),
+            hsts: None,
             engine: Engine::default(),
             backend: None,
             recv: RecvMode::default(),
@@ -120,6 +123,12 @@ impl Server {
     /// The certificates for the TLS listeners of the configuration.
     pub(crate) fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// The Strict-Transport-Security of every answer over TLS.
+    pub(crate) fn hsts(mut self, policy: HeaderValue) -> Self {
+        self.hsts = Some(policy);
         self
     }
 
@@ -383,7 +392,7 @@ impl Server {
         published: Option<Arc<Published>>,
     ) -> Result<Handle, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
-        let (http2, trace) = (self.http2.clone(), self.trace.clone());
+        let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
         let settings = Settings {
@@ -402,6 +411,7 @@ impl Server {
             let executor = Executor::new(number, mailbox);
             let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
             desk.speak(&http2);
+            desk.hsts = hsts;
             let udp = udp.map(|setup| Box::new(setup.build(&desk)));
             desk.trace = Tracer::new(number, &trace);
             Worker::new(ring, doors, desk, udp).run()
@@ -423,7 +433,10 @@ impl Server {
             let alt_svc = self.alt_svc(&listener);
             let Listener { scheme, sockets, udp, .. } = listener;
             let acceptor = match (scheme, &self.tls) {
-                (Scheme::Https, Some(tls)) => Some(tls.acceptor(&[Alpn::H2, Alpn::Http11])?),
+                (Scheme::Https, Some(tls)) => {
+                    let acceptor = tls.acceptor(&[Alpn::H2, Alpn::Http11])?;
+                    Some(acceptor.at_most(self.limits.handshakes))
+                }
                 _ => None,
             };
             for (share, socket) in shares.iter_mut().zip(sockets) {

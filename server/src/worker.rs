@@ -185,6 +185,7 @@ impl Worker {
             let admitted = !full && self.desk.crowd.admit(result);
             self.desk.tally.counters.crowded += u64::from(!full && !admitted);
             let arrival = if admitted { self.doors.arrival(door) } else { None };
+            self.desk.tally.counters.crowded_handshakes += u64::from(admitted && arrival.is_none());
             if let Some(arrival) = arrival {
                 let desk = &mut self.desk;
                 let id = self.table.slots.insert_with(|id| {

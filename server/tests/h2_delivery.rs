@@ -280,6 +280,37 @@ fn c11_urgent_ones_overtake_what_is_queued() {
     assert!(2 * short < long);
 }
 
+/// What a handler does not read, its client may not send; what a client does not take, a handler
+/// does not go on to write.
+#[test]
+fn c19_handlers_and_clients_wait_for_each_other() {
+    let server = app();
+    let mut client = connect(&server);
+    client.send(frame(HEADERS, END_HEADERS, 1, &request("POST", "/drain/1500", &[])));
+    // The handler takes the first octet, and reads again a while later.
+    client.send(frame(DATA, 0, 1, b"x"));
+    eventually("the handler reads", || server.client().get("/running").text() == "1");
+    client.round_trip();
+    let more = harness::pattern(65_534);
+    client.send(more.chunks(16_384).flat_map(|part| frame(DATA, 0, 1, part)).collect::<Vec<_>>());
+    client.round_trip();
+    let opened = |c: &mut H2| c.seen.iter().any(|seen| (seen.0, seen.1) == (WINDOW_UPDATE, 1));
+    assert!(!opened(&mut client), "the window stays shut");
+    client.until("it opens again", opened);
+    client.send(frame(DATA, END_STREAM, 1, b""));
+    assert_eq!(client.answer(1).text(), "65535");
+    // The other way: 64 MiB are not made for a client that has taken 64 KiB.
+    let resident = server.resident();
+    let mut client = connect(&server);
+    client.refill = false;
+    client.ask("GET", "/produce/64", &[], b"");
+    client.until("its window is used up", |c| received(c) == 65_535);
+    client.round_trip();
+    assert_eq!(server.client().get("/running").text(), "1");
+    let grown = server.resident().saturating_sub(resident);
+    assert!(grown < 4 << 20, "{grown} octets are held");
+}
+
 #[test]
 fn c12_style_sheets_before_images() {
     let server = app();

@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use ringway::{Bound, Request, Response, Router, Scheme, Server};
+use harness::h2::H2;
+use ringway::config::Limits;
+use ringway::{Bound, Request, Response, Router, Running, Scheme, Server};
 
 fn get(address: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
@@ -31,19 +33,19 @@ fn until(address: SocketAddr, path: &str, wanted: &str) -> String {
     }
 }
 
+fn address(running: &Running, wanted: Scheme) -> SocketAddr {
+    match &running.listeners().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
+        Bound::Ip(address) => *address,
+        Bound::Unix(_) => panic!("a TCP listener"),
+    }
+}
+
 #[test]
 fn e11_a_scripted_load_gives_exact_counts() {
     let app = Router::new().get("/hello", |_: &Request<'_>| Response::text("hello"));
     let server = Server::new(app).http("127.0.0.1:0").metrics("127.0.0.1:0").workers(2);
     let running = server.spawn().unwrap();
-    let address = |wanted| {
-        let mut all = running.listeners().iter();
-        match &all.find(|(scheme, _)| *scheme == wanted).unwrap().1 {
-            Bound::Ip(address) => *address,
-            Bound::Unix(_) => panic!("a TCP listener"),
-        }
-    };
-    let (http, metrics) = (address(Scheme::Http), address(Scheme::Metrics));
+    let [http, metrics] = [Scheme::Http, Scheme::Metrics].map(|scheme| address(&running, scheme));
     for _ in 0..10 {
         assert!(get(http, "/hello").starts_with("HTTP/1.1 200 "));
     }
@@ -69,6 +71,44 @@ fn e11_a_scripted_load_gives_exact_counts() {
     assert!(text.contains(&format!("request_duration_seconds_count{{{version}}} 11\n")));
     assert!(text.contains("\nprocess_resident_memory_bytes "));
     assert!(text.contains("\nringway_uring_cqe_overflow_total 0\n"));
+    running.stop();
+    running.join().unwrap();
+}
+
+/// E11, HTTP/2's part: five pages that push two parts each are ten pushes, and fifteen streams.
+#[test]
+fn e11_ten_pushes_are_ten() {
+    let app = Router::new()
+        .get("/", |_: &Request<'_>| Response::html("page").push("/a").push("/b"))
+        .get("/a", |_: &Request<'_>| Response::text("a"))
+        .get("/b", |_: &Request<'_>| Response::text("b"));
+    let limits = Limits { h2_pushes: 10, ..Limits::default() };
+    let server = Server::new(app).http("127.0.0.1:0").metrics("127.0.0.1:0").workers(2);
+    let running = server.limits(limits).spawn().unwrap();
+    let [http, metrics] = [Scheme::Http, Scheme::Metrics].map(|scheme| address(&running, scheme));
+    for _ in 0..5 {
+        let mut client = H2::connect(http);
+        assert_eq!(client.get("/").text(), "page");
+        assert_eq!((client.answer(2).text(), client.answer(4).text()), ("a", "b"));
+    }
+    let stats = until(metrics, "/stats.json", "\"pushCount\":10}");
+    let (_, json) = stats.split_once("\r\n\r\n").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&json["http2"]["pushCount"], &json["http2"]["streams"]), (&10.into(), &15.into()));
+    assert!(json["http2"]["avgLatency"].as_f64().unwrap() > 0.0);
+    assert_eq!(json["http1"]["connections"], 0);
+    let version = "network_protocol_version=\"2\"";
+    let count = format!("request_duration_seconds_count{{{version}}} 15\n");
+    let text = until(metrics, "/metrics", &count);
+    assert!(text.contains(&count), "{text}");
+    for line in [
+        "ringway_push_total 10\n",
+        "ringway_connections_opened_total{proto=\"2\"} 5\n",
+        "ringway_streams_total{proto=\"2\"} 15\n",
+        "responses_total{network_protocol_version=\"2\",http_response_status_code=\"200\"} 15\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
     running.stop();
     running.join().unwrap();
 }

@@ -19,7 +19,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::HandshakeKind;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::version::TLS12;
+use rustls::version::{TLS12, TLS13};
 
 /// A site with a page, its style, and `ringway.toml`, which listens for http and https.
 fn site(text: &str) -> TempDir {
@@ -102,18 +102,40 @@ fn certificates_are_chosen_by_name_and_taken_anew_at_hup() {
     assert_eq!(shown(at, "c.test"), file("c.pem"));
 }
 
+/// How a client's handshake came about, which then gets the page.
+fn visit(server: &Process, config: &Arc<rustls::ClientConfig>) -> HandshakeKind {
+    let at = server.address("https").unwrap();
+    let mut stream = tls::try_connect(at, Arc::clone(config), "localhost").unwrap();
+    let answer = answer(&mut stream, "/");
+    assert!(answer.ends_with("the page"), "{answer}");
+    stream.conn.handshake_kind().unwrap()
+}
+
+/// E7: tickets outlive a reload, also one that brings another certificate.
+#[test]
+fn e7_tickets_survive_a_reload() {
+    let dir = site("[tls]\ncert = \"a.pem\"\nkey = \"a.key\"\n");
+    certificate(&dir, "a", "localhost");
+    let server = serve(&dir);
+    let at = server.address("https").unwrap();
+    for version in [&TLS13, &TLS12] {
+        let config = Arc::new(tls::config_of(&[version], &[b"http/1.1"]));
+        assert_ne!(visit(&server, &config), HandshakeKind::Resumed);
+        assert_eq!(visit(&server, &config), HandshakeKind::Resumed);
+        let before = shown(at, "localhost");
+        certificate(&dir, "a", "localhost");
+        server.signal("HUP");
+        eventually("another certificate is shown", || shown(at, "localhost") != before);
+        assert_eq!(visit(&server, &config), HandshakeKind::Resumed, "{version:?}");
+    }
+}
+
 /// E7: with a key file, tickets outlive the process.
 #[test]
 fn e7_tickets_survive_a_restart() {
     let dir = site("tls.ticket_key = \"tickets\"\n");
     let config = Arc::new(tls::config(&[b"http/1.1"]));
-    let kind = |server: &Process| {
-        let at = server.address("https").unwrap();
-        let mut stream = tls::try_connect(at, Arc::clone(&config), "localhost").unwrap();
-        let answer = answer(&mut stream, "/");
-        assert!(answer.ends_with("the page"), "{answer}");
-        stream.conn.handshake_kind().unwrap()
-    };
+    let kind = |server: &Process| visit(server, &config);
     let mut server = serve(&dir);
     assert_ne!(kind(&server), HandshakeKind::Resumed);
     server.signal("TERM");
@@ -155,6 +177,33 @@ fn b9_hsts_over_tls_alone() {
         assert_eq!((plain.status, plain.field("strict-transport-security")), (status, None));
         let mut client = H2::tls(at);
         assert_eq!(client.get(path).field("strict-transport-security"), Some(POLICY));
+    }
+    // What the server refuses by itself carries it as well (RFC 6797 section 7.1).
+    let long = "x".repeat(9000);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n".to_owned(), 421),
+        (format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"), 414),
+    ] {
+        let mut stream = tls::connect(at, &[b"http/1.1"], "localhost");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let line = format!("\r\nstrict-transport-security: {POLICY}\r\n");
+        assert_eq!(said.matches(&line).count(), 1, "{said}");
+    }
+    let mut client = H2::tls(at);
+    for (more, status) in [(vec![("host", "other.test")], 421), (vec![("a", "b"); 101], 431)] {
+        let pseudo = [(":method", "GET"), (":scheme", "https"), (":path", "/")];
+        let stream = client.id();
+        let head = block(&[&pseudo[..], &more].concat());
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
+        let answer = client.answer(stream);
+        assert_eq!(
+            (answer.status(), answer.field("strict-transport-security")),
+            (status, Some(POLICY))
+        );
     }
 }
 

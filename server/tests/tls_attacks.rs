@@ -119,6 +119,34 @@ fn row_81_hellos_in_pieces_oversize_and_never() {
     assert_eq!(H2::tls(at).get("/hello").text(), "hello");
 }
 
+/// Handshakes that are not finished have a bound; those that are do not count, and clients in the
+/// clear are none of them.
+#[test]
+fn row_81_unfinished_handshakes_are_bounded() {
+    let server = Process::app_measured("handshakes=8,handshake_timeout=60000");
+    let at = server.address("https").unwrap();
+    let config = || Arc::new(tls::config(&[b"h2"]));
+    let established: Vec<_> = (0..20).map(|_| H2::tls(at)).collect();
+    let hello = client_hello();
+    let stall = |_| {
+        let mut stream = tls::tcp(at);
+        stream.write_all(&hello[..hello.len() / 2]).unwrap();
+        stream
+    };
+    let watch = Watch::new(&server, "/hello");
+    watch.during(CAP, || {
+        let mut stalled: Vec<_> = (0..8).map(stall).collect();
+        eventually("no more is begun", || tls::try_connect(at, config(), "localhost").is_err());
+        let refused = "ringway_connections_refused_total{kind=\"handshakes\"}";
+        eventually("and that is counted", || server.metric(refused) >= 1);
+        stalled.pop();
+        eventually("there is room", || tls::try_connect(at, config(), "localhost").is_ok());
+    });
+    for mut client in established {
+        assert_eq!(client.get("/hello").text(), "hello");
+    }
+}
+
 #[test]
 fn row_81_an_alert_says_what_was_wrong() {
     let server = Process::app_on("http,https", "");

@@ -5,7 +5,7 @@ use super::budget::Kind;
 use super::conn::Conn;
 use super::frame::{self, Code, Header, MAX_31};
 use super::stream::{Key, LOCAL_CLOSED, NO_BODY, REMOTE_CLOSED, TUNNEL};
-use super::{Body, Error, Event, Priority, Request, Turn, What};
+use super::{Error, Event, Priority, Request, Turn, What};
 use crate::h1::request::Method;
 use crate::hpack::{Flaws, Limits};
 use crate::message;
@@ -183,9 +183,8 @@ impl Conn {
             // A malformed priority has reset the stream.
             return Ok(None);
         }
-        let mut request = Request::of(key, end, &turn.shared.last.head);
-        request.priority = stated;
-        Ok(Some(Event::Request(request)))
+        let head = message::Request { priority: stated, ..turn.shared.last.head };
+        Ok(Some(Event::Request(Request { key, head, end })))
     }
 
     /// A new request that is malformed, or whose head is too large.
@@ -287,7 +286,7 @@ impl Conn {
         Ok(None)
     }
 
-    /// Answers a head over the limits with 431, as HTTP/1.1 would; the application does not see it.
+    /// Opens the stream of a head over the limits, so that it can be answered with 431.
     #[cold]
     fn too_large(
         &mut self,
@@ -297,9 +296,7 @@ impl Conn {
     ) -> Result<Option<Event>, Error> {
         self.charge(Kind::Oversize, id, turn)?;
         self.reply_room(turn)?;
-        let key = self.open(id, Priority::default(), end);
-        self.respond(key, 431, Body::None, turn, |_| {});
-        Ok(None)
+        Ok(Some(Event::TooLarge { key: self.open(id, Priority::default(), end) }))
     }
 }
 

@@ -122,6 +122,11 @@ pub enum Event {
     More,
     /// A request's head; its fields are in [`Shared`] until the next call.
     Request(Request),
+    /// A request's head was over the limits, and is not shown: to be answered with 431 at once.
+    TooLarge {
+        /// The stream.
+        key: Key,
+    },
     /// Octets of a request's content, `input[at]`. Hand their number to [`Conn::consume`] once they
     /// are used: until then they count against the peer's window.
     Data {

@@ -66,7 +66,7 @@ impl Conn {
         turn.shared.counters.pushes += 1;
         let priority = Priority { urgency: PUSH_LEVEL, incremental: true };
         let key = self.open(id, priority, true);
-        Some(Request::of(key, true, &head))
+        Some(Request { key, head, end: true })
     }
 
     /// Appends PUSH_PROMISE for the fields in `Shared`.

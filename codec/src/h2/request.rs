@@ -1,44 +1,22 @@
 //! A request as HTTP/2 hands it on: what `message`, which HTTP/3 shares, reads from the fields,
 //! with the stream that it came on.
 
-use super::Priority;
 use super::stream::Key;
 use crate::h1::Span;
 use crate::h1::request::Method;
 use crate::message;
 
-/// A request's head. Spans are into `Shared::bytes`; the fields are `Shared::fields`, of which
-/// those from `first` on are not pseudo-header fields. Several cookie fields have been joined into
-/// one more, the last (RFC 9113 section 8.2.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request. Its head's spans are into `Shared::bytes`; the fields are `Shared::fields`. Several
+/// cookie fields have been joined into one more, the last (RFC 9113 section 8.2.3). Content that
+/// differs from the length that the head states is refused here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The stream to answer on.
     pub key: Key,
-    /// The method.
-    pub method: Method,
-    /// The method's name.
-    pub method_span: Span,
-    /// `:scheme`; empty for CONNECT.
-    pub scheme: Span,
-    /// `:authority`, or else the Host field.
-    pub authority: Span,
-    /// `:path` up to the `?`, still percent-encoded; empty for CONNECT.
-    pub path: Span,
-    /// What follows the first `?` of `:path`, if there is one.
-    pub query: Option<Span>,
-    /// `:protocol` of an extended CONNECT (RFC 8441).
-    pub protocol: Option<Span>,
-    /// Index of the first field that is not a pseudo-header field.
-    pub first: usize,
-    /// The content's length, if the peer said it. Content that differs is refused here.
-    pub content_length: Option<u64>,
+    /// The head; its priority is that of a PRIORITY_UPDATE where one came before.
+    pub head: message::Request,
     /// The request has no content.
     pub end: bool,
-    /// The peer waits for a 100 (Continue).
-    pub expect_continue: bool,
-    /// What the Priority field, or a PRIORITY_UPDATE before it, asks for; `None` when the client
-    /// says nothing.
-    pub priority: Option<Priority>,
 }
 
 /// The longest block that is remembered.
@@ -118,32 +96,11 @@ impl Last {
     }
 }
 
-impl Request {
-    /// Makes a request of its head. `end`: it has no content.
-    #[inline]
-    pub(super) fn of(key: Key, end: bool, head: &message::Request) -> Self {
-        Self {
-            key,
-            method: head.method,
-            method_span: head.method_span,
-            scheme: head.scheme,
-            authority: head.authority,
-            path: head.path,
-            query: head.query,
-            protocol: head.protocol,
-            first: head.first,
-            content_length: head.content_length,
-            end,
-            expect_continue: head.expect_continue,
-            priority: head.priority,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::field::{Field, Known};
+    use crate::h2::Priority;
     use crate::message::Malformed;
     use alloc::string::String;
     use alloc::vec::Vec;
@@ -167,19 +124,9 @@ mod tests {
         (bytes, fields)
     }
 
-    fn parse(pairs: &[(&str, &str)]) -> Result<Request, Malformed> {
+    fn parse(pairs: &[(&str, &str)]) -> Result<message::Request, Malformed> {
         let (bytes, fields) = fields(pairs);
-        read_all(false, false, &bytes, &fields)
-    }
-
-    fn read_all(
-        end: bool,
-        extended: bool,
-        bytes: &[u8],
-        fields: &[Field],
-    ) -> Result<Request, Malformed> {
-        let head = message::request(bytes, fields, extended)?;
-        Ok(Request::of(Key { id: 1, slot: 0 }, end, &head))
+        message::request(&bytes, &fields, false)
     }
 
     const GET: [(&str, &str); 4] =
@@ -200,7 +147,7 @@ mod tests {
     #[test]
     fn a_request_and_its_parts() {
         let (bytes, fields) = fields(&with(&[("content-length", "12"), ("priority", "u=1")]));
-        let r = read_all(false, false, &bytes, &fields).unwrap();
+        let r = message::request(&bytes, &fields, false).unwrap();
         assert_eq!((r.method, r.first, r.content_length), (Method::Get, 4, Some(12)));
         assert_eq!((r.path.of(&bytes), r.query.unwrap().of(&bytes)), (&b"/x"[..], &b"y?z"[..]));
         assert_eq!((r.authority.of(&bytes), r.scheme.of(&bytes)), (&b"a"[..], &b"http"[..]));
@@ -265,7 +212,7 @@ mod tests {
         extended.push((":protocol", "websocket"));
         assert!(parse(&extended).is_err());
         let (bytes, fields) = fields(&extended);
-        let r = read_all(false, true, &bytes, &fields).unwrap();
+        let r = message::request(&bytes, &fields, true).unwrap();
         assert_eq!(r.protocol.unwrap().of(&bytes), b"websocket");
     }
 

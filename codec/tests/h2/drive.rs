@@ -56,7 +56,7 @@ fn serve(
             Ok(Event::More) => break,
             Ok(Event::Request(request)) => {
                 let key = request.key;
-                assert!(request.path.of(&turn.shared.bytes).first() != Some(&b' '));
+                assert!(request.head.path.of(&turn.shared.bytes).first() != Some(&b' '));
                 let _ = conn.push(key, b"http", b"a", &[b'/', key.id() as u8], turn);
                 let body = match mode >> 2 & 3 {
                     0 => Body::Whole(b"a short body"),
@@ -69,6 +69,9 @@ fn serve(
                 {
                     live.push(key);
                 }
+            }
+            Ok(Event::TooLarge { key }) => {
+                conn.respond(key, 431, Body::None, turn, |_| {});
             }
             Ok(Event::Data { key, at, .. }) if mode & 16 == 0 => conn.consume(key, at.len(), turn),
             Ok(Event::Reset { key, .. }) => live.retain(|k| *k != key),

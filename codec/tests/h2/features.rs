@@ -97,7 +97,7 @@ fn c15_a_repeated_request_is_the_same_request() {
         rig.send(&request(2 * n as u32 + 1, path));
         let Seen::Request { fields, id, .. } = &rig.seen[n] else { panic!() };
         assert_eq!((fields[3].1.as_str(), *id), (*path, 2 * n as u32 + 1));
-        assert_eq!(rig.requests[id].path.of(&rig.shared.bytes), path.as_bytes());
+        assert_eq!(rig.requests[id].head.path.of(&rig.shared.bytes), path.as_bytes());
     }
     // Another connection of the same worker, whose table has other things at the same places.
     let old = std::mem::replace(

@@ -148,7 +148,7 @@ fn c2_push_promise_is_sent() {
     rig.send(&get(1));
     let key = rig.key(1);
     let push = rig.turn(|c, t| c.push(key, b"http", b"example.org", b"/a.css", t)).unwrap();
-    assert_eq!((push.key.id(), push.path.of(&rig.shared.bytes)), (2, &b"/a.css"[..]));
+    assert_eq!((push.key.id(), push.head.path.of(&rig.shared.bytes)), (2, &b"/a.css"[..]));
     let frames = rig.frames();
     assert_eq!((frames[0].kind, frames[0].stream, frames[0].u32(0)), (PUSH_PROMISE, 1, 2));
     assert_eq!(rig.streams[&1].heads[0][3], (":path".to_owned(), "/a.css".to_owned()));

@@ -305,6 +305,10 @@ impl Rig {
                 self.requests.insert(id, request);
                 Seen::Request { id, fields, end }
             }
+            Event::TooLarge { key } => {
+                self.turn(|conn, turn| conn.respond(key, 431, Body::None, turn, |_| {}));
+                return;
+            }
             Event::Data { key, at, end } => {
                 let octets = input[at].to_vec();
                 if !self.hold {

@@ -397,7 +397,7 @@ fn malformed_trailers_reset_the_stream() {
 fn informational_responses_come_before_the_final_one() {
     let mut rig = Rig::new();
     rig.send(&post(1, &[("expect", "100-continue")]));
-    assert!(rig.requests[&1].expect_continue);
+    assert!(rig.requests[&1].head.expect_continue);
     let key = rig.key(1);
     assert!(rig.turn(|conn, turn| conn.inform(key, 100, turn, |_| {})));
     let link = b"</a.css>; rel=preload";

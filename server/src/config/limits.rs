@@ -139,6 +139,8 @@ limits! {
         "time for a request's whole header block; longer is answered 408"
     "limits.handshake_timeout" handshake_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
         "time for a TLS handshake; longer is cut off"
+    "limits.handshakes" handshakes: u32, Count = 8192, 1 => 16_777_215;
+        "unfinished TLS handshakes of a listener; further connections are closed at once"
     "limits.idle_timeout" idle_timeout: Duration, Time = 60 * SECOND, 10 => 24 * HOUR;
         "time for which a connection may stand idle between requests"
     "limits.body_rate" body_rate: u64, Rate = 240, 0 => GIB;

@@ -117,8 +117,14 @@ pub(crate) struct Cx<'w> {
     pub(crate) trace: Option<&'w mut Tracer>,
 }
 
-/// What every response of a kind of connection carries: server and date, and over TLS what there is
-/// to say of HTTP/3 (Alt-Svc, RFC 7838).
+/// The kind of connection that is in the clear: see [`Cx::common`].
+pub(crate) const CLEAR: u8 = 0;
+/// Over TLS, and told nothing of HTTP/3; those that are told something are behind it.
+pub(crate) const OVER_TLS: u8 = 1;
+
+/// What every response of a kind of connection carries: server and date, and over TLS the policy to
+/// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and what there is to say of
+/// HTTP/3 (Alt-Svc, RFC 7838).
 #[derive(Default)]
 pub(crate) struct Common {
     /// As HTTP/1.1 writes it.

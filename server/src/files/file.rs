@@ -177,7 +177,7 @@ impl Describe<'_> {
         if let Some(token) = coding.token() {
             fields.push(b"content-encoding", token.as_bytes());
         }
-        for (_, name, value) in unchanged.iter() {
+        for (_, _, name, value) in unchanged.iter() {
             fields.push(name, value);
         }
         if let Some(modified) = self.modified {

@@ -102,7 +102,8 @@ fn parts(form: &Form, ranges: Vec<Range<u64>>, size: u64, content_type: &str) ->
     let layout = Multipart::new(ranges, size, content_type);
     let mut response = Response::new(StatusCode::PARTIAL_CONTENT);
     response.fields.push(b"content-type", layout.content_type.as_bytes());
-    for (_, name, value) in form.fields.iter().filter(|(_, name, _)| *name != b"content-type") {
+    for (_, _, name, value) in form.fields.iter().filter(|(_, _, name, _)| *name != b"content-type")
+    {
         response.fields.push(name, value);
     }
     response.body = match &form.content {
@@ -228,7 +229,7 @@ mod tests {
 
     fn field(response: &Response, name: &str) -> Option<String> {
         let mut fields = response.blocks().flat_map(FieldBlock::iter);
-        let (_, _, value) = fields.find(|(_, other, _)| *other == name.as_bytes())?;
+        let (.., value) = fields.find(|(_, _, other, _)| *other == name.as_bytes())?;
         Some(String::from_utf8_lossy(value).into_owned())
     }
 
@@ -310,10 +311,10 @@ mod tests {
         let types: Vec<_> = response
             .blocks()
             .flat_map(FieldBlock::iter)
-            .filter(|(known, _, _)| *known == Known::ContentType)
+            .filter(|(_, known, _, _)| *known == Known::ContentType)
             .collect();
         assert_eq!(types.len(), 1);
-        assert!(types[0].2.starts_with(b"multipart/byteranges; boundary="));
+        assert!(types[0].3.starts_with(b"multipart/byteranges; boundary="));
         let body = String::from_utf8_lossy(response.body.bytes()).into_owned();
         assert!(body.contains("Content-Range: bytes 500-501/1000\r\n\r\n"));
         assert!(response.body.len() < Some(2000));

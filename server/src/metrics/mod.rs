@@ -82,7 +82,9 @@ counters! {
     tcp_rtt_micros "ringway_tcp_rtt_microseconds_sum" ""
         "Sum of the smoothed round trips that TCP connections had at their end."
     crowded "ringway_connections_refused_total" r#"kind="per_ip""#
-        "Connections closed at once: their address had as many as it may."
+        "Connections closed at once: as many were there as may be."
+    crowded_handshakes "ringway_connections_refused_total" r#"kind="handshakes""#
+        "Connections closed at once: as many were there as may be."
     quic_migrations "ringway_quic_migrations_total" ""
         "Times that a client has moved to another address."
     quic_retries "ringway_quic_retry_total" "" "Retry packets sent."

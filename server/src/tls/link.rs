@@ -316,7 +316,7 @@ impl Link {
     }
 
     /// The two directions, receiving first: tests move their sequence numbers.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn halves(&mut self) -> (&mut Half, &mut Half) {
         (&mut self.rx, &mut self.tx)
     }

@@ -11,6 +11,9 @@
 pub(crate) mod boring;
 mod certs;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod keylog;
 mod link;
 mod record;
@@ -24,7 +27,7 @@ mod tickets;
 mod x509;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -189,7 +192,15 @@ impl Tls {
         let generation = self.generation();
         let store = Arc::clone(&self.store());
         let config = self.config(Arc::clone(&store), alpn)?;
-        Ok(Acceptor { tls: self.clone(), alpn: alpn.to_vec(), generation, store, config })
+        let handshakes = Handshakes { most: u32::MAX, now: Arc::default() };
+        Ok(Acceptor {
+            tls: self.clone(),
+            alpn: alpn.to_vec(),
+            generation,
+            store,
+            config,
+            handshakes,
+        })
     }
 
     /// Rotates ticket keys when their time has come, and reloads certificates whose files changed.
@@ -339,20 +350,57 @@ pub struct Acceptor {
     generation: u64,
     store: Arc<Store>,
     config: Arc<ServerConfig>,
+    handshakes: Handshakes,
+}
+
+/// Counts the unfinished handshakes of an acceptor and its clones.
+#[derive(Clone, Debug)]
+struct Handshakes {
+    most: u32,
+    now: Arc<AtomicU32>,
+}
+
+/// One unfinished handshake; it counts until it is dropped.
+#[derive(Debug)]
+struct Unfinished(Arc<AtomicU32>);
+
+impl Handshakes {
+    fn begin(&self) -> Option<Unfinished> {
+        let unfinished = Unfinished(Arc::clone(&self.now));
+        // Nothing else is published by this number.
+        let before = self.now.fetch_add(1, Ordering::Relaxed);
+        (before < self.most).then_some(unfinished)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Acceptor {
+    /// Bounds the handshakes that this acceptor and its clones have unfinished at once.
+    #[must_use]
+    pub fn at_most(mut self, handshakes: u32) -> Self {
+        self.handshakes.most = handshakes;
+        self
+    }
+
     /// A session for a connection just accepted, with the certificates of now.
     ///
     /// # Errors
-    /// Ours only: rustls cannot make a connection.
+    /// Ours only: as many handshakes are unfinished as may be, or rustls cannot make a connection.
     pub fn session(&mut self) -> Result<Session, Error> {
         if self.tls.generation() != self.generation
             && let Ok(fresh) = self.tls.acceptor(&self.alpn)
         {
-            *self = fresh;
+            *self = Self { handshakes: self.handshakes.clone(), ..fresh };
         }
-        Session::new(Arc::clone(&self.config), Arc::clone(&self.store))
+        let Some(unfinished) = self.handshakes.begin() else {
+            return Err(Error::Internal("too many unfinished handshakes".into()));
+        };
+        Session::new(Arc::clone(&self.config), Arc::clone(&self.store), unfinished)
     }
 
     /// Whether the certificate of a connection made for server name `sni` covers `host` (lower

@@ -11,12 +11,12 @@ use rustls::server::{ServerConfig, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 
-use super::Alpn;
 use super::certs::Store;
 use super::error::Error;
 use super::link::Link;
 use super::record::{HEADER, MAX_BODY_12, Secret, content};
 use super::tap::{self, Heard};
+use super::{Alpn, Unfinished};
 
 /// What one [`Session::read`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,9 +108,15 @@ struct About {
 
 impl Session {
     /// A session that awaits a ClientHello.
-    pub(super) fn new(config: Arc<ServerConfig>, store: Arc<Store>) -> Result<Self, Error> {
+    pub(super) fn new(
+        config: Arc<ServerConfig>,
+        store: Arc<Store>,
+        unfinished: Unfinished,
+    ) -> Result<Self, Error> {
         let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
-        let handshake = Handshake { rustls, pending: Vec::new(), rx: None, tx: None, begun: false };
+        let (rx, tx, pending) = (None, None, Vec::new());
+        let handshake =
+            Handshake { rustls, pending, rx, tx, begun: false, _unfinished: unfinished };
         Ok(Self { state: State::Handshake(Box::new(handshake)), about: About::default(), store })
     }
 
@@ -270,6 +276,8 @@ struct Handshake {
     tx: Option<Secret>,
     /// A record has been seen, so the client does speak TLS.
     begun: bool,
+    /// Counted among those of the acceptor while this lives.
+    _unfinished: Unfinished,
 }
 
 /// A ClientHello of 16 KiB cut into one-byte records fits; rustls stops at 64 KiB of message.

@@ -8,15 +8,13 @@ use std::net::SocketAddr;
 use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
 use ringway_codec::field::Known;
-use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Method;
-use ringway_codec::message;
 use ringway_quic::http::{self as h3, Code, Early, Http, Key, Pulled, Sent};
 use ringway_quic::{Buf, Conn};
 
 use crate::body::RequestBody;
 use crate::conn::exchange::{Exchange, Exchanges, Given, Sink, Source};
-use crate::conn::{Cover, Cx, is_bodiless};
+use crate::conn::{Cover, Cx, OVER_TLS, is_bodiless};
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
@@ -175,7 +173,7 @@ impl Http3 {
         cx.tally.counters.requests += 1;
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
-        let parts = parts(&asked.head);
+        let parts = Parts::of(&asked.head, Protocol::Http3, true);
         let stream = Cell::new(None);
         let request = Request {
             bytes: &t.shared.h3.bytes,
@@ -287,7 +285,7 @@ impl Http3 {
             _ => h3::Body::Pull,
         };
         let status = response.status.as_u16();
-        let (common, _) = t.cx.common(0);
+        let (common, _) = t.cx.common(OVER_TLS);
         let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
             for (known, value) in &common.fields {
                 head.field(*known, b"", value);
@@ -295,8 +293,8 @@ impl Http3 {
             if let Some(content_type) = response.content_type {
                 head.field(Known::ContentType, b"", content_type.as_bytes());
             }
-            for (known, name, value) in response.blocks().flat_map(FieldBlock::iter) {
-                head.field(known, name, value);
+            for (indexing, known, name, value) in response.blocks().flat_map(FieldBlock::iter) {
+                head.field_as(indexing, known, name, value);
             }
             if let (Some(length), false) = (length, is_bodiless(response.status)) {
                 head.content_length(length);
@@ -401,18 +399,4 @@ fn buf(piece: Pinned) -> Buf {
         Bytes::Owned(bytes) => Buf::from(bytes),
     };
     whole.slice(range)
-}
-
-fn parts(asked: &message::Request) -> Parts {
-    let end = asked.query.unwrap_or(asked.path).end() as u32;
-    Parts {
-        method: asked.method,
-        method_span: asked.method_span,
-        target: Span { at: asked.path.at, len: end - asked.path.at },
-        path: asked.path,
-        query: asked.query,
-        authority: (asked.authority.len > 0).then_some(asked.authority),
-        protocol: Protocol::Http3,
-        secure: true,
-    }
 }

@@ -47,6 +47,7 @@ fn limits(bounds: &str) -> Limits {
             "output_bytes" => limits.output_bytes = amount as usize,
             "connections" => limits.connections = amount as u32,
             "header_fields" => limits.header_fields = amount as u16,
+            "handshakes" => limits.handshakes = amount as u32,
             "handshake_timeout" => limits.handshake_timeout = time,
             "h2_streams" => limits.h2_streams = amount as u32,
             "h2_stream_window" => limits.h2_stream_window = amount as u32,

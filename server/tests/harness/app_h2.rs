@@ -92,7 +92,10 @@ fn trailed(request: &Request<'_>) -> Response {
 
 /// What must never be indexed, beside what may.
 fn secret(_: &Request<'_>) -> Response {
+    let mut token = HeaderValue::from_static("fedcba9876543210");
+    token.set_sensitive(true);
     Response::text("secret")
+        .header(HeaderName::from_static("x-token"), token)
         .header(SET_COOKIE, HeaderValue::from_static("session=0123456789abcdef"))
         .header(HeaderName::from_static("x-plain"), HeaderValue::from_static("0123456789abcdef"))
 }

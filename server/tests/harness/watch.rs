@@ -15,7 +15,7 @@ use super::process::Process;
 const LATENCY_FLOOR: Duration = Duration::from_millis(25);
 const QUIET_SAMPLES: usize = 50;
 /// An attack may be over after a few requests of the second client.
-const LEAST_SAMPLES: usize = 8;
+const LEAST_SAMPLES: usize = 32;
 
 pub struct Watch<'a> {
     server: &'a Process,

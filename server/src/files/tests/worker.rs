@@ -172,7 +172,7 @@ impl Worker {
     }
 
     pub(super) fn receive(&mut self, response: Response) -> Answer {
-        let fields = response.blocks().flat_map(FieldBlock::iter).map(|(_, name, value)| {
+        let fields = response.blocks().flat_map(FieldBlock::iter).map(|(_, _, name, value)| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             (text(name), text(value))
         });

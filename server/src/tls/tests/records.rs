@@ -4,6 +4,7 @@ use rustls::crypto::cipher::{AeadKey, Iv};
 use rustls::{AlertDescription as Alert, ConnectionTrafficSecrets, ExtractedSecrets};
 
 use super::*;
+use crate::tls::fuzz;
 use crate::tls::link::Link;
 use crate::tls::record::{Half, Secret, content};
 use crate::tls::session::Step;
@@ -415,4 +416,22 @@ fn any_bit_flip_of_a_data_record_ends_in_an_alert() {
         let refused = Peer::new(true).send_raw(&mut broken).unwrap_err();
         assert_eq!(refused.alert(), Some(Alert::BadRecordMac.into()));
     }
+}
+
+/// The fuzz target's corpus, each input also cut short at every length and with bits flipped.
+#[test]
+fn the_corpus_of_the_fuzz_target() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/tls_records");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let octets = std::fs::read(entry.unwrap().path()).unwrap();
+        (0..=octets.len()).for_each(|len| fuzz::records(&octets[..len]));
+        for bit in 0..octets.len() * 8 {
+            let mut flipped = octets.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fuzz::records(&flipped);
+        }
+        count += 1;
+    }
+    assert!(count >= 8, "there is a corpus");
 }
