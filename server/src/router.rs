@@ -153,8 +153,8 @@ impl Router {
         found.map(|at| from + at).map_err(|at| from + at)
     }
 
-    /// Has `use_it` called with the handler of a request, or `refuse` with the answer where there is
-    /// none.
+    /// Has `use_it` called with the handler of a request, or `refuse` with the answer where there
+    /// is none.
     fn select<R>(
         &self,
         request: &Request<'_>,
