@@ -35,7 +35,8 @@ fi
 test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core
     python3 python3-venv iproute2 util-linux)
 # Python's independent implementations, for differential tests.
-python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2)
+python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2
+    niquests==3.21.2 qh3==2.1.0)
 
 prepare() {
     toolchain

@@ -312,9 +312,10 @@ fn noise_changes_nothing() {
     assert_eq!(world.clients[0].responses[&id].status(), "200");
 }
 
-/// Row 73: a window full of one-byte holes costs a bounded amount and then the connection goes on.
+/// Row 73: what can wait out of order on a stream is bounded by its window. (Holes themselves are
+/// sent in the server's tests, by a client that can.)
 #[test]
-fn row_73_holes_in_a_stream_are_bounded_by_the_window() {
+fn row_73_what_waits_on_a_stream_is_bounded_by_its_window() {
     let mut world = World::plain();
     world.client(Client::with(1001, &mut client::config(), None));
     world.run(|world| world.clients[0].conn.is_established());

@@ -119,8 +119,12 @@ pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
             Address::Ip(_) | Address::Any(_) => String::new(),
             Address::Unix(_) | Address::Fd(_) => continue,
         };
+        // A dot stands for the record's own name, which with a prefix has no address (RFC 9460
+        // section 2.5.2).
+        let own = prefix.is_empty();
         for name in tls.certificates().iter().flat_map(|each| each.names().to_vec()) {
-            records.push(format!("{prefix}{name}. 3600 IN HTTPS 1 . alpn=\"h3,h2\""));
+            let target = if own { "" } else { &name };
+            records.push(format!("{prefix}{name}. 3600 IN HTTPS 1 {target}. alpn=\"h3,h2\""));
         }
     }
     Ok(records)

@@ -316,8 +316,13 @@ fn check_prints_the_record_for_the_dns() {
     let check = |more: &[&str]| ringway(&[&["check"], &files[..], more].concat());
     let ran = check(&["--https", "[::]:443", "--https", "127.0.0.1:8443"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for record in ["a.example.", "b.example.", "_8443._https.a.example."] {
-        let line = format!("    {record} 3600 IN HTTPS 1 . alpn=\"h3,h2\"\n");
+    for (record, target) in [
+        ("a.example.", "."),
+        ("b.example.", "."),
+        // With a dot, clients would look for an address of the name with the prefix.
+        ("_8443._https.a.example.", "a.example."),
+    ] {
+        let line = format!("    {record} 3600 IN HTTPS 1 {target} alpn=\"h3,h2\"\n");
         assert!(ran.out.contains(&line), "{}", ran.out);
     }
     assert!(!check(&["--https", ":443", "--no-h3"]).out.contains("HTTPS 1"));

@@ -1,5 +1,5 @@
-//! HTTP/3 by others' clients: aioquic, and curl where there is no HTTP/3. Rows D1, D5, D7 to D9,
-//! E1 and E2 of the feature list.
+//! HTTP/3 by others' clients: aioquic, niquests, and curl where there is no HTTP/3. Rows D1, D5, D7
+//! to D9 and E1 to E3 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use harness::h2::H2;
 use harness::process::{Process, RINGWAY};
 use harness::quic::H3;
-use harness::{TempDir, app_h2, missing};
+use harness::{TempDir, app_h2, missing, pattern};
 use serde_json::{Value, json};
 
 fn sum(bytes: &[u8]) -> String {
@@ -19,21 +19,25 @@ fn sum(bytes: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// D1, D5, D7, D8, C29 by aioquic.
-#[test]
-fn d1_d5_d7_d8_by_aioquic() {
-    let Some(python) = std::env::var_os("RINGWAY_TEST_PYTHON") else {
-        return missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
-    };
-    let server = Process::app_measured("");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/h3_clients.py");
-    let mut command = Command::new(python);
-    command.arg(script).arg(server.address("h3").unwrap().port().to_string());
+/// What one of the scripts says of servers at these ports; nothing where there is no Python for it.
+fn python(script: &str, ports: &[u16]) -> Option<Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let mut command = Command::new(std::env::var_os("RINGWAY_TEST_PYTHON")?);
+    command.arg(script).args(ports.iter().map(u16::to_string));
     let output = command.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     println!("{said}");
-    let said: Value = serde_json::from_str(&said).unwrap();
+    Some(serde_json::from_str(&said).unwrap())
+}
+
+/// D1, D5, D7, D8, C29 by aioquic.
+#[test]
+fn d1_d5_d7_d8_by_aioquic() {
+    let server = Process::app_measured("");
+    let Some(said) = python("h3_clients.py", &[server.address("h3").unwrap().port()]) else {
+        return missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
+    };
     assert_eq!(said["first"], json!(["200", "hello"]));
     for what in ["echo", "many", "fields"] {
         assert_eq!(said[what], true, "{what}");
@@ -89,5 +93,53 @@ fn e1_e2_three_versions_and_the_way_back() {
     for (option, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
         let Some(said) = curl(&[option, "-w", " %{http_version}", &url]) else { return };
         assert_eq!(said, format!("home {version}"));
+    }
+}
+
+/// D1, E2, E3 by niquests and its qh3: it finds HTTP/3 by Alt-Svc, and its way back from a server
+/// that has none.
+#[test]
+fn d1_e2_e3_by_niquests() {
+    let site = site();
+    let big = pattern(2_000_000);
+    site.write("big.bin", &big);
+    let serve = |more: &[&str]| {
+        let options = [&["--https", "127.0.0.1:0"], more].concat();
+        let mut server = Process::start(&mut serve(&site, &options));
+        server.wait_for("https");
+        server
+    };
+    let (mut server, without) = (serve(&[]), serve(&["--no-h3"]));
+    server.wait_for("h3");
+    let port = |server: &Process| server.address("https").unwrap().port();
+    let Some(said) = python("h3_niquests.py", &[port(&server), port(&without)]) else {
+        return missing("RINGWAY_TEST_PYTHON, a Python with niquests");
+    };
+    let sum = sum(&big);
+    assert_eq!(said["offered"], json!([[20, 30, 30], sum]));
+    assert_eq!(said["known"], json!([vec![30; 20], sum]));
+    assert_eq!(said["none"], 404);
+    assert_eq!(said["wrong"], json!([[20, 20], sum]));
+    assert_eq!(said["two"], json!([[20, 20], sum]));
+    assert_eq!(said["one"], json!([[11, 11], sum]));
+}
+
+/// E2, E3: curl, which has no HTTP/3 here, keeps to HTTP/2 and notes the offer in its own file.
+#[test]
+fn e2_e3_curl_notes_the_offer_and_keeps_to_http2() {
+    let site = site();
+    let kept = TempDir::new();
+    let file = kept.path().join("offers");
+    let mut server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
+    server.wait_for("https,h3");
+    let at = server.address("https").unwrap();
+    let url = format!("https://localhost:{}/", at.port());
+    let ask = || curl(&["--alt-svc", file.to_str().unwrap(), "-w", " %{http_version}", &url]);
+    let noted = || std::fs::read_to_string(&file).unwrap();
+    let offer = format!("h2 localhost {0} h3 localhost {0} ", at.port());
+    for _ in 0..2 {
+        let Some(said) = ask() else { return };
+        assert_eq!(said, "home 2");
+        assert!(noted().contains(&offer), "{}", noted());
     }
 }

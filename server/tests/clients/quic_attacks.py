@@ -24,10 +24,19 @@ PATIENCE = 15
 class Rude(QuicConnection):
     """Writes raw frames beside its own."""
 
-    def __init__(self, parameters=None, **options):
+    def __init__(self, parameters=None, first=(), **options):
         super().__init__(**options)
         self.rude = []
+        # Frames for Initial packets ahead of the ClientHello.
+        self.first = list(first)
         self.parameters = parameters
+
+    def _write_handshake(self, builder, epoch, now):
+        while epoch == tls.Epoch.INITIAL and self.first:
+            kind, body = self.first.pop(0)
+            builder.start_packet(QuicPacketType.INITIAL, self._cryptos[epoch])
+            builder.start_frame(kind, capacity=len(body) + 8).push_bytes(body)
+        super()._write_handshake(builder, epoch, now)
 
     def _write_application(self, builder, network_path, now):
         if self._cryptos[tls.Epoch.ONE_RTT].send.is_valid():
@@ -44,12 +53,12 @@ class Rude(QuicConnection):
 
 
 class Client:
-    def __init__(self, port, parameters=None, token=b""):
+    def __init__(self, port, parameters=None, token=b"", **frames):
         configuration = QuicConfiguration(
             is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE, token=token
         )
         configuration.server_name = "localhost"
-        self.quic = Rude(parameters, configuration=configuration)
+        self.quic = Rude(parameters, configuration=configuration, **frames)
         self.to = ("127.0.0.1", port)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.connect(self.to)
@@ -224,13 +233,23 @@ FRAMES = {
 }
 
 
+# Row 70: none that the server has made. aioquic's go into its Initial.
+TOKENS = {
+    "token": b"\x00forged" + os.urandom(60),
+    "token:type": b"\x00",
+    "token:zeros": bytes(64),
+    "token:long": os.urandom(700),
+}
+
+
 def run(port, name):
     if name.startswith("parameter:"):
         # quiche says nothing to most of them: a handshake that is going to be answered is by then.
         client = Client(port, PARAMETERS[name.split(":")[1]]).connect(patience=2)
-    elif name == "token":
-        # Row 70: one that the server has never made. That of aioquic goes into its Initial.
-        client = Client(port, token=b"\x00forged" + os.urandom(60)).connect()
+    elif name.startswith("first:"):
+        client = Client(port, first=FRAMES[name.split(":")[1]]()).connect()
+    elif name in TOKENS:
+        client = Client(port, token=TOKENS[name]).connect()
     elif name == "change_cids":
         client = Client(port).connect()
         for _ in range(300):
@@ -241,9 +260,10 @@ def run(port, name):
         client = Client(port).connect()
         assert client.get(b"/hello") == b"hello"
         client.send(FRAMES[name]())
+    # First whether it is alive: the server's word may be on its way still.
+    alive = client.end is None and client.ready and client.get(b"/hello") == b"hello"
     code = client.end.error_code if client.end else None
     reason = client.end.reason_phrase if client.end else ""
-    alive = client.end is None and client.ready and client.get(b"/hello") == b"hello"
     print(json.dumps({"case": name, "code": code, "reason": reason, "alive": alive}), flush=True)
 
 
