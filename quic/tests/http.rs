@@ -133,6 +133,22 @@ fn a_bad_link_changes_nothing_but_time() {
     }
 }
 
+/// An end that becomes known when all content has left is not lost with its packet while earlier
+/// content is sent again (with an end alone in its frame, the eighth seed waits for ever).
+#[test]
+fn a_late_end_survives_losses() {
+    for seed in 6..=9 {
+        let link = Link { loss: 100, delay: Duration::from_millis(10), ..Link::default() };
+        let mut world = connect(World::new(seed, link, Server::new()));
+        let asked: Vec<u64> =
+            (0..40).map(|_| world.clients[0].request("GET", "/late/4000", b"")).collect();
+        world.run(|world| world.clients[0].all_over());
+        for id in asked {
+            assert!(world.clients[0].responses[&id].body == body(4_000), "seed {seed}");
+        }
+    }
+}
+
 /// D10: every congestion controller, paced or not.
 #[test]
 fn d10_congestion_control_is_a_choice() {

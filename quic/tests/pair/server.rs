@@ -41,6 +41,8 @@ struct Work {
     at: usize,
     len: usize,
     trailers: bool,
+    /// The end becomes known a turn after the content.
+    late: bool,
 }
 
 #[derive(Default)]
@@ -236,13 +238,20 @@ impl Server {
                 }
             }
         }
+        for (&key, _) in work.iter().filter(|(_, work)| work.late && work.at == work.len) {
+            http.wake(key);
+        }
         let pulled = &mut self.pulled;
         while let Ok(Some(key)) = http.output(usize::MAX, conn, |key, max, content| {
             let Some(work) = work.get_mut(&key) else { return Pulled::Abort(Code::Internal) };
             let end = work.len.min(work.at + max);
             content.bytes().extend((work.at..end).map(pattern));
             *pulled += end - work.at;
+            let is_last = end > work.at && end == work.len;
             work.at = end;
+            if work.late && is_last {
+                return Pulled::Pending;
+            }
             match (work.at == work.len, work.trailers) {
                 (false, _) => Pulled::More,
                 (true, false) => Pulled::End,
@@ -268,8 +277,9 @@ fn answer(
     };
     let number = work.path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0);
     match work.path.split('/').nth(1) {
-        Some("pull" | "trailers") => {
+        Some("pull" | "late" | "trailers") => {
             work.len = number;
+            work.late = work.path.starts_with("/late");
             work.trailers = work.path.starts_with("/trailers");
             http.respond(key, 200, Body::Pull, conn, shared, kind);
         }
