@@ -155,16 +155,19 @@ def private_bytes(server):
 
 
 def idle_memory(server, kind, count, bin):
-    """Private memory for each of `count` connections that have had one answer."""
-    before = private_bytes(server)
+    """Private memory for each of `count` connections that have had one answer. What the first ones make a server
+    keep for all (buffers, tables) is not theirs."""
     if kind == "-h3":
+        before = private_bytes(server)
         text = f"{bin}/ringway-h3load -q --json -c {count} -r 50 -d 8 -w 0 https://127.0.0.1:{server.port}/baseline2"
         load = subprocess.Popen(["bash", "-c", "exec " + text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(7)
         after = private_bytes(server) if load.poll() is None else None
         load.wait()
         return round((after - before) / count) if after else None
-    peers = [dial(server.port, kind) for _ in range(count)]
+    peers = [dial(server.port, kind) for _ in range(count // 8)]
+    before = private_bytes(server)
+    peers += [dial(server.port, kind) for _ in range(count)]
     after = private_bytes(server)
     for peer in peers:
         peer.close()
