@@ -154,6 +154,12 @@ def private_bytes(server):
     return total * 1024
 
 
+def settled(server):
+    """Private memory once its connections have been silent for two seconds."""
+    time.sleep(2)
+    return private_bytes(server)
+
+
 def idle_memory(server, kind, count, bin):
     """Private memory for each of `count` connections that have had one answer. What the first ones make a server
     keep for all (buffers, tables) is not theirs."""
@@ -166,9 +172,9 @@ def idle_memory(server, kind, count, bin):
         load.wait()
         return round((after - before) / count) if after else None
     peers = [dial(server.port, kind) for _ in range(count // 8)]
-    before = private_bytes(server)
+    before = settled(server)
     peers += [dial(server.port, kind) for _ in range(count)]
-    after = private_bytes(server)
+    after = settled(server)
     for peer in peers:
         peer.close()
     return round((after - before) / count)
