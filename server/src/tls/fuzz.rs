@@ -35,6 +35,9 @@ pub fn records(octets: &[u8]) {
     assert!(pair.at_fault || pair.due.is_empty() && pair.kept.is_empty());
 }
 
+/// A way to seal.
+type Seal = fn(&mut Link, &mut Vec<u8>, &[u8]) -> Result<(), Error>;
+
 /// A session's record layer and a peer with the keys.
 struct Pair {
     link: Link,
@@ -176,12 +179,7 @@ impl Pair {
 
     /// What the session seals, by one way or the other, is what the peer opens, in as few records
     /// as it takes.
-    fn answer(
-        &mut self,
-        octets: &[u8],
-        what: u8,
-        seal: fn(&mut Link, &mut Vec<u8>, &[u8]) -> Result<(), Error>,
-    ) {
+    fn answer(&mut self, octets: &[u8], what: u8, seal: Seal) {
         let plain = octets.repeat(if what & 8 == 0 { 1 } else { 256 });
         let mut out = Vec::new();
         let sealed = seal(&mut self.link, &mut out, &plain);
