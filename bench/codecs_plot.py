@@ -28,7 +28,8 @@ def bars(columns, row):
     # Peers that are out of the others' range would leave nothing to be seen of them.
     least = min(times.values())
     work = re.sub(r"^\w+[ -]", "", row[0])
-    return [(f"{work}: {name.split()[0]}", times[name]) for name in kept if times[name] < 20 * least]
+    names = {name: name.split()[0].removesuffix("-hpack") for name in kept}
+    return [(f"{work}: {names[name]}", times[name]) for name in kept if times[name] < 20 * least]
 
 
 def main():
