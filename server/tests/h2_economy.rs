@@ -77,11 +77,10 @@ fn one_record_for_a_flush() {
 }
 
 /// What an idle connection over TLS holds after one request, all of it: private memory of the
-/// process, over as many connections as a test may open. The target is 5 KB; what is asserted
-/// leaves room for what the allocator has not given back yet on a busy machine.
+/// process, over as many connections as a test may open. The target is 5 KB.
 #[test]
 fn an_idle_connection_over_tls_holds_little() {
-    const CONNECTIONS: u64 = 800;
+    const CONNECTIONS: u64 = 3000;
     let dir = TempDir::with(&[("index.html", b"hello")]);
     let mut server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
     server.wait_for("http,https");
@@ -91,8 +90,8 @@ fn an_idle_connection_over_tls_holds_little() {
         assert_eq!(client.get("/").text(), "hello");
         client
     };
-    // What the first ones make the worker keep is not theirs.
-    let mut clients: Vec<H2> = (0..100).map(|_| open()).collect();
+    // What the first ones make the worker keep is not theirs: it keeps up to 512 buffers.
+    let mut clients: Vec<H2> = (0..1000).map(|_| open()).collect();
     let quiet = || {
         let mut least = u64::MAX;
         let start = std::time::Instant::now();
@@ -108,7 +107,7 @@ fn an_idle_connection_over_tls_holds_little() {
     clients.extend((0..CONNECTIONS).map(|_| open()));
     let each = quiet().saturating_sub(before) / CONNECTIONS;
     println!("an idle h2 connection over TLS: {each} bytes");
-    assert!(each <= 6 * 1024, "{each} bytes");
+    assert!(each <= 5 * 1024, "{each} bytes");
     // They are alive.
     assert_eq!(clients[0].get("/").text(), "hello");
 }
