@@ -71,9 +71,7 @@ impl Heads {
         }
         slot
     }
-}
 
-impl Heads {
     /// The whole head of an answer of `length` bytes that has no fields of its own and leaves the
     /// connection open.
     #[inline]
