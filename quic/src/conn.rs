@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use quiche::{Error, PathEvent, PathStats, RecvInfo};
+use ringway_codec::h3::Code;
 
 use crate::buf::Buffers;
 use crate::gso::{Batch, Transmit};
+use crate::pieces::{self, Excess, Pieces};
 use crate::replay;
 
 /// Packets that are due within this time of one another go out together. quiche stamps each packet
@@ -19,6 +21,9 @@ const SAME_BURST: Duration = Duration::from_millis(1);
 /// How often the validation of a path is begun anew: as each attempt may take only some ten
 /// milliseconds, about the three seconds that RFC 9000 section 8.2.4 has it take on a new path.
 const RETRIES: u8 = 100;
+
+/// CRYPTO_BUFFER_EXCEEDED (RFC 9000 section 20.1).
+const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
 
 /// A QUIC connection.
 pub struct Conn {
@@ -33,6 +38,8 @@ pub struct Conn {
     moved_to: Option<(SocketAddr, SocketAddr)>,
     /// Validations in a row that failed and were begun anew.
     retries: u8,
+    /// A server's: how finely the client cuts what it sends.
+    pieces: Option<Pieces>,
     counts: Counts,
 }
 
@@ -59,8 +66,7 @@ pub struct Counts {
 }
 
 impl Conn {
-    /// Around a connection of quiche's: an endpoint makes these for a server; a client may make its
-    /// own.
+    /// Around a client's connection of quiche's.
     pub fn new(quic: quiche::Connection<Buffers>) -> Self {
         Self {
             quic,
@@ -69,8 +75,14 @@ impl Conn {
             seen: None,
             moved_to: None,
             retries: 0,
+            pieces: None,
             counts: Counts::default(),
         }
+    }
+
+    /// Around a server's, which closes when more short pieces of content than this are held.
+    pub(crate) fn bounded(quic: quiche::Connection<Buffers>, pieces: u32) -> Self {
+        Self { pieces: Some(Pieces::new(pieces)), ..Self::new(quic) }
     }
 
     /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of
@@ -84,7 +96,9 @@ impl Conn {
         to: SocketAddr,
     ) -> Result<(), Error> {
         self.seen = Some((to, from));
+        let before = self.before_count(segment);
         let result = self.quic.recv(segment, RecvInfo { from, to });
+        self.count_pieces(segment, before);
         if self.quic.is_in_early_data() {
             self.tag_early();
         }
@@ -93,6 +107,79 @@ impl Conn {
             Ok(_) | Err(Error::Done) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is to be known before a datagram is taken so that its pieces can be counted after:
+    /// whether early data has come, and, where it matters, how many packets have.
+    fn before_count(&self, segment: &[u8]) -> (bool, Option<usize>) {
+        let is_long = segment.first().is_some_and(|first| first & 0x80 != 0);
+        let matters = self.pieces.as_ref().is_some_and(|pieces| is_long || pieces.any());
+        (self.quic.is_in_early_data(), matters.then(|| self.packets()))
+    }
+
+    fn packets(&self) -> usize {
+        self.quic.path_stats().map(|path| path.recv).sum()
+    }
+
+    fn count_pieces(&mut self, segment: &[u8], before: (bool, Option<usize>)) {
+        let (was_early, packets) = before;
+        // Nothing in it was new: somebody may have sent a client's datagram again.
+        if packets.is_some_and(|packets| self.packets() == packets) {
+            return;
+        }
+        let Some(pieces) = &mut self.pieces else { return };
+        let keys = pieces::Keys {
+            early: was_early || self.quic.is_in_early_data(),
+            established: self.quic.is_established(),
+        };
+        pieces.count(segment, keys, |id| self.quic.stream_finished(id));
+        // `Done` says that it is closed already.
+        let _ = match pieces.excess() {
+            None => Ok(()),
+            Some(Excess::Crypto) => {
+                self.quic.close(false, CRYPTO_BUFFER_EXCEEDED, b"too many pieces")
+            }
+            Some(Excess::Content) => {
+                self.quic.close(true, Code::ExcessiveLoad.number(), b"too many pieces")
+            }
+        };
+    }
+
+    /// Reads of stream `id`: how much, and whether that is the end.
+    pub(crate) fn read(&mut self, id: u64, out: &mut [u8]) -> Result<(usize, bool), Error> {
+        let result = self.quic.stream_recv(id, out);
+        if let Some(pieces) = &mut self.pieces {
+            match result {
+                Ok((len, is_end)) => pieces.read(id, len, is_end),
+                Err(Error::StreamReset(_)) => pieces.forget(id),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    /// Reads no more of stream `id`, and says so.
+    pub(crate) fn stop_reading(&mut self, id: u64, code: u64) {
+        // `Done`: it was stopped before, or has ended.
+        let result = self.quic.stream_shutdown(id, quiche::Shutdown::Read, code);
+        if let (Ok(()), Some(pieces)) = (result, &mut self.pieces) {
+            pieces.stop(id, |id| self.quic.stream_finished(id));
+        }
+    }
+
+    /// STOP_SENDING frames that have come.
+    pub(crate) fn stops(&self) -> u64 {
+        self.pieces.as_ref().map_or(0, Pieces::stops)
+    }
+
+    /// Whether the client wants a stream that the server opened to end.
+    pub(crate) fn has_stopped_ours(&self) -> bool {
+        self.pieces.as_ref().is_some_and(Pieces::has_stopped_ours)
+    }
+
+    /// Whether the client sent in too many pieces, which has closed the connection; once.
+    pub(crate) fn take_excess(&mut self) -> bool {
+        self.pieces.take_if(|pieces| pieces.excess().is_some()).is_some()
     }
 
     /// Fills `out` with the next batch. `None` when there is nothing to send now: nothing at all,

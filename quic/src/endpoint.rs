@@ -42,6 +42,9 @@ pub struct Policy {
     pub handshake_timeout: Duration,
     /// Version negotiations and stateless resets, each, in a second.
     pub answers_per_second: u32,
+    /// Pieces of content, shorter than 512 octets each, that are held for a connection until they
+    /// are read; more closes it with H3_EXCESSIVE_LOAD.
+    pub pieces: u32,
 }
 
 impl Policy {
@@ -55,6 +58,7 @@ impl Policy {
             token_lifetime: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
             answers_per_second: 1000,
+            pieces: 8192,
         }
     }
 }
@@ -396,7 +400,7 @@ impl<T: Default> Endpoint<T> {
         };
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
-        let id = self.table.insert(Conn::new(quic), T::default(), now);
+        let id = self.table.insert(Conn::bounded(quic, self.policy.pieces), T::default(), now);
         self.table.learn(&scid, id);
         self.table.learn(&header.dcid, id);
         self.table.arm(id, Some(now + self.policy.handshake_timeout));

@@ -89,6 +89,7 @@ pub mod endpoint;
 pub mod gso;
 pub mod http;
 mod keys;
+mod pieces;
 pub mod replay;
 pub mod reset;
 mod settings;

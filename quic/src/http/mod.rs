@@ -366,7 +366,7 @@ impl Http {
     }
 
     fn stop_reading(&mut self, id: u64, code: u64, conn: &mut Conn) {
-        let _ = conn.quic().stream_shutdown(id, quiche::Shutdown::Read, code);
+        conn.stop_reading(id, code);
         self.blocked.retain(|kept| kept.stream != id);
         self.reread.retain(|other| *other != id);
         if self.cursor.as_ref().is_some_and(|cursor| cursor.stream == id) {

@@ -23,8 +23,17 @@ impl Http {
         if let Some(event) = self.stopped.pop() {
             return Ok(event);
         }
+        if conn.take_excess() {
+            let what = "too many pieces";
+            return Err(Error { code: Code::ExcessiveLoad, what });
+        }
         if !conn.is_open() {
             return Ok(Event::More);
+        }
+        // A server has no others than these: RFC 9114 section 6.2.1, RFC 9204 section 4.2.
+        if conn.has_stopped_ours() {
+            let what = "a critical stream was to end";
+            return Err(Error { code: Code::ClosedCriticalStream, what });
         }
         self.begin(conn, shared);
         loop {
@@ -75,7 +84,7 @@ impl Http {
                 stream.is_paused = true;
                 continue;
             }
-            match conn.quic().stream_recv(id, &mut shared.chunk) {
+            match conn.read(id, &mut shared.chunk) {
                 Ok((len, fin)) => {
                     self.cursor = Some(Cursor { stream: id, len, at: 0, fin });
                     return Ok(true);
@@ -122,7 +131,7 @@ impl Http {
                 }
                 h3::Event::Unwanted { stream } => {
                     let code = Code::StreamCreation.number();
-                    let _ = conn.quic().stream_shutdown(stream, quiche::Shutdown::Read, code);
+                    conn.stop_reading(stream, code);
                     self.cursor = None;
                 }
                 h3::Event::Priority { stream, priority } => {
@@ -226,10 +235,7 @@ impl Http {
     /// Streams that have room again, and streams that the peer has stopped reading. quiche names
     /// the latter only if they had no room, so that their number has to be watched.
     fn note_writable(&mut self, conn: &mut Conn) {
-        // Asking costs a walk over all of quiche's streams.
-        let watched = self.streams.live() > 0;
-        let stops = if watched { conn.quic().stats().stopped_stream_count_remote } else { 0 };
-        if watched && std::mem::replace(&mut self.stops, stops) != stops {
+        if std::mem::replace(&mut self.stops, conn.stops()) != conn.stops() {
             for key in self.streams.keys() {
                 if let Err(quiche::Error::StreamStopped(code)) =
                     conn.quic().stream_capacity(key.id())

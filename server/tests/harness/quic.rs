@@ -491,6 +491,11 @@ impl H3 {
         }
     }
 
+    /// The server's stream of this type.
+    pub fn theirs(&self, kind: u64) -> Option<u64> {
+        self.uni.iter().find(|(_, held)| held.0 == kind).map(|(id, _)| *id)
+    }
+
     /// Frames that came on the server's control stream.
     pub fn control(&self) -> Vec<(u64, Vec<u8>)> {
         let Some((_, held)) = self.uni.values().find(|(kind, _)| *kind == 0) else {

@@ -1,0 +1,468 @@
+//! Into how many pieces a peer may cut what it sends. quiche keeps content behind a hole, or not
+//! read yet, frame by frame: an octet on its own costs it some 160, and only windows, of octets,
+//! bound that: the first of a connection, 1 MiB, would hold 147. So the short frames that are held
+//! are counted here, from the packets that quiche has decrypted where they lay, and forgotten as
+//! their streams are read. Not for long frames: windows bound those well enough. STOP_SENDING, of
+//! which quiche tells little, is noted on the way.
+
+use crate::cid;
+
+/// Frames with this much content or more cost less than twice what they carry, and are not counted.
+const LONG: u64 = 512;
+
+/// CRYPTO frames of a connection. A client's handshake is two or three packets, which some browsers
+/// cut into ten pieces each, and send again in a few round trips.
+const CRYPTO_FRAMES: u32 = 512;
+
+/// The tag behind every packet (RFC 9001 section 5.3).
+const TAG: usize = 16;
+
+/// How a bound was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Of content that is not read.
+    Content,
+    /// Of the handshake.
+    Crypto,
+}
+
+/// The pieces of one connection.
+pub(crate) struct Pieces {
+    most: u32,
+    held: u32,
+    crypto: u32,
+    /// STOP_SENDING frames.
+    stops: u64,
+    /// One of them was for a stream that the server opened.
+    has_stopped_ours: bool,
+    /// By stream number, those that have been read in part or hold pieces.
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    id: u64,
+    /// Octets read.
+    read: u64,
+    /// Pieces that are gone once so much has been read, and such as came after those. A stream
+    /// that always has a hole somewhere is forgiven the former all the same.
+    old: Held,
+    new: Held,
+    /// Nobody reads it any more, and quiche keeps nothing of it.
+    is_stopped: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Held {
+    count: u32,
+    end: u64,
+}
+
+impl Pieces {
+    /// `most`: short frames of content that may be held.
+    pub(crate) fn new(most: u32) -> Self {
+        Self { most, held: 0, crypto: 0, stops: 0, has_stopped_ours: false, streams: Vec::new() }
+    }
+
+    /// Whether any are held, so that repeated packets have to be told from new ones.
+    pub(crate) fn any(&self) -> bool {
+        self.held > 0
+    }
+
+    /// STOP_SENDING frames so far.
+    pub(crate) fn stops(&self) -> u64 {
+        self.stops
+    }
+
+    /// Whether one of them was for a stream that the server opened.
+    pub(crate) fn has_stopped_ours(&self) -> bool {
+        self.has_stopped_ours
+    }
+
+    /// Whether a bound has been passed.
+    pub(crate) fn excess(&self) -> Option<Excess> {
+        match (self.held > self.most, self.crypto > CRYPTO_FRAMES) {
+            (_, true) => Some(Excess::Crypto),
+            (true, _) => Some(Excess::Content),
+            _ => None,
+        }
+    }
+
+    /// Counts the frames of a datagram that quiche has decrypted. `is_over`: whether all of a
+    /// stream has been read, or quiche knows it no more.
+    pub(crate) fn count(
+        &mut self,
+        datagram: &[u8],
+        keys: Keys,
+        is_over: impl Fn(u64) -> bool + Copy,
+    ) {
+        let mut rest = datagram;
+        while let Some(payload) = next_packet(&mut rest, keys) {
+            let mut frames = Reader(payload);
+            while let Some(frame) = frames.next_frame() {
+                match frame {
+                    Frame::Crypto => self.crypto += 1,
+                    Frame::Stop { id } => {
+                        self.stops += 1;
+                        self.has_stopped_ours |= id & 1 == 1;
+                    }
+                    Frame::Stream { id, at, len } => self.hold(id, at, len, is_over),
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, id: u64, at: u64, len: u64, is_over: impl Fn(u64) -> bool) {
+        let found = self.streams.binary_search_by_key(&id, |stream| stream.id);
+        let index = match found {
+            Ok(index) => index,
+            Err(_) if is_over(id) => return,
+            Err(index) => self.insert(index, id),
+        };
+        let stream = &mut self.streams[index];
+        if stream.is_stopped || at + len <= stream.read {
+            return;
+        }
+        let held = if stream.old.count == 0 { &mut stream.old } else { &mut stream.new };
+        held.count += 1;
+        held.end = held.end.max(at + len);
+        self.held += 1;
+    }
+
+    fn insert(&mut self, index: usize, id: u64) -> usize {
+        let new =
+            Stream { id, read: 0, old: Held::default(), new: Held::default(), is_stopped: false };
+        self.streams.insert(index, new);
+        index
+    }
+
+    /// `len` octets of a stream have been read, the last of it if `is_end`.
+    pub(crate) fn read(&mut self, id: u64, len: usize, is_end: bool) {
+        if is_end {
+            return self.forget(id);
+        }
+        let found = self.streams.binary_search_by_key(&id, |stream| stream.id);
+        let index = found.unwrap_or_else(|index| self.insert(index, id));
+        let stream = &mut self.streams[index];
+        stream.read += len as u64;
+        while stream.old.count > 0 && stream.read >= stream.old.end {
+            self.held -= stream.old.count;
+            stream.old = std::mem::take(&mut stream.new);
+        }
+    }
+
+    /// A stream has ended or been reset.
+    pub(crate) fn forget(&mut self, id: u64) {
+        // Most requests come in one frame each, of which nothing is known here.
+        if let Ok(index) = self.streams.binary_search_by_key(&id, |stream| stream.id) {
+            let stream = self.streams.remove(index);
+            self.held -= stream.old.count + stream.new.count;
+        }
+    }
+
+    /// A stream will not be read any more, though more of it may come.
+    pub(crate) fn stop(&mut self, id: u64, is_over: impl Fn(u64) -> bool) {
+        self.streams.retain(|stream| !stream.is_stopped || !is_over(stream.id));
+        self.forget(id);
+        if !is_over(id)
+            && let Err(index) = self.streams.binary_search_by_key(&id, |stream| stream.id)
+        {
+            self.insert(index, id);
+            self.streams[index].is_stopped = true;
+        }
+    }
+}
+
+/// Which kinds of packets quiche had keys for, so that what lies in the datagram is their plaintext
+/// (or zeros, where a packet was forged). Of a handshake's it has, unless it takes none of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys {
+    /// Of 0-RTT packets.
+    pub(crate) early: bool,
+    /// Of 1-RTT packets.
+    pub(crate) established: bool,
+}
+
+/// The frames of the first packet of which the keys were there (RFC 9000 section 17).
+fn next_packet<'a>(rest: &mut &'a [u8], keys: Keys) -> Option<&'a [u8]> {
+    loop {
+        let packet = *rest;
+        let first = *packet.first()?;
+        let number = usize::from(first & 3) + 1;
+        if first & 0x80 == 0 {
+            *rest = &[];
+            let end = packet.len().checked_sub(TAG)?;
+            return packet.get(1 + cid::LEN + number..end).filter(|_| keys.established);
+        }
+        let mut reader = Reader(packet.get(5..)?);
+        let kind = first >> 4 & 3;
+        for _ in 0..2 {
+            let len = u64::from(reader.octet()?);
+            reader.skip(len)?;
+        }
+        let is_known = match kind {
+            0 => {
+                let token = reader.varint()?;
+                reader.skip(token)?;
+                true
+            }
+            1 => keys.early,
+            2 => true,
+            _ => return None,
+        };
+        let len = usize::try_from(reader.varint()?).ok()?;
+        let body = reader.0.get(..len)?;
+        *rest = &reader.0[len..];
+        let end = len.checked_sub(TAG)?;
+        if let Some(payload) = body.get(number..end).filter(|_| is_known) {
+            return Some(payload);
+        }
+    }
+}
+
+/// What is counted.
+enum Frame {
+    Crypto,
+    Stop { id: u64 },
+    Stream { id: u64, at: u64, len: u64 },
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    /// The next frame that is to be counted. quiche has read all of them before: at one that is not
+    /// known here it has closed the connection (RFC 9000 section 19).
+    fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let kind = self.octet()?;
+            match kind {
+                // PADDING, PING, HANDSHAKE_DONE.
+                0x00 | 0x01 | 0x1e => {}
+                0x02 | 0x03 => self.acknowledgement(kind == 0x03)?,
+                0x06 => {
+                    self.varints(1)?;
+                    let len = self.varint()?;
+                    self.skip(len)?;
+                    return Some(Frame::Crypto);
+                }
+                0x08..=0x0f => {
+                    if let Some(frame) = self.stream(kind)? {
+                        return Some(frame);
+                    }
+                }
+                // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID.
+                0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => self.varints(1)?,
+                0x05 => {
+                    let id = self.varint()?;
+                    self.varints(1)?;
+                    return Some(Frame::Stop { id });
+                }
+                // MAX_STREAM_DATA, STREAM_DATA_BLOCKED.
+                0x11 | 0x15 => self.varints(2)?,
+                // RESET_STREAM.
+                0x04 => self.varints(3)?,
+                // NEW_CONNECTION_ID.
+                0x18 => {
+                    self.varints(2)?;
+                    let len = u64::from(self.octet()?);
+                    self.skip(len + 16)?;
+                }
+                // PATH_CHALLENGE, PATH_RESPONSE.
+                0x1a | 0x1b => self.skip(8)?,
+                _ => return None,
+            }
+        }
+    }
+
+    fn acknowledgement(&mut self, has_ecn: bool) -> Option<()> {
+        self.varints(2)?;
+        let ranges = self.varint()?;
+        self.varints(1)?;
+        for _ in 0..ranges {
+            self.varints(2)?;
+        }
+        if has_ecn { self.varints(3) } else { Some(()) }
+    }
+
+    /// A STREAM frame, if it is to be counted: short, and not all of its stream.
+    fn stream(&mut self, kind: u8) -> Option<Option<Frame>> {
+        let id = self.varint()?;
+        let at = if kind & 4 == 0 { 0 } else { self.varint()? };
+        let len = if kind & 2 == 0 { self.0.len() as u64 } else { self.varint()? };
+        self.skip(len)?;
+        let is_whole = at == 0 && kind & 1 == 1;
+        let is_short = (1..LONG).contains(&len);
+        Some((is_short && !is_whole).then_some(Frame::Stream { id, at, len }))
+    }
+
+    fn octet(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let first = *self.0.first()?;
+        let len = 1 << (first >> 6);
+        let bytes = self.0.get(..len)?;
+        self.0 = &self.0[len..];
+        let rest = bytes[1..].iter();
+        Some(rest.fold(u64::from(first & 0x3f), |value, byte| value << 8 | u64::from(*byte)))
+    }
+
+    fn varints(&mut self, count: usize) -> Option<()> {
+        for _ in 0..count {
+            self.varint()?;
+        }
+        Some(())
+    }
+
+    fn skip(&mut self, len: u64) -> Option<()> {
+        self.0 = self.0.get(usize::try_from(len).ok()?..)?;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    const ALL: Keys = Keys { early: true, established: true };
+
+    fn varint(value: u64) -> Vec<u8> {
+        (value | 0xc000_0000_0000_0000).to_be_bytes().to_vec()
+    }
+
+    fn stream(id: u64, at: u64, content: &[u8]) -> Vec<u8> {
+        let head = [varint(id), varint(at), varint(content.len() as u64)].concat();
+        [&[0x0e][..], &head, content].concat()
+    }
+
+    /// A decrypted 1-RTT packet.
+    fn short(frames: &[u8]) -> Vec<u8> {
+        [&[0x41][..], &[7; cid::LEN], &[0, 1], frames, &[0xee; TAG]].concat()
+    }
+
+    /// A decrypted packet with a long header.
+    fn long(kind: u8, frames: &[u8]) -> Vec<u8> {
+        let token = if kind == 0 { &[3, 1, 1, 1][..] } else { &[] };
+        let len = varint((1 + frames.len() + TAG) as u64);
+        let head = [0xc0 | kind << 4, 0, 0, 0, 1, 2, 9, 9, 1, 9];
+        [&head[..], token, &len, &[0], frames, &[0xee; TAG]].concat()
+    }
+
+    fn living(_: u64) -> bool {
+        false
+    }
+
+    #[test]
+    fn every_frame_is_stepped_over() {
+        let kinds: [&[u8]; 18] = [
+            &[0, 0, 1],
+            &[2, 9, 0, 1, 0, 1, 1],
+            &[3, 9, 0, 0, 0, 1, 2, 3],
+            &[4, 0, 1, 2],
+            &[5, 0, 1],
+            &[0x10, 0x40, 5],
+            &[0x11, 0, 5],
+            &[0x12, 5],
+            &[0x13, 5],
+            &[0x14, 5],
+            &[0x15, 0, 5],
+            &[0x16, 5],
+            &[0x17, 5],
+            &[0x18, 1, 0, 2, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            &[0x19, 1],
+            &[0x1a, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x1b, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x1e],
+        ];
+        for frames in kinds {
+            let mut pieces = Pieces::new(10);
+            let datagram = short(&[frames, &stream(0, 9, b"x")].concat());
+            pieces.count(&datagram, ALL, living);
+            assert_eq!(pieces.held, 1, "{frames:x?}");
+            // Whatever is cut off, nothing is read beyond.
+            for end in 0..datagram.len() {
+                Pieces::new(10).count(&datagram[..end], ALL, living);
+            }
+        }
+    }
+
+    #[test]
+    fn packets_without_keys_are_not_looked_at() {
+        let frames = stream(0, 9, b"x");
+        let datagram =
+            [long(0, &[6, 0, 1, 1]), long(2, &[6, 1, 1, 1]), long(1, &frames), short(&frames)];
+        let counted = |early, established| {
+            let mut pieces = Pieces::new(10);
+            pieces.count(&datagram.concat(), Keys { early, established }, living);
+            (pieces.crypto, pieces.held)
+        };
+        assert_eq!(counted(false, false), (2, 0));
+        assert_eq!(counted(true, false), (2, 1));
+        assert_eq!(counted(true, true), (2, 2));
+    }
+
+    #[test]
+    fn what_is_long_or_whole_or_known_costs_nothing() {
+        let mut pieces = Pieces::new(10);
+        pieces.count(&short(&stream(0, 9, &[1; LONG as usize])), ALL, living);
+        pieces.count(&short(&[0x0b, 4, 2, 1, 1]), ALL, living);
+        pieces.count(&short(&stream(8, 9, b"")), ALL, living);
+        pieces.count(&short(&stream(12, 9, b"over")), ALL, |id| id == 12);
+        pieces.read(16, 100, false);
+        pieces.count(&short(&stream(16, 90, b"again")), ALL, living);
+        assert!(!pieces.any());
+    }
+
+    #[test]
+    fn wishes_to_stop_are_noted() {
+        let mut pieces = Pieces::new(10);
+        pieces.count(&short(&[5, 4, 9, 5, 8, 9]), ALL, living);
+        assert_eq!((pieces.stops(), pieces.has_stopped_ours()), (2, false));
+        pieces.count(&short(&[5, 7, 9]), ALL, living);
+        assert_eq!((pieces.stops(), pieces.has_stopped_ours()), (3, true));
+    }
+
+    /// A stream with a hole at every time: what is read is forgiven all the same.
+    #[test]
+    fn pieces_are_forgotten_as_they_are_read() {
+        let mut pieces = Pieces::new(10);
+        for at in 0..1000 {
+            pieces.count(&short(&stream(0, at * 100 + 50, b"x")), ALL, living);
+            pieces.read(0, 100, false);
+            assert!(pieces.held <= 2, "{} at {at}", pieces.held);
+        }
+        pieces.read(0, 100, true);
+        assert!(!pieces.any() && pieces.streams.is_empty());
+    }
+
+    #[test]
+    fn streams_that_are_given_up_hold_nothing() {
+        let mut pieces = Pieces::new(10);
+        for id in (0..400).step_by(4) {
+            pieces.count(&short(&stream(id, 5, b"x")), ALL, living);
+            pieces.stop(id, |other| other < id);
+            pieces.count(&short(&stream(id, 9, b"x")), ALL, living);
+            assert!(!pieces.any() && pieces.streams.len() <= 2);
+        }
+        assert_eq!(pieces.excess(), None);
+    }
+
+    #[test]
+    fn one_more_than_the_bound_is_too_many() {
+        let mut pieces = Pieces::new(10);
+        for n in 0..11 {
+            assert_eq!(pieces.excess(), None);
+            pieces.count(&short(&stream(n % 3 * 4, 2 * n + 1, b"x")), ALL, living);
+        }
+        assert_eq!(pieces.excess(), Some(Excess::Content));
+        let mut pieces = Pieces::new(10);
+        for _ in 0..=CRYPTO_FRAMES {
+            assert_eq!(pieces.excess(), None);
+            pieces.count(&long(0, &[6, 2, 1, 1]), ALL, living);
+        }
+        assert_eq!(pieces.excess(), Some(Excess::Crypto));
+    }
+}
