@@ -397,6 +397,7 @@ impl Server {
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
         let settings = Settings {
             recv: self.recv,
+            connections: limits.connections as usize,
             udp: sizes,
             busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
             batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),

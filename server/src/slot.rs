@@ -24,6 +24,11 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// A slab of so many entries at most, as a rule, that are never moved.
+    pub(crate) fn with_room(most: usize) -> Self {
+        Self { entries: room(most), free: room(most), len: 0 }
+    }
+
     /// How many entries are in use.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -84,6 +89,16 @@ impl<T> Slab<T> {
         let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());
         live.map(|(n, entry)| Id { index: n as u32, generation: entry.generation }).collect()
     }
+}
+
+/// A table for so many entries that grows without being copied: its address space is taken at
+/// once, and the kernel gives memory to the pages that are written. A table that is copied as it
+/// grows leaves several times its size to the allocator. Where the kernel does not lend so much,
+/// the table begins small.
+pub(crate) fn room<T>(most: usize) -> Vec<T> {
+    let mut entries = Vec::new();
+    let _ = entries.try_reserve_exact(most);
+    entries
 }
 
 /// Makes room for one more by an eighth rather than by doubling: a hundred thousand idle

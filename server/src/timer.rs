@@ -7,7 +7,7 @@
 
 use ringway_codec::Time;
 
-use crate::slot::grow;
+use crate::slot::{grow, room};
 
 const BUCKETS: usize = 1024;
 const TICK_MICROS: u64 = 16 * 1024;
@@ -32,8 +32,13 @@ struct Node {
 
 impl Wheel {
     pub(crate) fn new(now: Time) -> Self {
+        Self::with_room(0, now)
+    }
+
+    /// A wheel for so many keys, as a rule.
+    pub(crate) fn with_room(most: usize, now: Time) -> Self {
         Self {
-            nodes: Vec::new(),
+            nodes: room(most),
             heads: vec![NONE; BUCKETS],
             occupied: [0; BUCKETS / 64],
             now: tick(now),

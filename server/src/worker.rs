@@ -55,11 +55,12 @@ impl Worker {
     pub(crate) fn new(ring: Ring, doors: Doors, mut desk: Desk, udp: Option<Box<Udp>>) -> Self {
         let now = desk.now();
         desk.advertise(&doors.ways);
+        let most = desk.limits().connections as usize;
         Self {
             ring,
             table: Table {
-                slots: Slab::default(),
-                timers: Wheel::new(now),
+                slots: Slab::with_room(most),
+                timers: Wheel::with_room(most, now),
                 over: Vec::with_capacity(64),
             },
             doors,

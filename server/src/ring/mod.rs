@@ -26,7 +26,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 use ringway_quic::cmsg;
 
-use crate::slot::grow;
+use crate::slot::{grow, room};
 use buffers::Buffers;
 use datagram::{Datagrams, Delivered, Outbox};
 use job::Job;
@@ -70,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_size: u32,
     /// How connections receive.
     pub(crate) recv: RecvMode,
+    /// Connections, as a rule: so many sends may be under way.
+    pub(crate) connections: usize,
     /// For UDP, where that is wanted: bytes of receive buffers, and bytes on their way out.
     pub(crate) udp: Option<(usize, usize)>,
     /// Busy polling of the network card, in microseconds; 0 for none.
@@ -88,6 +90,7 @@ impl Default for Settings {
             buffers: 256,
             buffer_size: 16 * 1024 + 512,
             recv: RecvMode::default(),
+            connections: 0,
             udp: None,
             busy_poll_us: 0,
             batch_wait_us: 0,
@@ -187,8 +190,8 @@ impl Ring {
         let mut ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
-            sends: Vec::new(),
-            spare_sends: Vec::new(),
+            sends: room(settings.connections),
+            spare_sends: room(settings.connections),
             jobs: Vec::new(),
             udp: ManuallyDrop::new(None),
             under_way: 0,
