@@ -1,6 +1,8 @@
 //! The worker's spare buffers, so that a connection that wakes up does not allocate and one that
 //! sleeps holds none.
 
+use crate::conn::link::Aside;
+
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
 /// The capacity that a fresh buffer has: sixteen short answers. One that grew stays as it is, so a
@@ -15,9 +17,14 @@ const HUGE: usize = 1024 * 1024;
 /// Bytes of large buffers that are kept.
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
+/// Boxes kept for what connections have for a moment.
+const KEEP_ASIDE: usize = 64;
+
 /// Spare buffers.
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "it is the boxes that are lent")]
+    asides: Vec<Box<Aside>>,
     large: Vec<Vec<u8>>,
     /// The capacity of the large ones.
     large_bytes: usize,
@@ -27,7 +34,8 @@ impl Default for Pool {
     /// With room for all that is kept, so that keeping allocates nothing.
     fn default() -> Self {
         let large = Vec::with_capacity(KEEP_LARGE / LARGE);
-        Self { spare: Vec::with_capacity(KEEP), large, large_bytes: 0 }
+        let asides = Vec::with_capacity(KEEP_ASIDE);
+        Self { spare: Vec::with_capacity(KEEP), asides, large, large_bytes: 0 }
     }
 }
 
@@ -51,6 +59,18 @@ impl Pool {
         let buffer = self.large.remove(at);
         self.large_bytes -= buffer.capacity();
         buffer
+    }
+
+    /// An empty box.
+    pub(crate) fn take_aside(&mut self) -> Box<Aside> {
+        self.asides.pop().unwrap_or_default()
+    }
+
+    /// Takes an empty box back.
+    pub(crate) fn give_aside(&mut self, aside: Box<Aside>) {
+        if self.asides.len() < KEEP_ASIDE {
+            self.asides.push(aside);
+        }
     }
 
     /// Takes a buffer back.

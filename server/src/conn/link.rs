@@ -36,16 +36,23 @@ enum Closing {
     Now,
 }
 
+/// What a connection has for a moment, if at all: apart, so that an idle one is small.
+#[derive(Default)]
+pub(crate) struct Aside {
+    /// Input that could not be used in the turn in which it came, with [`PAD`] bytes behind it.
+    spill: Vec<u8>,
+    /// Bytes to be sent from where they lie, behind the gathered output.
+    pinned: Option<Pinned>,
+}
+
 /// The transport's state.
 pub(crate) struct Link {
     pub(super) id: Id,
-    /// Gathered output, and behind it bytes to be sent from where they lie.
+    /// Gathered output.
     pub(super) out: Vec<u8>,
-    pub(super) pinned: Option<Pinned>,
+    aside: Option<Box<Aside>>,
     /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
     pub(super) lent: Option<Box<Lent>>,
-    /// Input that could not be used in the turn in which it came, with [`PAD`] bytes behind it.
-    spill: Vec<u8>,
     closing: Closing,
     receiving: bool,
     sending: bool,
@@ -59,14 +66,19 @@ pub(crate) struct Link {
     acknowledged: u32,
 }
 
+impl Aside {
+    fn is_empty(&self) -> bool {
+        self.spill.is_empty() && self.pinned.is_none()
+    }
+}
+
 impl Link {
     pub(super) fn new(id: Id) -> Self {
         Self {
             id,
             out: Vec::new(),
-            pinned: None,
+            aside: None,
             lent: None,
-            spill: Vec::new(),
             closing: Closing::No,
             receiving: false,
             sending: false,
@@ -105,12 +117,29 @@ impl Link {
 
     /// Bytes gathered and not yet handed to the kernel.
     pub(super) fn queued(&self) -> usize {
-        self.gathered() + self.pinned.as_ref().map_or(0, Pinned::len)
+        self.gathered() + self.pinned().map_or(0, Pinned::len)
     }
 
     /// Bytes gathered, but for a body that is sent from where it lies.
     pub(super) fn gathered(&self) -> usize {
         self.out.len() + self.lent.as_ref().map_or(0, |lent| lent.len())
+    }
+
+    fn pinned(&self) -> Option<&Pinned> {
+        self.aside.as_ref()?.pinned.as_ref()
+    }
+
+    /// Has `body` follow the gathered output.
+    pub(super) fn pin(&mut self, body: Pinned, cx: &mut Cx<'_>) {
+        self.aside(cx).pinned = Some(body);
+    }
+
+    fn take_pinned(&mut self) -> Option<Pinned> {
+        self.aside.as_mut()?.pinned.take()
+    }
+
+    fn aside(&mut self, cx: &mut Cx<'_>) -> &mut Aside {
+        self.aside.get_or_insert_with(|| cx.pool.take_aside())
     }
 
     /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
@@ -119,13 +148,21 @@ impl Link {
     }
 
     /// Gives back what an idle connection does not need.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, cx: &mut Cx<'_>) {
+        self.tidy(cx);
         self.lent.take_if(|lent| lent.len() == 0);
+    }
+
+    #[inline]
+    fn tidy(&mut self, cx: &mut Cx<'_>) {
+        if let Some(aside) = self.aside.take_if(|aside| aside.is_empty()) {
+            cx.pool.give_aside(aside);
+        }
     }
 
     /// True while a further response may be written.
     pub(super) fn has_room(&self, cx: &Cx<'_>) -> bool {
-        self.pinned.is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
+        self.pinned().is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
     }
 
     /// The output to append to; taken from the worker's pool, so that an idle connection has none.
@@ -152,33 +189,35 @@ impl Link {
         if bytes.is_empty() {
             return;
         }
-        if self.spill.capacity() == 0 {
-            self.spill = cx.pool.take();
+        let kept = self.kept();
+        let spill = &mut self.aside(cx).spill;
+        if spill.capacity() == 0 {
+            *spill = cx.pool.take();
         }
-        self.spill.truncate(self.kept());
-        self.spill.extend_from_slice(bytes);
-        self.spill.extend_from_slice(&[0; PAD]);
+        spill.truncate(kept);
+        spill.extend_from_slice(bytes);
+        spill.extend_from_slice(&[0; PAD]);
     }
 
     /// Bytes of input kept.
     pub(super) fn kept(&self) -> usize {
-        self.spill.len().saturating_sub(PAD)
+        self.aside.as_ref().map_or(0, |aside| aside.spill.len().saturating_sub(PAD))
     }
 
     /// Takes the kept input, padded, to work on it; [`Self::put_back`] returns what is left.
     pub(super) fn take_kept(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spill)
+        self.aside.as_mut().map(|aside| std::mem::take(&mut aside.spill)).unwrap_or_default()
     }
 
     /// Returns kept input of which the first `used` bytes are done with.
     pub(super) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Cx<'_>) {
-        debug_assert!(self.spill.is_empty());
+        debug_assert_eq!(self.kept(), 0);
         if used + PAD >= spill.len() {
             cx.pool.give(spill);
             return;
         }
         spill.drain(..used);
-        self.spill = spill;
+        self.aside(cx).spill = spill;
     }
 
     /// A receive completed; `more` says whether the kernel goes on by itself.
@@ -247,6 +286,7 @@ impl Link {
             }
             Err(_) => self.close_now(cx),
         }
+        self.tidy(cx);
     }
 
     #[inline]
@@ -259,7 +299,7 @@ impl Link {
             self.trace(cx);
         }
         match secure {
-            None => Ok((std::mem::take(&mut self.out), self.pinned.take())),
+            None => Ok((std::mem::take(&mut self.out), self.take_pinned())),
             Some(secure) => self.seal(secure, cx),
         }
     }
@@ -273,9 +313,13 @@ impl Link {
         if self.queued() == 0 && !secure.has_output() && !closing {
             return Ok((Vec::new(), None));
         }
-        let last = closing && self.pinned.as_ref().is_none_or(|body| body.len() == 0);
+        let mut pinned = self.take_pinned();
+        let last = closing && pinned.as_ref().is_none_or(|body| body.len() == 0);
         let lent = self.lent.as_deref_mut();
-        let records = secure.seal(&mut self.out, lent, &mut self.pinned, last, cx)?;
+        let records = secure.seal(&mut self.out, lent, &mut pinned, last, cx)?;
+        if let Some(rest) = pinned {
+            self.pin(rest, cx);
+        }
         if let Some(trace) = &cx.trace {
             trace.records(self.id, Way::Out, &records);
         }
@@ -321,9 +365,9 @@ impl Link {
             return;
         }
         self.closing = Closing::Now;
-        cx.pool.give(std::mem::take(&mut self.spill));
+        cx.pool.give(self.take_kept());
         cx.pool.give(std::mem::take(&mut self.out));
-        (self.pinned, self.lent) = (None, None);
+        (self.aside, self.lent) = (None, None);
         if (self.receiving || self.sending) && !self.cancelling {
             self.cancelling = true;
             cx.ops.push((self.id, Op::Cancel));

@@ -615,7 +615,7 @@ impl Conn {
     /// Gives back what a connection that rests does not need.
     fn rest(&mut self, cx: &mut Cx<'_>) {
         self.rested = true;
-        self.link.rest();
+        self.link.rest(cx);
         if let Some(secure) = &mut self.secure {
             secure.rest(cx);
         }

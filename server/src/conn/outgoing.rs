@@ -107,7 +107,7 @@ impl Sending {
         if chunk.len() <= COPY_MAX {
             out.extend_from_slice(chunk.bytes());
         } else {
-            link.pinned = Some(chunk);
+            link.pin(chunk, cx);
         }
         true
     }

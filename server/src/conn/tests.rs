@@ -497,5 +497,5 @@ fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
 fn an_idle_connection_is_small() {
     // With the slab's generation and descriptor, the timer's node and the place for a send: 256
     // bytes at most for all that an idle connection costs.
-    assert!(size_of::<Conn>() <= 216, "{}", size_of::<Conn>());
+    assert!(size_of::<Conn>() <= 160, "{}", size_of::<Conn>());
 }

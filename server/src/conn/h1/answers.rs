@@ -104,7 +104,7 @@ impl Http1 {
                     Outgoing::Body(Box::new(Sending::new(producer, framing, owner, cx)));
             }
             body if body.bytes().len() <= COPY_MAX => body.append_to(&mut link.out),
-            body => link.pinned = Some(body.pin()),
+            body => link.pin(body.pin(), cx),
         }
     }
 
