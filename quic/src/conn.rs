@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::{Error, PathEvent, PathStats, RecvInfo};
+use quiche::{Error, PathEvent, PathStats, RecvInfo, SendInfo};
 use ringway_codec::h3::Code;
 
 use crate::buf::Buffers;
@@ -25,6 +25,11 @@ const RETRIES: u8 = 100;
 /// CRYPTO_BUFFER_EXCEEDED (RFC 9000 section 20.1).
 const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
 
+/// Datagrams that tell of an end; more go only when something has come or a timer was due. quiche
+/// 0.30 would never stop: a probe that is due in a packet number space of the handshake stays due
+/// while it closes, since it makes no PING then, and each call gives one more acknowledgement.
+const LAST_MAX: u8 = 4;
+
 /// A QUIC connection.
 pub struct Conn {
     quic: quiche::Connection<Buffers>,
@@ -40,6 +45,8 @@ pub struct Conn {
     retries: u8,
     /// A server's: how finely the client cuts what it sends.
     pieces: Option<Pieces>,
+    /// Datagrams made since it was closed and last heard or waited.
+    last: u8,
     counts: Counts,
 }
 
@@ -76,6 +83,7 @@ impl Conn {
             moved_to: None,
             retries: 0,
             pieces: None,
+            last: 0,
             counts: Counts::default(),
         }
     }
@@ -97,6 +105,7 @@ impl Conn {
     ) -> Result<(), Error> {
         self.seen = Some((to, from));
         let before = self.before_count(segment);
+        self.last = 0;
         let result = self.quic.recv(segment, RecvInfo { from, to });
         self.count_pieces(segment, before);
         if self.quic.is_in_early_data() {
@@ -199,7 +208,7 @@ impl Conn {
                 Batch::begin(held.to, held.from, held.packet.len())
             }
             None => {
-                let (len, info) = self.quic.send(out).ok()?;
+                let (len, info) = self.make(out)?;
                 if !is_due(info.at) {
                     self.hold(&out[..len], info);
                     return None;
@@ -212,7 +221,7 @@ impl Conn {
         let quantum = if is_paced { self.quic.send_quantum() } else { usize::MAX };
         while !batch.is_full() && batch.len() < quantum && batch.next_end() <= out.len() {
             let at = batch.len();
-            let Ok((len, info)) = self.quic.send(&mut out[at..]) else { break };
+            let Some((len, info)) = self.make(&mut out[at..]) else { break };
             if !is_due(info.at) || !batch.join(info.to, info.from, len) {
                 self.hold(&out[at..at + len], info);
                 break;
@@ -233,8 +242,20 @@ impl Conn {
         }
     }
 
+    /// The next datagram.
+    fn make(&mut self, out: &mut [u8]) -> Option<(usize, SendInfo)> {
+        if self.quic.local_error().is_some() {
+            if self.last == LAST_MAX {
+                return None;
+            }
+            self.last += 1;
+        }
+        self.quic.send(out).ok()
+    }
+
     /// Lets the timers that are due take effect.
     pub fn expire(&mut self) {
+        self.last = 0;
         if self.moved_to.is_none() {
             self.quic.on_timeout();
             return self.note_paths();
@@ -339,12 +360,12 @@ impl Conn {
         }
         let mut packet = [0; 1500];
         if let Ok((len, info)) = self.quic.send_on_path(&mut packet, Some(from), Some(to)) {
-            let info = quiche::SendInfo { to: peer, from: local, ..info };
+            let info = SendInfo { to: peer, from: local, ..info };
             self.hold(&packet[..len], info);
         }
     }
 
-    fn hold(&mut self, packet: &[u8], info: quiche::SendInfo) {
+    fn hold(&mut self, packet: &[u8], info: SendInfo) {
         assert!(self.held.is_none(), "a held packet goes out before another is made");
         self.held = Some(Held { packet: packet.into(), to: info.to, from: info.from, at: info.at });
     }

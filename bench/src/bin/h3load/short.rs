@@ -47,6 +47,9 @@ impl Load<'_> {
                 self.sessions.extend(session.map(<[u8]>::to_vec));
             }
             self.handshakes.note(client);
+            // The answer to early data can be here before our Finished is out, and one that closes
+            // sends none: the server would wait for it.
+            client.flush(&mut self.out, now)?;
             client.conn.close(0x100, b"");
             client.flush(&mut self.out, now)?;
             let session = self.sessions.pop();
