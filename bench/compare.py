@@ -292,21 +292,36 @@ def compare_work(work, args, bin, left=None):
     return {"load": load.replace(bin + "/", ""), "servers": rows, "missing": missing, "ratios": ratios}
 
 
+@contextlib.contextmanager
+def small_pages():
+    """Servers that start now have pages of 4 KiB: with mimalloc's of 2 MiB, a table of eight thousand entries is
+    found to have taken nothing or 262 bytes for each."""
+    os.environ["MIMALLOC_ALLOW_THP"] = "0"
+    try:
+        yield
+    finally:
+        del os.environ["MIMALLOC_ALLOW_THP"]
+
+
 def compare_idle(kind, args, bin):
     found, count = {}, IDLE[kind]
+    works = [(small_pages, lambda server: {"bytes": idle_memory(server, kind, count, bin)})]
+    if kind in SHORT:
+        works.append((contextlib.nullcontext, lambda server: short_connections(server, kind, args.seconds, bin)))
     for peer in speakers(kind):
-        server, why = start(peer, kind, bin)
-        if not server:
-            found[peer] = {"failed": why.strip()[:100]}
-            continue
-        try:
-            row = found[peer] = {"bytes": idle_memory(server, kind, count, bin)}
-            if kind in SHORT:
-                row |= short_connections(server, kind, args.seconds, bin)
-        except (OSError, SystemExit) as error:
-            found.setdefault(peer, {})["failed"] = str(error).strip()[:100]
-        finally:
-            server.stop()
+        row = found[peer] = {}
+        for pages, work in works:
+            with pages():
+                server, why = start(peer, kind, bin)
+            if not server:
+                row["failed"] = why.strip()[:100]
+                break
+            try:
+                row |= work(server)
+            except (OSError, SystemExit) as error:
+                row["failed"] = str(error).strip()[:100]
+            finally:
+                server.stop()
     return {"connections": count, "servers": found}
 
 

@@ -135,6 +135,8 @@ tally() {
 }
 
 prepare
+# Some tests open ten thousand connections.
+ulimit -Sn hard || true
 for name in "${steps[@]}"; do
     case $name in
     fmt) check fmt cargo fmt --all -- --check ;;

@@ -5,10 +5,10 @@
 
 mod harness;
 
+use harness::TempDir;
 use harness::eventually;
 use harness::h2::*;
 use harness::process::Process;
-use harness::{PATIENCE, TempDir};
 
 const ROUNDS: u64 = 200;
 const STREAMS: u64 = 50;
@@ -92,20 +92,9 @@ fn an_idle_connection_over_tls_holds_little() {
     };
     // What the first ones make the worker keep is not theirs: it keeps up to 512 buffers.
     let mut clients: Vec<H2> = (0..1000).map(|_| open()).collect();
-    let quiet = || {
-        let mut least = u64::MAX;
-        let start = std::time::Instant::now();
-        // A connection gives back what it can when it has been silent for a second.
-        while start.elapsed().as_secs() < 3 {
-            least = least.min(server.private());
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        assert!(start.elapsed() < PATIENCE);
-        least
-    };
-    let before = quiet();
+    let before = server.settled();
     clients.extend((0..CONNECTIONS).map(|_| open()));
-    let each = quiet().saturating_sub(before) / CONNECTIONS;
+    let each = server.settled().saturating_sub(before) / CONNECTIONS;
     println!("an idle h2 connection over TLS: {each} bytes");
     assert!(each <= 5 * 1024, "{each} bytes");
     // They are alive.

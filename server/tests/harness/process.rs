@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::eventually;
@@ -162,6 +163,18 @@ impl Process {
     pub fn private(&self) -> u64 {
         let rollup = self.proc("smaps_rollup");
         (kib_row(&rollup, "Private_Dirty:") + kib_row(&rollup, "Private_Clean:")) * 1024
+    }
+
+    /// [`Self::private`] of a server whose connections have given back what they can, which they do
+    /// when they have been silent for a second: the least within three.
+    pub fn settled(&self) -> u64 {
+        let start = Instant::now();
+        let mut least = u64::MAX;
+        while start.elapsed() < Duration::from_secs(3) {
+            least = least.min(self.private());
+            thread::sleep(Duration::from_millis(100));
+        }
+        least
     }
 
     /// Open descriptors.
