@@ -43,6 +43,17 @@ pub enum Reply {
     Later(Pin<Box<dyn Future<Output = Response>>>),
 }
 
+impl Reply {
+    /// Lets go of an answer that is done with; for one that owns nothing there is nothing to do.
+    #[inline]
+    pub(crate) fn discard(self) {
+        match &self {
+            Self::Ready(response) if !response.owns_memory() => std::mem::forget(self),
+            _ => drop(self),
+        }
+    }
+}
+
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
         Self::Ready(response)

@@ -149,6 +149,13 @@ impl Response {
         self.fields.0.is_some() || self.shared.is_some()
     }
 
+    /// Whether it owns memory beyond its own.
+    #[inline]
+    pub(crate) fn owns_memory(&self) -> bool {
+        let plain = matches!(self.body, Body::Empty | Body::Static(_) | Body::Inline(_));
+        !plain || self.has_fields() || self.pushes.is_some()
+    }
+
     /// The fields that all protocols send, besides date, server and what frames the message.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &FieldBlock> {
         self.shared.as_deref().into_iter().chain([&self.fields])
@@ -258,17 +265,34 @@ pub struct Inline {
 
 impl Inline {
     /// A number in decimal digits, behind a sign or without.
-    fn number(negative: bool, mut number: u64) -> Self {
-        let first = usize::from(negative);
-        let (mut len, mut rest) = (first + 1, number);
-        while rest > 9 {
-            (len, rest) = (len + 1, rest / 10);
+    #[inline]
+    fn number(negative: bool, number: u64) -> Self {
+        // Gathered in a register: bytes stored one by one are slow to move afterwards.
+        let (mut text, mut len, mut rest) = (0_u64, 0, number);
+        while rest > 0 || len == 0 {
+            if len == 7 {
+                return Self::long_number(negative, number);
+            }
+            (text, len) = (text << 8 | (u64::from(b'0') + rest % 10), len + 1);
+            rest /= 10;
         }
-        let mut inline = Self { len: len as u8, bytes: [b'-'; 30] };
-        for at in (first..len).rev() {
-            inline.bytes[at] = b'0' + (number % 10) as u8;
+        if negative {
+            (text, len) = (text << 8 | u64::from(b'-'), len + 1);
+        }
+        let mut inline = Self { len, bytes: [0; 30] };
+        inline.bytes[..8].copy_from_slice(&text.to_le_bytes());
+        inline
+    }
+
+    #[cold]
+    fn long_number(negative: bool, mut number: u64) -> Self {
+        let mut inline = Self { len: u8::from(negative), bytes: [b'-'; 30] };
+        let len = inline.len + number.ilog10() as u8 + 1;
+        for digit in inline.bytes[usize::from(inline.len)..usize::from(len)].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
             number /= 10;
         }
+        inline.len = len;
         inline
     }
 
@@ -403,6 +427,7 @@ impl From<Rc<[u8]>> for Body {
 
 impl From<u64> for Body {
     /// The number in decimal digits.
+    #[inline]
     fn from(number: u64) -> Self {
         Self::Inline(Inline::number(false, number))
     }
@@ -410,6 +435,7 @@ impl From<u64> for Body {
 
 impl From<i64> for Body {
     /// The number in decimal digits.
+    #[inline]
     fn from(number: i64) -> Self {
         Self::Inline(Inline::number(number < 0, number.unsigned_abs()))
     }
@@ -446,7 +472,7 @@ mod tests {
     #[test]
     fn short_values_stay_in_place() {
         assert!(matches!(Body::display(u64::MAX), Body::Inline(_)));
-        for number in [0, 7, -1, i64::MIN, i64::MAX] {
+        for number in [0, 7, 10, -1, 9_999_999, 10_000_000, -9_999_999, i64::MIN, i64::MAX] {
             assert_eq!(Body::from(number).bytes(), number.to_string().as_bytes());
         }
         assert_eq!(Body::from(u64::MAX).bytes(), u64::MAX.to_string().as_bytes());

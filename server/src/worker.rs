@@ -170,7 +170,7 @@ impl Worker {
     }
 
     /// Tells a connection what happened, if it still lives.
-    fn tell(&mut self, id: Id, event: Event<'_>) {
+    fn tell(&mut self, id: Id, event: Event) {
         match &mut self.udp {
             Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.desk),
             _ => self.table.tell(id, event, &mut self.desk.cx()),
@@ -358,38 +358,40 @@ impl Table {
             cx.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
             return self.tell(id, Event::Ended { errno: (-result).max(0), more }, cx);
         };
-        if result > 0 {
-            let bytes = ring.received(buffer, result as usize);
-            self.tell(id, Event::Received { bytes, more }, cx);
-        } else {
+        if result <= 0 {
             self.tell(id, Event::Ended { errno: -result, more }, cx);
+        } else if let Some(slot) = self.slots.get_mut(id) {
+            slot.conn.received(ring.received(buffer, result as usize), more, cx);
+            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
         }
         ring.recycle(buffer);
     }
 
     fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Cx<'_>) {
-        let slot = self.slots.get_mut(id);
-        let go_on = slot.and_then(|slot| (!slot.conn.is_cut_off()).then_some(slot.fd));
-        match ring.sent(id, result, go_on) {
-            Sent::Done(buffer) => self.tell(id, Event::Sent(buffer), cx),
-            Sent::Failed(buffer) => self.tell(id, Event::Unsent(buffer), cx),
-            Sent::Again => {}
+        let mut slot = self.slots.get_mut(id);
+        let alive = slot.as_ref().filter(|slot| !slot.conn.is_cut_off());
+        let go_on = alive.map(|slot| slot.fd);
+        match (ring.sent(id, result, go_on), &mut slot) {
+            (Sent::Done(buffer), Some(slot)) => slot.conn.sent(buffer, cx),
+            (Sent::Failed(buffer), Some(slot)) => slot.conn.on(Event::Unsent(buffer), cx),
+            (Sent::Again, _) | (_, None) => return,
         }
-    }
-
-    #[inline(always)]
-    fn tell(&mut self, id: Id, event: Event<'_>, cx: &mut Cx<'_>) {
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.conn.on(event, cx);
-        // One that will be flushed is looked at then.
-        if !slot.conn.is_dirty() {
+        if let Some(slot) = slot {
             Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
         }
     }
 
+    fn tell(&mut self, id: Id, event: Event, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.on(event, cx);
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
     fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Cx<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.conn.flush(cx);
+        if let Some((head, body)) = slot.conn.flush(cx) {
+            ring.send(id, slot.fd, head, body);
+        }
         for (id, op) in cx.ops.drain(..) {
             perform(op, id, slot.fd, ring);
         }
@@ -405,6 +407,10 @@ impl Table {
     /// Looks at a connection after an event: is it over, and when does it want to be told the time?
     #[inline]
     fn follow(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
+        // One that will be flushed is looked at then.
+        if slot.conn.is_dirty() {
+            return;
+        }
         if slot.conn.is_over() {
             over.push(id);
         }
@@ -422,11 +428,9 @@ impl Table {
 }
 
 /// Has the ring do what a connection asks for.
-#[inline(always)]
 fn perform(op: Op, id: Id, fd: i32, ring: &mut Ring) {
     match op {
         Op::Recv => ring.recv(id, fd),
-        Op::Send(head, body) => ring.send(id, fd, head, body),
         Op::Pause => ring.pause(id),
         Op::Cancel => ring.cancel(id, fd),
         // An error means that the peer is gone, which the next completion says too.

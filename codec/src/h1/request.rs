@@ -7,7 +7,7 @@
 //! has grown to the limit. RFC 9112 sections 2 to 6, read strictly.
 
 use super::framing::Facts;
-use super::target::{self, RequestLine};
+use super::target;
 use super::{Error, Span};
 use crate::field::{self, Field, Known};
 use crate::scan::{
@@ -149,14 +149,8 @@ impl Work for Parse<'_> {
             return Ok(None);
         }
         let slots = Slots::new(fields, limits.fields as usize);
-        let parsed = parse_head(block, input, slots, limits);
-        if let Ok(None) = parsed {
-            let len = input.len() as u32;
-            *resume = Resume { scanned: len, parsed: len };
-            return too_long(input, limits);
-        }
-        *resume = Resume::default();
-        parsed
+        // The answer is made where it is returned from: it is too large to be moved for nothing.
+        parse_head(block, input, slots, resume, limits)
     }
 }
 
@@ -180,21 +174,46 @@ fn parse_head<B: Block>(
     block: B,
     input: Padded<'_>,
     mut fields: Slots<'_, Field>,
+    resume: &mut Resume,
     limits: &Limits,
 ) -> Result<Option<Head>, Error> {
     let Some(line) = target::request_line(block, input, limits)? else {
-        return Ok(None);
+        return incomplete(input, resume, limits);
     };
     let mut facts = Facts::default();
     let Some(end) = walk(block, input, line.end, &mut fields, &mut facts)? else {
-        return Ok(None);
+        return incomplete(input, resume, limits);
     };
     if end > limits.head as usize {
         return Err(Error::HeadTooLong);
     }
-    let head = finish(block, input, end, &line, &facts)?;
+    let field = facts.host();
+    match field {
+        Some(host) => target::check_host(block, input, host)?,
+        None if line.version == Version::H11 => return Err(Error::HostMissing),
+        None => {}
+    }
+    let verdict = facts.verdict(line.version)?;
     fields.keep();
-    Ok(Some(head))
+    *resume = Resume::default();
+    let authority = (line.authority.at != 0).then_some(line.authority);
+    let span = |from: u32, to: u32| Span { at: from, len: to - from };
+    Ok(Some(Head {
+        len: end as u32,
+        method: line.method,
+        method_span: span(line.start, line.target - 1),
+        target: span(line.target, line.target_end),
+        path: span(line.path, line.path_end),
+        query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
+        version: line.version,
+        host: authority.or(field),
+        framing: verdict.framing,
+        close: verdict.close,
+        keep_alive: verdict.keep_alive,
+        upgrade: verdict.upgrade,
+        upgrade_h2c: verdict.upgrade_h2c,
+        expect_continue: verdict.expect_continue,
+    }))
 }
 
 /// Walks the field lines from `start` on; the offset behind the empty line that ends them, `None`
@@ -344,44 +363,15 @@ fn bad_name(input: Padded<'_>, line: usize) -> Error {
     if matches!(input.byte(line), b' ' | b'\t') { Error::Fold } else { Error::FieldName }
 }
 
-#[inline(always)]
-fn finish<B: Block>(
-    block: B,
-    input: Padded<'_>,
-    end: usize,
-    line: &RequestLine,
-    facts: &Facts,
-) -> Result<Head, Error> {
-    let field = facts.host();
-    match field {
-        Some(host) => target::check_host(block, input, host)?,
-        None if line.version == Version::H11 => return Err(Error::HostMissing),
-        None => {}
-    }
-    let verdict = facts.verdict(line.version)?;
-    let authority = (line.authority.at != 0).then_some(line.authority);
-    let span = |from: u32, to: u32| Span { at: from, len: to - from };
-    Ok(Head {
-        len: end as u32,
-        method: line.method,
-        method_span: span(line.start, line.target - 1),
-        target: span(line.target, line.target_end),
-        path: span(line.path, line.path_end),
-        query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
-        version: line.version,
-        host: authority.or(field),
-        framing: verdict.framing,
-        close: verdict.close,
-        keep_alive: verdict.keep_alive,
-        upgrade: verdict.upgrade,
-        upgrade_h2c: verdict.upgrade_h2c,
-        expect_continue: verdict.expect_continue,
-    })
-}
-
-/// `Ok(None)` unless the limits are passed already.
+/// The head is not all there: `Ok(None)` unless the limits are passed already.
 #[cold]
-fn too_long(input: Padded<'_>, limits: &Limits) -> Result<Option<Head>, Error> {
+fn incomplete(
+    input: Padded<'_>,
+    resume: &mut Resume,
+    limits: &Limits,
+) -> Result<Option<Head>, Error> {
+    let len = input.len() as u32;
+    *resume = Resume { scanned: len, parsed: len };
     if input.len() <= limits.head.min(limits.request_line) as usize {
         return Ok(None);
     }

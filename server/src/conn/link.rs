@@ -26,15 +26,18 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     No,
-    /// Send what is gathered, then close; `linger` first if the peer may still be sending.
-    Flush {
-        linger: bool,
-    },
+    /// Send what is gathered, then close.
+    Flush,
+    /// Send what is gathered, linger, then close: the peer may still be sending.
+    FlushAndLinger,
     /// FIN is sent; what arrives is dropped until the peer is done or the time is over.
     Linger,
     /// Cancelling what is under way.
     Now,
 }
+
+/// What a flush hands to the kernel: gathered bytes, then those that lie elsewhere.
+pub(crate) type Gathered = (Vec<u8>, Option<Pinned>);
 
 /// What a connection has for a moment, if at all: apart, so that an idle one is small.
 #[derive(Default)]
@@ -110,9 +113,11 @@ impl Link {
         self.sending
     }
 
-    /// True when there is something to send, to work on, or to end.
+    /// True when there is, or may be, something to send, to work on, or to end.
+    #[inline]
     pub(super) fn has_more_to_do(&self) -> bool {
-        self.queued() > 0 || self.kept() > 0 || self.ended || self.is_closing()
+        let holds = !self.out.is_empty() || self.aside.is_some() || self.lent.is_some();
+        holds || self.ended || self.is_closing()
     }
 
     /// Bytes gathered and not yet handed to the kernel.
@@ -239,9 +244,8 @@ impl Link {
         let full = self.kept() >= cx.limits.spill_bytes;
         let wanted = match self.closing {
             Closing::No => !self.ended && !full,
-            Closing::Flush { linger } => linger && !self.ended,
-            Closing::Linger => !self.ended,
-            Closing::Now => false,
+            Closing::FlushAndLinger | Closing::Linger => !self.ended,
+            Closing::Flush | Closing::Now => false,
         };
         if wanted && !self.receiving && !self.cancelling {
             self.receiving = true;
@@ -264,52 +268,57 @@ impl Link {
         cx.pool.give_sent(buffer);
     }
 
-    /// Hands what is gathered to the kernel, sealed where there is TLS, or goes on closing when
-    /// there is nothing left.
-    pub(super) fn flush(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) {
-        self.dirty = false;
-        if self.sending || self.closing == Closing::Now {
-            return;
-        }
-        match self.gather(secure, cx) {
-            Ok((head, body)) if !head.is_empty() || body.is_some() => {
-                self.sending = true;
-                self.since = cx.now;
-                cx.ops.push((self.id, Op::Send(head, body)));
-            }
-            Ok((head, _)) => {
-                cx.pool.give(head);
-                if self.out.is_empty() {
-                    cx.pool.give(std::mem::take(&mut self.out));
-                }
-                self.close_flushed(cx);
-            }
-            Err(_) => self.close_now(cx),
-        }
-        self.tidy(cx);
-    }
-
-    #[inline]
-    fn gather(
+    /// Gives what is gathered to be sent, sealed where there is TLS, or goes on closing when there
+    /// is nothing left.
+    #[inline(always)]
+    pub(super) fn flush(
         &mut self,
         secure: Option<&mut Secure>,
         cx: &mut Cx<'_>,
-    ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
+    ) -> Option<Gathered> {
+        self.dirty = false;
+        if self.sending || self.closing == Closing::Now {
+            return None;
+        }
+        let plain = secure.is_none() && cx.trace.is_none() && self.aside.is_none();
+        let gathered = if plain && !self.out.is_empty() {
+            (std::mem::take(&mut self.out), None)
+        } else {
+            self.gather(secure, cx)?
+        };
+        self.sending = true;
+        self.since = cx.now;
+        Some(gathered)
+    }
+
+    /// What is to be sent, or none.
+    fn gather(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) -> Option<Gathered> {
         if cx.trace.is_some() {
             self.trace(cx);
         }
-        match secure {
+        let gathered = match secure {
             None => Ok((std::mem::take(&mut self.out), self.take_pinned())),
             Some(secure) => self.seal(secure, cx),
+        };
+        self.tidy(cx);
+        match gathered {
+            Ok((head, body)) if !head.is_empty() || body.is_some() => return Some((head, body)),
+            Ok((head, _)) => self.nothing_to_send(head, cx),
+            Err(_) => self.close_now(cx),
         }
+        None
     }
 
-    fn seal(
-        &mut self,
-        secure: &mut Secure,
-        cx: &mut Cx<'_>,
-    ) -> Result<(Vec<u8>, Option<Pinned>), tls::Error> {
-        let closing = matches!(self.closing, Closing::Flush { .. });
+    fn nothing_to_send(&mut self, unused: Vec<u8>, cx: &mut Cx<'_>) {
+        cx.pool.give(unused);
+        if self.out.is_empty() {
+            cx.pool.give(std::mem::take(&mut self.out));
+        }
+        self.close_flushed(cx);
+    }
+
+    fn seal(&mut self, secure: &mut Secure, cx: &mut Cx<'_>) -> Result<Gathered, tls::Error> {
+        let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
         if self.queued() == 0 && !secure.has_output() && !closing {
             return Ok((Vec::new(), None));
         }
@@ -338,13 +347,13 @@ impl Link {
     /// Everything is sent: goes on with a close that waited for that.
     fn close_flushed(&mut self, cx: &mut Cx<'_>) {
         match self.closing {
-            Closing::Flush { linger: true } if !self.ended => {
+            Closing::FlushAndLinger if !self.ended => {
                 self.closing = Closing::Linger;
                 self.since = cx.now;
                 cx.ops.push((self.id, Op::Finish));
                 self.steer_receiving(cx);
             }
-            Closing::Flush { .. } => self.close_now(cx),
+            Closing::Flush | Closing::FlushAndLinger => self.close_now(cx),
             Closing::Linger if self.ended => self.close_now(cx),
             Closing::No | Closing::Linger | Closing::Now => {}
         }
@@ -354,7 +363,7 @@ impl Link {
     /// has had time to read the answer.
     pub(super) fn close(&mut self, linger: bool, cx: &mut Cx<'_>) {
         if self.closing == Closing::No {
-            self.closing = Closing::Flush { linger };
+            self.closing = if linger { Closing::FlushAndLinger } else { Closing::Flush };
             self.mark(cx);
         }
     }

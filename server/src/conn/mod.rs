@@ -1,6 +1,6 @@
 //! A TCP connection as a pure machine: events in, operations out.
 //!
-//! [`Conn::on`] takes what happened, [`Conn::flush`] gathers what is to be sent; both leave the
+//! [`Conn::received`], [`Conn::sent`] and [`Conn::on`] take what happened, [`Conn::flush`] gives what is to be sent; both leave the other
 //! operations they want in [`Cx::ops`]. No socket, ring or clock is touched here, so every race of
 //! completions is replayed in tests from a seed.
 
@@ -35,13 +35,12 @@ use crate::log::Log;
 use crate::metrics::Tally;
 use crate::pool::Pool;
 use crate::response::Response;
-use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::tls::{Alpn, Session, Version};
 use crate::trace::{Tracer, Way};
 use h1::Http1;
 use h2::Http2;
-use link::Link;
+use link::{Gathered, Link};
 pub(crate) use secure::Cover;
 use secure::{Opened, Secure};
 use upgrade::Upgrade;
@@ -51,8 +50,6 @@ use upgrade::Upgrade;
 pub(crate) enum Op {
     /// Receive.
     Recv,
-    /// Send these bytes, then those that lie elsewhere.
-    Send(Vec<u8>, Option<Pinned>),
     /// Cancel the receive that is under way.
     Pause,
     /// Cancel everything that is under way.
@@ -64,13 +61,9 @@ pub(crate) enum Op {
 }
 
 /// What happened to a connection.
-pub(crate) enum Event<'a> {
-    /// Bytes came: `bytes` and [`PAD`] readable ones behind them.
-    Received { bytes: &'a mut [u8], more: bool },
+pub(crate) enum Event {
     /// Receiving ended: the peer is done (0), or an errno.
     Ended { errno: i32, more: bool },
-    /// The kernel took what was to be sent.
-    Sent(Vec<u8>),
     /// The kernel refused to send: the peer is gone.
     Unsent(Vec<u8>),
     /// A cancellation is through.
@@ -198,17 +191,9 @@ impl Conn {
         Self { link, secure, proto, socket, fresh, counted: false, rested: true, since: cx.now }
     }
 
-    /// Takes an event. Whoever tells of bytes that came or went gets the code for these alone.
-    #[inline(always)]
-    pub(crate) fn on(&mut self, event: Event<'_>, cx: &mut Cx<'_>) {
-        match event {
-            Event::Received { bytes, more } => self.received(bytes, more, cx),
-            Event::Sent(buffer) => self.sent(buffer, cx),
-            event => self.on_other(event, cx),
-        }
-    }
-
-    fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
+    /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
+    /// receive goes on by itself.
+    pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
         self.link.received(more);
         if !self.link.is_closing() {
             self.since = cx.now;
@@ -221,18 +206,18 @@ impl Conn {
         }
     }
 
-    #[inline(always)]
-    fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+    /// The kernel took what was to be sent; its buffer comes back.
+    #[inline]
+    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
         self.link.sent(buffer, cx);
         if self.has_more_to_do() {
             self.link.mark(cx);
         }
     }
 
-    fn on_other(&mut self, event: Event<'_>, cx: &mut Cx<'_>) {
+    /// Takes any other event.
+    pub(crate) fn on(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
-            Event::Received { bytes, more } => self.received(bytes, more, cx),
-            Event::Sent(buffer) => self.sent(buffer, cx),
             Event::Ended { errno, more } => {
                 self.link.received(more);
                 self.end(errno, cx);
@@ -271,13 +256,15 @@ impl Conn {
         self.link.steer_receiving(cx);
     }
 
-    /// Produces what can be produced and hands it to the kernel: once a turn.
-    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
+    /// Produces what can be produced, and gives what is to be sent: once a turn.
+    #[inline(always)]
+    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) -> Option<Gathered> {
         if !self.is_at_rest() {
             self.work(cx);
         }
-        self.link.flush(self.secure.as_deref_mut(), cx);
+        let gathered = self.link.flush(self.secure.as_deref_mut(), cx);
         self.link.steer_receiving(cx);
+        gathered
     }
 
     /// True when a flush is to hand over what is gathered and nothing else.

@@ -16,6 +16,7 @@ use crate::executor::Executor;
 use crate::request::{OwnedRequest, Request};
 use crate::response::Response;
 use crate::ring::message::Mailbox;
+use crate::ring::send::Pinned;
 use crate::router::Router;
 use crate::{BodyWriter, RequestBody, local};
 
@@ -85,7 +86,7 @@ impl World {
         world
     }
 
-    fn tell(&mut self, event: Event<'_>) {
+    fn tell(&mut self, event: Event) {
         self.conn.on(event, &mut self.desk.cx());
     }
 
@@ -99,7 +100,12 @@ impl World {
             self.tell(Event::Nudge { stream });
         }
         while self.desk.cx().dirty.pop().is_some() {
-            self.conn.flush(&mut self.desk.cx());
+            if let Some((head, body)) = self.conn.flush(&mut self.desk.cx()) {
+                assert!(self.sending.is_none(), "one send at a time");
+                assert!(!self.finished, "nothing is sent behind FIN");
+                assert!(!head.is_empty() || body.as_ref().is_some_and(|body| body.len() > 0));
+                self.sending = Some((head, body));
+            }
         }
         for (id, op) in std::mem::take(&mut self.desk.ops) {
             assert_eq!(id, self.id);
@@ -112,12 +118,6 @@ impl World {
             Op::Recv => {
                 assert!(!self.receiving, "one receive at a time");
                 self.receiving = true;
-            }
-            Op::Send(head, body) => {
-                assert!(self.sending.is_none(), "one send at a time");
-                assert!(!self.finished, "nothing is sent behind FIN");
-                assert!(!head.is_empty() || body.as_ref().is_some_and(|body| body.len() > 0));
-                self.sending = Some((head, body));
             }
             Op::Pause => self.pausing = true,
             Op::Cancel => self.cancelling = true,
@@ -155,7 +155,7 @@ impl World {
         bytes.extend_from_slice(&[b'\n'; PAD]);
         let more = self.random.chance(80);
         self.receiving = more;
-        self.tell(Event::Received { bytes: &mut bytes, more });
+        self.conn.received(&mut bytes, more, &mut self.desk.cx());
     }
 
     fn complete_send(&mut self) {
@@ -170,7 +170,7 @@ impl World {
         }
         self.output.extend_from_slice(&head);
         self.output.extend_from_slice(bytes);
-        self.tell(Event::Sent(head));
+        self.conn.sent(head, &mut self.desk.cx());
     }
 
     fn complete_cancellation(&mut self) {

@@ -487,23 +487,27 @@ impl Ring {
         self.udp.as_ref().map_or(0, |udp| udp.outbox.under_way())
     }
 
-    #[inline]
+    // Inlined where the entry is made, so that its parts are written where they go at once: an entry
+    // put together in small stores and then moved in large loads waits for each of them.
+    #[inline(always)]
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.bits());
-        loop {
-            // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`,
-            // `udp`) and is neither moved nor freed before its completion is taken.
-            if unsafe { self.io.submission().push(&entry) }.is_ok() {
-                return;
-            }
-            // The queue is a batch's size; a larger burst goes out in several calls.
-            self.counters.queue_full += 1;
-            if let Err(error) = self.io.submit() {
-                assert!(
-                    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)),
-                    "io_uring_enter: {error}"
-                );
-            }
+        // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`,
+        // `udp`) and is neither moved nor freed before its completion is taken.
+        while unsafe { self.io.submission().push(&entry) }.is_err() {
+            self.make_room();
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        // The queue is a batch's size; a larger burst goes out in several calls.
+        self.counters.queue_full += 1;
+        if let Err(error) = self.io.submit() {
+            assert!(
+                matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)),
+                "io_uring_enter: {error}"
+            );
         }
     }
 }

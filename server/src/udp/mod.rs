@@ -208,7 +208,7 @@ impl Udp {
     }
 
     /// Tells a connection what its handlers have to say.
-    pub(crate) fn on(&mut self, id: Id, event: Event<'_>, desk: &mut Desk) {
+    pub(crate) fn on(&mut self, id: Id, event: Event, desk: &mut Desk) {
         let id = inner(id);
         let Some((conn, state)) = self.endpoint.get(id) else { return };
         let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);

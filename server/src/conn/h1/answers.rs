@@ -13,6 +13,14 @@ use crate::request::{Peer, Protocol, Request};
 use crate::response::{Body, Response};
 use crate::trace::Way;
 
+/// True for an answer that is all there, short, and without fields of its own.
+#[inline]
+pub(super) fn is_ordinary(response: &Response) -> bool {
+    let short =
+        !matches!(response.body, Body::Stream(_)) && response.body.bytes().len() <= COPY_MAX;
+    short && !response.has_fields() && !head::is_bodiless(response.status)
+}
+
 impl Http1 {
     pub(super) fn dispatch(&mut self, request: &Request<'_>, link: &mut Link, cx: &mut Cx<'_>) {
         let reply = cx.app.call(request);
@@ -30,29 +38,15 @@ impl Http1 {
         }
     }
 
-    /// Answers an ordinary request (1.1, the connection stays) where the answer is ordinary too:
-    /// all there, short, without fields of its own. False for any other, of which nothing is
-    /// written.
+    /// Answers an ordinary request (1.1, the connection stays) with an answer that is ordinary too.
     #[inline]
-    pub(super) fn answer_at_once(
-        &mut self,
-        response: &Response,
-        link: &mut Link,
-        cx: &mut Cx<'_>,
-    ) -> bool {
-        let length = match &response.body {
-            Body::Stream(_) => return false,
-            body => body.bytes().len(),
-        };
-        if length > COPY_MAX || response.has_fields() || head::is_bodiless(response.status) {
-            return false;
-        }
+    pub(super) fn answer_at_once(response: &Response, link: &mut Link, cx: &mut Cx<'_>) {
         let out = link.output(cx);
         let (common, id) = cx.common(0);
-        out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length as u64));
+        let length = response.body.bytes().len() as u64;
+        out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length));
         response.body.append_to(out);
         cx.tally.answered(Protocol::Http11, response.status, cx.now, cx.now);
-        true
     }
 
     /// Writes a response, or begins to.

@@ -13,7 +13,7 @@ use super::super::incoming::{self, Incoming, Progress, Sink};
 use super::super::link::Link;
 use super::super::outgoing::Outgoing;
 use super::super::upgrade::{SWITCHING, Upgrade};
-use super::{Exchange, Http1};
+use super::{Exchange, Http1, answers};
 use crate::body::RequestBody;
 use crate::executor::Owner;
 use crate::handler::{BodyMode, Reply};
@@ -86,11 +86,11 @@ impl Http1 {
     ) -> usize {
         let input = Padded::new(whole, whole.len() - PAD);
         match request::parse(cx.backend, input, fields, &mut self.resume, &cx.head_limits) {
-            Ok(Some(head)) => {
+            Ok(Some(ref head)) => {
                 if let Some(trace) = &cx.trace {
                     trace.head(link.id, Way::In, &whole[..head.len as usize]);
                 }
-                self.begin(whole, &head, fields, link, cx)
+                self.begin(whole, head, fields, link, cx)
             }
             Ok(None) => {
                 if !self.exchange.partial {
@@ -136,9 +136,14 @@ impl Http1 {
         };
         if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
             self.exchange = Exchange::default();
-            match cx.app.call(&request) {
-                Reply::Ready(response) if self.answer_at_once(&response, link, cx) => {}
-                reply => self.take_reply(reply, link, cx),
+            let reply = cx.app.call(&request);
+            match &reply {
+                // By reference: an answer is large, and what was just written is slow to move.
+                Reply::Ready(response) if answers::is_ordinary(response) => {
+                    Self::answer_at_once(response, link, cx);
+                    reply.discard();
+                }
+                _ => self.take_reply(reply, link, cx),
             }
             return head.len as usize;
         }
