@@ -1,8 +1,8 @@
 //! A TCP connection as a pure machine: events in, operations out.
 //!
-//! [`Conn::received`], [`Conn::sent`] and [`Conn::on`] take what happened, [`Conn::flush`] gives what is to be sent; both leave the other
-//! operations they want in [`Cx::ops`]. No socket, ring or clock is touched here, so every race of
-//! completions is replayed in tests from a seed.
+//! [`Conn::received`], [`Conn::sent`] and [`Conn::on`] take what happened, [`Conn::flush`] gives
+//! what is to be sent; all leave the other operations they want in [`Cx::ops`]. No socket, ring or
+//! clock is touched here, so every race of completions is replayed in tests from a seed.
 
 pub(crate) mod exchange;
 mod h1;

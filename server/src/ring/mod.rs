@@ -487,8 +487,8 @@ impl Ring {
         self.udp.as_ref().map_or(0, |udp| udp.outbox.under_way())
     }
 
-    // Inlined where the entry is made, so that its parts are written where they go at once: an entry
-    // put together in small stores and then moved in large loads waits for each of them.
+    // Inlined where the entry is made, so that its parts are written where they go: an entry put
+    // together in small stores and then moved in large loads waits for each of them.
     #[inline(always)]
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.bits());
