@@ -41,7 +41,9 @@ async fn on_another_thread() -> u64 {
         let sum = (1..=1_000_000_u64).sum();
         if let Ok(mut state) = theirs.lock() {
             state.0 = Some(sum);
-            state.1.take().map(Waker::wake);
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
         }
     });
     poll_fn(move |context| match shared.lock() {

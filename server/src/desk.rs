@@ -230,7 +230,7 @@ impl Desk {
     }
 
     /// The turn ends: answers are timed, and what is counted is published now and then.
-    pub(crate) fn end_turn(&mut self, ring: &ring::Counters, overflows: u32) {
+    pub(crate) fn end_turn(&mut self, ring: &ring::Counters) {
         let Some(published) = &self.published else { return };
         if self.tally.has_fresh() {
             self.tally.turn_ended(self.clock.now, self.clock.read());
@@ -242,7 +242,7 @@ impl Desk {
             counters.submissions = ring.submissions;
             counters.enters = ring.enters;
             counters.queue_full = ring.queue_full;
-            counters.overflows = u64::from(overflows);
+            counters.overflows = ring.overflows;
             published.publish(&self.tally, &self.h2.counters);
         }
     }
@@ -282,12 +282,11 @@ impl Desk {
         connections: usize,
         states: &BTreeMap<&str, usize>,
         ring: &ring::Counters,
-        overflows: u32,
     ) {
         let states: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
         eprintln!(
             "worker {}: {connections} connections ({}), {} tasks, {} requests ({} refused), \
-             {} enters, {} submissions, {} times queue full, {overflows} completion overflows",
+             {} enters, {} submissions, {} times queue full, {} completion overflows",
             self.worker,
             states.join(", "),
             self.executor.len(),
@@ -296,6 +295,7 @@ impl Desk {
             ring.enters,
             ring.submissions,
             ring.queue_full,
+            ring.overflows,
         );
     }
 

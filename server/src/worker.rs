@@ -112,11 +112,10 @@ impl Worker {
         self.desk.expire_log();
         if self.desk.is_measured() {
             self.desk.tally.counters.exhausted = self.doors.exhausted;
-            let overflows = self.ring.overflows();
             if let (Some(udp), true) = (&self.udp, self.desk.is_publishing()) {
                 udp.count(&mut self.desk.tally.counters);
             }
-            self.desk.end_turn(&self.ring.counters, overflows);
+            self.desk.end_turn(&self.ring.counters);
         }
         Ok(())
     }
@@ -332,8 +331,7 @@ impl Worker {
         if let Some(udp) = &self.udp {
             states.insert("QUIC", udp.len());
         }
-        let overflows = self.ring.overflows();
-        self.desk.report(self.table.slots.len(), &states, &self.ring.counters, overflows);
+        self.desk.report(self.table.slots.len(), &states, &self.ring.counters);
     }
 }
 

@@ -103,10 +103,11 @@ fn row_28_out_of_descriptors() {
     let program = env!("CARGO_BIN_EXE_ringway");
     let mut command = Command::new("bash");
     command.arg("-c").arg(format!(
-        "ulimit -n 64; exec {program} serve {} --http 127.0.0.1:0 --workers 1",
+        "ulimit -n 64; exec {program} serve {} --http 127.0.0.1:0 --metrics 127.0.0.1:0 --workers 1",
         site.path().display()
     ));
-    let server = Process::start(&mut command);
+    let mut server = Process::start(&mut command);
+    server.wait_for("http,metrics");
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
     // More than it can hold: they wait in the kernel's queue or are shed.
@@ -125,6 +126,9 @@ fn row_28_out_of_descriptors() {
         client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         client.try_response("GET").is_some_and(|response| response.status == 200)
     });
+    let exhausted = server.metric("ringway_accept_exhausted_total");
+    println!("{spent} ms of CPU in the second, accepting failed {exhausted} times");
+    assert!(exhausted > 0, "it is counted");
     // The early client may have been shed as the oldest idle one; it must not hang.
     first.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert!(first.try_response("GET").is_none_or(|response| response.status == 200));
@@ -161,11 +165,14 @@ fn row_29_pipelining_without_reading() {
 
 #[test]
 fn alone_row_30_ten_thousand_requests_at_once() {
-    let server = Process::app("");
+    let server = Process::app_measured("");
     let mut clients: Vec<Client> = (0..9_000).map(|_| server.client()).collect();
+    // The server finds them all when it wakes.
+    server.signal("STOP");
     for client in &mut clients {
         client.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
     }
+    server.signal("CONT");
     for client in &mut clients {
         assert_eq!(client.response("GET").text(), "hello");
     }
@@ -177,6 +184,10 @@ fn alone_row_30_ten_thousand_requests_at_once() {
     }
     for client in clients.iter_mut().take(2_000) {
         assert_eq!(client.response("POST").body, body);
+    }
+    drop(clients);
+    for what in ["enobufs", "sq_full", "cqe_overflow"] {
+        println!("{what}: {}", server.metric(&format!("ringway_uring_{what}_total")));
     }
 }
 

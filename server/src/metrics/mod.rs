@@ -134,7 +134,8 @@ counters! {
     submissions "ringway_uring_sqe_total" "" "Submissions to the ring."
     enters "ringway_uring_enter_total" "" "System calls to the ring."
     queue_full "ringway_uring_sq_full_total" "" "Times that the submission queue was full."
-    overflows "ringway_uring_cqe_overflow_total" "" "Completions that did not fit their queue."
+    overflows "ringway_uring_cqe_overflow_total" ""
+        "Turns for which completions had not fitted their queue."
 }
 
 /// The protocols that latencies and statuses are told apart by.

@@ -14,6 +14,8 @@ pub(crate) mod message;
 pub(crate) mod probe;
 pub(crate) mod send;
 pub(crate) mod sys;
+#[cfg(test)]
+mod tests;
 pub(crate) mod token;
 
 use std::io;
@@ -139,6 +141,8 @@ pub(crate) struct Counters {
     pub(crate) enters: u64,
     /// Times that the submission queue was full and was submitted early.
     pub(crate) queue_full: u64,
+    /// Turns for which the kernel had kept completions aside, their queue being full.
+    pub(crate) overflows: u64,
 }
 
 /// What UDP needs of a ring besides.
@@ -220,7 +224,10 @@ impl Ring {
     /// Submits what is queued, and waits until something completes or `timeout` has passed; a zero
     /// timeout only collects what is there.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let queued = self.io.submission().len() as u32;
+        let queue = self.io.submission();
+        let queued = queue.len() as u32;
+        self.counters.overflows += u64::from(queue.cq_overflow());
+        drop(queue);
         let want = match (timeout, self.batch_wait_us) {
             (Some(Duration::ZERO), _) => 0,
             (_, 0) => 1,
@@ -261,11 +268,6 @@ impl Ring {
     /// Takes the list back, so that draining never allocates once warm.
     pub(crate) fn drained(&mut self, batch: Vec<Completion>) {
         self.batch = batch;
-    }
-
-    /// Completions that the kernel had to keep aside because the queue was full.
-    pub(crate) fn overflows(&mut self) -> u32 {
-        self.io.completion().overflow()
     }
 
     /// Accepts on a listener until told otherwise.

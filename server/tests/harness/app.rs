@@ -39,6 +39,7 @@ fn limits(bounds: &str) -> Limits {
         match key {
             "workers" => {}
             "header_timeout" => limits.header_timeout = time,
+            "drain_timeout" => limits.drain_timeout = time,
             "idle_timeout" => limits.idle_timeout = time,
             "rate_grace" => limits.rate_grace = time,
             "body_rate" => limits.body_rate = amount,
