@@ -73,11 +73,13 @@ fn a2_http_10_keeps_alive_when_asked() {
 fn a3_ten_thousand_requests_on_one_connection() {
     let server = Process::app("");
     let mut client = server.client();
+    let descriptors = server.descriptors();
     for n in 0..10_000 {
         let response = client.get("/hello");
         assert_eq!((response.status, response.text()), (200, "hello"), "request {n}");
         assert!(!response.says_close(), "request {n}");
     }
+    assert!(server.descriptors() <= descriptors + 1, "one connection");
 }
 
 #[test]
