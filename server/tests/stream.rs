@@ -1,6 +1,6 @@
 //! Bodies larger than memory, both ways, in flat memory: with a fast peer, a slow handler and a
-//! slow reader. The amount is 1 GiB, or as many MiB as `RINGWAY_TEST_STREAM_MIB` says, and ten times
-//! that for the upload.
+//! slow reader. The amount is 1 GiB, or as many MiB as `RINGWAY_TEST_STREAM_MIB` says; the upload
+//! is of ten times as much.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
