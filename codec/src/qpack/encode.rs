@@ -211,6 +211,22 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether this connection has the static table alone: then what is written here means the same
+    /// on every connection.
+    pub fn is_static(&self) -> bool {
+        self.encoder.table.bound() == 0
+    }
+
+    /// Octets of the block so far.
+    pub fn written(&self) -> &[u8] {
+        &self.out[self.start..]
+    }
+
+    /// Adds lines that were [`written`](Self::written) where the static table was all there is.
+    pub fn repeat(&mut self, lines: &[u8]) {
+        self.out.extend_from_slice(lines);
+    }
+
     /// Adds a field, compressed as told.
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
         let plan = plan(indexing, known);

@@ -39,6 +39,7 @@ pub struct Shared {
     /// The piece of a stream that [`Event::Data`] points into.
     chunk: Box<[u8]>,
     scratch: Vec<u8>,
+    memo: send::Memo,
 }
 
 impl Shared {
@@ -51,6 +52,7 @@ impl Shared {
             read_ahead: 64 * 1024,
             chunk: vec![0; CHUNK].into(),
             scratch: Vec::with_capacity(CHUNK),
+            memo: send::Memo::default(),
         }
     }
 

@@ -24,6 +24,15 @@ const ROOM_MIN: usize = 256;
 #[derive(Debug)]
 pub struct Head<'a, 'b> {
     writer: &'a mut Writer<'b>,
+    memo: Option<&'a mut Memo>,
+}
+
+/// Lines that the heads of all clients without a dynamic table have in common, as they were encoded
+/// for one of them, and the number that stands for them.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    id: u64,
+    lines: Vec<u8>,
 }
 
 impl Head<'_, '_> {
@@ -36,6 +45,22 @@ impl Head<'_, '_> {
     /// Adds a field, compressed as told: `Indexing::Never` for secrets beyond those that are known.
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
         self.writer.field_as(indexing, known, name, value);
+    }
+
+    /// Writes what `fields` writes, or, when that is known to come to the same octets, those. `id`
+    /// stands for names and values: the caller gives different ones to heads that differ.
+    pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Self)) {
+        let is_static = self.writer.is_static();
+        if let Some(memo) = self.memo.as_ref().filter(|memo| is_static && memo.id == id) {
+            return self.writer.repeat(&memo.lines);
+        }
+        let at = self.writer.written().len();
+        fields(self);
+        if is_static && let Some(memo) = &mut self.memo {
+            memo.id = id;
+            memo.lines.clear();
+            memo.lines.extend_from_slice(&self.writer.written()[at..]);
+        }
     }
 
     /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
@@ -77,9 +102,11 @@ impl Http {
         }
         stream.head_sent = true;
         let body = if stream.no_body || matches!(status, 204 | 304) { Body::None } else { body };
-        let out = &mut shared.scratch;
+        let (out, memo) = (&mut shared.scratch, &mut shared.memo);
         out.clear();
-        h3.head(key.id(), Some(status), out, |writer| fields(&mut Head { writer }));
+        h3.head(key.id(), Some(status), out, |writer| {
+            fields(&mut Head { writer, memo: Some(memo) });
+        });
         match body {
             Body::None => self.send(key, copy(out), true, conn),
             Body::Whole(content) if content.len() <= self.room(key, out.len(), conn) => {
@@ -125,7 +152,9 @@ impl Http {
             return false;
         }
         let mut out = Vec::new();
-        h3.head(key.id(), Some(status), &mut out, |writer| fields(&mut Head { writer }));
+        h3.head(key.id(), Some(status), &mut out, |writer| {
+            fields(&mut Head { writer, memo: None })
+        });
         self.send(key, out.into(), false, conn);
         true
     }
@@ -145,7 +174,7 @@ impl Http {
             return false;
         }
         let mut out = Vec::new();
-        h3.head(key.id(), None, &mut out, |writer| fields(&mut Head { writer }));
+        h3.head(key.id(), None, &mut out, |writer| fields(&mut Head { writer, memo: None }));
         self.send(key, out.into(), true, conn);
         true
     }
@@ -321,4 +350,41 @@ impl Http {
 
 fn copy(bytes: &[u8]) -> Buf {
     Rc::<[u8]>::from(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_codec::qpack::Encoder;
+    use ringway_codec::scan::Backend;
+
+    /// A block with `date` under the number `id`, and whether it was written anew.
+    fn block(encoder: &mut Encoder, memo: &mut Memo, id: u64, date: &[u8]) -> (Vec<u8>, bool) {
+        let (mut out, mut instructions, mut anew) = (Vec::new(), Vec::new(), false);
+        let mut writer = encoder.block(0, &mut out, &mut instructions);
+        writer.status(200);
+        let mut head = Head { writer: &mut writer, memo: Some(memo) };
+        head.cached(id, |head| {
+            anew = true;
+            head.field(Known::Date, b"", date);
+        });
+        head.content_length(7);
+        writer.finish();
+        (out, anew)
+    }
+
+    #[test]
+    fn common_lines_are_encoded_once_for_clients_without_a_table() {
+        let mut memo = Memo::default();
+        let mut plain = Encoder::new(Backend::Scalar, 0);
+        let (first, anew) = block(&mut plain, &mut memo, 1, b"Sun, 22 Nov 2026 09:45:14 GMT");
+        assert!(anew && first.len() > 20);
+        assert_eq!(block(&mut plain, &mut memo, 1, b"not looked at"), (first.clone(), false));
+        let (second, anew) = block(&mut plain, &mut memo, 2, b"Sun, 22 Nov 2026 09:45:15 GMT");
+        assert!(anew && second != first);
+        let mut rich = Encoder::new(Backend::Scalar, 4096);
+        rich.set_peer_settings(4096, 16);
+        assert!(block(&mut rich, &mut memo, 2, b"Sun, 22 Nov 2026 09:45:15 GMT").1);
+        assert_eq!(block(&mut plain, &mut memo, 2, b"not looked at"), (second, false));
+    }
 }

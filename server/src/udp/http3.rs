@@ -285,11 +285,13 @@ impl Http3 {
             _ => h3::Body::Pull,
         };
         let status = response.status.as_u16();
-        let (common, _) = t.cx.common(OVER_TLS);
+        let (common, id) = t.cx.common(OVER_TLS);
         let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
-            for (known, value) in &common.fields {
-                head.field(*known, b"", value);
-            }
+            head.cached(id, |head| {
+                for (known, value) in &common.fields {
+                    head.field(*known, b"", value);
+                }
+            });
             if let Some(content_type) = response.content_type {
                 head.field(Known::ContentType, b"", content_type.as_bytes());
             }
