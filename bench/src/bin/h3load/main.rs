@@ -100,7 +100,8 @@ fn run(args: &Args) -> io::Result<Report> {
     let end = Instant::now();
     report.seconds = end.saturating_duration_since(measured_from).as_secs_f64();
     load.finish(&mut report)?;
-    Ok(report)
+    let failed = report.handshakes.missing(args.resume, args.early);
+    failed.map_or(Ok(report), |message| Err(io::Error::other(message)))
 }
 
 struct Load<'a> {

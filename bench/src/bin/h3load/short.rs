@@ -29,6 +29,17 @@ impl Handshakes {
             (_, true) => &mut self.resumed,
         } += 1;
     }
+
+    /// What was asked for and did not happen once, if that is so.
+    pub(crate) fn missing(&self, resume: bool, early: bool) -> Option<String> {
+        let Self { full, resumed, early: taken, failed } = self;
+        let what = match (resume, early) {
+            (_, true) if *taken == 0 => "no early data was taken",
+            (true, _) if resumed + taken == 0 => "no session was given, or none was resumed",
+            _ => return None,
+        };
+        Some(format!("{what}: {full} full handshakes, {resumed} resumed, {failed} failed"))
+    }
 }
 
 impl Load<'_> {
