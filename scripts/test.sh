@@ -31,9 +31,10 @@ if [ ${#steps[@]} -eq 0 ]; then
 fi
 
 # Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
-# counts. Fonts, so that the browser's screenshots have letters. Namespaces to tune a network in.
+# counts. Fonts, so that the browser's screenshots have letters. Namespaces to tune a network in,
+# and a packet filter for one of them.
 test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core
-    python3 python3-venv iproute2 util-linux)
+    python3 python3-venv iproute2 nftables util-linux)
 # Python's independent implementations, for differential tests.
 python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2
     niquests==3.21.2 qh3==2.1.0)

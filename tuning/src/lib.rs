@@ -4,6 +4,7 @@
 //! operations io_uring supports) is handed in.
 
 pub mod doctor;
+pub mod firewall;
 mod host;
 mod netlink;
 mod nic;

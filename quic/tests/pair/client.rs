@@ -207,6 +207,10 @@ impl Client {
         while let Ok((len, info)) = self.conn.send(&mut out) {
             let outside = self.nat.filter(|(own, _)| *own == info.from);
             net.send(outside.map_or(info.from, |(_, outside)| outside), info.to, &out[..len]);
+            // One that closes while a probe of its handshake is due would acknowledge for ever.
+            if self.conn.local_error().is_some() {
+                break;
+            }
         }
     }
 
@@ -228,8 +232,10 @@ impl Client {
                         response.raw.extend_from_slice(&chunk[..len]);
                         response.fin |= fin;
                     }
+                    // It says so for ever, as long as the other direction is open.
                     Err(quiche::Error::StreamReset(code)) => {
                         self.responses.entry(id).or_default().reset = Some(code);
+                        break;
                     }
                     Err(_) => break,
                 }

@@ -1,6 +1,6 @@
 """niquests, whose HTTP/3 is qh3, as a client that finds HTTP/3 by itself. Usage: h3_niquests.py
-PORT WITHOUT, the second of a server that has no HTTP/3 although the client was told so; prints a
-JSON object."""
+PORT WITHOUT, the second of a server that has no HTTP/3 although the client was told so; or PORT
+alone, of a server that the client was told to have it. Prints a JSON object."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import niquests
 import urllib3
 
 urllib3.disable_warnings()
-port, without = (int(argument) for argument in sys.argv[1:])
+port, *others = (int(argument) for argument in sys.argv[1:])
 
 
 def session(**options):
@@ -29,7 +29,11 @@ def ask(made, at, count, path="/big.bin"):
     return [answer.http_version for answer in answers], *sums
 
 
-said = {}
+if not others:
+    with session(quic_cache_layer={("localhost", port): ("localhost", port)}) as client:
+        print(json.dumps(ask(client, port, 2, "/")))
+    sys.exit()
+without, said = others[0], {}
 # The offer in the first answer is taken up by the second request.
 with session() as client:
     said["offered"] = ask(client, port, 3)

@@ -6,10 +6,15 @@ mod cpu;
 mod kernel;
 mod network;
 
+use crate::firewall::Firewall;
 use crate::netlink::{self, Route};
 use crate::report::Report;
-use crate::{Host, start};
+use crate::{Host, firewall, start};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+
+/// Where HTTP/3 is served to everybody.
+const HTTP3: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, firewall::PORT));
 
 /// What only a program with a ring of its own can know, and what is asked over sockets rather than
 /// files.
@@ -19,6 +24,10 @@ pub struct Facts {
     pub ring: Option<Ring>,
     /// The unicast routes of the main table; none if they cannot be listed.
     pub routes: Option<Vec<Route>>,
+    /// The packet filter's rules, or why they cannot be seen; none if nobody asked.
+    pub firewall: Option<Result<Firewall, String>>,
+    /// Whether UDP port 443 could be bound; none if nobody tried.
+    pub udp_443: Option<io::Result<()>>,
     /// Whether UDP sockets take `UDP_SEGMENT` (batched sending); none if nobody asked.
     pub udp_gso: Option<bool>,
     /// Whether UDP sockets take `UDP_GRO` (batched receiving); none if nobody asked.
@@ -50,7 +59,12 @@ pub struct Feature {
 impl Facts {
     /// What can be asked without a ring.
     pub fn of_this_machine() -> Self {
-        Self { routes: netlink::routes().ok(), ..Self::default() }
+        Self {
+            routes: netlink::routes().ok(),
+            firewall: Some(Firewall::of_this_machine()),
+            udp_443: Some(UdpSocket::bind(HTTP3).map(drop)),
+            ..Self::default()
+        }
     }
 }
 

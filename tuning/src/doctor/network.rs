@@ -1,18 +1,22 @@
 //! The network: the sysctls of the table, the routes' first windows, the devices with their queues
 //! and interrupts, and what UDP can batch.
 
-use super::Facts;
-use crate::Host;
+use super::{Facts, HTTP3};
+use crate::firewall::{PORT, Passage};
 use crate::netlink;
 use crate::nic::{self, Nic};
 use crate::report::{Item, Verdict};
 use crate::sysctls::SYSCTLS;
+use crate::{Host, Transport, start};
+use std::io;
 
 pub(super) fn examine(host: &Host, facts: &Facts) -> Vec<Item> {
     let mut items: Vec<Item> = SYSCTLS.iter().map(|row| sysctl(host, row)).collect();
     items.push(available(host));
     items.extend(routes(facts));
     items.extend(udp(host, facts));
+    items.push(port(host, facts));
+    items.push(filter(facts));
     for nic in nic::physical(host) {
         items.extend(device(host, &nic));
     }
@@ -90,6 +94,49 @@ fn udp(host: &Host, facts: &Facts) -> [Item; 2] {
         item("UDP GSO", since((4, 18), facts.udp_gso), "sends up to 64 QUIC packets in one call"),
         item("UDP GRO", since((5, 0), facts.udp_gro), "receives many QUIC packets in one buffer"),
     ]
+}
+
+/// Whether HTTP/3 may listen where clients look for it.
+fn port(host: &Host, facts: &Facts) -> Item {
+    let why = "HTTP/3 listens there; without it clients keep to HTTP/2";
+    let item = |found: &str| Item::new("network", "UDP port 443", found, "free to bind", why);
+    match &facts.udp_443 {
+        None => item("not tried").rate(Verdict::Note),
+        Some(Ok(())) => item("can be bound"),
+        Some(Err(error)) => {
+            let answer = start::explain_bind(host, error, HTTP3, Transport::Udp);
+            // Whoever has it may be ringway.
+            let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+            let verdict = if is_taken { Verdict::Note } else { Verdict::Better };
+            answer.how.into_iter().fold(item(&answer.why).rate(verdict), Item::how)
+        }
+    }
+}
+
+/// Whether this machine's own rules let clients' datagrams in.
+fn filter(facts: &Facts) -> Item {
+    let why = "a firewall that drops QUIC silently sends every client back to HTTP/2, after a wait";
+    let elsewhere = "a cloud's or router's firewall cannot be seen from here";
+    let item = |found: String| {
+        let found = format!("{found}; {elsewhere}");
+        Item::new("network", "UDP 443 through the firewall", found, "let in", why)
+    };
+    let wall = match &facts.firewall {
+        None => return item("not looked at".into()).rate(Verdict::Note),
+        Some(Err(error)) => return item(format!("not seen ({error})")).rate(Verdict::Note),
+        Some(Ok(wall)) => wall,
+    };
+    match wall.passage() {
+        Passage::Free => item("let in by this machine".into()),
+        Passage::Sometimes(place) => {
+            item(format!("let in for some, see the chain {place}")).rate(Verdict::Note)
+        }
+        Passage::Dropped(place) => {
+            let item = item(format!("dropped in the chain {place}")).rate(Verdict::Better);
+            let item = wall.remedy(&place).into_iter().fold(item, Item::how);
+            item.how(format!("and in a cloud's security group: allow UDP {PORT} from everywhere"))
+        }
+    }
 }
 
 fn device(host: &Host, nic: &Nic) -> Vec<Item> {
