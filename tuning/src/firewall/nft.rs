@@ -163,6 +163,7 @@ mod tests {
         let state = json!({"ct": {"key": "state"}});
         let from = json!({"payload": {"protocol": "ip", "field": "saddr"}});
         let known = of(&state, &json!(["established", "related"]));
+        let new_is_dropped = json!({"set": [["established", accept], ["new", drop]]});
         let dropped = Passage::Dropped("inet filter input".into());
         let sometimes = Passage::Sometimes("inet filter input".into());
         for (policy, rules, passage) in [
@@ -191,13 +192,7 @@ mod tests {
                 vec![json!([of(&json!({"meta": {"key": "iifname"}}), &json!("lo")), accept])],
                 dropped.clone(),
             ),
-            (
-                "drop",
-                vec![
-                    json!([{"vmap": {"key": state, "data": {"set": [["established", accept], ["new", drop]]}}}]),
-                ],
-                dropped,
-            ),
+            ("drop", vec![json!([{"vmap": {"key": state, "data": new_is_dropped}}])], dropped),
         ] {
             assert_eq!(wall(policy, &rules).passage(), passage, "{policy} {rules:?}");
         }
