@@ -1,3 +1,4 @@
+//! Workers and the CPUs that they are pinned to; the limit of descriptors, which is raised; and
 //! `[engine]`: what tuning may switch on. A server with each switch on serves as one without; a
 //! kernel that lacks what a switch needs is told so at the start.
 
@@ -53,6 +54,67 @@ fn the_network_card_may_be_polled() {
         return;
     }
     serves(&["engine.busy_poll_us=20"]);
+}
+
+/// The CPUs of each worker's thread, as the kernel lists them.
+fn pinned(server: &Process) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let mut workers: Vec<(String, String)> = tasks
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
+        .filter(|status| status.starts_with("Name:\tringway-"))
+        .map(|status| (row(&status, "Name:"), row(&status, "Cpus_allowed_list:")))
+        .collect();
+    workers.sort();
+    workers.into_iter().map(|(_, cpus)| cpus).collect()
+}
+
+fn row(status: &str, name: &str) -> String {
+    status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned()
+}
+
+/// `0-2,5`.
+fn numbers(list: &str) -> Vec<u32> {
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        from.parse::<u32>().unwrap()..=to.parse().unwrap()
+    };
+    list.split(',').flat_map(range).collect()
+}
+
+#[test]
+fn a_worker_for_each_cpu_and_each_on_its_own() {
+    let dir = TempDir::with(&[("a.txt", b"hello")]);
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = numbers(&row(&own, "Cpus_allowed_list:"));
+    let start = |options: &[&str]| {
+        let mut command = Command::new(RINGWAY.unwrap());
+        command.arg("serve").arg(dir.path()).args(["--http", "127.0.0.1:0"]).args(options);
+        Process::start(&mut command)
+    };
+    let mut all: Vec<u32> = pinned(&start(&[])).iter().flat_map(|list| numbers(list)).collect();
+    all.sort_unstable();
+    println!("workers on {all:?} of {allowed:?}");
+    assert_eq!(all, allowed, "one each");
+    let last = allowed.last().unwrap().to_string();
+    let server = start(&["--cpus", &last]);
+    assert_eq!(pinned(&server), [last]);
+    assert_eq!(server.client().get("/a.txt").body, b"hello");
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let dir = TempDir::with(&[("a.txt", b"hello")]);
+    let script = format!(
+        "ulimit -Sn 32 && ulimit -Hn 512 && exec {} serve {} --http 127.0.0.1:0 --workers 1",
+        RINGWAY.unwrap(),
+        dir.path().display()
+    );
+    let server = Process::start(Command::new("bash").args(["-c", &script]));
+    let mut clients: Vec<_> = (0..100).map(|_| server.client()).collect();
+    assert!(clients.iter_mut().all(|client| client.get("/a.txt").body == b"hello"));
+    let said = server.output();
+    assert!(said.contains("file descriptors are wanted for the connections"), "{said}");
+    assert!(said.contains("the hard limit is 512"), "{said}");
 }
 
 fn newer_than(major: u32, minor: u32) -> bool {

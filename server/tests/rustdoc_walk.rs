@@ -68,12 +68,38 @@ fn expected_type(file: &Path) -> Option<&'static str> {
     })
 }
 
-/// The response's type is that of the file.
-fn check_type(file: &Path, sent: Option<&str>) {
-    let Some(expected) = expected_type(file) else { return };
-    let sent = sent.unwrap_or("-");
-    let right = expected.split('|').any(|kind| sent.starts_with(kind));
-    assert!(right, "{} is {sent}, not {expected}", file.display());
+/// What a file came as.
+struct Seen {
+    status: u16,
+    length: Option<String>,
+    kind: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Seen {
+    /// By status, type, length and every byte it is the file on the disk; its bytes are as many.
+    fn check(&self, file: &Path) -> usize {
+        assert_eq!(self.status, 200, "{}", file.display());
+        assert!(self.body == fs::read(file).unwrap(), "{} differs from the disk", file.display());
+        assert_eq!(self.length, Some(self.body.len().to_string()), "{}", file.display());
+        if let Some(expected) = expected_type(file) {
+            let sent = self.kind.as_deref().unwrap_or("-");
+            let right = expected.split('|').any(|kind| sent.starts_with(kind));
+            assert!(right, "{} is {sent}, not {expected}", file.display());
+        }
+        self.body.len()
+    }
+}
+
+/// Walks a tree over one connection, sixty files at a time.
+fn walk(root: &Path, all: &[PathBuf], mut fetch: impl FnMut(Vec<String>) -> Vec<Seen>) {
+    let mut bytes = 0;
+    for files in all.chunks(60) {
+        let seen = fetch(files.iter().map(|file| target(root, file)).collect());
+        assert_eq!(seen.len(), files.len());
+        bytes += seen.iter().zip(files).map(|(seen, file)| seen.check(file)).sum::<usize>();
+    }
+    println!("{} files, {} MiB, as on the disk", all.len(), bytes >> 20);
 }
 
 /// All that is served of a tree.
@@ -98,13 +124,11 @@ fn alone_the_whole_documentation_walks_clean() {
             scope.spawn(|| {
                 let mut client = server.client();
                 while let Some(file) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let target = target(&root, file);
-                    let response = client.get(&target);
-                    let disk = fs::read(file).unwrap();
-                    assert_eq!(response.status, 200, "{target}");
-                    assert!(response.body == disk, "{target} differs from the disk");
-                    bytes.fetch_add(disk.len(), Ordering::Relaxed);
-                    check_type(file, response.field("content-type"));
+                    let response = client.get(&target(&root, file));
+                    let own = |name: &str| response.field(name).map(str::to_owned);
+                    let (length, kind) = (own("content-length"), own("content-type"));
+                    let seen = Seen { status: response.status, length, kind, body: response.body };
+                    bytes.fetch_add(seen.check(file), Ordering::Relaxed);
                 }
             });
         }
@@ -120,24 +144,19 @@ fn alone_the_whole_documentation_walks_clean_over_one_http2_connection() {
     server.wait_for("https");
     let mut client = H2::tls(server.address("https").unwrap());
     client.send([h2::settings(&[(4, 1 << 20)]), h2::window_update(0, 1 << 24)].concat());
-    let mut bytes = 0;
-    for files in all.chunks(60) {
-        let asked: Vec<u32> = files.iter().map(|_| client.id()).collect();
-        let pairs = asked.iter().zip(files);
-        let get = |(id, file): (&u32, &PathBuf)| h2::get(*id, &target(&root, file));
-        client.send(pairs.clone().flat_map(get).collect::<Vec<_>>());
-        for (id, file) in pairs {
-            let answer = client.answer(*id);
-            client.streams.remove(id);
-            assert_eq!(answer.status(), 200, "{}", file.display());
-            assert!(answer.body == fs::read(file).unwrap(), "{} differs", file.display());
-            let length = answer.field("content-length").unwrap();
-            assert_eq!(length, answer.body.len().to_string(), "{}", file.display());
-            check_type(file, answer.field("content-type"));
-            bytes += answer.body.len();
-        }
-    }
-    println!("{} files, {} MiB, as on the disk", all.len(), bytes >> 20);
+    walk(&root, &all, |targets| {
+        let asked: Vec<u32> = targets.iter().map(|_| client.id()).collect();
+        let pairs = asked.iter().zip(&targets);
+        client.send(pairs.flat_map(|(id, target)| h2::get(*id, target)).collect::<Vec<_>>());
+        let see = |id: u32| {
+            let answer = client.answer(id);
+            client.streams.remove(&id);
+            let own = |name: &str| answer.field(name).map(str::to_owned);
+            let (length, kind) = (own("content-length"), own("content-type"));
+            Seen { status: answer.status(), length, kind, body: answer.body }
+        };
+        asked.into_iter().map(see).collect()
+    });
 }
 
 #[test]
@@ -147,21 +166,43 @@ fn alone_the_whole_documentation_walks_clean_over_one_http3_connection() {
     let mut server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
     server.wait_for("h3");
     let mut client = H3::connect(server.address("h3").unwrap());
-    let mut bytes = 0;
-    for files in all.chunks(60) {
-        let ask = |file: &PathBuf| client.ask("GET", &target(&root, file), &[], b"");
-        let asked: Vec<u64> = files.iter().map(ask).collect();
-        for (id, file) in asked.into_iter().zip(files) {
+    walk(&root, &all, |targets| {
+        let ask = |target: &String| client.ask("GET", target, &[], b"");
+        let asked: Vec<u64> = targets.iter().map(ask).collect();
+        let see = |id: u64| {
             let answer = client.answer(id);
-            assert_eq!((answer.status(), answer.reset), (200, None), "{}", file.display());
-            assert!(answer.body == fs::read(file).unwrap(), "{} differs", file.display());
-            let length = answer.field("content-length").unwrap();
-            assert_eq!(length, answer.body.len().to_string(), "{}", file.display());
-            check_type(file, answer.field("content-type"));
-            bytes += answer.body.len();
-        }
-    }
-    println!("{} files, {} MiB, as on the disk", all.len(), bytes >> 20);
+            assert_eq!(answer.reset, None);
+            let own = |name: &str| answer.field(name).map(str::to_owned);
+            let (length, kind) = (own("content-length"), own("content-type"));
+            Seen { status: answer.status(), length, kind, body: answer.body }
+        };
+        asked.into_iter().map(see).collect()
+    });
+}
+
+/// The documentation under load: wrk asks for all of it in turn, and loses nothing.
+#[test]
+fn alone_wrk_loads_the_documentation() {
+    let Some(root) = documentation() else { return missing("the toolchain's documentation") };
+    let server = Process::serve(&root, &[]);
+    let targets: Vec<String> = served(&root).iter().map(|file| target(&root, file)).collect();
+    let dir = TempDir::new();
+    let script = format!(
+        "local paths, at = {{\"{}\"}}, 0\nrequest = function()\n  at = at % #paths + 1\n  \
+         return wrk.format(nil, paths[at])\nend\n",
+        targets.join("\",\n\"")
+    );
+    dir.write("all.lua", script.as_bytes());
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t1", "-c32", "-d5s", "--timeout", "30s", "-s"]).arg(dir.path().join("all.lua"));
+    let Ok(output) = wrk.arg(format!("http://{}/", server.http())).output() else {
+        return missing("wrk");
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+    let requests = said.lines().find_map(|line| line.split_once(" requests in ")).expect(&said);
+    println!("{} requests for {} files", requests.0.trim(), targets.len());
+    assert!(requests.0.trim().parse::<usize>().unwrap() > 1000, "{said}");
 }
 
 /// The page is drawn, and every request of the browser was answered with a success.
