@@ -1,35 +1,42 @@
 //! How many connections each address has, where `limits.connections_per_ip` bounds that.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use crate::config::Limits;
 use crate::ring::sys;
+use crate::slot::{Slab, grow, room};
 
-/// The connections of each address.
+/// The connections of each address. A connection costs four bytes here, an address about fifty.
 pub(crate) struct Crowd {
     /// None where only the number of all connections is bounded: nothing is looked up then.
     most: Option<u32>,
-    counts: HashMap<IpAddr, u32>,
-    addresses: HashMap<Key, IpAddr>,
+    hosts: Slab<Host>,
+    /// Where each host stands.
+    numbers: HashMap<IpAddr, u32>,
+    /// The host of each descriptor.
+    tcp: Vec<u32>,
+    /// The host of each place in the endpoint's slab.
+    quic: Vec<u32>,
 }
 
-/// What is a connection's own until it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    /// A descriptor.
-    Tcp(RawFd),
-    /// The place in the endpoint's slab.
-    Quic(usize),
+/// An address that has connections, and how many.
+struct Host {
+    address: IpAddr,
+    count: u32,
 }
+
+/// No host.
+const NOBODY: u32 = u32::MAX;
 
 impl Crowd {
     pub(crate) fn new(limits: &Limits) -> Self {
         let bounds = limits.connections_per_ip < limits.connections;
         let most = bounds.then_some(limits.connections_per_ip);
-        Self { most, counts: HashMap::new(), addresses: HashMap::new() }
+        let (hosts, numbers) = (Slab::default(), HashMap::new());
+        let tcp = room(most.map_or(0, |_| limits.connections as usize));
+        Self { most, hosts, numbers, tcp, quic: Vec::new() }
     }
 
     /// Whether the peer of this socket may have one more connection; counts it if so.
@@ -37,44 +44,64 @@ impl Crowd {
         let Some(most) = self.most else { return true };
         // A Unix socket's peer has no address, and no bound.
         let Ok(peer) = sys::peer(fd) else { return true };
-        self.count(Key::Tcp(fd), host(peer.ip()), most)
+        let Some(host) = self.count(host(peer.ip()), most) else { return false };
+        put(&mut self.tcp, fd as usize, host);
+        true
     }
 
     /// Whether this client may have one more connection over QUIC, which is in this place.
     pub(crate) fn admit_quic(&mut self, slot: usize, peer: IpAddr) -> bool {
         let Some(most) = self.most else { return true };
-        self.count(Key::Quic(slot), host(peer), most)
+        let Some(host) = self.count(host(peer), most) else { return false };
+        put(&mut self.quic, slot, host);
+        true
     }
 
-    fn count(&mut self, key: Key, host: IpAddr, most: u32) -> bool {
-        let count = self.counts.entry(host).or_default();
-        if *count >= most {
-            return false;
+    /// Counts a connection of this address, unless it has as many as it may; where it stands.
+    fn count(&mut self, address: IpAddr, most: u32) -> Option<u32> {
+        let Self { hosts, numbers, .. } = self;
+        let number = numbers.entry(address);
+        let number = *number.or_insert_with(|| hosts.insert(Host { address, count: 0 }).index);
+        let (_, host) = hosts.at(number)?;
+        if host.count >= most {
+            return None;
         }
-        *count += 1;
-        self.addresses.insert(key, host);
-        true
+        host.count += 1;
+        Some(number)
     }
 
     /// The connection is about to be closed.
     pub(crate) fn leave(&mut self, fd: RawFd) {
-        self.forget(Key::Tcp(fd));
+        let number = take(&mut self.tcp, fd as usize);
+        self.forget(number);
     }
 
     /// The QUIC connection in this place has ended.
     pub(crate) fn leave_quic(&mut self, slot: usize) {
-        self.forget(Key::Quic(slot));
+        let number = take(&mut self.quic, slot);
+        self.forget(number);
     }
 
-    fn forget(&mut self, key: Key) {
-        let Some(host) = self.addresses.remove(&key) else { return };
-        if let Entry::Occupied(mut count) = self.counts.entry(host) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+    fn forget(&mut self, number: u32) {
+        let Some((id, host)) = self.hosts.at(number) else { return };
+        host.count -= 1;
+        if host.count == 0 {
+            self.numbers.remove(&host.address);
+            self.hosts.remove(id);
         }
     }
+}
+
+fn put(table: &mut Vec<u32>, at: usize, number: u32) {
+    while table.len() <= at {
+        grow(table);
+        table.push(NOBODY);
+    }
+    table[at] = number;
+}
+
+fn take(table: &mut [u32], at: usize) -> u32 {
+    table.get_mut(at).map_or(NOBODY, |number| std::mem::replace(number, NOBODY))
 }
 
 /// What counts as one client: an IPv4 address, or the /64 that an IPv6 host may choose from.
@@ -97,18 +124,23 @@ mod tests {
         let hosts = ["10.0.0.1", "2001:db8::1", "2001:db8::ffff:1", "::ffff:10.0.0.1"];
         let [v4, v6, same, mapped] = hosts.map(|text| host(text.parse().unwrap()));
         assert_eq!((v6, v4), (same, mapped));
-        assert!(
-            crowd.count(Key::Tcp(3), v4, 2)
-                && crowd.count(Key::Tcp(4), v4, 2)
-                && crowd.count(Key::Tcp(5), v6, 2)
-        );
-        assert!(!crowd.count(Key::Tcp(6), v4, 2), "the third of an address");
+        let admit = |crowd: &mut Crowd, fd: usize, host| {
+            let number = crowd.count(host, 2);
+            number.inspect(|number| put(&mut crowd.tcp, fd, *number)).is_some()
+        };
+        assert!(admit(&mut crowd, 3, v4) && admit(&mut crowd, 4, v4) && admit(&mut crowd, 5, v6));
+        assert!(!admit(&mut crowd, 6, v4), "the third of an address");
         crowd.leave(6);
-        assert!(!crowd.count(Key::Tcp(6), v4, 2), "one that was not admitted does not leave");
+        assert!(!admit(&mut crowd, 6, v4), "one that was not admitted does not leave");
         crowd.leave(3);
-        assert!(crowd.count(Key::Tcp(6), v4, 2));
-        [4, 5, 6].into_iter().for_each(|fd| crowd.leave(fd));
-        assert!(crowd.counts.is_empty() && crowd.addresses.is_empty());
+        assert!(admit(&mut crowd, 6, v4));
+        [4, 5, 6, 6].into_iter().for_each(|fd| crowd.leave(fd));
+        assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
+        assert!(crowd.admit_quic(2, v6) && crowd.admit_quic(9, v6) && !crowd.admit_quic(1, v6));
+        crowd.leave_quic(2);
+        assert!(crowd.admit_quic(1, v6));
+        [1, 9].into_iter().for_each(|slot| crowd.leave_quic(slot));
+        assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
         assert!(Crowd::new(&Limits::default()).admit(-1), "not bounded, not looked at");
     }
 }
