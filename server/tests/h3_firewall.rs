@@ -18,7 +18,7 @@ const SETUP: &str = r#"
 set -euo pipefail
 ip link set lo up
 "$RINGWAY" serve "$SITE" --http 127.0.0.1:80 --https 127.0.0.1:443 --workers 1 --log combined \
-    > "$SCRATCH/log" 2>&1 &
+    --set limits.idle_timeout=500ms > "$SCRATCH/log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server || true' EXIT
 until grep -q '^listening h3 ' "$SCRATCH/log"; do
@@ -39,6 +39,20 @@ doctor() {
 }
 "#;
 
+/// A page that asks for more when the connection that it came by has ended.
+const VISITS: &[u8] = br#"<!doctype html><title>visits</title><script>
+const pause = ms => new Promise(over => setTimeout(over, ms));
+(async () => {
+    for (const visit of ["/first", "/last"]) {
+        await pause(1500);
+        await fetch(visit, {cache: "no-store"});
+    }
+})();
+</script>"#;
+
+const FILES: [(&str, &[u8]); 4] =
+    [("index.html", b"home"), ("visits.html", VISITS), ("first", b"1"), ("last", b"2")];
+
 /// What the script prints after the set-up in a fresh namespace; none where that cannot be had.
 fn inside(name: &str, script: &str) -> Option<String> {
     let possible = Command::new("unshare")
@@ -56,7 +70,7 @@ fn inside(name: &str, script: &str) -> Option<String> {
             return None;
         }
     }
-    let (site, scratch) = (TempDir::with(&[("index.html", b"home")]), TempDir::new());
+    let (site, scratch) = (TempDir::with(&FILES), TempDir::new());
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let output = Command::new("unshare")
         .args(["--net", "bash", "-c", &format!("{SETUP}{script}")])
@@ -129,4 +143,40 @@ nft insert rule inet guard input udp dport 443 accept
         (&serde_json::json!([20, 20]), &serde_json::json!([30, 30]))
     );
     assert!(lines[1].as_u64().unwrap() > 0, "it did try: {out}");
+}
+
+/// E2 by Chromium: it learns of HTTP/3 by Alt-Svc, tries it in vain on its next connection, and has
+/// everything by HTTP/2.
+#[test]
+fn alone_e2_chromium_falls_back_when_udp_is_dropped() {
+    if Command::new("chromium").arg("--version").output().is_err() {
+        return missing("chromium");
+    }
+    let script = r#"
+wall
+pin=$(openssl s_client -connect localhost:443 < /dev/null 2> /dev/null |
+    openssl x509 -pubkey -noout | openssl pkey -pubin -outform der |
+    openssl dgst -sha256 -binary | base64)
+chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking \
+    --disable-component-update --disable-sync --remote-debugging-port=0 \
+    --user-data-dir="$SCRATCH/profile" --ignore-certificate-errors-spki-list="$pin" \
+    --host-resolver-rules='MAP localhost 127.0.0.1' https://localhost/visits.html \
+    > "$SCRATCH/browser" 2>&1 &
+browser=$!
+trap 'kill $browser $server; wait $browser $server || true' EXIT
+for _ in $(seq 600); do
+    ! grep -q '"GET /last' "$SCRATCH/log" || break
+    sleep 0.1
+done
+dropped
+grep -o '"GET [^"]*" [0-9]*' "$SCRATCH/log"
+"#;
+    let Some(out) = inside("e2-chromium", script) else { return };
+    println!("{out}");
+    let (tried, log) = out.split_once('\n').unwrap();
+    assert!(tried.parse::<u64>().unwrap() > 0, "it did try: {out}");
+    for path in ["/visits.html", "/first", "/last"] {
+        assert!(log.contains(&format!("\"GET {path} HTTP/2.0\" 200")), "{path}: {out}");
+    }
+    assert!(!log.contains("HTTP/3") && !log.contains("HTTP/1"), "{out}");
 }

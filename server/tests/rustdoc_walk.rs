@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
+mod pinned;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use harness::browser::{self, Way};
 use harness::h2::{self, H2};
 use harness::process::Process;
 use harness::quic::H3;
 use harness::{TempDir, eventually, missing};
-use rcgen::PublicKeyData;
 
 fn documentation() -> Option<PathBuf> {
     let said = Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
@@ -274,42 +273,11 @@ fn alone_a_browser_opens_the_shipped_site_by_http2() {
     opens_by_http2(&site(), "/index.html", "site-h2.png", &needed, "");
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte));
-        let bits = bits << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63] as char;
-            text.push(if at <= three.len() { digit } else { '=' });
-        }
-    }
-    text
-}
-
-/// A server with HTTP/3, and how Chromium comes to it by that alone.
-fn over_http3(root: &Path) -> (Process, Way) {
-    let keys = TempDir::new();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    keys.write("key.pem", made.signing_key.serialize_pem().as_bytes());
-    keys.write("cert.pem", made.cert.pem().as_bytes());
-    let path = |name: &str| keys.path().join(name).to_str().unwrap().to_owned();
-    let (cert, key) = (path("cert.pem"), path("key.pem"));
-    let listen = ["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log", "combined"];
-    let options = [&listen[..], &["--cert", &cert, "--key", &key]].concat();
-    let mut server = Process::serve(root, &options);
-    server.wait_for("h3,metrics");
-    let public = digest(&SHA256, &made.signing_key.subject_public_key_info());
-    let way = Way::http3(&server, &base64(public.as_ref()));
-    (server, way)
-}
-
 /// D1, D8: Chromium, forced onto QUIC, has the shipped site by HTTP/3 and says so on the page; what
 /// the server says of itself is the same; heads that come again are short.
 #[test]
 fn alone_a_browser_opens_the_shipped_site_by_http3() {
-    let (server, way) = over_http3(&site());
+    let (server, way) = pinned::over_http3(&site(), &[]);
     opens_clean(&server, &way, "/#run", "site-h3.png", &SITE);
     let before = server.metric("ringway_connections_opened_total{proto=\"3\"}");
     assert!(before > 0);
@@ -341,7 +309,7 @@ fn alone_a_browser_opens_the_shipped_site_by_http3() {
 #[test]
 fn alone_a_browser_opens_the_documentation_by_http3() {
     let Some(root) = documentation() else { return missing("the toolchain's documentation") };
-    let (server, way) = over_http3(&root);
+    let (server, way) = pinned::over_http3(&root, &[]);
     opens_clean(&server, &way, "/std/index.html", "std-h3.png", &DOCUMENTATION);
     let heads = way.heads();
     println!("{} answers, heads of {heads:?} octets", heads.len());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use super::TempDir;
 use super::process::Process;
@@ -51,22 +51,34 @@ impl Way {
         Self { notes: Some(notes), ..way }
     }
 
-    /// Runs Chromium on a page of the server, with a profile of its own; nothing where it is not
-    /// installed.
-    fn run(&self, page: &str, more: &[&str]) -> Option<Output> {
-        let profile = TempDir::new();
-        Command::new("chromium")
+    fn command(&self, profile: &TempDir, page: &str) -> Command {
+        let mut command = Command::new("chromium");
+        command
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update"])
             .args(["--disable-sync", "--enable-logging=stderr", "--v=0"])
-            .args(["--virtual-time-budget=30000", "--timeout=60000"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(&self.flags)
-            .args(more)
             .arg(format!("{}{page}", self.origin))
-            .stdin(Stdio::null())
-            .output()
-            .ok()
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs Chromium on a page of the server, with a profile of its own, until that has loaded;
+    /// nothing where it is not installed.
+    fn run(&self, page: &str, more: &[&str]) -> Option<Output> {
+        let profile = TempDir::new();
+        let mut command = self.command(&profile, page);
+        command.args(["--virtual-time-budget=30000", "--timeout=60000"]).args(more);
+        command.output().ok()
+    }
+
+    /// Opens a page of the server in a Chromium that stays; nothing where it is not installed.
+    pub fn open(&self, page: &str) -> Option<Opened> {
+        let profile = TempDir::new();
+        let mut command = self.command(&profile, page);
+        command.arg("--remote-debugging-port=0").stdout(Stdio::null()).stderr(Stdio::null());
+        Some(Opened { child: command.spawn().ok()?, _profile: profile })
     }
 
     /// Octets of the header sections that came by HTTP/3 in the last run, in order, as Chromium
@@ -79,6 +91,21 @@ impl Way {
         let events = notes["events"].as_array().unwrap().iter();
         let heads = events.filter(|event| event["type"] == *kind);
         heads.map(|head| head["params"]["compressed_headers_length"].as_u64().unwrap()).collect()
+    }
+}
+
+/// A Chromium that runs until this goes out of scope.
+pub struct Opened {
+    child: Child,
+    _profile: TempDir,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Asked politely it ends its other processes and leaves its profile alone.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = self.child.wait();
     }
 }
 
