@@ -21,6 +21,8 @@ pub(crate) struct Wheel {
     occupied: [u64; BUCKETS / 64],
     /// The tick up to which everything has expired.
     now: u64,
+    /// No key fires before this tick; if nothing is armed there is none.
+    soonest: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -42,6 +44,7 @@ impl Wheel {
             heads: vec![NONE; BUCKETS],
             occupied: [0; BUCKETS / 64],
             now: tick(now),
+            soonest: u64::MAX,
         }
     }
 
@@ -63,6 +66,7 @@ impl Wheel {
             }
             self.disarm(key);
         }
+        self.soonest = self.soonest.min(self.now + ahead);
         let bucket = ((self.now + ahead) % BUCKETS as u64) as u16;
         let head = self.heads[usize::from(bucket)];
         self.nodes[index] = Node { previous: NONE, next: head, bucket };
@@ -94,16 +98,24 @@ impl Wheel {
         self.nodes[key as usize].bucket = IDLE;
     }
 
-    /// When the next key fires, if any does.
+    /// When the next key may fire, if any is armed: never later than it does. It is earlier where
+    /// the key was disarmed, until then.
     pub(crate) fn next(&self) -> Option<Time> {
-        let start = (self.now + 1) % BUCKETS as u64;
-        let ahead = first_from(&self.occupied, start as usize)?;
-        Some(Time((self.now + 1 + ahead as u64) * TICK_MICROS))
+        (self.soonest != u64::MAX).then(|| Time(self.soonest * TICK_MICROS))
     }
 
     /// Takes every key that is due out of the wheel and appends it to `due`.
+    #[inline]
     pub(crate) fn expire(&mut self, now: Time, due: &mut Vec<u32>) {
         let target = tick(now);
+        if target < self.soonest {
+            self.now = target;
+        } else {
+            self.advance(target, due);
+        }
+    }
+
+    fn advance(&mut self, target: u64, due: &mut Vec<u32>) {
         if target.saturating_sub(self.now) >= BUCKETS as u64 {
             // A worker that slept through the whole horizon: everything is due.
             self.now = target - BUCKETS as u64;
@@ -117,6 +129,9 @@ impl Wheel {
                 due.push(key);
             }
         }
+        let start = (self.now + 1) % BUCKETS as u64;
+        let ahead = first_from(&self.occupied, start as usize);
+        self.soonest = ahead.map_or(u64::MAX, |ahead| self.now + 1 + ahead as u64);
     }
 }
 
@@ -200,6 +215,7 @@ mod tests {
             wheel.arm(key, Time(u64::from(key) * 30_000));
         }
         wheel.disarm(77);
+        assert!(wheel.next().unwrap().0 <= 2 * TICK_MICROS);
         let due = expired(&mut wheel, 1_000_000_000);
         assert_eq!(due.len(), 499);
         assert!(!due.contains(&77));

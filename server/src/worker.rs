@@ -14,7 +14,7 @@ use crate::conn::{Conn, Cx, Event, Op};
 use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
-use crate::local;
+use crate::local::{self, Local};
 use crate::ring::token::{Id, Op as Kind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::server::Control;
@@ -123,10 +123,10 @@ impl Worker {
     /// How long there is nothing to do unless something completes.
     fn wait(&self) -> Option<Duration> {
         let udp = self.udp.as_ref();
-        if !local::with(local::Local::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
+        if !local::with(Local::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
             return Some(Duration::ZERO);
         }
-        let times = [
+        let next = [
             self.table.timers.next(),
             self.sleeps.next(),
             self.doors.retry_at(),
@@ -134,9 +134,11 @@ impl Worker {
             self.desk.log_deadline(),
             self.desk.publish_deadline(),
             udp.and_then(|udp| udp.deadline(&self.desk)),
-        ];
-        let next = times.into_iter().flatten().min()?;
-        Some(next.since(self.desk.now()))
+        ]
+        .map(|time| time.unwrap_or(Time::NEVER))
+        .into_iter()
+        .fold(Time::NEVER, Time::min);
+        (next != Time::NEVER).then(|| next.since(self.desk.now()))
     }
 
     /// Takes any completion but those of bytes that came or went.
@@ -202,6 +204,9 @@ impl Worker {
     }
 
     fn run_tasks(&mut self) {
+        if local::with(Local::is_quiet) {
+            return;
+        }
         for (Owner { conn, stream }, response) in self.desk.run_tasks() {
             self.tell(conn, Event::Reply { stream, response });
         }
