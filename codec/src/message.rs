@@ -6,7 +6,7 @@
 
 use crate::field::{Field, Known};
 use crate::h1::Span;
-use crate::h1::request::Method;
+use crate::h1::request::{Line, Method};
 use crate::h2::Priority;
 use alloc::vec::Vec;
 use core::fmt;
@@ -82,6 +82,21 @@ pub struct Request {
     pub expect_continue: bool,
     /// What the Priority field asks for; `None` when there is none.
     pub priority: Option<Priority>,
+}
+
+impl Request {
+    /// What it asks for, as HTTP/1.1 has it.
+    pub fn line(&self) -> Line {
+        let end = self.query.unwrap_or(self.path).end() as u32;
+        Line {
+            method: self.method,
+            method_span: self.method_span,
+            target: Span { at: self.path.at, len: end - self.path.at },
+            path: self.path,
+            query: self.query,
+            authority: (self.authority.len > 0).then_some(self.authority),
+        }
+    }
 }
 
 #[derive(Default)]

@@ -53,12 +53,12 @@ fn an_ordinary_request() {
     let (head, fields) = head(text);
     let bytes = text.as_bytes();
     assert_eq!(head.len as usize, text.len() - 4);
-    assert_eq!((head.method, head.version), (Method::Get, Version::H11));
-    assert_eq!(head.method_span.of(bytes), b"GET");
-    assert_eq!(head.target.of(bytes), b"/a/b?c=d&e");
-    assert_eq!(head.path.of(bytes), b"/a/b");
-    assert_eq!(head.query.unwrap().of(bytes), b"c=d&e");
-    assert_eq!(head.host.unwrap().of(bytes), b"example.org:8080");
+    assert_eq!((head.line.method, head.version), (Method::Get, Version::H11));
+    assert_eq!(head.line.method_span.of(bytes), b"GET");
+    assert_eq!(head.line.target.of(bytes), b"/a/b?c=d&e");
+    assert_eq!(head.line.path.of(bytes), b"/a/b");
+    assert_eq!(head.line.query.unwrap().of(bytes), b"c=d&e");
+    assert_eq!(head.line.authority.unwrap().of(bytes), b"example.org:8080");
     assert_eq!(head.framing, Framing::None);
     assert!(!head.close && !head.keep_alive && !head.upgrade && !head.expect_continue);
     let lines: Vec<_> = fields.iter().map(|f| (f.name(bytes), f.value(bytes), f.known)).collect();
@@ -139,7 +139,7 @@ fn connection_fields_are_a_list() {
     assert!(!head(&with(&format!("{h2c}Content-Length: 1\r\n"))).0.upgrade_h2c);
     assert!(head("GET / HTTP/1.0\r\n\r\n").0.close);
     let (h, _) = head("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
-    assert!(!h.close && h.keep_alive && h.host.is_none());
+    assert!(!h.close && h.keep_alive && h.line.authority.is_none());
 }
 
 #[test]
@@ -201,18 +201,21 @@ fn hosts() {
 fn targets() {
     let text = "GET http://example.org:81/p?q HTTP/1.1\r\nHost: other\r\n\r\n";
     let (h, _) = head(text);
-    assert_eq!(h.host.unwrap().of(text.as_bytes()), b"example.org:81");
-    assert_eq!(h.path.of(text.as_bytes()), b"/p");
-    assert_eq!(h.query.unwrap().of(text.as_bytes()), b"q");
+    assert_eq!(h.line.authority.unwrap().of(text.as_bytes()), b"example.org:81");
+    assert_eq!(h.line.path.of(text.as_bytes()), b"/p");
+    assert_eq!(h.line.query.unwrap().of(text.as_bytes()), b"q");
     let text = "GET HTTPS://a?q HTTP/1.1\r\nHost: other\r\n\r\n";
     let (h, _) = head(text);
-    assert_eq!(h.path.of(text.as_bytes()), b"/");
-    assert_eq!(h.query.unwrap().of(text.as_bytes()), b"q");
+    assert_eq!(h.line.path.of(text.as_bytes()), b"/");
+    assert_eq!(h.line.query.unwrap().of(text.as_bytes()), b"q");
     let text = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
-    assert_eq!(head(text).0.path.of(text.as_bytes()), b"*");
+    assert_eq!(head(text).0.line.path.of(text.as_bytes()), b"*");
     let text = "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n";
     let (h, _) = head(text);
-    assert_eq!((h.method, h.host.unwrap().of(text.as_bytes())), (Method::Connect, &b"a:443"[..]));
+    assert_eq!(
+        (h.line.method, h.line.authority.unwrap().of(text.as_bytes())),
+        (Method::Connect, &b"a:443"[..])
+    );
     for bad in [
         "GET *",
         "GET a",
@@ -256,7 +259,10 @@ fn methods_and_versions() {
     ] {
         let text = format!("{name} / HTTP/1.1\r\nHost: a\r\n\r\n");
         let (h, _) = head(&text);
-        assert_eq!((h.method, h.method_span.of(text.as_bytes())), (method, name.as_bytes()));
+        assert_eq!(
+            (h.line.method, h.line.method_span.of(text.as_bytes())),
+            (method, name.as_bytes())
+        );
     }
     let version = |v: &str| parse(format!("GET / {v}\r\nHost: a\r\n\r\n").as_bytes());
     for (v, status) in [

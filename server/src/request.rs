@@ -11,8 +11,7 @@ use std::os::fd::RawFd;
 use http::HeaderValue;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
-use ringway_codec::h1::request::Method;
-use ringway_codec::message;
+use ringway_codec::h1::request::{Line, Method};
 
 use crate::body::RequestBody;
 use crate::executor::Owner;
@@ -40,36 +39,6 @@ impl Protocol {
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2.0",
             Self::Http3 => "HTTP/3.0",
-        }
-    }
-}
-
-/// The parts of a request besides its fields and body: offsets into its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts {
-    pub(crate) method: Method,
-    pub(crate) method_span: Span,
-    pub(crate) target: Span,
-    pub(crate) path: Span,
-    pub(crate) query: Option<Span>,
-    pub(crate) authority: Option<Span>,
-    pub(crate) protocol: Protocol,
-    pub(crate) secure: bool,
-}
-
-impl Parts {
-    /// Of a request with pseudo-header fields.
-    pub(crate) fn of(head: &message::Request, protocol: Protocol, secure: bool) -> Self {
-        let end = head.query.unwrap_or(head.path).end() as u32;
-        Self {
-            method: head.method,
-            method_span: head.method_span,
-            target: Span { at: head.path.at, len: end - head.path.at },
-            path: head.path,
-            query: head.query,
-            authority: (head.authority.len > 0).then_some(head.authority),
-            protocol,
-            secure,
         }
     }
 }
@@ -106,7 +75,9 @@ pub(crate) const PARAMS_MAX: usize = 6;
 pub struct Request<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) fields: &'a [Field],
-    pub(crate) parts: &'a Parts,
+    pub(crate) line: &'a Line,
+    pub(crate) protocol: Protocol,
+    pub(crate) secure: bool,
     pub(crate) body: &'a [u8],
     pub(crate) peer: Peer,
     pub(crate) params: Params<'a>,
@@ -117,7 +88,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The method.
     pub fn method(&self) -> http::Method {
-        match self.parts.method {
+        match self.line.method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
             Method::Post => http::Method::POST,
@@ -128,7 +99,7 @@ impl<'a> Request<'a> {
             Method::Connect => http::Method::CONNECT,
             Method::Trace => http::Method::TRACE,
             Method::Other => {
-                let name = self.parts.method_span.of(self.bytes);
+                let name = self.line.method_span.of(self.bytes);
                 http::Method::from_bytes(name).unwrap_or_default()
             }
         }
@@ -136,18 +107,18 @@ impl<'a> Request<'a> {
 
     /// The path, still percent-encoded; `/` at least (`*` for `OPTIONS *`).
     pub fn path(&self) -> &'a str {
-        ascii(self.parts.path.of(self.bytes))
+        ascii(self.line.path.of(self.bytes))
     }
 
     /// What follows the `?`, still percent-encoded.
     pub fn query(&self) -> Option<&'a str> {
-        self.parts.query.map(|query| ascii(query.of(self.bytes)))
+        self.line.query.map(|query| ascii(query.of(self.bytes)))
     }
 
     /// The query's parts between `&`, each split at its first `=` (without one the value is empty);
     /// still percent-encoded, in order.
     pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let mut rest = self.parts.query.map_or(&[][..], |query| query.of(self.bytes));
+        let mut rest = self.line.query.map_or(&[][..], |query| query.of(self.bytes));
         std::iter::from_fn(move || {
             while let [b'&', behind @ ..] = rest {
                 rest = behind;
@@ -168,17 +139,17 @@ impl<'a> Request<'a> {
 
     /// The host and port that the client asked for: the Host field, or the target's authority.
     pub fn authority(&self) -> Option<&'a str> {
-        self.parts.authority.map(|authority| ascii(authority.of(self.bytes)))
+        self.line.authority.map(|authority| ascii(authority.of(self.bytes)))
     }
 
     /// True when the request came over TLS or QUIC.
     pub fn is_secure(&self) -> bool {
-        self.parts.secure
+        self.secure
     }
 
     /// The protocol it came over.
     pub fn protocol(&self) -> Protocol {
-        self.parts.protocol
+        self.protocol
     }
 
     /// The first field of a name (any case); [`Self::headers`] has the others.
@@ -238,7 +209,9 @@ impl<'a> Request<'a> {
         OwnedRequest {
             bytes: self.bytes.into(),
             fields: self.fields.into(),
-            parts: *self.parts,
+            line: *self.line,
+            protocol: self.protocol,
+            secure: self.secure,
             body: self.body.to_vec(),
             peer: Peer::Address(self.peer.address()),
             spans: self.params.spans.into(),
@@ -254,7 +227,7 @@ impl fmt::Debug for Request<'_> {
         f.debug_struct("Request")
             .field("method", &self.method())
             .field("path", &self.path())
-            .field("protocol", &self.parts.protocol)
+            .field("protocol", &self.protocol)
             .finish_non_exhaustive()
     }
 }
@@ -263,7 +236,9 @@ impl fmt::Debug for Request<'_> {
 pub struct OwnedRequest {
     bytes: Box<[u8]>,
     fields: Box<[Field]>,
-    parts: Parts,
+    line: Line,
+    protocol: Protocol,
+    secure: bool,
     pub(crate) body: Vec<u8>,
     peer: Peer,
     /// Of the path's parameters, as in [`Params`].
@@ -277,7 +252,7 @@ impl OwnedRequest {
     /// The request is answered elsewhere: on a stream of another protocol.
     pub(crate) fn move_to(&mut self, owner: Owner, protocol: Protocol) {
         self.owner = owner;
-        self.parts.protocol = protocol;
+        self.protocol = protocol;
     }
 
     /// The same view that other handlers get.
@@ -285,7 +260,9 @@ impl OwnedRequest {
         Request {
             bytes: &self.bytes,
             fields: &self.fields,
-            parts: &self.parts,
+            line: &self.line,
+            protocol: self.protocol,
+            secure: self.secure,
             body: &self.body,
             peer: self.peer,
             params: Params { spans: &self.spans, names: self.names },
@@ -326,7 +303,7 @@ impl OwnedRequest {
 
     /// The protocol it came over.
     pub fn protocol(&self) -> Protocol {
-        self.parts.protocol
+        self.protocol
     }
 
     /// The client's address.

@@ -4,6 +4,7 @@
 //! search; patterns are tried in order of how specific they are. Built once, then shared by all
 //! workers unchanged.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -22,12 +23,20 @@ use crate::response::Response;
 /// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
 #[derive(Default)]
 pub struct Router {
-    /// Sorted by length, then text.
-    literal: Vec<(String, Endpoint)>,
+    /// Sorted by length, then ends, then text.
+    literal: Vec<Literal>,
     /// Where in `literal` the paths of each length begin; the last is where all of them end.
     lengths: Vec<u32>,
     patterns: Vec<Pattern>,
     fallback: Option<Box<dyn Handler>>,
+}
+
+/// A path without parameters.
+struct Literal {
+    /// See [`ends`].
+    ends: (u64, u64),
+    path: String,
+    endpoint: Endpoint,
 }
 
 /// What a path answers, method by method.
@@ -121,12 +130,13 @@ impl Router {
         assert!(path.starts_with('/'), "a route's path begins with /: {path}");
         if !path.contains(['{', '*']) {
             let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
-                self.literal.insert(at, (path.to_owned(), Endpoint::default()));
+                let (ends, endpoint) = (ends(path.as_bytes()), Endpoint::default());
+                self.literal.insert(at, Literal { ends, path: path.to_owned(), endpoint });
                 self.lengths.resize(self.lengths.len().max(path.len() + 2), at as u32);
                 self.lengths[path.len() + 1..].iter_mut().for_each(|start| *start += 1);
                 at
             });
-            return &mut self.literal[at].1;
+            return &mut self.literal[at].endpoint;
         }
         if let Some(at) = self.patterns.iter().position(|pattern| pattern.path == path) {
             return &mut self.patterns[at].endpoint;
@@ -145,10 +155,15 @@ impl Router {
         else {
             return Err(self.literal.len());
         };
-        let from = from as usize;
+        let (from, ends) = (from as usize, ends(path));
+        let rest = |literal: &Literal| {
+            // Two ends are all of a short path.
+            if path.len() <= 16 { Ordering::Equal } else { literal.path.as_bytes().cmp(path) }
+        };
+        let order = |literal: &Literal| literal.ends.cmp(&ends).then_with(|| rest(literal));
         let found = match &self.literal[from..to as usize] {
-            [(only, _)] if only.as_bytes() == path => Ok(0),
-            same => same.binary_search_by(|(other, _)| other.as_bytes().cmp(path)),
+            [only] if only.ends == ends && rest(only).is_eq() => Ok(0),
+            same => same.binary_search_by(order),
         };
         found.map(|at| from + at).map_err(|at| from + at)
     }
@@ -161,15 +176,15 @@ impl Router {
         use_it: impl Fn(&dyn Handler, &Request<'_>) -> R,
         refuse: impl Fn(Response) -> R,
     ) -> R {
-        let path = request.parts.path.of(request.bytes);
+        let path = request.line.path.of(request.bytes);
         if let Ok(at) = self.literal(path) {
-            let endpoint = &self.literal[at].1;
+            let endpoint = &self.literal[at].endpoint;
             return match endpoint.handler(request) {
                 Some(handler) => use_it(handler, request),
                 None => refuse(endpoint.refusal(request)),
             };
         }
-        let (text, at) = (request.path(), request.parts.path.at);
+        let (text, at) = (request.path(), request.line.path.at);
         let mut spans = [Span::default(); PARAMS_MAX];
         let found = self.patterns.iter().find(|pattern| pattern.matches(text, at, &mut spans));
         if let Some(Pattern { endpoint, names, .. }) = found {
@@ -179,7 +194,7 @@ impl Router {
                 None => refuse(endpoint.refusal(request)),
             };
         }
-        match (&self.fallback, request.parts.method) {
+        match (&self.fallback, request.line.method) {
             (Some(fallback), _) => use_it(&**fallback, request),
             (None, Verb::Options) if text == "*" => refuse(self.options()),
             // There is no path to find: CONNECT asks for an authority.
@@ -209,7 +224,7 @@ impl Handler for Router {
 impl Endpoint {
     #[inline]
     fn handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
-        let asked = request.parts.method;
+        let asked = request.line.method;
         let of = |wanted: Verb| {
             let is_wanted = |(verb, method, _): &&(Verb, Method, _)| {
                 *verb == wanted && (wanted != Verb::Other || *method == request.method())
@@ -224,7 +239,7 @@ impl Endpoint {
     /// The answer to a method that the path does not have.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Response {
-        match request.parts.method {
+        match request.line.method {
             Verb::Other => StatusCode::NOT_IMPLEMENTED.into(),
             Verb::Options => self.allow(Response::new(StatusCode::NO_CONTENT)),
             _ => self.allow(StatusCode::METHOD_NOT_ALLOWED.into()),
@@ -243,6 +258,17 @@ impl Endpoint {
             Err(_) => response,
         }
     }
+}
+
+/// The first eight bytes of a path and the last, which overlap or are the same where it is shorter
+/// than sixteen; with its length they tell any two such paths apart.
+#[inline(always)]
+fn ends(path: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (path.first_chunk(), path.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    let whole = path.iter().fold(0, |whole, byte| whole << 8 | u64::from(*byte));
+    (whole, whole)
 }
 
 /// The codec's word for a method.
@@ -339,7 +365,21 @@ mod tests {
 
     #[test]
     fn every_literal_path_is_found_and_no_other() {
-        let paths = ["/", "/b", "/a", "/c", "/abc", "/abcdef", "/abd", "/ab"];
+        let paths = [
+            "/",
+            "/b",
+            "/a",
+            "/c",
+            "/abc",
+            "/abcdef",
+            "/abd",
+            "/ab",
+            "/long/er/than/two/words",
+            "/long/er/thus/two/words",
+            "/eightby",
+            "/sixteen/bytes/x",
+            "/sixteen/bites/x",
+        ];
         for turn in 0..paths.len() {
             let mut router = Router::new();
             for n in 0..paths.len() {
@@ -351,9 +391,18 @@ mod tests {
             assert_eq!(router.literal.len(), paths.len());
             for path in paths {
                 let at = router.literal(path.as_bytes()).unwrap();
-                assert_eq!(router.literal[at].0, path);
+                assert_eq!(router.literal[at].path, path);
             }
-            for other in ["", "/d", "/abe", "/abcde", "/abcdeg", "/abcdefg", "/aa"] {
+            for other in [
+                "",
+                "/d",
+                "/abe",
+                "/abcde",
+                "/abcdeg",
+                "/abcdefg",
+                "/aa",
+                "/long/er/that/two/words",
+            ] {
                 assert!(router.literal(other.as_bytes()).is_err(), "{other}");
             }
         }

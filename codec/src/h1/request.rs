@@ -56,7 +56,7 @@ pub enum Method {
     Options,
     Connect,
     Trace,
-    /// Any other token: see [`Head::method_span`].
+    /// Any other token: see [`Line::method_span`].
     Other,
 }
 
@@ -79,11 +79,9 @@ pub enum Framing {
     Chunked,
 }
 
-/// A parsed request head: offsets into the input and numbers. The fields are in the caller's `Vec`.
+/// What a request asks for, in any version of HTTP: offsets into its bytes (RFC 9110 section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Bytes of the head, the empty line (and an empty line before the request line) included.
-    pub len: u32,
+pub struct Line {
     /// The method.
     pub method: Method,
     /// The method's name.
@@ -95,11 +93,20 @@ pub struct Head {
     pub path: Span,
     /// What follows the first `?`, if there is one.
     pub query: Option<Span>,
+    /// The authority: of the target if that is in absolute or authority form, else the Host field's
+    /// value. Never `None` in HTTP/1.1.
+    pub authority: Option<Span>,
+}
+
+/// A parsed request head: offsets into the input and numbers. The fields are in the caller's `Vec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of the head, the empty line (and an empty line before the request line) included.
+    pub len: u32,
+    /// The method and the target.
+    pub line: Line,
     /// The version.
     pub version: Version,
-    /// The authority: of the target if that is in absolute or authority form, else the Host field's
-    /// value. `None` only in HTTP/1.0.
-    pub host: Option<Span>,
     /// How the body is delimited.
     pub framing: Framing,
     /// The connection ends after this exchange: `Connection: close`, or HTTP/1.0 without
@@ -200,13 +207,15 @@ fn parse_head<B: Block>(
     let span = |from: u32, to: u32| Span { at: from, len: to - from };
     Ok(Some(Head {
         len: end as u32,
-        method: line.method,
-        method_span: span(line.start, line.target - 1),
-        target: span(line.target, line.target_end),
-        path: span(line.path, line.path_end),
-        query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
+        line: Line {
+            method: line.method,
+            method_span: span(line.start, line.target - 1),
+            target: span(line.target, line.target_end),
+            path: span(line.path, line.path_end),
+            query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
+            authority: authority.or(field),
+        },
         version: line.version,
-        host: authority.or(field),
         framing: verdict.framing,
         close: verdict.close,
         keep_alive: verdict.keep_alive,

@@ -31,8 +31,8 @@ pub(crate) fn h1_request(data: &[u8]) {
     // httparse knows no minor version but 0 and 1.
     if let Ok(status) = theirs.parse(data) {
         assert_eq!(status, httparse::Status::Complete(head.len as usize));
-        assert_eq!(theirs.method.map(str::as_bytes), Some(head.method_span.of(data)));
-        assert_eq!(theirs.path.map(str::as_bytes), Some(head.target.of(data)));
+        assert_eq!(theirs.method.map(str::as_bytes), Some(head.line.method_span.of(data)));
+        assert_eq!(theirs.path.map(str::as_bytes), Some(head.line.target.of(data)));
         let theirs = theirs.headers.iter().map(|h| (h.name.as_bytes(), h.value));
         assert!(fields.iter().map(|f| (f.name(data), f.value(data))).eq(theirs));
     }

@@ -188,14 +188,14 @@ impl Files {
 
 impl Handler for Files {
     fn call(&self, request: &Request<'_>) -> Reply {
-        match request.parts.method {
+        match request.line.method {
             Method::Get | Method::Head => {}
             Method::Options => return Reply::Ready(allow(StatusCode::NO_CONTENT.into())),
             Method::Other => return self.refuse(StatusCode::NOT_IMPLEMENTED),
             _ => return Reply::Ready(allow(StatusCode::METHOD_NOT_ALLOWED.into())),
         }
         let bytes = request.bytes;
-        let target = request.parts.path.of(bytes);
+        let target = request.line.path.of(bytes);
         let Some(below) = self.settings.below(target) else {
             return self.refuse(StatusCode::NOT_FOUND);
         };
@@ -208,7 +208,7 @@ impl Handler for Files {
         };
         let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
         let asked = Asked::gather(lines);
-        let head = request.parts.method == Method::Head;
+        let head = request.line.method == Method::Head;
         // Without escapes the path is its own decoded form, and what is in memory was accepted.
         let escaped = below.contains(&b'%');
         let mut held = if escaped { Held::Nothing } else { site.held(below) };

@@ -108,12 +108,12 @@ impl Entry {
     }
 
     fn fill(&mut self, request: &Request<'_>, with_fields: bool) {
-        let parts = request.parts;
-        self.protocol = parts.protocol.name();
-        self.method = self.copy(parts.method_span.of(request.bytes));
-        self.target = self.copy(parts.target.of(request.bytes));
+        let line = request.line;
+        self.protocol = request.protocol.name();
+        self.method = self.copy(line.method_span.of(request.bytes));
+        self.target = self.copy(line.target.of(request.bytes));
         if with_fields {
-            let host = parts.authority.map_or(&b""[..], |host| host.of(request.bytes));
+            let host = line.authority.map_or(&b""[..], |host| host.of(request.bytes));
             self.host = self.copy(host);
             for field in request.fields {
                 let name = self.copy(field.name(request.bytes));

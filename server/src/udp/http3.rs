@@ -18,7 +18,7 @@ use crate::conn::{Cover, Cx, OVER_TLS, is_bodiless};
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
-use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::request::{Params, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Rank, Response};
 use crate::ring::send::{Owner as Bytes, Pinned};
 use crate::ring::token::Id;
@@ -173,12 +173,14 @@ impl Http3 {
         cx.tally.counters.requests += 1;
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
-        let parts = Parts::of(&asked.head, Protocol::Http3, true);
+        let line = asked.head.line();
         let stream = Cell::new(None);
         let request = Request {
             bytes: &t.shared.h3.bytes,
             fields: &t.shared.h3.fields[asked.head.first..],
-            parts: &parts,
+            line: &line,
+            protocol: Protocol::Http3,
+            secure: true,
             body: &[],
             peer: Peer::Address(self.peer),
             params: Params::default(),

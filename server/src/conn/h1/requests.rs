@@ -18,7 +18,7 @@ use crate::body::RequestBody;
 use crate::executor::Owner;
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::Pipe;
-use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::request::{Params, Peer, Protocol, Request};
 use crate::trace::Way;
 
 impl Http1 {
@@ -122,12 +122,16 @@ impl Http1 {
         cx.tally.counters.requests += 1;
         self.since = cx.now;
         let (bytes, rest) = whole.split_at(head.len as usize);
-        let parts = parts(head, self.secure);
         let stream = Cell::new(None);
         let request = Request {
             bytes,
             fields,
-            parts: &parts,
+            line: &head.line,
+            protocol: match head.version {
+                Version::H10 => Protocol::Http10,
+                Version::H11 => Protocol::Http11,
+            },
+            secure: self.secure,
             body: &[],
             peer: Peer::Socket(self.socket),
             params: Params::default(),
@@ -161,7 +165,7 @@ impl Http1 {
         cx: &mut Cx<'_>,
     ) -> usize {
         self.exchange = Exchange {
-            head_only: head.method == Method::Head,
+            head_only: head.line.method == Method::Head,
             old: head.version == Version::H10,
             keep_alive: head.keep_alive,
             close: head.close,
@@ -324,25 +328,9 @@ impl Http1 {
 /// True for a request of which nothing but its path and fields is to be known: no body, no HEAD,
 /// and the connection stays.
 fn is_ordinary(head: &Head) -> bool {
-    head.method != Method::Head
+    head.line.method != Method::Head
         && head.version == Version::H11
         && head.framing == request::Framing::None
         && !head.close
         && !head.upgrade_h2c
-}
-
-fn parts(head: &Head, secure: bool) -> Parts {
-    Parts {
-        method: head.method,
-        method_span: head.method_span,
-        target: head.target,
-        path: head.path,
-        query: head.query,
-        authority: head.host,
-        protocol: match head.version {
-            Version::H10 => Protocol::Http10,
-            Version::H11 => Protocol::Http11,
-        },
-        secure,
-    }
 }

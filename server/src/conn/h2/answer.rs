@@ -14,7 +14,7 @@ use super::super::{CLEAR, Cx, head};
 use super::{Http2, stream_number, turn};
 use crate::executor::{Owner, Work};
 use crate::handler::Reply;
-use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::request::{Params, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Rank, Response};
 
 impl Http2 {
@@ -96,11 +96,13 @@ impl Http2 {
             let Some(asked) = pushed else { continue };
             cx.tally.counters.pushes += 1;
             cx.tally.counters.streams_h2 += 1;
-            let parts = Parts::of(&asked.head, Protocol::Http2, self.cover.is_some());
+            let line = asked.head.line();
             let request = Request {
                 bytes: &cx.h2.bytes,
                 fields: &cx.h2.fields[asked.head.first..],
-                parts: &parts,
+                line: &line,
+                protocol: Protocol::Http2,
+                secure: self.cover.is_some(),
                 body: &[],
                 peer: Peer::Socket(self.socket),
                 params: Params::default(),

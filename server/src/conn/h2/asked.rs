@@ -13,7 +13,7 @@ use crate::body::RequestBody;
 use crate::executor::Owner;
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
-use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::request::{Params, Peer, Protocol, Request};
 
 impl Http2 {
     pub(super) fn take(
@@ -51,12 +51,14 @@ impl Http2 {
         cx.tally.counters.requests += 1;
         cx.tally.counters.streams_h2 += 1;
         let app = cx.app;
-        let parts = Parts::of(&asked.head, Protocol::Http2, self.cover.is_some());
+        let line = asked.head.line();
         let stream = Cell::new(None);
         let request = Request {
             bytes: &cx.h2.bytes,
             fields: &cx.h2.fields[asked.head.first..],
-            parts: &parts,
+            line: &line,
+            protocol: Protocol::Http2,
+            secure: self.cover.is_some(),
             body: &[],
             peer: Peer::Socket(self.socket),
             params: Params::default(),

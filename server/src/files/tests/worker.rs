@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime};
 use ringway_codec::Time;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
-use ringway_codec::h1::request::Method;
+use ringway_codec::h1::request::{Line, Method};
 
 use crate::files::Files;
 use crate::handler::{Handler, Reply};
 use crate::local;
 use crate::pipe::{End, Read};
-use crate::request::{Params, Parts, Peer, Protocol, Request};
+use crate::request::{Params, Peer, Protocol, Request};
 use crate::response::{Body, FieldBlock, Response};
 use crate::ring::token::Op;
 use crate::ring::{self, Ring};
@@ -133,20 +133,20 @@ impl Worker {
         }
         let question = target.find('?').unwrap_or(target.len());
         let span = |from: usize, to: usize| Span { at: from as u32, len: (to - from) as u32 };
-        let parts = Parts {
+        let line = Line {
             method,
             method_span: span(0, 0),
             target: span(0, target.len()),
             path: span(0, question),
             query: (question < target.len()).then(|| span(question + 1, target.len())),
             authority: None,
-            protocol: Protocol::Http11,
-            secure: false,
         };
         self.files.call(&Request {
             bytes: &bytes,
             fields: &fields,
-            parts: &parts,
+            line: &line,
+            protocol: Protocol::Http11,
+            secure: false,
             body: &[],
             peer: Peer::Address(None),
             params: Params::default(),
