@@ -197,6 +197,32 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::Settings;
+
+    /// Row 28: where there is nothing to accept with, accepting rests, and is counted.
+    #[test]
+    fn accepting_rests_when_the_kernel_has_run_out() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let share =
+            Share { scheme: Scheme::Http, socket: socket.into(), acceptor: None, alt_svc: None };
+        let mut ring = Ring::new(&Settings { buffers: 2, ..Settings::default() }).unwrap();
+        let mut doors = Doors::new(vec![share]);
+        let (door, now) = (Id::default(), Time(5_000_000));
+        doors.open(&mut ring);
+        let out = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        for (n, errno) in out.into_iter().enumerate() {
+            doors.accepted(door, -errno, false, now, &mut ring);
+            assert_eq!((doors.exhausted, doors.retry_at()), (n as u64 + 1, Some(now + REST)));
+            doors.retry(now, &mut ring);
+            assert!(!doors.doors[0].accepting, "not before its time");
+            doors.retry(now + REST, &mut ring);
+            assert!(doors.doors[0].accepting && doors.retry_at().is_none());
+        }
+        // A client that went away before it was accepted is no reason to rest.
+        doors.accepted(door, -libc::ECONNABORTED, false, now, &mut ring);
+        assert!(doors.doors[0].accepting && doors.retry_at().is_none());
+        assert_eq!(doors.exhausted, 4);
+    }
 
     #[test]
     fn of_a_hundred_connections_the_share_is_told() {
