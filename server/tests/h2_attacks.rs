@@ -1,6 +1,6 @@
-//! Floods over HTTP/2: rows 40 to 45 and 52 of the attack list, each with a second client that is served
-//! all the while, and a bound on what the server's memory may grow by. The other rows to
-//! 57: `h2_violations`.
+//! Floods over HTTP/2: rows 40 to 45 and 52 of the attack list, each with a second client that is
+//! served all the while, and a bound on what the server's memory may grow by. The other rows to 57:
+//! `h2_violations`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
