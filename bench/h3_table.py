@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""HTTP/3's table: ringway beside tokio-quiche, quinn + h3, tquic and caddy.
+"""HTTP/3's table: ringway beside quiche, tokio-quiche, quinn + h3, tquic and caddy.
 
     bench/h3_table.py [PART...] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
     bench/h3_table.py --report FILE     the table of figures measured before
@@ -26,7 +26,7 @@ import urllib.request
 import compare
 import measure
 
-SERVERS = ["ringway-h3", *(f"{peer}-h3" for peer in measure.H3_PEERS), "caddy-h3"]
+SERVERS = ["ringway-h3", *(f"{peer}-h3" for peer in measure.H3_ALL), "caddy-h3"]
 H3LOAD = "{bin}/ringway-h3load -q --json -w 0 %s https://127.0.0.1:PORT%s"
 H2LOAD = "h2load -t1 %s https://127.0.0.1:PORT%s"
 SUM = "/baseline2?a=1\\&b=1"
@@ -234,7 +234,7 @@ def main():
 
 
 def run(args, parts, bin):
-    peers = {os.path.basename(os.path.dirname(measure.h3_peer(peer, bin) or "-/none/-")) for peer in measure.H3_PEERS}
+    peers = {os.path.basename(os.path.dirname(measure.h3_peer(peer, bin) or "-/none/-")) for peer in measure.H3_ALL}
     result = {"date": datetime.date.today().isoformat(), "commit": compare.commit(),
               "profile": args.profile if not args.bin else os.path.basename(bin), "peers_profile": ", ".join(sorted(peers)),
               "machine": {**measure.machine(), "load_average": os.getloadavg()[0]}, "versions": compare.versions(),

@@ -65,7 +65,9 @@ for peer in ("ringway", "caddy"):
 SERVERS["ringway-h3-metrics"] = SERVERS["ringway-h3"] + " --metrics 127.0.0.1:{second_port}"
 # Built apart, in a workspace of their own.
 H3_PEERS = ("tokio-quiche", "quinn", "tquic")
-for peer in H3_PEERS:
+# HTTP/3's own table has one more.
+H3_ALL = ("quiche", *H3_PEERS)
+for peer in H3_ALL:
     SERVERS[f"{peer}-h3"] = "{peer} --https 127.0.0.1:{port} {pair} --data {tmp}"
 # What a configuration says of its listener: in the clear, HTTP/2 in the clear, TLS.
 LISTENS = {
@@ -121,7 +123,7 @@ class Server:
 
     def __init__(self, name, binaries):
         self.name = name
-        self.is_udp_only = name.removesuffix("-h3") in H3_PEERS
+        self.is_udp_only = name.removesuffix("-h3") in H3_ALL
         self.group = make_group(name)
         self.tmp = tempfile.mkdtemp(prefix="ringway-measure-")
         self.port, self.second_port = free_port(), free_port()
@@ -448,7 +450,7 @@ def build(profile):
     target = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")))
     # One that cannot be built is missing, and named so.
     environment = {**os.environ, "CARGO_TARGET_DIR": os.path.join(target, "peers")}
-    for peer in H3_PEERS:
+    for peer in H3_ALL:
         command = ["cargo", "build", "-q", "--locked", "--profile", profile, "-p", f"peer-{peer}"]
         subprocess.run(command, cwd=os.path.join(HERE, "peers", "h3"), env=environment)
     return os.path.join(target, profile)
