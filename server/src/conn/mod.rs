@@ -4,11 +4,13 @@
 //! what is to be sent; all leave the other operations they want in [`Cx::ops`]. No socket, ring or
 //! clock is touched here, so every race of completions is replayed in tests from a seed.
 
+mod cx;
 pub(crate) mod exchange;
 mod h1;
 mod h2;
 mod head;
 mod incoming;
+mod input;
 pub(crate) mod link;
 mod outgoing;
 mod secure;
@@ -21,29 +23,19 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ringway_codec::Time;
-use ringway_codec::field::{Field, Known};
-use ringway_codec::h1::request;
-use ringway_codec::scan::{Backend, PAD};
 
+pub(crate) use cx::{CLEAR, Common, Cx, OVER_TLS};
 pub(crate) use head::{Heads, is_bodiless};
+pub(crate) use secure::Cover;
 
 use crate::config::Limits;
-use crate::config::Trace;
-use crate::executor::Executor;
-use crate::handler::Handler;
-use crate::log::Log;
-use crate::metrics::Tally;
-use crate::pool::Pool;
 use crate::response::Response;
 use crate::ring::token::Id;
-use crate::tls::{Alpn, Session, Version};
-use crate::trace::{Tracer, Way};
+use crate::tls::Session;
 use h1::Http1;
 use h2::Http2;
 use link::{Gathered, Link};
-pub(crate) use secure::Cover;
-use secure::{Opened, Secure};
-use upgrade::Upgrade;
+use secure::Secure;
 
 /// What a connection wants done.
 #[derive(Debug)]
@@ -80,65 +72,6 @@ pub(crate) enum Event {
     Drain,
 }
 
-/// What a connection may use of its worker, for the time of one event.
-pub(crate) struct Cx<'w> {
-    pub(crate) now: Time,
-    /// No deadline of HTTP/1 that begins now is nearer.
-    pub(crate) soon: Time,
-    pub(crate) limits: &'w Limits,
-    pub(crate) head_limits: request::Limits,
-    pub(crate) backend: Backend,
-    pub(crate) app: &'w dyn Handler,
-    /// See [`Cx::common`].
-    pub(crate) common: &'w [Common],
-    pub(crate) second: u64,
-    pub(crate) heads: &'w mut Heads,
-    pub(crate) draining: bool,
-    /// Whether HTTP/1.1 requests may upgrade to HTTP/2.
-    pub(crate) h2c_upgrade: bool,
-    pub(crate) fields: &'w mut Vec<Field>,
-    pub(crate) scratch: &'w mut Vec<u8>,
-    pub(crate) h2: &'w mut ringway_codec::h2::Shared,
-    pub(crate) pool: &'w mut Pool,
-    pub(crate) executor: &'w mut Executor,
-    pub(crate) ops: &'w mut Vec<(Id, Op)>,
-    pub(crate) dirty: &'w mut Vec<Id>,
-    pub(crate) tally: &'w mut Tally,
-    /// The access log, if there is one.
-    pub(crate) log: Option<&'w mut Log>,
-    /// Who shows what is said, if that is wanted.
-    pub(crate) trace: Option<&'w mut Tracer>,
-}
-
-/// The kind of connection that is in the clear: see [`Cx::common`].
-pub(crate) const CLEAR: u8 = 0;
-/// Over TLS, and told nothing of HTTP/3; those that are told something are behind it.
-pub(crate) const OVER_TLS: u8 = 1;
-
-/// What every response of a kind of connection carries: server and date, and over TLS the policy to
-/// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and what there is to say of
-/// HTTP/3 (Alt-Svc, RFC 7838).
-#[derive(Default)]
-pub(crate) struct Common {
-    /// As HTTP/1.1 writes it.
-    pub(crate) lines: Vec<u8>,
-    /// Field by field.
-    pub(crate) fields: Vec<(Known, Vec<u8>)>,
-}
-
-impl<'w> Cx<'w> {
-    /// What every response of a connection carries that was told `alt`, and a number that stands
-    /// for it.
-    pub(crate) fn common(&self, alt: u8) -> (&'w Common, u64) {
-        (&self.common[usize::from(alt)], self.second << 8 | u64::from(alt))
-    }
-
-    /// True while nothing is to be said of requests and answers but to those who asked.
-    fn is_quiet(&self) -> bool {
-        self.log.is_none() && self.trace.is_none() && !self.draining
-    }
-}
-
 /// A connection.
 pub(crate) struct Conn {
     link: Link,
@@ -169,8 +102,6 @@ pub(crate) enum Arrival {
     Tls(Box<Session>, u8),
 }
 
-/// How an HTTP/2 client begins (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After so long without a sign of the peer a connection gives back what it can.
 const REST: Duration = Duration::from_secs(1);
 
@@ -378,166 +309,6 @@ impl Conn {
         self.secure.as_ref().is_some_and(|secure| secure.session.is_handshaking())
     }
 
-    #[inline]
-    fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
-        match self.secure.take() {
-            None => self.use_input(bytes, cx),
-            Some(secure) => self.receive_records(secure, bytes, cx),
-        }
-    }
-
-    fn receive_records(&mut self, mut secure: Box<Secure>, bytes: &mut [u8], cx: &mut Cx<'_>) {
-        let len = bytes.len() - PAD;
-        match secure.complete(&bytes[..len]) {
-            None => self.open_records(&mut secure, bytes, cx),
-            Some(mut whole) => {
-                self.open_records(&mut secure, &mut whole, cx);
-                cx.pool.give(whole);
-            }
-        }
-        self.secure = Some(secure);
-    }
-
-    /// Opens the records of `whole` and works on what is in them.
-    fn open_records(&mut self, secure: &mut Secure, whole: &mut [u8], cx: &mut Cx<'_>) {
-        let len = whole.len() - PAD;
-        let mut at = 0;
-        while !self.link.is_closing() {
-            let from = at;
-            let opened = secure.open(whole, &mut at, cx);
-            if let Some(trace) = &cx.trace {
-                // The header is left as it came.
-                trace.records(self.link.id, Way::In, &whole[from..at]);
-            }
-            match opened {
-                // Behind a record's plaintext stand its tag and the pad of the whole.
-                Ok(Opened::Plain(range)) => {
-                    self.use_input(&whole[range.start..range.end + PAD], cx);
-                }
-                Ok(Opened::Established) => {
-                    if let Some(log) = &mut cx.log {
-                        log.secured(self.link.id, &secure.session);
-                    }
-                    if let Some(trace) = &cx.trace {
-                        trace.established(self.link.id, &secure.session);
-                    }
-                    count_handshake(&secure.session, cx);
-                    let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
-                    if secure.session.alpn() == Some(Alpn::H2) {
-                        let http = Http2::new(self.socket, cover, &mut self.link, cx);
-                        self.proto = Proto::H2(Box::new(http));
-                    } else if let Proto::H1(http) = &mut self.proto {
-                        http.set_cover(cover);
-                    }
-                }
-                Ok(Opened::Closed) => {
-                    self.link.ended = true;
-                    break;
-                }
-                Ok(Opened::Nothing) => {}
-                Ok(Opened::More) => {
-                    secure.keep(&whole[at..len], cx);
-                    break;
-                }
-                Err(error) => {
-                    if let Some(trace) = &cx.trace {
-                        trace.failed(self.link.id, Trace::Tls, &error);
-                    }
-                    cx.tally.counters.tls_errors += 1;
-                    self.abandon_streams(cx);
-                    self.link.close(true, cx);
-                }
-            }
-        }
-        if secure.has_output() {
-            self.link.mark(cx);
-        }
-    }
-
-    /// Works on plaintext, and keeps what cannot be used yet.
-    #[inline]
-    fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
-        let len = bytes.len() - PAD;
-        if self.link.kept() > 0 {
-            self.link.keep(&bytes[..len], cx);
-            self.use_kept(cx);
-            return;
-        }
-        let used = self.advance(bytes, cx);
-        if used < len {
-            self.link.keep(&bytes[used..len], cx);
-        }
-    }
-
-    /// Works on input that was kept; true if some of it was used.
-    fn use_kept(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.link.kept() == 0 {
-            return false;
-        }
-        let spill = self.link.take_kept();
-        let used = self.advance(&spill, cx);
-        self.link.put_back(spill, used, cx);
-        used > 0
-    }
-
-    #[inline]
-    fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
-        if !self.counted && !self.begin(whole, cx) {
-            return 0;
-        }
-        let http = match &mut self.proto {
-            Proto::H2(http) => {
-                let used = http.advance(whole, &mut self.link, cx);
-                if let Some(trace) = &mut cx.trace {
-                    trace.octets(self.link.id, Way::In, &whole[..used]);
-                }
-                return used;
-            }
-            Proto::H1(http) => http,
-        };
-        let used = http.advance(whole, &mut self.link, cx);
-        match http.take_upgrade() {
-            None => used,
-            Some(upgrade) => self.upgrade(*upgrade, whole, used, cx),
-        }
-    }
-
-    /// Tells from the first bytes which protocol it is; false while they are too few.
-    fn begin(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> bool {
-        if self.fresh {
-            let input = &whole[..whole.len() - PAD];
-            let n = input.len().min(PREFACE.len());
-            if input[..n] == PREFACE[..n] && n > 0 {
-                if n < PREFACE.len() {
-                    return false;
-                }
-                let http = Http2::new(self.socket, None, &mut self.link, cx);
-                self.proto = Proto::H2(Box::new(http));
-            }
-            self.fresh = false;
-        }
-        self.counted = true;
-        match &self.proto {
-            Proto::H1(_) => cx.tally.counters.opened_h1 += 1,
-            Proto::H2(_) => cx.tally.counters.opened_h2 += 1,
-        }
-        true
-    }
-
-    /// Goes on in HTTP/2 behind the first `used` bytes; returns how many are used then.
-    fn upgrade(&mut self, upgrade: Upgrade, whole: &[u8], used: usize, cx: &mut Cx<'_>) -> usize {
-        let (link, socket) = (&mut self.link, self.socket);
-        let Some(mut http) = Http2::upgraded(upgrade, socket, link, cx) else { return used };
-        cx.tally.counters.closed_h1 += 1;
-        cx.tally.counters.opened_h2 += 1;
-        let more = http.advance(&whole[used..], link, cx);
-        if let Some(trace) = &mut cx.trace {
-            trace.octets(link.id, Way::In, &whole[used..used + more]);
-        }
-        self.proto = Proto::H2(Box::new(http));
-        used + more
-    }
-
     fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {
         match errno {
             // Out of buffers, or cancelled to make the peer wait: to be armed again when there is
@@ -618,14 +389,4 @@ pub(crate) fn soonest(limits: &Limits) -> Duration {
     [header_timeout, idle_timeout, handshake_timeout, rate_grace, link::LINGER, REST]
         .into_iter()
         .fold(REST, Duration::min)
-}
-
-fn count_handshake(session: &Session, cx: &mut Cx<'_>) {
-    let counters = &mut cx.tally.counters;
-    *match (session.version(), session.resumed()) {
-        (Some(Version::Tls12), false) => &mut counters.tls12_full,
-        (Some(Version::Tls12), true) => &mut counters.tls12_resumed,
-        (_, false) => &mut counters.tls13_full,
-        (_, true) => &mut counters.tls13_resumed,
-    } += 1;
 }

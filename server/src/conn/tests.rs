@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use ringway_codec::scan::{Backend, PAD};
+
 use super::*;
 use crate::desk::Desk;
 use crate::executor::Executor;

@@ -17,6 +17,7 @@ pub(crate) mod sys;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
+mod udp;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -26,20 +27,15 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, Fd, Napi, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
-use ringway_quic::cmsg;
 
 use crate::slot::{grow, room};
 use buffers::Buffers;
-use datagram::{Datagrams, Delivered, Outbox};
 use job::Job;
 use send::{Pinned, Send, Sending};
 use token::{Id, Op, Token};
+use udp::Udp;
 
 const GROUP: u16 = 0;
-/// The group of the larger buffers into which UDP sockets receive.
-const UDP_GROUP: u16 = 1;
-/// What UDP_GRO joins is at most a UDP payload long, and the kernel cuts what does not fit.
-const UDP_BUFFER: u32 = cmsg::BEFORE as u32 + 65_527;
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 /// Linux 6.15: an idle worker is idle, not waiting for a disk.
@@ -143,14 +139,6 @@ pub(crate) struct Counters {
     pub(crate) queue_full: u64,
     /// Turns for which the kernel had kept completions aside, their queue being full.
     pub(crate) overflows: u64,
-}
-
-/// What UDP needs of a ring besides.
-struct Udp {
-    buffers: Buffers,
-    /// How much room a receive leaves for the sender's address and for control messages.
-    shape: Box<libc::msghdr>,
-    outbox: Outbox,
 }
 
 /// What was switched on and the kernel does not have.
@@ -425,70 +413,6 @@ impl Ring {
         job.finish(result)
     }
 
-    /// Makes the ring fit for UDP: about `incoming` bytes of receive buffers, 64 KiB each, and
-    /// about `outgoing` bytes for messages on their way out.
-    fn open_udp(&mut self, incoming: usize, outgoing: usize) -> io::Result<()> {
-        let most = (incoming / UDP_BUFFER as usize).clamp(2, 1 << 14);
-        let buffers = 1 << most.ilog2();
-        let buffers = Buffers::new(&self.io.submitter(), UDP_GROUP, buffers, UDP_BUFFER)?;
-        // SAFETY: msghdr is plain old data for which all zeroes is a valid value.
-        let mut shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        shape.msg_namelen = cmsg::NAME as u32;
-        shape.msg_controllen = cmsg::CONTROL;
-        self.udp = ManuallyDrop::new(Some(Udp { buffers, shape, outbox: Outbox::new(outgoing) }));
-        Ok(())
-    }
-
-    /// Receives datagrams until told otherwise.
-    pub(crate) fn receive_datagrams(&mut self, socket: Id, fd: RawFd) {
-        let Some(udp) = &*self.udp else { return };
-        let entry = opcode::RecvMsgMulti::new(Fd(fd), &raw const *udp.shape, UDP_GROUP).build();
-        self.push(entry, Token::new(Op::Datagrams, 0, socket));
-    }
-
-    /// What a receive of datagrams has left in a buffer: for `cmsg::Received::read`.
-    pub(crate) fn received_datagrams(&mut self, buffer: u16, len: usize) -> &mut [u8] {
-        match &mut *self.udp {
-            Some(udp) => &mut udp.buffers.slice_mut(buffer, len)[..len],
-            None => &mut [],
-        }
-    }
-
-    /// Gives a receive buffer of datagrams back to the kernel.
-    pub(crate) fn recycle_datagrams(&mut self, buffer: u16) {
-        if let Some(udp) = &mut *self.udp {
-            udp.buffers.recycle(buffer);
-        }
-    }
-
-    /// Room for a message of datagrams; none until messages that are under way are complete.
-    pub(crate) fn datagram_room(&mut self) -> Option<&mut [u8]> {
-        self.udp.as_mut()?.outbox.room()
-    }
-
-    /// Sends what was written into [`Self::datagram_room`].
-    pub(crate) fn send_datagrams(&mut self, what: Datagrams) {
-        let Some(udp) = &mut *self.udp else { return };
-        let (number, entry) = udp.outbox.send(what);
-        self.push(entry, delivered(number));
-    }
-
-    /// Takes the completion of a message.
-    pub(crate) fn datagrams_sent(&mut self, id: Id, result: i32) -> Delivered {
-        let Some(udp) = &mut *self.udp else { return Delivered::Taken };
-        let mut again = Vec::new();
-        let done = udp.outbox.sent(id.index, result, |number, entry| again.push((number, entry)));
-        for (number, entry) in again {
-            self.push(entry, delivered(number));
-        }
-        done
-    }
-
-    /// Messages of datagrams under way.
-    pub(crate) fn datagrams_under_way(&self) -> usize {
-        self.udp.as_ref().map_or(0, |udp| udp.outbox.under_way())
-    }
-
     // Inlined where the entry is made, so that its parts are written where they go: an entry put
     // together in small stores and then moved in large loads waits for each of them.
     #[inline(always)]
@@ -512,10 +436,6 @@ impl Ring {
             );
         }
     }
-}
-
-fn delivered(message: u32) -> Token {
-    Token::new(Op::Delivered, 0, Id { index: message, generation: 0 })
 }
 
 impl Drop for Ring {

@@ -1,0 +1,186 @@
+//! What comes in: through TLS where there is TLS, to the protocol that it turns out to be.
+
+use ringway_codec::scan::PAD;
+
+use super::h2::Http2;
+use super::secure::{Cover, Opened, Secure};
+use super::upgrade::Upgrade;
+use super::{Conn, Cx, Proto};
+use crate::config::Trace;
+use crate::tls::{Alpn, Session, Version};
+use crate::trace::Way;
+
+/// How an HTTP/2 client begins (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Conn {
+    #[inline]
+    pub(super) fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
+        match self.secure.take() {
+            None => self.use_input(bytes, cx),
+            Some(secure) => self.receive_records(secure, bytes, cx),
+        }
+    }
+
+    fn receive_records(&mut self, mut secure: Box<Secure>, bytes: &mut [u8], cx: &mut Cx<'_>) {
+        let len = bytes.len() - PAD;
+        match secure.complete(&bytes[..len]) {
+            None => self.open_records(&mut secure, bytes, cx),
+            Some(mut whole) => {
+                self.open_records(&mut secure, &mut whole, cx);
+                cx.pool.give(whole);
+            }
+        }
+        self.secure = Some(secure);
+    }
+
+    /// Opens the records of `whole` and works on what is in them.
+    fn open_records(&mut self, secure: &mut Secure, whole: &mut [u8], cx: &mut Cx<'_>) {
+        let len = whole.len() - PAD;
+        let mut at = 0;
+        while !self.link.is_closing() {
+            let from = at;
+            let opened = secure.open(whole, &mut at, cx);
+            if let Some(trace) = &cx.trace {
+                // The header is left as it came.
+                trace.records(self.link.id, Way::In, &whole[from..at]);
+            }
+            match opened {
+                // Behind a record's plaintext stand its tag and the pad of the whole.
+                Ok(Opened::Plain(range)) => {
+                    self.use_input(&whole[range.start..range.end + PAD], cx);
+                }
+                Ok(Opened::Established) => {
+                    if let Some(log) = &mut cx.log {
+                        log.secured(self.link.id, &secure.session);
+                    }
+                    if let Some(trace) = &cx.trace {
+                        trace.established(self.link.id, &secure.session);
+                    }
+                    count_handshake(&secure.session, cx);
+                    let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
+                    if secure.session.alpn() == Some(Alpn::H2) {
+                        let http = Http2::new(self.socket, cover, &mut self.link, cx);
+                        self.proto = Proto::H2(Box::new(http));
+                    } else if let Proto::H1(http) = &mut self.proto {
+                        http.set_cover(cover);
+                    }
+                }
+                Ok(Opened::Closed) => {
+                    self.link.ended = true;
+                    break;
+                }
+                Ok(Opened::Nothing) => {}
+                Ok(Opened::More) => {
+                    secure.keep(&whole[at..len], cx);
+                    break;
+                }
+                Err(error) => {
+                    if let Some(trace) = &cx.trace {
+                        trace.failed(self.link.id, Trace::Tls, &error);
+                    }
+                    cx.tally.counters.tls_errors += 1;
+                    self.abandon_streams(cx);
+                    self.link.close(true, cx);
+                }
+            }
+        }
+        if secure.has_output() {
+            self.link.mark(cx);
+        }
+    }
+
+    /// Works on plaintext, and keeps what cannot be used yet.
+    #[inline]
+    fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        let len = bytes.len() - PAD;
+        if self.link.kept() > 0 {
+            self.link.keep(&bytes[..len], cx);
+            self.use_kept(cx);
+            return;
+        }
+        let used = self.advance(bytes, cx);
+        if used < len {
+            self.link.keep(&bytes[used..len], cx);
+        }
+    }
+
+    /// Works on input that was kept; true if some of it was used.
+    pub(super) fn use_kept(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.link.kept() == 0 {
+            return false;
+        }
+        let spill = self.link.take_kept();
+        let used = self.advance(&spill, cx);
+        self.link.put_back(spill, used, cx);
+        used > 0
+    }
+
+    #[inline]
+    fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
+        if !self.counted && !self.begin(whole, cx) {
+            return 0;
+        }
+        let http = match &mut self.proto {
+            Proto::H2(http) => {
+                let used = http.advance(whole, &mut self.link, cx);
+                if let Some(trace) = &mut cx.trace {
+                    trace.octets(self.link.id, Way::In, &whole[..used]);
+                }
+                return used;
+            }
+            Proto::H1(http) => http,
+        };
+        let used = http.advance(whole, &mut self.link, cx);
+        match http.take_upgrade() {
+            None => used,
+            Some(upgrade) => self.upgrade(*upgrade, whole, used, cx),
+        }
+    }
+
+    /// Tells from the first bytes which protocol it is; false while they are too few.
+    fn begin(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> bool {
+        if self.fresh {
+            let input = &whole[..whole.len() - PAD];
+            let n = input.len().min(PREFACE.len());
+            if input[..n] == PREFACE[..n] && n > 0 {
+                if n < PREFACE.len() {
+                    return false;
+                }
+                let http = Http2::new(self.socket, None, &mut self.link, cx);
+                self.proto = Proto::H2(Box::new(http));
+            }
+            self.fresh = false;
+        }
+        self.counted = true;
+        match &self.proto {
+            Proto::H1(_) => cx.tally.counters.opened_h1 += 1,
+            Proto::H2(_) => cx.tally.counters.opened_h2 += 1,
+        }
+        true
+    }
+
+    /// Goes on in HTTP/2 behind the first `used` bytes; returns how many are used then.
+    fn upgrade(&mut self, upgrade: Upgrade, whole: &[u8], used: usize, cx: &mut Cx<'_>) -> usize {
+        let (link, socket) = (&mut self.link, self.socket);
+        let Some(mut http) = Http2::upgraded(upgrade, socket, link, cx) else { return used };
+        cx.tally.counters.closed_h1 += 1;
+        cx.tally.counters.opened_h2 += 1;
+        let more = http.advance(&whole[used..], link, cx);
+        if let Some(trace) = &mut cx.trace {
+            trace.octets(link.id, Way::In, &whole[used..used + more]);
+        }
+        self.proto = Proto::H2(Box::new(http));
+        used + more
+    }
+}
+
+fn count_handshake(session: &Session, cx: &mut Cx<'_>) {
+    let counters = &mut cx.tally.counters;
+    *match (session.version(), session.resumed()) {
+        (Some(Version::Tls12), false) => &mut counters.tls12_full,
+        (Some(Version::Tls12), true) => &mut counters.tls12_resumed,
+        (_, false) => &mut counters.tls13_full,
+        (_, true) => &mut counters.tls13_resumed,
+    } += 1;
+}
