@@ -222,18 +222,29 @@ impl Handler for Router {
 }
 
 impl Endpoint {
-    #[inline]
+    #[inline(always)]
     fn handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
         let asked = request.line.method;
-        let of = |wanted: Verb| {
-            let is_wanted = |(verb, method, _): &&(Verb, Method, _)| {
-                *verb == wanted && (wanted != Verb::Other || *method == request.method())
-            };
-            self.methods.iter().find(is_wanted).map(|(_, _, handler)| &**handler)
+        let found = self.methods.iter().find(|(verb, ..)| *verb == asked);
+        match found {
+            Some((_, _, handler)) if asked != Verb::Other => Some(&**handler),
+            _ if self.methods.is_empty() => self.any.as_deref(),
+            _ => self.other_handler(request),
+        }
+    }
+
+    /// For a method without a route of its own, or without a word of the codec's.
+    fn other_handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
+        let of = |wanted: &Method| {
+            let found = self.methods.iter().find(|(_, method, _)| method == wanted);
+            found.map(|(_, _, handler)| &**handler)
         };
-        of(asked)
-            .or_else(|| if asked == Verb::Head { of(Verb::Get) } else { None })
-            .or(self.any.as_deref())
+        let named = match request.line.method {
+            Verb::Head => of(&Method::GET),
+            Verb::Other => of(&request.method()),
+            _ => None,
+        };
+        named.or(self.any.as_deref())
     }
 
     /// The answer to a method that the path does not have.
