@@ -8,7 +8,7 @@ use pair::server::{self, body};
 use pair::{Link, Server, World};
 use ringway_codec::h3::frame::{self, kind};
 use ringway_quic::http::Early;
-use ringway_quic::{Settings, quiche};
+use ringway_quic::{Policy, Settings, quiche};
 use std::time::{Duration, Instant};
 
 /// A world with a client that has opened its streams and asked nothing yet.
@@ -435,4 +435,29 @@ fn a_drain_in_two_steps() {
     state.http.close(ringway_quic::http::Code::NoError, b"", conn);
     world.run(|world| world.server.ended == 1);
     assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x100);
+}
+
+/// Row 73's other side: content in ever so many small pieces, over a link that loses, is no offence
+/// as long as it is read as it comes.
+#[test]
+fn small_pieces_that_are_read_are_no_offence() {
+    let link = Link { loss: 20, delay: Duration::from_millis(1), ..Link::default() };
+    let policy = Policy { pieces: 1000, ..server::policy() };
+    let mut world = connect(World::new(5, link, Server::with(policy, Settings::default())));
+    let client = &mut world.clients[0];
+    let lines =
+        [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/echo")];
+    let head = client.section(0, &lines);
+    client.raw(0, &head, false);
+    client.responses.insert(0, client::Response::default());
+    let piece = frame(kind::DATA, b"0123456789");
+    for n in 0..5000 {
+        let has_room = |room: usize| room >= piece.len();
+        world.run(|world| world.clients[0].conn.stream_capacity(0).is_ok_and(has_room));
+        world.clients[0].raw(0, &piece, n == 4999);
+        world.step();
+    }
+    world.run(|world| world.clients[0].all_over());
+    assert!(world.clients[0].responses[&0].body == b"0123456789".repeat(5000));
+    assert!(world.clients[0].conn.stats().lost > 0, "there were holes");
 }
