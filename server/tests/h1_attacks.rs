@@ -422,8 +422,14 @@ fn row_22_trace_and_connect() {
     for (server, path) in [(Process::serve(site.path(), &[]), "/index.html"), (app, "/hello")] {
         let trace = format!("TRACE {path}");
         let connect = format!("CONNECT {path}");
-        // What follows CONNECT is no path (RFC 9110 section 9.3.6).
-        for (line, status) in [(&*trace, 405), ("CONNECT test:80", 405), (&*connect, 400)] {
+        for (line, status) in [
+            (&*trace, 405),
+            // The asterisk is for OPTIONS alone (RFC 9112 section 3.2.4).
+            ("TRACE *", 400),
+            ("CONNECT test:80", 405),
+            // What follows CONNECT is no path (RFC 9110 section 9.3.6).
+            (&*connect, 400),
+        ] {
             let mut client = server.client();
             let secret = "Cookie: secret\r\n";
             client.send(format!("{line} HTTP/1.1\r\nHost: test:80\r\n{secret}\r\n"));

@@ -165,7 +165,7 @@ fn row_29_pipelining_without_reading() {
 
 #[test]
 fn alone_row_30_ten_thousand_requests_at_once() {
-    let server = Process::app_measured("");
+    let server = Process::app("");
     let mut clients: Vec<Client> = (0..9_000).map(|_| server.client()).collect();
     // The server finds them all when it wakes.
     server.signal("STOP");
@@ -184,10 +184,6 @@ fn alone_row_30_ten_thousand_requests_at_once() {
     }
     for client in clients.iter_mut().take(2_000) {
         assert_eq!(client.response("POST").body, body);
-    }
-    drop(clients);
-    for what in ["enobufs", "sq_full", "cqe_overflow"] {
-        println!("{what}: {}", server.metric(&format!("ringway_uring_{what}_total")));
     }
 }
 
