@@ -1,12 +1,13 @@
 //! What this machine's packet filter does to a client's first datagram for UDP port 443: nft's
-//! rules, which iptables, firewalld and ufw make too nowadays, or those of the old iptables where
-//! there is no nft. Rules are followed for a new packet from elsewhere; a match that depends on
-//! more than that (an address, an interface, a rate) may hold or not. Not for rules elsewhere: a
-//! cloud's or a router's cannot be seen from a machine.
+//! rules, which iptables, firewalld and ufw make too nowadays, and those of the old iptables, which
+//! the kernel keeps apart: a packet has to get past both. Rules are followed for a new packet from
+//! elsewhere; a match that depends on more than that (an address, an interface, a rate) may hold or
+//! not. Not for rules elsewhere: a cloud's or a router's cannot be seen from a machine.
 
 mod iptables;
 mod nft;
 
+use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,12 @@ pub(crate) const PORT: u16 = 443;
 
 /// Chains that follow one another are not looked at further than this.
 const DEPTH: u8 = 16;
+
+/// Tables of the old iptables that exist in the kernel, and the tools that list their rules.
+const LEGACY: [(&str, [&str; 2]); 2] = [
+    ("/proc/net/ip_tables_names", ["iptables-legacy", "iptables"]),
+    ("/proc/net/ip6_tables_names", ["ip6tables-legacy", "ip6tables"]),
+];
 
 /// The filter's chains, with the rules that say anything of such a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,18 +112,31 @@ pub(crate) enum Passage {
 impl Firewall {
     /// This machine's, by its own tools, which want root's rights. An error says what is missing.
     pub fn of_this_machine() -> Result<Self, String> {
-        match said("nft", &["-j", "list", "ruleset"]) {
-            Ok(text) => return nft::parse(&text).ok_or_else(|| "nft's rules are unread".into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("nft list ruleset: {error}")),
-        }
-        match said("iptables", &["-S"]) {
-            Ok(text) => Ok(iptables::parse(&text)),
+        Self::seen(&said, &|path| fs::read_to_string(path))
+    }
+
+    /// What is told by tools and by the kernel's files.
+    fn seen(said: &Tools<'_>, read: &Files<'_>) -> Result<Self, String> {
+        let mut wall = match said("nft", &["-j", "list", "ruleset"]) {
+            Ok(text) => nft::parse(&text).ok_or("nft's rules are unread")?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err("neither nft nor iptables is installed".into())
+                match said("iptables", &["-S"]) {
+                    Ok(text) => iptables::parse(&text, "ip filter"),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err("neither nft nor iptables is installed".into());
+                    }
+                    Err(error) => return Err(format!("iptables -S: {error}")),
+                }
             }
-            Err(error) => Err(format!("iptables -S: {error}")),
+            Err(error) => return Err(format!("nft list ruleset: {error}")),
+        };
+        match legacy(said, read) {
+            Ok(chains) => wall.chains.extend(chains),
+            // What is in the way is so whatever the other rules say; what is free is not.
+            Err(error) if wall.passage() == Passage::Free => return Err(error),
+            Err(_) => {}
         }
+        Ok(wall)
     }
 
     /// What befalls a client's first datagram for [`PORT`].
@@ -177,6 +197,11 @@ impl Firewall {
         if self.chains.iter().any(|chain| chain.name.contains("ufw-")) {
             return vec![format!("sudo ufw allow {PORT}/udp")];
         }
+        if let Some(tool) = place.strip_suffix(" INPUT")
+            && !tool.contains(' ')
+        {
+            return vec![format!("sudo {tool} -I INPUT -p udp --dport {PORT} -j ACCEPT")];
+        }
         let by_iptables = ["ip filter INPUT", "ip6 filter INPUT"].contains(&place);
         if by_iptables {
             let rule = format!("-I INPUT -p udp --dport {PORT} -j ACCEPT");
@@ -184,6 +209,38 @@ impl Firewall {
         }
         vec![format!("sudo nft insert rule {place} udp dport {PORT} accept")]
     }
+}
+
+/// Runs a tool with arguments.
+type Tools<'a> = dyn Fn(&str, &[&str]) -> io::Result<String> + 'a;
+/// Reads a file.
+type Files<'a> = dyn Fn(&str) -> io::Result<String> + 'a;
+
+/// The chains of the old iptables, where the kernel has any.
+fn legacy(said: &Tools<'_>, read: &Files<'_>) -> Result<Vec<Chain>, String> {
+    let mut chains = Vec::new();
+    for (tables, [tool, plain]) in LEGACY {
+        match read(tables) {
+            Ok(names) if names.trim().is_empty() => continue,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(format!("{tables}: {error}")),
+        }
+        let (tool, text) = match said(tool, &["-S"]) {
+            // Under its plain name it may be the one that shows nft's rules instead.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let version = said(plain, &["-V"]).unwrap_or_else(|_| "nf_tables".into());
+                if version.contains("nf_tables") {
+                    return Err(format!("{tables} names tables that want {tool}"));
+                }
+                (plain, said(plain, &["-S"]))
+            }
+            said => (tool, said),
+        };
+        let text = text.map_err(|error| format!("{tool} -S: {error}"))?;
+        chains.extend(iptables::parse(&text, tool).chains);
+    }
+    Ok(chains)
 }
 
 /// What a tool prints.
@@ -226,5 +283,42 @@ mod tests {
             assert_eq!(wall.passage(), left, "{into} {rules:?}");
         }
         assert_eq!(Firewall::default().passage(), Passage::Free);
+    }
+
+    /// The passage by these answers of tools and files: by the command line, or by the path.
+    fn seen(told: &[(&str, &str)]) -> Result<Passage, String> {
+        let find = |asked: String| match told.iter().find(|(name, _)| *name == asked) {
+            Some((_, "denied")) => Err(io::Error::other("denied")),
+            Some((_, text)) => Ok((*text).to_owned()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let said = |tool: &str, arguments: &[&str]| find(format!("{tool} {}", arguments.join(" ")));
+        Firewall::seen(&said, &|path| find(path.into())).map(|wall| wall.passage())
+    }
+
+    #[test]
+    fn rules_of_the_old_iptables_count_beside_those_of_nft() {
+        let nft = ("nft -j list ruleset", r#"{"nftables": []}"#);
+        let v4 = ("/proc/net/ip_tables_names", "filter\n");
+        let v6 = ("/proc/net/ip6_tables_names", "filter\n");
+        let drops = "-P INPUT ACCEPT\n-A INPUT -p udp -m udp --dport 443 -j DROP\n";
+        let dropped = |tool: &str| Ok(Passage::Dropped(format!("{tool} INPUT")));
+        assert_eq!(seen(&[nft]), Ok(Passage::Free));
+        assert_eq!(seen(&[nft, ("/proc/net/ip_tables_names", "")]), Ok(Passage::Free));
+        assert_eq!(seen(&[nft, v4, ("iptables-legacy -S", "-P INPUT ACCEPT")]), Ok(Passage::Free));
+        assert_eq!(seen(&[nft, v4, ("iptables-legacy -S", drops)]), dropped("iptables-legacy"));
+        assert_eq!(seen(&[nft, v6, ("ip6tables-legacy -S", drops)]), dropped("ip6tables-legacy"));
+        let old = [nft, v4, ("iptables -V", "iptables v1.6.1"), ("iptables -S", drops)];
+        assert_eq!(seen(&old), dropped("iptables"));
+        // Nothing is free that cannot be seen.
+        let other = [nft, v4, ("iptables -V", "iptables v1.8.9 (nf_tables)"), ("iptables -S", "")];
+        assert!(seen(&other).is_err() && seen(&[nft, v4]).is_err());
+        assert!(seen(&[nft, v4, ("iptables-legacy -S", "denied")]).is_err());
+        assert!(seen(&[nft, ("/proc/net/ip_tables_names", "denied")]).is_err());
+        assert!(seen(&[("nft -j list ruleset", "denied")]).is_err() && seen(&[]).is_err());
+        // Without nft; and what is in the way for certain is said whatever else is unseen.
+        let alone = [("iptables -S", "-P INPUT DROP\n")];
+        assert_eq!(seen(&alone), dropped("ip filter"));
+        assert_eq!(seen(&[alone[0], v6]), dropped("ip filter"));
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{Chain, Fate, Firewall, Match, PORT, Rule, Verdict};
 
-/// Lines that are not understood decide nothing.
-pub(super) fn parse(text: &str) -> Firewall {
+/// Chains are named behind `place`. Lines that are not understood decide nothing.
+pub(super) fn parse(text: &str, place: &str) -> Firewall {
+    let name = |chain: &str| format!("{place} {chain}");
     let mut chains: Vec<Chain> = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -19,7 +20,7 @@ pub(super) fn parse(text: &str) -> Firewall {
             ["-A", chain, ref rest @ ..] => {
                 let full = name(chain);
                 if let Some(chain) = chains.iter_mut().find(|chain| chain.name == full) {
-                    chain.rules.extend(read(rest));
+                    chain.rules.extend(read(rest, &name));
                 }
             }
             _ => {}
@@ -28,12 +29,8 @@ pub(super) fn parse(text: &str) -> Firewall {
     Firewall { chains }
 }
 
-fn name(chain: &str) -> String {
-    format!("ip filter {chain}")
-}
-
 /// A rule, unless it decides nothing.
-fn read(words: &[&str]) -> Option<Rule> {
+fn read(words: &[&str], name: &dyn Fn(&str) -> String) -> Option<Rule> {
     let mut matches = Match::Always;
     let mut words = words.iter().copied();
     let mut is_negated = false;
@@ -49,7 +46,7 @@ fn read(words: &[&str]) -> Option<Rule> {
             "--dport" | "--dports" => Match::of(value.split(',').any(has_port)),
             "--ctstate" | "--state" => Match::of(value.split(',').any(|state| state == "NEW")),
             "-m" | "--comment" => continue,
-            "-j" => return verdict(value).map(|verdict| Rule { matches, verdict }),
+            "-j" => return verdict(value, name).map(|verdict| Rule { matches, verdict }),
             "-g" => return Some(Rule { matches, verdict: Verdict::Goto(name(value)) }),
             _ => Match::Maybe,
         };
@@ -65,7 +62,7 @@ fn has_port(range: &str) -> bool {
     matches!(bounds, (Ok(from), Ok(to)) if (from..=to).contains(&PORT))
 }
 
-fn verdict(target: &str) -> Option<Verdict> {
+fn verdict(target: &str, name: &dyn Fn(&str) -> String) -> Option<Verdict> {
     match target {
         "ACCEPT" => Some(Verdict::Ends(Fate::Accepted)),
         "DROP" | "REJECT" => Some(Verdict::Ends(Fate::Dropped)),
@@ -103,16 +100,18 @@ mod tests {
                 Passage::Free,
             ),
         ] {
-            assert_eq!(parse(&rules).passage(), passage, "{rules}");
+            assert_eq!(parse(&rules, "ip filter").passage(), passage, "{rules}");
         }
     }
 
     #[test]
     fn the_remedy_is_in_the_words_of_what_made_the_rules() {
-        let old = parse("-P INPUT DROP\n");
+        let old = parse("-P INPUT DROP\n", "ip filter");
         assert_eq!(old.remedy("ip filter INPUT").len(), 2);
-        let ufw = parse("-P INPUT DROP\n-N ufw-user-input\n");
+        let ufw = parse("-P INPUT DROP\n-N ufw-user-input\n", "ip filter");
         assert_eq!(ufw.remedy("ip filter INPUT"), ["sudo ufw allow 443/udp"]);
+        let legacy = old.remedy("ip6tables-legacy INPUT");
+        assert_eq!(legacy, ["sudo ip6tables-legacy -I INPUT -p udp --dport 443 -j ACCEPT"]);
         let nft = old.remedy("inet filter input");
         assert_eq!(nft, ["sudo nft insert rule inet filter input udp dport 443 accept"]);
     }
