@@ -161,6 +161,8 @@ fn first_from(bits: &[u64; BUCKETS / 64], start: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn expired(wheel: &mut Wheel, now: u64) -> Vec<u32> {
@@ -220,5 +222,57 @@ mod tests {
         assert_eq!(due.len(), 499);
         assert!(!due.contains(&77));
         assert_eq!(wheel.next(), None);
+    }
+
+    /// Against a plain map of the ticks at which keys fire, whatever is armed, disarmed and slept
+    /// through: exactly what is due fires, and the wheel's next expiry neither misses a key nor
+    /// comes again and again for nothing.
+    #[test]
+    fn a_plain_map_fires_the_same() {
+        const HORIZON: u64 = BUCKETS as u64 - 1;
+        for seed in 0..32_u64 {
+            let mut state = seed;
+            let mut below = |most: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed << 1 | 1);
+                (state >> 33) % most
+            };
+            let mut now = below(1 << 30);
+            let mut wheel = Wheel::new(Time(now));
+            let mut plain = BTreeMap::<u32, u64>::new();
+            for step in 0..3000 {
+                let key = below(40) as u32;
+                // One tick, a second, almost the horizon, four of them.
+                let span =
+                    [TICK_MICROS, 1_000_000, HORIZON * TICK_MICROS, 1 << 26][below(4) as usize];
+                let before = wheel.next();
+                match below(8) {
+                    0..4 => {
+                        let deadline = (now + below(span)).saturating_sub(below(TICK_MICROS));
+                        wheel.arm(key, Time(deadline));
+                        let [tick, from] = [deadline, now].map(|time| time / TICK_MICROS);
+                        let fires = (tick + 1).clamp(from + 1, from + HORIZON);
+                        let entry = plain.entry(key).or_insert(fires);
+                        *entry = fires.min(*entry);
+                    }
+                    4 => {
+                        wheel.disarm(key);
+                        plain.remove(&key);
+                    }
+                    kind => {
+                        let slept = now + below(span);
+                        now = before.filter(|_| kind > 5).map_or(slept, |next| next.0);
+                        let is_due = |tick: &u64| *tick <= now / TICK_MICROS;
+                        let fired = plain.iter().filter(|(_, tick)| is_due(tick));
+                        let fired: Vec<u32> = fired.map(|(key, _)| *key).collect();
+                        plain.retain(|_, tick| !is_due(tick));
+                        assert_eq!(expired(&mut wheel, now), fired, "seed {seed} step {step}");
+                    }
+                }
+                let next = wheel.next().map_or(u64::MAX, |next| next.0 / TICK_MICROS);
+                let first = plain.values().min().copied().unwrap_or(u64::MAX);
+                assert!(next <= first, "seed {seed} step {step}: a key is missed");
+                assert!(next > now / TICK_MICROS, "seed {seed} step {step}: the wheel spins");
+            }
+        }
     }
 }
