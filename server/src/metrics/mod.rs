@@ -135,7 +135,7 @@ counters! {
     enters "ringway_uring_enter_total" "" "System calls to the ring."
     queue_full "ringway_uring_sq_full_total" "" "Times that the submission queue was full."
     overflows "ringway_uring_cqe_overflow_total" ""
-        "Turns for which completions had not fitted their queue."
+        "System calls before which completions had not fitted their queue."
 }
 
 /// The protocols that latencies and statuses are told apart by.

@@ -43,6 +43,8 @@ const ENTER_NO_IOWAIT: u32 = 1 << 7;
 /// Completions for which a worker that lets work gather waits at most.
 const BATCH: u32 = 16;
 const RECV_POLL_FIRST: u16 = 1;
+/// Boxes kept for sends of more than one part.
+const SPARE_SENDS: usize = 64;
 
 /// How connections receive. Both run the same connection machine; ARCHITECTURE.md has the figures
 /// by which one was chosen.
@@ -137,7 +139,7 @@ pub(crate) struct Counters {
     pub(crate) enters: u64,
     /// Times that the submission queue was full and was submitted early.
     pub(crate) queue_full: u64,
-    /// Turns for which the kernel had kept completions aside, their queue being full.
+    /// Calls before which the kernel had kept completions aside, their queue being full.
     pub(crate) overflows: u64,
 }
 
@@ -183,7 +185,7 @@ impl Ring {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: room(settings.connections),
-            spare_sends: room(settings.connections),
+            spare_sends: Vec::with_capacity(SPARE_SENDS),
             jobs: Vec::new(),
             udp: ManuallyDrop::new(None),
             under_way: 0,
@@ -212,10 +214,8 @@ impl Ring {
     /// Submits what is queued, and waits until something completes or `timeout` has passed; a zero
     /// timeout only collects what is there.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let queue = self.io.submission();
-        let queued = queue.len() as u32;
-        self.counters.overflows += u64::from(queue.cq_overflow());
-        drop(queue);
+        let queued = self.io.submission().len() as u32;
+        self.note_overflow();
         let want = match (timeout, self.batch_wait_us) {
             (Some(Duration::ZERO), _) => 0,
             (_, 0) => 1,
@@ -237,6 +237,10 @@ impl Ring {
             Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
             Err(errno) => Err(io::Error::from_raw_os_error(errno.unwrap_or(libc::EIO))),
         }
+    }
+
+    fn note_overflow(&mut self) {
+        self.counters.overflows += u64::from(self.io.submission().cq_overflow());
     }
 
     /// Everything that has completed, in order. Give the list back with [`Self::drained`].
@@ -356,7 +360,7 @@ impl Ring {
                     return Sent::Again;
                 }
                 let buffer = send.take();
-                if self.spare_sends.len() < 64 {
+                if self.spare_sends.len() < SPARE_SENDS {
                     self.spare_sends.push(send);
                 }
                 (buffer, short)
@@ -429,6 +433,8 @@ impl Ring {
     fn make_room(&mut self) {
         // The queue is a batch's size; a larger burst goes out in several calls.
         self.counters.queue_full += 1;
+        // Submitting brings in what was kept aside, and then there is no sign of it.
+        self.note_overflow();
         if let Err(error) = self.io.submit() {
             assert!(
                 matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)),
