@@ -6,17 +6,15 @@ use std::os::fd::RawFd;
 
 use crate::config::Limits;
 use crate::ring::sys;
-use crate::slot::{Slab, grow, room};
+use crate::slot::{Slab, grow};
 
-/// The connections of each address. A connection costs four bytes here, an address about fifty.
+/// The connections of each address, which costs about fifty bytes.
 pub(crate) struct Crowd {
     /// None where only the number of all connections is bounded: nothing is looked up then.
     most: Option<u32>,
     hosts: Slab<Host>,
     /// Where each host stands.
     numbers: HashMap<IpAddr, u32>,
-    /// The host of each descriptor.
-    tcp: Vec<u32>,
     /// The host of each place in the endpoint's slab.
     quic: Vec<u32>,
 }
@@ -27,7 +25,7 @@ struct Host {
     count: u32,
 }
 
-/// No host.
+/// The number of no host: of a connection that nobody counted.
 const NOBODY: u32 = u32::MAX;
 
 impl Crowd {
@@ -35,18 +33,16 @@ impl Crowd {
         let bounds = limits.connections_per_ip < limits.connections;
         let most = bounds.then_some(limits.connections_per_ip);
         let (hosts, numbers) = (Slab::default(), HashMap::new());
-        let tcp = room(most.map_or(0, |_| limits.connections as usize));
-        Self { most, hosts, numbers, tcp, quic: Vec::new() }
+        Self { most, hosts, numbers, quic: Vec::new() }
     }
 
-    /// Whether the peer of this socket may have one more connection; counts it if so.
-    pub(crate) fn admit(&mut self, fd: RawFd) -> bool {
-        let Some(most) = self.most else { return true };
+    /// Counts one more connection of this socket's peer, if it may have that; returns the host's
+    /// number, which the connection says when it leaves.
+    pub(crate) fn admit(&mut self, fd: RawFd) -> Option<u32> {
+        let Some(most) = self.most else { return Some(NOBODY) };
         // A Unix socket's peer has no address, and no bound.
-        let Ok(peer) = sys::peer(fd) else { return true };
-        let Some(host) = self.count(host(peer.ip()), most) else { return false };
-        put(&mut self.tcp, fd as usize, host);
-        true
+        let Ok(peer) = sys::peer(fd) else { return Some(NOBODY) };
+        self.count(host(peer.ip()), most)
     }
 
     /// Whether this client may have one more connection over QUIC, which is in this place.
@@ -70,19 +66,14 @@ impl Crowd {
         Some(number)
     }
 
-    /// The connection is about to be closed.
-    pub(crate) fn leave(&mut self, fd: RawFd) {
-        let number = take(&mut self.tcp, fd as usize);
-        self.forget(number);
-    }
-
     /// The QUIC connection in this place has ended.
     pub(crate) fn leave_quic(&mut self, slot: usize) {
         let number = take(&mut self.quic, slot);
-        self.forget(number);
+        self.leave(number);
     }
 
-    fn forget(&mut self, number: u32) {
+    /// A connection of the host with this number is about to be closed.
+    pub(crate) fn leave(&mut self, number: u32) {
         let Some((id, host)) = self.hosts.at(number) else { return };
         host.count -= 1;
         if host.count == 0 {
@@ -124,23 +115,21 @@ mod tests {
         let hosts = ["10.0.0.1", "2001:db8::1", "2001:db8::ffff:1", "::ffff:10.0.0.1"];
         let [v4, v6, same, mapped] = hosts.map(|text| host(text.parse().unwrap()));
         assert_eq!((v6, v4), (same, mapped));
-        let admit = |crowd: &mut Crowd, fd: usize, host| {
-            let number = crowd.count(host, 2);
-            number.inspect(|number| put(&mut crowd.tcp, fd, *number)).is_some()
-        };
-        assert!(admit(&mut crowd, 3, v4) && admit(&mut crowd, 4, v4) && admit(&mut crowd, 5, v6));
-        assert!(!admit(&mut crowd, 6, v4), "the third of an address");
-        crowd.leave(6);
-        assert!(!admit(&mut crowd, 6, v4), "one that was not admitted does not leave");
-        crowd.leave(3);
-        assert!(admit(&mut crowd, 6, v4));
-        [4, 5, 6, 6].into_iter().for_each(|fd| crowd.leave(fd));
+        let [one, two, other] = [v4, v4, v6].map(|host| crowd.count(host, 2).unwrap());
+        assert!(one == two && one != other);
+        assert_eq!(crowd.count(v4, 2), None, "the third of an address");
+        crowd.leave(NOBODY);
+        assert_eq!(crowd.count(v4, 2), None, "one that nobody counted leaves nothing free");
+        crowd.leave(one);
+        assert_eq!(crowd.count(v4, 2), Some(one));
+        [one, one, other, other].into_iter().for_each(|number| crowd.leave(number));
         assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
         assert!(crowd.admit_quic(2, v6) && crowd.admit_quic(9, v6) && !crowd.admit_quic(1, v6));
         crowd.leave_quic(2);
         assert!(crowd.admit_quic(1, v6));
         [1, 9].into_iter().for_each(|slot| crowd.leave_quic(slot));
         assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
-        assert!(Crowd::new(&Limits::default()).admit(-1), "not bounded, not looked at");
+        let admitted = Crowd::new(&Limits::default()).admit(-1);
+        assert_eq!(admitted, Some(NOBODY), "not bounded, not looked at");
     }
 }

@@ -46,6 +46,8 @@ struct Table {
 /// A connection and its descriptor.
 struct Slot {
     fd: i32,
+    /// Its peer's number among those whose connections are counted.
+    host: u32,
     /// The wheel tells the connection the time by then.
     armed: Time,
     conn: Conn,
@@ -184,19 +186,20 @@ impl Worker {
             if full {
                 self.doors.pause(&mut self.ring);
             }
-            let admitted = !full && self.desk.crowd.admit(result);
-            self.desk.tally.counters.crowded += u64::from(!full && !admitted);
-            let arrival = if admitted { self.doors.arrival(door) } else { None };
-            self.desk.tally.counters.crowded_handshakes += u64::from(admitted && arrival.is_none());
-            if let Some(arrival) = arrival {
+            let host = if full { None } else { self.desk.crowd.admit(result) };
+            self.desk.tally.counters.crowded += u64::from(!full && host.is_none());
+            let arrival = host.and_then(|_| self.doors.arrival(door));
+            let refused = host.is_some() && arrival.is_none();
+            self.desk.tally.counters.crowded_handshakes += u64::from(refused);
+            if let (Some(host), Some(arrival)) = (host, arrival) {
                 let desk = &mut self.desk;
                 let id = self.table.slots.insert_with(|id| {
                     let conn = Conn::new(id, result, arrival, &mut desk.cx());
-                    Slot { fd: result, armed: Time::NEVER, conn }
+                    Slot { fd: result, host, armed: Time::NEVER, conn }
                 });
                 self.tell(id, Event::Nudge { stream: 0 });
             } else {
-                self.desk.crowd.leave(result);
+                host.into_iter().for_each(|host| self.desk.crowd.leave(host));
                 self.ring.close(result);
             }
         }
@@ -267,7 +270,7 @@ impl Worker {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
             }
-            self.desk.crowd.leave(slot.fd);
+            self.desk.crowd.leave(slot.host);
             self.desk.forget(id);
             self.ring.close(slot.fd);
             self.doors.resume(&mut self.ring);
