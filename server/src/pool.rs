@@ -1,7 +1,7 @@
 //! The worker's spare buffers, so that a connection that wakes up does not allocate and one that
 //! sleeps holds none.
 
-use crate::conn::link::Aside;
+use crate::ring::send::Pinned;
 
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
@@ -19,6 +19,23 @@ const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 /// Boxes kept for what connections have for a moment.
 const KEEP_ASIDE: usize = 64;
+
+/// What a connection has for a moment, if at all: apart, so that an idle one is small.
+#[derive(Default)]
+pub(crate) struct Aside {
+    /// Input that could not be used in the turn in which it came, with
+    /// [`PAD`](ringway_codec::scan::PAD) bytes behind it.
+    pub(crate) spill: Vec<u8>,
+    /// Bytes to be sent from where they lie, behind the gathered output.
+    pub(crate) pinned: Option<Pinned>,
+}
+
+impl Aside {
+    /// True when it can be given back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spill.is_empty() && self.pinned.is_none()
+    }
+}
 
 /// Spare buffers.
 pub(crate) struct Pool {

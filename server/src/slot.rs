@@ -24,7 +24,8 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// A slab of so many entries at most, as a rule, that are never moved.
+    /// A slab of so many entries at most, as a rule; they are never moved where [`room`] had the
+    /// address space for them.
     pub(crate) fn with_room(most: usize) -> Self {
         Self { entries: room(most), free: room(most), len: 0 }
     }

@@ -11,6 +11,7 @@ use ringway_codec::scan::PAD;
 
 use super::secure::{self, Lent, Secure};
 use super::{Cx, Op};
+use crate::pool::Aside;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::tls;
@@ -39,15 +40,6 @@ enum Closing {
 /// What a flush hands to the kernel: gathered bytes, then those that lie elsewhere.
 pub(crate) type Gathered = (Vec<u8>, Option<Pinned>);
 
-/// What a connection has for a moment, if at all: apart, so that an idle one is small.
-#[derive(Default)]
-pub(crate) struct Aside {
-    /// Input that could not be used in the turn in which it came, with [`PAD`] bytes behind it.
-    spill: Vec<u8>,
-    /// Bytes to be sent from where they lie, behind the gathered output.
-    pinned: Option<Pinned>,
-}
-
 /// The transport's state.
 pub(crate) struct Link {
     pub(super) id: Id,
@@ -67,12 +59,6 @@ pub(crate) struct Link {
     /// or when lingering began.
     since: Time,
     acknowledged: u32,
-}
-
-impl Aside {
-    fn is_empty(&self) -> bool {
-        self.spill.is_empty() && self.pinned.is_none()
-    }
 }
 
 impl Link {
