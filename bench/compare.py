@@ -296,11 +296,16 @@ def compare_work(work, args, bin, left=None):
 def small_pages():
     """Servers that start now have pages of 4 KiB: with mimalloc's of 2 MiB, a table of eight thousand entries is
     found to have taken nothing or 262 bytes for each."""
-    os.environ["MIMALLOC_ALLOW_THP"] = "0"
+    name = "MIMALLOC_ALLOW_THP"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
     try:
         yield
     finally:
-        del os.environ["MIMALLOC_ALLOW_THP"]
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def compare_idle(kind, args, bin):
