@@ -88,7 +88,7 @@ impl Conn {
         }
     }
 
-    /// Around a server's, which closes when more short pieces of content than this are held.
+    /// Around a server's, which closes when more pieces of content than this are held.
     pub(crate) fn bounded(quic: quiche::Connection<Buffers>, pieces: u32) -> Self {
         Self { pieces: Some(Pieces::new(pieces)), ..Self::new(quic) }
     }

@@ -42,8 +42,8 @@ pub struct Policy {
     pub handshake_timeout: Duration,
     /// Version negotiations and stateless resets, each, in a second.
     pub answers_per_second: u32,
-    /// Pieces of content, shorter than 512 octets each, that are held for a connection until they
-    /// are read; more closes it with H3_EXCESSIVE_LOAD.
+    /// Pieces of content that are held for a connection until they are read: frames under 512
+    /// octets, or that came behind a later one; more closes it with H3_EXCESSIVE_LOAD.
     pub pieces: u32,
 }
 

@@ -1,21 +1,31 @@
 //! Into how many pieces a peer may cut what it sends. quiche keeps content behind a hole, or not
-//! read yet, frame by frame: an octet on its own costs it some 160, and only windows, of octets,
-//! bound that: the first of a connection, 1 MiB, would hold 147. So the short frames that are held
-//! are counted here, from the packets that quiche has decrypted where they lay, and forgotten as
-//! their streams are read. Not for long frames: windows bound those well enough. STOP_SENDING, of
-//! which quiche tells little, is noted on the way.
+//! read yet, frame by frame: an octet on its own costs it some 160, and what is left of a frame
+//! that overlaps others still holds all of it. Only windows, of octets, bound that: the first of a
+//! connection, 1 MiB, would hold 147 MiB in single octets, and more in overlaps. So the frames that
+//! are held are counted here, from the packets that quiche has decrypted where they lay, and
+//! forgotten as their streams are read. Only long frames that go on behind all that came before
+//! are free: windows bound those well enough. STOP_SENDING, of which quiche tells little, is noted
+//! on the way.
+//!
+//! Two limits remain. Packets that quiche keeps until it has their keys, up to ten of 0-RTT, are
+//! not counted. And pieces are judged as they come, before the application could read them: a
+//! client that cuts content finely for a handler that does not read is closed, though it be honest.
 
-use crate::cid;
+mod frames;
 
-/// Frames with this much content or more cost less than twice what they carry, and are not counted.
+use frames::{Frame, Reader, next_packet};
+
+pub(crate) use frames::Keys;
+
+/// Frames with this much content or more cost less than twice what they carry.
 const LONG: u64 = 512;
+
+/// What a frame holds at most in a packet of ordinary size. A larger one counts as several.
+const ORDINARY: u64 = 1500;
 
 /// CRYPTO frames of a connection. A client's handshake is two or three packets, which some browsers
 /// cut into ten pieces each, and send again in a few round trips.
 const CRYPTO_FRAMES: u32 = 512;
-
-/// The tag behind every packet (RFC 9001 section 5.3).
-const TAG: usize = 16;
 
 /// How a bound was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +45,17 @@ pub(crate) struct Pieces {
     stops: u64,
     /// One of them was for a stream that the server opened.
     has_stopped_ours: bool,
-    /// By stream number, those that have been read in part or hold pieces.
+    /// By stream number, those of which a part has come or been read.
     streams: Vec<Stream>,
 }
 
+#[derive(Default)]
 struct Stream {
     id: u64,
     /// Octets read.
     read: u64,
+    /// Where the furthest frame ended.
+    end: u64,
     /// Pieces that are gone once so much has been read, and such as came after those. A stream
     /// that always has a hole somewhere is forgiven the former all the same.
     old: Held,
@@ -58,7 +71,7 @@ struct Held {
 }
 
 impl Pieces {
-    /// `most`: short frames of content that may be held.
+    /// `most`: pieces of content that may be held.
     pub(crate) fn new(most: u32) -> Self {
         Self { most, held: 0, crypto: 0, stops: 0, has_stopped_ours: false, streams: Vec::new() }
     }
@@ -119,19 +132,21 @@ impl Pieces {
             Err(index) => self.insert(index, id),
         };
         let stream = &mut self.streams[index];
-        if stream.is_stopped || at + len <= stream.read {
+        let goes_on = at >= stream.end;
+        stream.end = stream.end.max(at + len);
+        if stream.is_stopped || at + len <= stream.read || goes_on && len >= LONG {
             return;
         }
         let held = if stream.old.count == 0 { &mut stream.old } else { &mut stream.new };
-        held.count += 1;
+        // A datagram is the most that it can be.
+        let count = len.div_ceil(ORDINARY) as u32;
+        held.count += count;
         held.end = held.end.max(at + len);
-        self.held += 1;
+        self.held += count;
     }
 
     fn insert(&mut self, index: usize, id: u64) -> usize {
-        let new =
-            Stream { id, read: 0, old: Held::default(), new: Held::default(), is_stopped: false };
-        self.streams.insert(index, new);
+        self.streams.insert(index, Stream { id, ..Stream::default() });
         index
     }
 
@@ -144,6 +159,7 @@ impl Pieces {
         let index = found.unwrap_or_else(|index| self.insert(index, id));
         let stream = &mut self.streams[index];
         stream.read += len as u64;
+        stream.end = stream.end.max(stream.read);
         while stream.old.count > 0 && stream.read >= stream.old.end {
             self.held -= stream.old.count;
             stream.old = std::mem::take(&mut stream.new);
@@ -172,160 +188,14 @@ impl Pieces {
     }
 }
 
-/// Which kinds of packets quiche had keys for, so that what lies in the datagram is their plaintext
-/// (or zeros, where a packet was forged). Of a handshake's it has, unless it takes none of them.
-#[derive(Clone, Copy)]
-pub(crate) struct Keys {
-    /// Of 0-RTT packets.
-    pub(crate) early: bool,
-    /// Of 1-RTT packets.
-    pub(crate) established: bool,
-}
-
-/// The frames of the first packet of which the keys were there (RFC 9000 section 17).
-fn next_packet<'a>(rest: &mut &'a [u8], keys: Keys) -> Option<&'a [u8]> {
-    loop {
-        let packet = *rest;
-        let first = *packet.first()?;
-        let number = usize::from(first & 3) + 1;
-        if first & 0x80 == 0 {
-            *rest = &[];
-            let end = packet.len().checked_sub(TAG)?;
-            return packet.get(1 + cid::LEN + number..end).filter(|_| keys.established);
-        }
-        let mut reader = Reader(packet.get(5..)?);
-        let kind = first >> 4 & 3;
-        for _ in 0..2 {
-            let len = u64::from(reader.octet()?);
-            reader.skip(len)?;
-        }
-        let is_known = match kind {
-            0 => {
-                let token = reader.varint()?;
-                reader.skip(token)?;
-                true
-            }
-            1 => keys.early,
-            2 => true,
-            _ => return None,
-        };
-        let len = usize::try_from(reader.varint()?).ok()?;
-        let body = reader.0.get(..len)?;
-        *rest = &reader.0[len..];
-        let end = len.checked_sub(TAG)?;
-        if let Some(payload) = body.get(number..end).filter(|_| is_known) {
-            return Some(payload);
-        }
-    }
-}
-
-/// What is counted.
-enum Frame {
-    Crypto,
-    Stop { id: u64 },
-    Stream { id: u64, at: u64, len: u64 },
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    /// The next frame that is to be counted. quiche has read all of them before: at one that is not
-    /// known here it has closed the connection (RFC 9000 section 19).
-    fn next_frame(&mut self) -> Option<Frame> {
-        loop {
-            let kind = self.octet()?;
-            match kind {
-                // PADDING, PING, HANDSHAKE_DONE.
-                0x00 | 0x01 | 0x1e => {}
-                0x02 | 0x03 => self.acknowledgement(kind == 0x03)?,
-                0x06 => {
-                    self.varints(1)?;
-                    let len = self.varint()?;
-                    self.skip(len)?;
-                    return Some(Frame::Crypto);
-                }
-                0x08..=0x0f => {
-                    if let Some(frame) = self.stream(kind)? {
-                        return Some(frame);
-                    }
-                }
-                // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID.
-                0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => self.varints(1)?,
-                0x05 => {
-                    let id = self.varint()?;
-                    self.varints(1)?;
-                    return Some(Frame::Stop { id });
-                }
-                // MAX_STREAM_DATA, STREAM_DATA_BLOCKED.
-                0x11 | 0x15 => self.varints(2)?,
-                // RESET_STREAM.
-                0x04 => self.varints(3)?,
-                // NEW_CONNECTION_ID.
-                0x18 => {
-                    self.varints(2)?;
-                    let len = u64::from(self.octet()?);
-                    self.skip(len + 16)?;
-                }
-                // PATH_CHALLENGE, PATH_RESPONSE.
-                0x1a | 0x1b => self.skip(8)?,
-                _ => return None,
-            }
-        }
-    }
-
-    fn acknowledgement(&mut self, has_ecn: bool) -> Option<()> {
-        self.varints(2)?;
-        let ranges = self.varint()?;
-        self.varints(1)?;
-        for _ in 0..ranges {
-            self.varints(2)?;
-        }
-        if has_ecn { self.varints(3) } else { Some(()) }
-    }
-
-    /// A STREAM frame, if it is to be counted: short, and not all of its stream.
-    fn stream(&mut self, kind: u8) -> Option<Option<Frame>> {
-        let id = self.varint()?;
-        let at = if kind & 4 == 0 { 0 } else { self.varint()? };
-        let len = if kind & 2 == 0 { self.0.len() as u64 } else { self.varint()? };
-        self.skip(len)?;
-        let is_whole = at == 0 && kind & 1 == 1;
-        let is_short = (1..LONG).contains(&len);
-        Some((is_short && !is_whole).then_some(Frame::Stream { id, at, len }))
-    }
-
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let first = *self.0.first()?;
-        let len = 1 << (first >> 6);
-        let bytes = self.0.get(..len)?;
-        self.0 = &self.0[len..];
-        let rest = bytes[1..].iter();
-        Some(rest.fold(u64::from(first & 0x3f), |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    fn varints(&mut self, count: usize) -> Option<()> {
-        for _ in 0..count {
-            self.varint()?;
-        }
-        Some(())
-    }
-
-    fn skip(&mut self, len: u64) -> Option<()> {
-        self.0 = self.0.get(usize::try_from(len).ok()?..)?;
-        Some(())
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::cid;
+
+    /// The tag behind every packet.
+    const TAG: usize = 16;
 
     const ALL: Keys = Keys { early: true, established: true };
 
@@ -413,7 +283,36 @@ mod tests {
         pieces.count(&short(&stream(12, 9, b"over")), ALL, |id| id == 12);
         pieces.read(16, 100, false);
         pieces.count(&short(&stream(16, 90, b"again")), ALL, living);
+        pieces.count(&short(&stream(16, 100, &[1; LONG as usize])), ALL, living);
         assert!(!pieces.any());
+        let known: Vec<u64> = pieces.streams.iter().map(|stream| stream.id).collect();
+        assert_eq!(known, [0, 16]);
+    }
+
+    /// quiche keeps the whole of a frame as long as one octet of it is new.
+    #[test]
+    fn long_frames_that_overlap_are_counted() {
+        for len in [LONG, 1350] {
+            let content = vec![1; len as usize];
+            let mut pieces = Pieces::new(10);
+            for n in 0..=11 {
+                assert_eq!(pieces.excess(), None, "{n} of {len}");
+                pieces.count(&short(&stream(0, 9000 - n, &content)), ALL, living);
+            }
+            assert_eq!(pieces.excess(), Some(Excess::Content), "{len}");
+        }
+        // What comes late into holes is forgiven when it is read.
+        let mut pieces = Pieces::new(10);
+        for n in [1, 3, 2, 0] {
+            pieces.count(&short(&stream(0, n * LONG, &[1; LONG as usize])), ALL, living);
+        }
+        assert_eq!(pieces.held, 2);
+        pieces.read(0, 4 * LONG as usize, false);
+        assert_eq!(pieces.held, 0);
+        // A frame of many ordinary ones' size holds as much as they.
+        pieces.count(&short(&stream(0, 9000, &[1; 9000])), ALL, living);
+        pieces.count(&short(&stream(0, 8999, &[1; 9000])), ALL, living);
+        assert_eq!(pieces.held, 6);
     }
 
     #[test]

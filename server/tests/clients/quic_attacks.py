@@ -195,6 +195,12 @@ def holes(stream, count, step=2):
     return out
 
 
+def overlaps(stream, count, size):
+    """Frames that each begin one octet before the last, behind a hole: one new octet in each."""
+    content = bytes(size)
+    return [frame(0x0E, stream, 1 + at, size, tail=content) for at in reversed(range(count))]
+
+
 def crypto(count):
     """Single octets of a handshake that never get in order, for Initial packets."""
     one = [var(2 * at + 1001) + b"\x01x" for at in range(100)]
@@ -235,6 +241,7 @@ FRAMES = {
     "holes": lambda: [f for stream in range(STREAM, STREAM + 16, 4) for f in holes(stream, 8_000)],
     "some_holes": lambda: [f for s in range(STREAM, STREAM + 16, 4) for f in holes(s, 2_000)],
     "all_holes": lambda: [f for s in range(STREAM, STREAM + 60, 4) for f in holes(s, 65_400, 1)],
+    "overlaps": lambda: [f for s in range(STREAM, STREAM + 8, 4) for f in overlaps(s, 16_000, 512)],
     "crypto_holes": lambda: crypto(2000),
     # Row 79. Two frames of one packet, so that no answer comes between.
     "reset_beyond": lambda: [frame(0x04, STREAM, 0, MOST)],
