@@ -47,6 +47,10 @@ pub struct Conn {
     pieces: Option<Pieces>,
     /// Datagrams made since it was closed and last heard or waited.
     last: u8,
+    /// How often quiche is asked once more when it has nothing to send: see [`Self::is_stuck`].
+    rounds: usize,
+    /// It was asked so since it last heard or waited.
+    asked: bool,
     counts: Counts,
 }
 
@@ -84,6 +88,8 @@ impl Conn {
             retries: 0,
             pieces: None,
             last: 0,
+            rounds: 0,
+            asked: false,
             counts: Counts::default(),
         }
     }
@@ -105,7 +111,7 @@ impl Conn {
     ) -> Result<(), Error> {
         self.seen = Some((to, from));
         let before = self.before_count(segment);
-        self.last = 0;
+        (self.last, self.asked) = (0, false);
         let result = self.quic.recv(segment, RecvInfo { from, to });
         self.count_pieces(segment, before);
         if self.quic.is_in_early_data() {
@@ -196,6 +202,14 @@ impl Conn {
     /// [`deadline`](Self::deadline). `out` should have room for
     /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes; with less the batches are smaller.
     pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<Transmit> {
+        let transmit = self.batch(out, now);
+        if transmit.is_none() {
+            self.rounds = 0;
+        }
+        transmit
+    }
+
+    fn batch(&mut self, out: &mut [u8], now: Instant) -> Option<Transmit> {
         let is_paced = self.quic.gcongestion_enabled() == Some(true);
         let is_due = |at: Instant| !is_paced || at <= now + SAME_BURST;
         let mut batch = match self.held.take() {
@@ -250,12 +264,35 @@ impl Conn {
             }
             self.last += 1;
         }
-        self.quic.send(out).ok()
+        (0..=self.rounds).find_map(|_| self.quic.send(out).ok())
+    }
+
+    /// Whether quiche may keep back what it has to send, for good. A stream whose data a probe was
+    /// to carry stays in quiche 0.30's queue of those that have something to send, also when the
+    /// acknowledgement of the original comes first; and quiche, when it comes to such a stream, has
+    /// nothing to send. So it may be where a probe was due, and nothing is under way now: no timer
+    /// is as near as the next probe would be. What helps is
+    /// [`Http::unstick`](crate::http::Http::unstick).
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        if self.asked || self.held.is_some() || !self.is_established() || self.is_ending() {
+            return false;
+        }
+        let Some(timer) = self.quic.timeout_instant() else { return false };
+        self.quic.path_stats().any(|path| {
+            // RFC 9002 section 6.2.1, with the default of max_ack_delay.
+            let probe = path.rtt + 4 * path.rttvar + Duration::from_millis(25);
+            path.active && path.total_pto_count > 0 && timer > now + probe + probe / 4
+        })
+    }
+
+    /// The next [`transmit`](Self::transmit) is to ask quiche so many times more.
+    pub(crate) fn ask_again(&mut self, rounds: usize) {
+        (self.rounds, self.asked) = (rounds, true);
     }
 
     /// Lets the timers that are due take effect.
     pub fn expire(&mut self) {
-        self.last = 0;
+        (self.last, self.asked) = (0, false);
         if self.moved_to.is_none() {
             self.quic.on_timeout();
             return self.note_paths();

@@ -105,6 +105,7 @@ pub struct Endpoint<T> {
     unix_s: u64,
     is_draining: bool,
     ended: Vec<Ended<T>>,
+    stuck: Vec<Id>,
     qlog: Option<QlogOpener>,
     totals: Totals,
 }
@@ -125,6 +126,7 @@ impl<T: Default> Endpoint<T> {
             unix_s: 0,
             is_draining: false,
             ended: Vec::new(),
+            stuck: Vec::new(),
             qlog: None,
             totals: Totals::default(),
             policy,
@@ -207,7 +209,7 @@ impl<T: Default> Endpoint<T> {
                 return Some((id, transmit));
             }
             self.table.pop();
-            self.settle(id);
+            self.settle(id, now);
         }
         None
     }
@@ -253,6 +255,13 @@ impl<T: Default> Endpoint<T> {
     /// [`transmit`](Self::transmit).
     pub fn next_ended(&mut self) -> Option<Ended<T>> {
         self.ended.pop()
+    }
+
+    /// A connection that said in the last [`transmit`](Self::transmit) that it had nothing to send,
+    /// and may be wrong: see [`Http::unstick`](crate::http::Http::unstick). Ask until `None`, and
+    /// then [`transmit`](Self::transmit) again.
+    pub fn next_stuck(&mut self) -> Option<Id> {
+        self.stuck.pop()
     }
 
     /// Number of connections, of unfinished handshakes among them, and of connection IDs that lead
@@ -497,14 +506,16 @@ impl<T: Default> Endpoint<T> {
     }
 
     /// After a connection has sent all it has: when to come back to it, unless it has ended.
-    fn settle(&mut self, id: Id) {
+    fn settle(&mut self, id: Id, now: Instant) {
         let Some(entry) = self.table.get(id) else { return };
         if entry.conn.is_closed() {
-            self.end(id);
-        } else {
-            let deadline = entry.conn.deadline();
-            self.table.arm(id, deadline);
+            return self.end(id);
         }
+        if entry.conn.is_stuck(now) {
+            self.stuck.push(id);
+        }
+        let deadline = entry.conn.deadline();
+        self.table.arm(id, deadline);
     }
 
     fn end(&mut self, id: Id) {

@@ -380,6 +380,21 @@ impl Http {
         }
     }
 
+    /// Gets a connection going again that [`Endpoint::next_stuck`] names. Every stream that may be
+    /// in quiche's queue without anything to send (what it had is there, and it has not ended) comes
+    /// behind the others, as the equal of its like: so quiche goes round them when it is asked once
+    /// for each. They stay there; our own streams come first again with the next that they send.
+    ///
+    /// [`Endpoint::next_stuck`]: crate::Endpoint::next_stuck
+    pub fn unstick(&mut self, conn: &mut Conn) {
+        let mut count = 0;
+        for id in self.streams.begun().chain(streams::OURS) {
+            let _ = conn.quic().stream_priority(id, u8::MAX, true);
+            count += 1;
+        }
+        conn.ask_again(count);
+    }
+
     /// Sends what waits on our control, encoder and decoder streams.
     fn send_control(&mut self, conn: &mut Conn) {
         let Some(h3) = &mut self.h3 else { return };
@@ -387,6 +402,7 @@ impl Http {
             if !bytes.is_empty()
                 && let Ok(sent) = conn.quic().stream_send(id, bytes, false)
             {
+                let _ = conn.quic().stream_priority(id, 0, false);
                 bytes.drain(..sent);
             }
         }

@@ -1,6 +1,6 @@
 //! From quiche's readable streams to events.
 
-use super::{Conn, Cursor, Early, Error, Event, Http, Kept, Request, Shared, Waiting, streams};
+use super::{Conn, Cursor, Early, Error, Event, Http, Kept, Request, Shared, Waiting};
 use ringway_codec::h1::request::Method;
 use ringway_codec::h3::{self, Code};
 
@@ -56,9 +56,6 @@ impl Http {
     fn begin(&mut self, conn: &mut Conn, shared: &Shared) {
         if self.h3.is_none() {
             self.h3 = Some(Box::new(h3::Conn::new(&shared.h3)));
-            for id in streams::OURS {
-                let _ = conn.quic().stream_priority(id, 0, false);
-            }
             self.send_control(conn);
         }
     }

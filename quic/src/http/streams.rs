@@ -109,6 +109,12 @@ impl Streams {
         all.map(|(slot, id)| Key { id: *id, slot: slot as u16 }).collect()
     }
 
+    /// Those whose responses have begun.
+    pub(super) fn begun(&self) -> impl Iterator<Item = u64> + '_ {
+        let all = self.ids.iter().zip(&self.all);
+        all.filter(|(id, stream)| **id != FREE && stream.head_sent).map(|(id, _)| *id)
+    }
+
     pub(super) fn find(&mut self, key: Key) -> Option<&mut Stream> {
         if self.ids.get(key.slot()) == Some(&key.id) { self.all.get_mut(key.slot()) } else { None }
     }

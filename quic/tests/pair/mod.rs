@@ -162,6 +162,16 @@ impl World {
         }
     }
 
+    /// What the first client has to send reaches the server; what that sends then.
+    pub fn exchange(&mut self) -> Vec<Vec<u8>> {
+        self.clients[0].flush(&mut self.net);
+        for (from, to, mut bytes) in self.net.take_all() {
+            self.server.datagram(&mut bytes, from, to, &mut self.net);
+        }
+        self.server.turn(&mut self.net);
+        self.net.take_all().into_iter().map(|(_, _, bytes)| bytes).collect()
+    }
+
     fn rest(&self) {
         let mut until = Instant::now() + Duration::from_millis(2);
         for other in [self.net.next_arrival(), self.server.endpoint.deadline()] {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use ringway_codec::field::Known;
 use ringway_codec::h1::request::Method;
 use ringway_codec::h3;
+use ringway_codec::qpack::Indexing;
 use ringway_codec::scan::Backend;
 use ringway_quic::boring::asn1::Asn1Time;
 use ringway_quic::boring::ec::{EcGroup, EcKey};
@@ -58,6 +59,8 @@ pub struct Server {
     pub requests: Vec<(String, String, Early)>,
     pub resets: Vec<(u64, bool)>,
     pub ended: usize,
+    /// Times that a connection was got going again.
+    pub unstuck: usize,
     pub segments_max: usize,
     pub pulled: usize,
     pub register: Arc<replay::Register>,
@@ -135,6 +138,7 @@ impl Server {
             requests: Vec::new(),
             resets: Vec::new(),
             ended: 0,
+            unstuck: 0,
             segments_max: 0,
             pulled: 0,
             register,
@@ -172,16 +176,34 @@ impl Server {
         for id in std::mem::take(&mut self.touched) {
             self.serve(id);
         }
+        self.transmit(net, now);
+        while let Some(id) = self.endpoint.next_stuck() {
+            if let Some((conn, State { http, .. })) = self.endpoint.get(id) {
+                http.unstick(conn);
+                self.unstuck += 1;
+            }
+        }
+        self.transmit(net, now);
+        while let Some(ended) = self.endpoint.next_ended() {
+            self.ended += 1;
+            assert!(ended.conn.is_closed() || !ended.conn.is_established());
+        }
+    }
+
+    fn transmit(&mut self, net: &mut Net, now: Instant) {
         while let Some((_, transmit)) = self.endpoint.transmit(&mut self.out, now) {
             self.segments_max = self.segments_max.max(transmit.segments());
             for range in transmit.datagrams() {
                 net.send(transmit.from, transmit.to, &self.out[range]);
             }
         }
-        while let Some(ended) = self.endpoint.next_ended() {
-            self.ended += 1;
-            assert!(ended.conn.is_closed() || !ended.conn.is_established());
-        }
+    }
+
+    /// Probes that were due on its one connection.
+    pub fn probes(&mut self) -> usize {
+        let id = self.endpoint.ids().next().unwrap();
+        let quic = self.endpoint.peek(id).unwrap().0.transport();
+        quic.path_stats().map(|path| path.total_pto_count).sum()
     }
 
     /// Lets what takes too long expire, as if it were `now`.
@@ -297,6 +319,11 @@ fn answer(
             http.respond(key, 200, Body::Shared(echoed.into()), conn, shared, kind);
         }
         Some("hang") => {}
+        Some("begin") => {
+            http.respond(key, 200, Body::Later, conn, shared, |head| {
+                head.field_as(Indexing::Never, Known::Other, b"filler", &[b'~'; 1000]);
+            });
+        }
         _ => {
             http.respond(key, 200, Body::Whole(b"Hello, World!"), conn, shared, kind);
         }

@@ -258,6 +258,12 @@ impl Udp {
         self.touched = touched;
         self.send_replies(ring);
         self.transmit(ring, desk.instant());
+        while let Some(id) = self.endpoint.next_stuck() {
+            if let Some((conn, state)) = self.endpoint.get(id) {
+                state.http.unstick(conn);
+            }
+        }
+        self.transmit(ring, desk.instant());
         while let Some(ended) = self.endpoint.next_ended() {
             desk.crowd.leave_quic(ended.id.slot());
             let mut cx = desk.cx();
