@@ -151,9 +151,9 @@ fn a_late_end_survives_losses() {
     }
 }
 
-/// Responses that have begun and wait for their application are to be sent again, as a probe is due,
-/// and acknowledged before they can be: quiche 0.30 comes to their streams ever after, finds nothing,
-/// and says that there is nothing to send, whatever others have.
+/// Responses that have begun and wait for their application are to be sent again, as a probe is
+/// due, and acknowledged before they can be: quiche 0.30 comes to their streams ever after, finds
+/// nothing, and says that there is nothing to send, whatever others have.
 #[test]
 fn probes_that_were_for_nothing_hold_up_no_other() {
     let mut world = connected();

@@ -381,9 +381,9 @@ impl Http {
     }
 
     /// Gets a connection going again that [`Endpoint::next_stuck`] names. Every stream that may be
-    /// in quiche's queue without anything to send (what it had is there, and it has not ended) comes
-    /// behind the others, as the equal of its like: so quiche goes round them when it is asked once
-    /// for each. They stay there; our own streams come first again with the next that they send.
+    /// in quiche's queue without anything to send (all that it had has arrived, and it has not
+    /// ended) comes behind the others, as the equal of its like: so quiche goes round them when it
+    /// is asked once for each. They stay there; our own come first again with what they send next.
     ///
     /// [`Endpoint::next_stuck`]: crate::Endpoint::next_stuck
     pub fn unstick(&mut self, conn: &mut Conn) {
