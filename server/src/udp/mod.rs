@@ -258,12 +258,9 @@ impl Udp {
         self.touched = touched;
         self.send_replies(ring);
         self.transmit(ring, desk.instant());
-        while let Some(id) = self.endpoint.next_stuck() {
-            if let Some((conn, state)) = self.endpoint.get(id) {
-                state.http.unstick(conn);
-            }
+        if self.unstick() {
+            self.transmit(ring, desk.instant());
         }
-        self.transmit(ring, desk.instant());
         while let Some(ended) = self.endpoint.next_ended() {
             desk.crowd.leave_quic(ended.id.slot());
             let mut cx = desk.cx();
@@ -272,6 +269,18 @@ impl Udp {
             state.count_closed(&ended.conn, &mut cx);
         }
         self.open(ring);
+    }
+
+    /// Gets connections going again that kept back what they have; false where there was none.
+    fn unstick(&mut self) -> bool {
+        let mut any = false;
+        while let Some(id) = self.endpoint.next_stuck() {
+            if let Some((conn, state)) = self.endpoint.get(id) {
+                state.http.unstick(conn);
+                any = true;
+            }
+        }
+        any
     }
 
     fn transmit(&mut self, ring: &mut Ring, now: Instant) {
