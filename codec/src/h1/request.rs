@@ -34,7 +34,8 @@ impl Default for Limits {
 }
 
 /// How far an incomplete head has been looked at, so that the next call does not begin again. One
-/// per connection; starts as `Resume::default()` and is that again after a head was returned.
+/// per connection; starts as `Resume::default()` and is that again after a head was returned. After
+/// an error, where the connection ends, it means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
     /// Bytes in which the end of the head is not.

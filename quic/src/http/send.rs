@@ -31,7 +31,7 @@ pub struct Head<'a, 'b> {
 /// for one of them, and the number that stands for them.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    id: u64,
+    id: Option<u64>,
     lines: Vec<u8>,
 }
 
@@ -51,13 +51,13 @@ impl Head<'_, '_> {
     /// stands for names and values: the caller gives different ones to heads that differ.
     pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Self)) {
         let is_static = self.writer.is_static();
-        if let Some(memo) = self.memo.as_ref().filter(|memo| is_static && memo.id == id) {
+        if let Some(memo) = self.memo.as_ref().filter(|memo| is_static && memo.id == Some(id)) {
             return self.writer.repeat(&memo.lines);
         }
         let at = self.writer.written().len();
         fields(self);
         if is_static && let Some(memo) = &mut self.memo {
-            memo.id = id;
+            memo.id = Some(id);
             memo.lines.clear();
             memo.lines.extend_from_slice(&self.writer.written()[at..]);
         }
