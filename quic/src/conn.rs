@@ -47,11 +47,20 @@ pub struct Conn {
     pieces: Option<Pieces>,
     /// Datagrams made since it was closed and last heard or waited.
     last: u8,
+    /// A server's: see [`Self::is_stuck`].
+    silence: Option<Silence>,
     /// How often quiche is asked once more when it has nothing to send: see [`Self::is_stuck`].
     rounds: usize,
     /// It was asked so since it last heard or waited.
     asked: bool,
     counts: Counts,
+}
+
+/// When a server has last heard a client, and for how long it waits to hear it again: zero is for
+/// ever.
+struct Silence {
+    since: Instant,
+    allowed: Duration,
 }
 
 struct Held {
@@ -88,15 +97,32 @@ impl Conn {
             retries: 0,
             pieces: None,
             last: 0,
+            silence: None,
             rounds: 0,
             asked: false,
             counts: Counts::default(),
         }
     }
 
-    /// Around a server's, which closes when more pieces of content than this are held.
-    pub(crate) fn bounded(quic: quiche::Connection<Buffers>, pieces: u32) -> Self {
-        Self { pieces: Some(Pieces::new(pieces)), ..Self::new(quic) }
+    /// Around a server's, which closes when more pieces of content than this are held. It ends by
+    /// itself when it has been silent for `idle_timeout`, unless that is zero.
+    pub(crate) fn bounded(
+        quic: quiche::Connection<Buffers>,
+        pieces: u32,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            pieces: Some(Pieces::new(pieces)),
+            silence: Some(Silence { since: Instant::now(), allowed: idle_timeout }),
+            ..Self::new(quic)
+        }
+    }
+
+    /// A datagram has come, which is received next.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        if let Some(silence) = &mut self.silence {
+            silence.since = now;
+        }
     }
 
     /// Takes one datagram, which is decrypted in place. An error is fatal to the connection, of
@@ -270,19 +296,29 @@ impl Conn {
     /// Whether quiche may keep back what it has to send, for good. A stream whose data a probe was
     /// to carry stays in quiche 0.30's queue of those that have something to send, also when the
     /// acknowledgement of the original comes first; and quiche, when it comes to such a stream, has
-    /// nothing to send. So it may be where a probe was due, and nothing is under way now: no timer
-    /// is as near as the next probe would be. What helps is
-    /// [`Http::unstick`](crate::http::Http::unstick).
-    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        if self.asked || self.held.is_some() || !self.is_established() || self.is_ending() {
+    /// nothing to send. So it may be where a probe was due, and nothing is under way now. What helps
+    /// is [`Http::unstick`](crate::http::Http::unstick).
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.asked
+            && self.held.is_none()
+            && self.is_established()
+            && !self.is_ending()
+            && self.quic.path_stats().any(|path| path.active && path.total_pto_count > 0)
+            && !self.is_under_way()
+    }
+
+    /// Whether packets are under way that are to be acknowledged. quiche does not say so; but then
+    /// a timer is set for their loss or the next probe, sooner than the idle timeout (the lesser of
+    /// the two sides', RFC 9000 section 10.1), which began anew when the client was last heard, or
+    /// later.
+    fn is_under_way(&self) -> bool {
+        let (Some(timer), Some(silence)) = (self.quic.timeout_instant(), &self.silence) else {
             return false;
-        }
-        let Some(timer) = self.quic.timeout_instant() else { return false };
-        self.quic.path_stats().any(|path| {
-            // RFC 9002 section 6.2.1, with the default of max_ack_delay.
-            let probe = path.rtt + 4 * path.rttvar + Duration::from_millis(25);
-            path.active && path.total_pto_count > 0 && timer > now + probe + probe / 4
-        })
+        };
+        let theirs = self.quic.peer_transport_params().map_or(0, |peer| peer.max_idle_timeout);
+        let both = [silence.allowed, Duration::from_millis(theirs)];
+        let idle = both.into_iter().filter(|allowed| !allowed.is_zero()).min();
+        idle.is_none_or(|idle| timer < silence.since + idle)
     }
 
     /// The next [`transmit`](Self::transmit) is to ask quiche so many times more.

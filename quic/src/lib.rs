@@ -105,5 +105,5 @@ pub use endpoint::{Endpoint, Policy, Received};
 pub use gso::Transmit;
 pub use keys::Keys;
 pub use quiche;
-pub use settings::{ALPN, Congestion, Settings};
+pub use settings::{ALPN, Config, Congestion, Settings};
 pub use table::Id;

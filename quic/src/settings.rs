@@ -82,10 +82,24 @@ impl Default for Settings {
     }
 }
 
+/// What an endpoint gives its connections: quiche's configuration, and what quiche does not tell
+/// of it again.
+pub struct Config {
+    pub(crate) quic: quiche::Config,
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Config {
+    /// For what [`Settings`] do not cover.
+    pub fn quic(&mut self) -> &mut quiche::Config {
+        &mut self.quic
+    }
+}
+
 impl Settings {
-    /// quiche's configuration with these settings around `tls`, which holds the certificates and
-    /// every callback. Fails when BoringSSL does.
-    pub fn config(&self, tls: SslContextBuilder) -> Result<quiche::Config, quiche::Error> {
+    /// The configuration with these settings around `tls`, which holds the certificates and every
+    /// callback. Fails when BoringSSL does.
+    pub fn config(&self, tls: SslContextBuilder) -> Result<Config, quiche::Error> {
         let mut config =
             quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, tls)?;
         self.apply(&mut config)?;
@@ -94,7 +108,7 @@ impl Settings {
         config.set_initial_max_stream_data_bidi_remote(self.stream_window);
         // A server opens no bidirectional streams, and quiche counts nothing against this.
         config.set_initial_max_stream_data_bidi_local(0);
-        Ok(config)
+        Ok(Config { quic: config, idle_timeout: self.idle_timeout })
     }
 
     /// What holds for either side of a connection.

@@ -5,12 +5,10 @@ mod pair;
 
 use pair::client::{self, Client};
 use pair::server::{self, body};
-use pair::{Link, SERVER, Server, World};
+use pair::{Link, Server, World};
 use ringway_codec::h3::frame::{self, kind};
 use ringway_quic::http::Early;
 use ringway_quic::{Policy, Settings, quiche};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A world with a client that has opened its streams and asked nothing yet.
@@ -148,48 +146,6 @@ fn a_late_end_survives_losses() {
         for id in asked {
             assert!(world.clients[0].responses[&id].body == body(4_000), "seed {seed}");
         }
-    }
-}
-
-/// Responses that have begun and wait for their application are to be sent again, as a probe is
-/// due, and acknowledged before they can be: quiche 0.30 comes to their streams ever after, finds
-/// nothing, and says that there is nothing to send, whatever others have.
-#[test]
-fn probes_that_were_for_nothing_hold_up_no_other() {
-    let mut world = connected();
-    let server: SocketAddr = SERVER.parse().unwrap();
-    let client = world.clients[0].addresses[0];
-    world.clients[0].request("GET", "/", b"");
-    // What belongs to the handshake is out of the way then.
-    world.run_for(Duration::from_millis(60));
-    let begun: Vec<u64> = (0..4).map(|_| world.clients[0].request("GET", "/begin", b"")).collect();
-    // Each has a packet of its own. No more of them are late: with each, probes are due later.
-    let mut heads = world.exchange();
-    let mut under_way = VecDeque::from(heads.split_off(begun.len().min(heads.len())));
-    // So much that some of it waits for room, and goes before a head when a probe is sent.
-    world.clients[0].request("GET", "/pull/100000", b"");
-    under_way.extend(world.exchange());
-    for mut head in heads {
-        let before = world.server.probes();
-        while world.server.probes() == before {
-            let due = world.server.endpoint.deadline().unwrap();
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            world.server.turn(&mut world.net);
-            under_way.extend(world.net.take_all().into_iter().map(|(_, _, bytes)| bytes));
-        }
-        // The client has it after all, and says so.
-        world.clients[0].datagram(&mut head, server, client);
-        under_way.extend(world.exchange());
-    }
-    while let Some(mut bytes) = under_way.pop_front() {
-        world.clients[0].datagram(&mut bytes, server, client);
-        under_way.extend(world.exchange());
-    }
-    assert!(begun.iter().all(|id| world.clients[0].responses[id].heads.len() == 1));
-    for _ in 0..40 {
-        let id = world.clients[0].request("GET", "/", b"");
-        world.run(|world| world.clients[0].responses[&id].is_over());
-        assert_eq!(world.clients[0].responses[&id].body, b"Hello, World!");
     }
 }
 

@@ -57,21 +57,25 @@ impl<T: Default> Endpoint<T> {
             return Err(self.retry(header, from, to, out));
         }
         let scid = self.cids.mint(self.policy.origin);
-        self.config.set_stateless_reset_token(Some(self.resets.token(&scid)));
+        self.config.quic.set_stateless_reset_token(Some(self.resets.token(&scid)));
         let scid = ConnectionId::from_ref(&scid);
         let quic = match &original {
-            None => quiche::accept_with_buf_factory(&scid, None, to, from, &mut self.config),
+            None => quiche::accept_with_buf_factory(&scid, None, to, from, &mut self.config.quic),
             Some(original) => {
                 let cids = RetryConnectionIds {
                     original_destination_cid: &ConnectionId::from_ref(original),
                     retry_source_cid: &header.dcid,
                 };
-                quiche::accept_with_retry(&scid, cids, to, from, &mut self.config)
+                quiche::accept_with_retry(&scid, cids, to, from, &mut self.config.quic)
             }
         };
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
-        let id = self.table.insert(Conn::bounded(quic, self.policy.pieces), T::default(), now);
+        let id = self.table.insert(
+            Conn::bounded(quic, self.policy.pieces, self.config.idle_timeout),
+            T::default(),
+            now,
+        );
         self.table.learn(&scid, id);
         self.table.learn(&header.dcid, id);
         self.table.arm(id, Some(now + self.policy.handshake_timeout));

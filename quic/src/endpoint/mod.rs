@@ -15,6 +15,7 @@ use crate::conn::Conn;
 use crate::gso::Transmit;
 use crate::keys::Keys;
 use crate::reset::{Budget, Resets};
+use crate::settings::Config;
 use crate::table::{Entry, Id, Table};
 use crate::token::Tokens;
 pub use crate::totals::{Drop, Totals};
@@ -97,7 +98,7 @@ pub type QlogOpener = Box<dyn FnMut(&[u8]) -> Option<Box<dyn std::io::Write + Se
 /// All QUIC connections of a worker. `T` is what the caller keeps with each.
 pub struct Endpoint<T> {
     policy: Policy,
-    config: quiche::Config,
+    config: Config,
     table: Table<T>,
     cids: Cids,
     tokens: Tokens,
@@ -113,10 +114,8 @@ pub struct Endpoint<T> {
 }
 
 impl<T: Default> Endpoint<T> {
-    /// An endpoint that gives every connection the configuration `config`, of [`Settings::config`].
-    ///
-    /// [`Settings::config`]: crate::Settings::config
-    pub fn new(policy: Policy, config: quiche::Config, keys: &Keys, now: Instant) -> Self {
+    /// An endpoint that gives every connection the configuration `config`.
+    pub fn new(policy: Policy, config: Config, keys: &Keys, now: Instant) -> Self {
         Self {
             config,
             table: Table::new(),
@@ -141,7 +140,7 @@ impl<T: Default> Endpoint<T> {
     }
 
     /// Gives connections that begin from now on another configuration, with new certificates.
-    pub fn replace_config(&mut self, config: quiche::Config) {
+    pub fn replace_config(&mut self, config: Config) {
         self.config = config;
     }
 
@@ -172,7 +171,7 @@ impl<T: Default> Endpoint<T> {
         };
         match found {
             Ok((id, is_new)) => {
-                self.deliver(id, datagram, from, to);
+                self.deliver(id, datagram, from, to, now);
                 if is_new { Received::Accepted(id) } else { Received::Connection(id) }
             }
             Err(other) => {
@@ -211,7 +210,7 @@ impl<T: Default> Endpoint<T> {
                 return Some((id, transmit));
             }
             self.table.pop();
-            self.settle(id, now);
+            self.settle(id);
         }
         None
     }
@@ -351,8 +350,16 @@ impl<T: Default> Endpoint<T> {
         Ok(())
     }
 
-    fn deliver(&mut self, id: Id, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
+    fn deliver(
+        &mut self,
+        id: Id,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+    ) {
         if let Some(entry) = self.table.get(id) {
+            entry.conn.heard(now);
             // quiche keeps the error and tells the peer; the caller finds the connection ending.
             let _ = entry.conn.receive(datagram, from, to);
         }
@@ -391,12 +398,12 @@ impl<T: Default> Endpoint<T> {
     }
 
     /// After a connection has sent all it has: when to come back to it, unless it has ended.
-    fn settle(&mut self, id: Id, now: Instant) {
+    fn settle(&mut self, id: Id) {
         let Some(entry) = self.table.get(id) else { return };
         if entry.conn.is_closed() {
             return self.end(id);
         }
-        if entry.conn.is_stuck(now) {
+        if entry.conn.is_stuck() {
             self.stuck.push(id);
         }
         let deadline = entry.conn.deadline();

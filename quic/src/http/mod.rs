@@ -15,7 +15,7 @@ use ringway_codec::{h3, message};
 
 use crate::buf::Buf;
 use crate::conn::Conn;
-use streams::{Streams, Waiting};
+use streams::{Stream, Streams, Waiting};
 
 pub use ringway_codec::h3::Code;
 pub use send::Head;
@@ -336,15 +336,15 @@ impl Http {
     pub fn prioritise(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
         if let Some(stream) = self.streams.find(key) {
             stream.priority = Some(priority);
-            set_priority(key.id(), priority, conn);
+            stream.set_rank(key.id(), Some(priority), conn);
         }
     }
 
     /// What the response's priority is to be if the client has said nothing about it: see
     /// [`default_for`](ringway_codec::h2::priority::default_for).
     pub fn suggest_priority(&mut self, key: Key, priority: Priority, conn: &mut Conn) {
-        if self.streams.find(key).is_some_and(|stream| stream.priority.is_none()) {
-            set_priority(key.id(), priority, conn);
+        if let Some(stream) = self.streams.find(key).filter(|stream| stream.priority.is_none()) {
+            stream.set_rank(key.id(), Some(priority), conn);
         }
     }
 
@@ -383,13 +383,17 @@ impl Http {
     /// Gets a connection going again that [`Endpoint::next_stuck`] names. Every stream that may be
     /// in quiche's queue without anything to send (all that it had has arrived, and it has not
     /// ended) comes behind the others, as the equal of its like: so quiche goes round them when it
-    /// is asked once for each. They stay there; our own come first again with what they send next.
+    /// is asked once for each. Each comes back to its place with what it sends next.
     ///
     /// [`Endpoint::next_stuck`]: crate::Endpoint::next_stuck
     pub fn unstick(&mut self, conn: &mut Conn) {
-        let mut count = 0;
-        for id in self.streams.begun().chain(streams::OURS) {
+        let mut count = streams::OURS.len();
+        for id in streams::OURS {
             let _ = conn.quic().stream_priority(id, u8::MAX, true);
+        }
+        for (id, stream) in self.streams.begun() {
+            let _ = conn.quic().stream_priority(id, u8::MAX, true);
+            stream.is_behind = true;
             count += 1;
         }
         conn.ask_again(count);
@@ -409,10 +413,17 @@ impl Http {
     }
 }
 
-/// quiche serves lower numbers first, our own streams have 0 and streams that nobody ranked 127.
-/// Those that a client ranks at the default urgency stand beside the latter.
-fn set_priority(id: u64, priority: Priority, conn: &mut Conn) {
-    let urgency = 124 + priority.urgency.min(7);
-    // A stream that has ended needs none.
-    let _ = conn.quic().stream_priority(id, urgency, priority.incremental);
+impl Stream {
+    /// quiche serves lower numbers first, our own streams have 0 and streams that nobody ranked
+    /// 127. Those that a client ranks at the default urgency stand beside the latter.
+    fn set_rank(&mut self, id: u64, priority: Option<Priority>, conn: &mut Conn) {
+        let (urgency, incremental) = match priority {
+            Some(priority) => (124 + priority.urgency.min(7), priority.incremental),
+            None => (127, true),
+        };
+        self.rank = priority;
+        self.is_behind = false;
+        // A stream that has ended needs none.
+        let _ = conn.quic().stream_priority(id, urgency, incremental);
+    }
 }

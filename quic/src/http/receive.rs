@@ -4,8 +4,6 @@ use super::{Conn, Cursor, Early, Error, Event, Http, Kept, Request, Shared, Wait
 use ringway_codec::h1::request::Method;
 use ringway_codec::h3::{self, Code};
 
-use super::set_priority;
-
 impl Http {
     /// What has happened on the connection's streams. Call after each batch of datagrams until
     /// [`Event::More`], before any other connection's; then [`output`](Self::output). An error has
@@ -199,9 +197,9 @@ impl Http {
             stream.no_body = head.method == Method::Head;
             stream.received = end;
             stream.priority = head.priority;
-        }
-        if let Some(priority) = head.priority {
-            set_priority(id, priority, conn);
+            if head.priority.is_some() {
+                stream.set_rank(id, head.priority, conn);
+            }
         }
         let early = match conn.is_early(id) {
             false => Early::No,

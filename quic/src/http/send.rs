@@ -312,7 +312,12 @@ impl Http {
             let sent = match conn.quic().stream_capacity(id) {
                 // Without room quiche would drop what it is given.
                 Ok(0) => Ok((0, Some(bytes))),
-                Ok(_) => conn.quic().stream_send_zc(id, bytes, is_last),
+                Ok(_) => {
+                    if stream.is_behind {
+                        stream.set_rank(id, stream.rank, conn);
+                    }
+                    conn.quic().stream_send_zc(id, bytes, is_last)
+                }
                 Err(error) => Err(error),
             };
             match sent {

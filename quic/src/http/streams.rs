@@ -61,6 +61,10 @@ pub(super) struct Stream {
     pub(super) received: bool,
     /// What the client said of its priority, or the application.
     pub(super) priority: Option<Priority>,
+    /// What quiche was told of it.
+    pub(super) rank: Option<Priority>,
+    /// It comes behind the others until it has something to send: see [`super::Http::unstick`].
+    pub(super) is_behind: bool,
     /// Not read, because the application does not keep up.
     pub(super) is_paused: bool,
     pub(super) unconsumed: usize,
@@ -110,9 +114,9 @@ impl Streams {
     }
 
     /// Those whose responses have begun.
-    pub(super) fn begun(&self) -> impl Iterator<Item = u64> + '_ {
-        let all = self.ids.iter().zip(&self.all);
-        all.filter(|(id, stream)| **id != FREE && stream.head_sent).map(|(id, _)| *id)
+    pub(super) fn begun(&mut self) -> impl Iterator<Item = (u64, &mut Stream)> + '_ {
+        let all = self.ids.iter().copied().zip(&mut self.all);
+        all.filter(|(id, stream)| *id != FREE && stream.head_sent)
     }
 
     pub(super) fn find(&mut self, key: Key) -> Option<&mut Stream> {

@@ -60,7 +60,6 @@ pub struct Server {
     pub resets: Vec<(u64, bool)>,
     pub ended: usize,
     /// Times that a connection was got going again.
-    pub unstuck: usize,
     pub segments_max: usize,
     pub pulled: usize,
     pub register: Arc<replay::Register>,
@@ -129,7 +128,7 @@ impl Server {
         register: Arc<replay::Register>,
     ) -> Self {
         let mut config = settings.config(tls(Arc::clone(&register))).unwrap();
-        config.set_ticket_key(&[9; 48]).unwrap();
+        config.quic().set_ticket_key(&[9; 48]).unwrap();
         let mut endpoint = Endpoint::new(policy, config, &keys(), Instant::now());
         endpoint.tick(1000);
         Self {
@@ -138,7 +137,6 @@ impl Server {
             requests: Vec::new(),
             resets: Vec::new(),
             ended: 0,
-            unstuck: 0,
             segments_max: 0,
             pulled: 0,
             register,
@@ -180,7 +178,6 @@ impl Server {
         while let Some(id) = self.endpoint.next_stuck() {
             if let Some((conn, State { http, .. })) = self.endpoint.get(id) {
                 http.unstick(conn);
-                self.unstuck += 1;
             }
         }
         self.transmit(net, now);
@@ -204,6 +201,18 @@ impl Server {
         let id = self.endpoint.ids().next().unwrap();
         let quic = self.endpoint.peek(id).unwrap().0.transport();
         quic.path_stats().map(|path| path.total_pto_count).sum()
+    }
+
+    /// The responses that have only begun have so many octets of content, on all connections.
+    pub fn go_on(&mut self, len: usize) {
+        for id in self.endpoint.ids().collect::<Vec<_>>() {
+            let (_, State { http, work }) = self.endpoint.get(id).unwrap();
+            for (&key, work) in work.iter_mut().filter(|(_, work)| work.path == "/begin") {
+                work.len = len;
+                http.wake(key);
+            }
+            self.touched.push(id);
+        }
     }
 
     /// Lets what takes too long expire, as if it were `now`.

@@ -10,7 +10,7 @@ use ringway_codec::qpack;
 use ringway_codec::scan::Backend;
 use ringway_quic::cid::Origin;
 use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
-use ringway_quic::{Endpoint, Keys, Policy, Settings, http, quiche, steering};
+use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
 use super::{Door, Replies, Siblings, Socket, Stage, Udp};
 use crate::config::{Http3, Limits};
@@ -30,14 +30,18 @@ pub(crate) struct Setup {
     pub(crate) http3: Http3,
     pub(crate) tls: Tls,
     /// Of [`config`].
-    pub(crate) config: quiche::Config,
+    pub(crate) config: ringway_quic::Config,
     pub(crate) siblings: Arc<Siblings>,
     pub(crate) qlog: Option<PathBuf>,
 }
 
 /// The transport's configuration. Certificates are looked up for each handshake, so that it holds
 /// when they are loaded again.
-pub(crate) fn config(tls: &Tls, limits: &Limits, http3: &Http3) -> Result<quiche::Config, Error> {
+pub(crate) fn config(
+    tls: &Tls,
+    limits: &Limits,
+    http3: &Http3,
+) -> Result<ringway_quic::Config, Error> {
     let made = settings(limits, http3).config(boring::context(tls)?);
     made.map_err(|error| ConfigError::general(format!("QUIC: {error}")).into())
 }
