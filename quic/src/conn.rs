@@ -296,8 +296,8 @@ impl Conn {
     /// Whether quiche may keep back what it has to send, for good. A stream whose data a probe was
     /// to carry stays in quiche 0.30's queue of those that have something to send, also when the
     /// acknowledgement of the original comes first; and quiche, when it comes to such a stream, has
-    /// nothing to send. So it may be where a probe was due, and nothing is under way now. What helps
-    /// is [`Http::unstick`](crate::http::Http::unstick).
+    /// nothing to send. So it may be where a probe was due, and nothing is under way now. What
+    /// helps is [`Http::unstick`](crate::http::Http::unstick).
     pub(crate) fn is_stuck(&self) -> bool {
         !self.asked
             && self.held.is_none()
