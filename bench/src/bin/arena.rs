@@ -2,7 +2,7 @@
 //! served through ringway's public library API and nothing else.
 //!
 //! `arena --http ADDR [--https ADDR --cert PEM --key PEM] [--h2c ADDR] [--workers N] [--data DIR]
-//! [--metrics ADDR]`
+//! [--metrics ADDR] [--batch-wait US]`
 //!
 //! DIR holds `dataset.json` and `static/`; without it `/json` and `/static` are 404. Prints a line
 //! `listening http ADDR` for each listener, as `ringway serve` does.
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use ringway::config::Engine;
 use ringway::tls::Tls;
 use ringway::{OwnedRequest, Request, RequestBody, Response, Router, Server};
 use ringway_bench::integer;
@@ -47,6 +48,7 @@ struct Options {
     key: Option<PathBuf>,
     metrics: Option<String>,
     workers: Option<usize>,
+    batch_wait_us: Option<u16>,
     data: Option<PathBuf>,
 }
 
@@ -66,6 +68,10 @@ impl Options {
                 "--workers" => {
                     let number = value.parse().map_err(|_| format!("--workers {value}?"))?;
                     options.workers = Some(number);
+                }
+                "--batch-wait" => {
+                    let us = value.parse().map_err(|_| format!("--batch-wait {value}?"))?;
+                    options.batch_wait_us = Some(us);
                 }
                 _ => return Err(format!("what is {flag}?")),
             }
@@ -96,7 +102,8 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(workers) = options.workers {
         server = server.workers(workers);
     }
-    Ok(server.run()?)
+    let engine = Engine { batch_wait_us: options.batch_wait_us, ..Engine::default() };
+    Ok(server.engine(engine).run()?)
 }
 
 fn application(data: Option<&Path>) -> Result<Router, Box<dyn std::error::Error>> {
