@@ -88,6 +88,48 @@ fn malformed_bodies_are_refused() {
 }
 
 #[test]
+fn extensions_are_held_to_their_grammar() {
+    let with = |extension: &str| decode(&format!("1{extension}\r\nx\r\n0\r\n\r\n")).unwrap();
+    for good in [
+        ";a",
+        ";a=b",
+        ";a;b",
+        ";a=b;c=\"d;\\\"\\\\\";e",
+        " ; a = b ; c",
+        "\t;\ta\t=\t\"b\" ;c",
+        ";a=\"\"",
+        ";chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+    ] {
+        assert_eq!(with(good).unwrap().0, b"x", "{good}");
+    }
+    for bad in [
+        ";",
+        "; ",
+        ";;a",
+        ";a;",
+        ";a=",
+        ";a= ",
+        ";a=;b",
+        ";=b",
+        ";bad[=x",
+        ";a b",
+        ";a=b c",
+        ";a=b=c",
+        ";a=\"b\"c",
+        ";a=b\"c\"",
+        ";\"a\"",
+        ";a=\"b\\",
+        ";a=b ",
+        ";a=\"b",
+        ";a\u{e9}",
+        ";a=\"\x7f\"",
+        ";a\"",
+    ] {
+        assert_eq!(with(bad).map_err(Error::status), Err(400), "{bad}");
+    }
+}
+
+#[test]
 fn overhead_is_bounded() {
     let limits = Limits { extension_bytes: 10, trailer_bytes: 20, trailer_fields: 2 };
     let bounded = |input: &str| decode_in(input.as_bytes(), &[], limits);
@@ -98,7 +140,7 @@ fn overhead_is_bounded() {
     assert_eq!(bounded("0\r\nA: bbbbbbbbbbbbbbbbbbbbbb\r\n\r\n"), Some(Err(Error::Trailers)));
     let endless = format!("0\r\nA: {}", "b".repeat(30));
     assert_eq!(bounded(&endless), Some(Err(Error::Trailers)));
-    assert_eq!((Error::Trailers.status(), Error::ChunkExtensions.status()), (431, 413));
+    assert_eq!((Error::Trailers.status(), Error::ChunkExtensions.status()), (431, 400));
 }
 
 #[test]

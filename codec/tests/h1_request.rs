@@ -304,6 +304,11 @@ fn limits() {
     assert_eq!(parse_within(longer.as_bytes(), &limits), Err(Error::LineTooLong));
     let endless = format!("GET /{}", "p".repeat(100));
     assert_eq!(parse_within(endless.as_bytes(), &limits), Err(Error::LineTooLong));
+    // Of a target that never begins there is nothing to say: the method is wrong.
+    for end in ["", " / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let method = "M".repeat(100) + end;
+        assert_eq!(parse_within(method.as_bytes(), &limits), Err(Error::Method));
+    }
     let three = "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\n";
     assert!(parse_within(format!("{three}\r\n").as_bytes(), &limits).is_ok());
     assert_eq!(

@@ -2,9 +2,9 @@
 //! copied.
 //!
 //! RFC 9112 section 7.1. Sizes are hexadecimal digits and nothing else, lines end in CRLF and
-//! nothing else, extensions are passed over but counted, trailer fields are yielded unless they
-//! would change the framing of a message that has already been framed. Not for `Content-Length`
-//! bodies: those need no decoder.
+//! nothing else, extensions are passed over but counted and held to their grammar (section 7.1.1),
+//! trailer fields are yielded unless they would change the framing of a message that has already
+//! been framed. Not for `Content-Length` bodies: those need no decoder.
 
 use super::Error;
 use crate::field::{Field, Known};
@@ -14,7 +14,7 @@ use core::ops::Range;
 /// Bounds of a chunked body's overhead; the data itself the caller counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all chunk extensions of one body; beyond: 413.
+    /// Bytes of all chunk extensions of one body; beyond: 400.
     pub extension_bytes: u32,
     /// Bytes of the trailer section; beyond: 431.
     pub trailer_bytes: u32,
@@ -59,14 +59,8 @@ enum State {
     Begin,
     /// Behind at least one digit.
     Size,
-    /// Behind the size and whitespace, which only an extension may follow.
+    /// Behind the size, or an extension, and whitespace: only an extension may follow.
     Blank,
-    /// In an extension.
-    Extension,
-    /// In a quoted string of an extension.
-    Quoted,
-    /// Behind a backslash in one.
-    Escaped,
     /// Behind the CR of a size line.
     SizeEnd,
     Data,
@@ -76,6 +70,22 @@ enum State {
     DataEndLf,
     Trailers,
     Done,
+    /// Behind the semicolon of an extension.
+    NameBegin,
+    /// In an extension's name.
+    Name,
+    /// Behind the name and whitespace.
+    NameEnd,
+    /// Behind the equals sign.
+    ValueBegin,
+    /// In a value that is a token.
+    Value,
+    /// In a value that is a quoted string.
+    Quoted,
+    /// Behind a backslash in one.
+    Escaped,
+    /// Behind the quote that ends one.
+    QuotedEnd,
 }
 
 impl Default for Decoder {
@@ -120,42 +130,72 @@ impl Decoder {
                     }
                     return Ok(Item::Data(range));
                 }
-                _ => {
+                State::Begin
+                | State::Size
+                | State::Blank
+                | State::SizeEnd
+                | State::DataEnd
+                | State::DataEndLf => {
                     let Some(&byte) = input.get(*at) else { return Ok(Item::More) };
                     *at += 1;
                     self.step(byte)?;
+                }
+                _ => {
+                    let Some(&byte) = input.get(*at) else { return Ok(Item::More) };
+                    *at += 1;
+                    self.state = self.extension_byte(byte)?;
                 }
             }
         }
     }
 
-    /// Takes one byte of what stands between the data.
+    /// Takes one byte of what stands between the data, but for extensions.
     fn step(&mut self, byte: u8) -> Result<(), Error> {
         self.state = match (self.state, byte) {
             (State::Begin | State::Size, _) if byte.is_ascii_hexdigit() => {
                 self.digit(byte)?;
                 State::Size
             }
-            (State::Size | State::Extension, b'\r') => State::SizeEnd,
-            (State::Size | State::Blank, b';') => self.extension(State::Extension)?,
+            (State::Size, b'\r') => State::SizeEnd,
+            (State::Size | State::Blank, b';') => self.extension(State::NameBegin)?,
             (State::Size | State::Blank, b' ' | b'\t') => self.extension(State::Blank)?,
-            (State::Begin | State::Size | State::Blank, _) => return Err(Error::ChunkSize),
             (State::SizeEnd, b'\n') if self.left == 0 => State::Trailers,
             (State::SizeEnd, b'\n') => State::Data,
+            (State::SizeEnd, _) => return Err(Error::LineEnd),
             (State::DataEnd, b'\r') => State::DataEndLf,
             (State::DataEndLf, b'\n') => State::Begin,
             (State::DataEnd | State::DataEndLf, _) => return Err(Error::ChunkEnd),
-            (_, b'\r' | b'\n') => return Err(Error::ChunkExtension),
-            (_, _) if CONTROL.has(byte) => return Err(Error::ChunkExtension),
-            (State::Extension, b'"') | (State::Escaped, _) => self.extension(State::Quoted)?,
-            (State::Quoted, b'"') => self.extension(State::Extension)?,
-            (State::Quoted, b'\\') => self.extension(State::Escaped)?,
-            (State::Extension, _) => self.extension(State::Extension)?,
-            (State::Quoted, _) => self.extension(State::Quoted)?,
-            (State::SizeEnd, _) => return Err(Error::LineEnd),
-            (State::Data | State::Trailers | State::Done, _) => unreachable!("not between data"),
+            _ => return Err(Error::ChunkSize),
         };
         Ok(())
+    }
+
+    /// Takes one byte of an extension (RFC 9112 section 7.1.1), which has a name and may have a
+    /// value, a token or a quoted string; or the CR behind it.
+    fn extension_byte(&mut self, byte: u8) -> Result<State, Error> {
+        let next = match (self.state, byte) {
+            (State::Name | State::Value | State::QuotedEnd, b'\r') => return Ok(State::SizeEnd),
+            (State::Name | State::NameEnd | State::Value | State::QuotedEnd, b';') => {
+                State::NameBegin
+            }
+            (State::Name | State::NameEnd, b'=') => State::ValueBegin,
+            (State::Name | State::NameEnd, b' ' | b'\t') => State::NameEnd,
+            (State::NameBegin | State::ValueBegin, b' ' | b'\t') => self.state,
+            (State::Value | State::QuotedEnd, b' ' | b'\t') => State::Blank,
+            (State::NameBegin | State::Name, _) if TOKEN.has(byte) => State::Name,
+            (State::ValueBegin | State::Value, _) if TOKEN.has(byte) => State::Value,
+            (State::ValueBegin, b'"') => State::Quoted,
+            (State::Quoted | State::Escaped, _)
+                if matches!(byte, b'\r' | b'\n') || CONTROL.has(byte) =>
+            {
+                return Err(Error::ChunkExtension);
+            }
+            (State::Quoted, b'"') => State::QuotedEnd,
+            (State::Quoted, b'\\') => State::Escaped,
+            (State::Quoted | State::Escaped, _) => State::Quoted,
+            _ => return Err(Error::ChunkExtension),
+        };
+        self.extension(next)
     }
 
     /// Takes a digit of a size, which stays below 2^60: no body is longer, and no sum of ours

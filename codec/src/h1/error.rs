@@ -33,7 +33,7 @@ errors! {
     LineEnd 400 "a CR without LF or an LF without CR",
     Control 400 "a control character in the head",
     RequestLine 400 "a request line that is not method SP target SP version",
-    Method 400 "a method that is not a token",
+    Method 400 "a method that is not a token, or as long as a request line may be",
     Target 400 "an invalid request target",
     Version 400 "an invalid HTTP version",
     VersionUnsupported 505 "an HTTP version other than 1.x",
@@ -54,7 +54,7 @@ errors! {
     ChunkSize 400 "an invalid chunk size",
     ChunkEnd 400 "chunk data that CRLF does not follow",
     ChunkExtension 400 "an invalid chunk extension",
-    ChunkExtensions 413 "chunk extensions beyond the limit",
+    ChunkExtensions 400 "chunk extensions beyond the limit",
     Trailer 400 "an invalid trailer field",
     Trailers 431 "trailer fields beyond the limit",
 }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn statuses_are_those_that_the_rfc_knows() {
         for error in Error::ALL {
-            assert!([400, 413, 414, 417, 431, 501, 505].contains(&error.status()));
+            assert!([400, 414, 417, 431, 501, 505].contains(&error.status()));
             assert!(error.to_string().starts_with("the peer sent "));
         }
     }

@@ -387,7 +387,7 @@ fn incomplete(
     }
     let line = input.data().iter().position(|&b| b == b'\n');
     if line.unwrap_or(input.len()) > limits.request_line as usize + 3 {
-        return Err(Error::LineTooLong);
+        return Err(target::too_long(input.data(), limits));
     }
     if input.len() > limits.head as usize { Err(Error::HeadTooLong) } else { Ok(None) }
 }

@@ -155,7 +155,7 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
     }
     let text = &data[start..lf - 1];
     if text.len() > limits.request_line as usize {
-        return Err(Error::LineTooLong);
+        return Err(too_long(text, limits));
     }
     if text.contains(&b'\r') {
         return Err(Error::LineEnd);
@@ -191,6 +191,12 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
         },
         end: lf + 1,
     }))
+}
+
+/// What is wrong with a line beyond the limit: its target is too long, if that has even begun.
+pub(super) fn too_long(line: &[u8], limits: &Limits) -> Error {
+    let begun = line.iter().take(limits.request_line as usize).any(|&b| b == b' ');
+    if begun { Error::LineTooLong } else { Error::Method }
 }
 
 /// What of an unfinished request line is already wrong: a peer that speaks something else
