@@ -102,7 +102,7 @@ impl Desk {
         };
         desk.refresh_second();
         desk.advertise(&[]);
-        local::with(|local| local.enter(worker, desk.clock.now));
+        local::with(|local| local.tick(desk.clock.now));
         desk
     }
 

@@ -46,14 +46,15 @@ struct Task {
 /// A worker's tasks.
 pub(crate) struct Executor {
     tasks: Slab<Task>,
-    worker: u32,
     mailbox: Arc<Mailbox>,
     batch: Vec<Id>,
 }
 
 impl Executor {
-    pub(crate) fn new(worker: u32, mailbox: Arc<Mailbox>) -> Self {
-        Self { tasks: Slab::default(), worker, mailbox, batch: Vec::new() }
+    /// The tasks of the calling thread, which `mailbox` reaches.
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+        local::with(|local| local.enter(&mailbox));
+        Self { tasks: Slab::default(), mailbox, batch: Vec::new() }
     }
 
     /// How many tasks live.
@@ -64,7 +65,7 @@ impl Executor {
     /// Adds a task; it is polled for the first time in the same turn.
     pub(crate) fn spawn(&mut self, owner: Owner, work: Work) -> Id {
         let id = self.tasks.insert(Task { owner, work: Some(work), waker: Waker::noop().clone() });
-        let waker = TaskWaker { worker: self.worker, mailbox: Arc::clone(&self.mailbox), task: id };
+        let waker = TaskWaker { mailbox: Arc::clone(&self.mailbox), task: id };
         if let Some(task) = self.tasks.get_mut(id) {
             task.waker = Waker::from(Arc::new(waker));
         }
@@ -110,7 +111,6 @@ impl Executor {
 }
 
 struct TaskWaker {
-    worker: u32,
     mailbox: Arc<Mailbox>,
     task: Id,
 }
@@ -122,7 +122,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let here = local::with(|local| {
-            let here = local.worker() == Some(self.worker);
+            let here = local.is_reached_by(&self.mailbox);
             if here {
                 local.ready.borrow_mut().push(self.task);
             }

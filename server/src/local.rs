@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
 use http::HeaderValue;
@@ -14,6 +15,7 @@ use ringway_codec::Time;
 
 use crate::executor::Owner;
 use crate::ring::job;
+use crate::ring::message::Mailbox;
 use crate::ring::token::Id;
 use crate::slot::Slab;
 
@@ -43,8 +45,8 @@ impl Waiter {
 /// A worker's mailbox for its own futures.
 #[derive(Default)]
 pub(crate) struct Local {
-    /// The worker's number, or none outside a worker.
-    worker: Cell<Option<u32>>,
+    /// Where other threads reach this worker; nowhere outside a worker.
+    mailbox: RefCell<Weak<Mailbox>>,
     now: Cell<Time>,
     /// Tasks woken on this thread.
     pub(crate) ready: RefCell<Vec<Id>>,
@@ -83,15 +85,15 @@ pub(crate) fn current() -> Rc<Local> {
 }
 
 impl Local {
-    /// Makes the calling thread a worker.
-    pub(crate) fn enter(&self, worker: u32, now: Time) {
-        self.worker.set(Some(worker));
-        self.now.set(now);
+    /// Makes the calling thread the worker that is reached by `mailbox`.
+    pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>) {
+        *self.mailbox.borrow_mut() = Arc::downgrade(mailbox);
     }
 
-    /// The worker that the calling thread is.
-    pub(crate) fn worker(&self) -> Option<u32> {
-        self.worker.get()
+    /// True on the worker that is reached by `mailbox`. Its number would not do: two servers of one
+    /// process both have a worker 0.
+    pub(crate) fn is_reached_by(&self, mailbox: &Arc<Mailbox>) -> bool {
+        self.mailbox.borrow().as_ptr() == Arc::as_ptr(mailbox)
     }
 
     /// The turn's time.

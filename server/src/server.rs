@@ -409,7 +409,7 @@ impl Server {
                 core_affinity::set_for_current(cpu);
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
-            let executor = Executor::new(number, mailbox);
+            let executor = Executor::new(mailbox);
             let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
             desk.speak(&http2);
             desk.hsts = hsts;

@@ -6,7 +6,7 @@
 //! it.
 
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -38,6 +38,12 @@ impl Random {
     }
 }
 
+/// That of every world, so that several on a thread are of one worker.
+static MAILBOX: LazyLock<Arc<Mailbox>> = LazyLock::new(|| {
+    let null = std::fs::File::open("/dev/null").unwrap();
+    Arc::new(Mailbox::for_tests(null.as_raw_fd()))
+});
+
 /// A connection and the kernel that it believes in.
 struct World {
     desk: Desk,
@@ -60,9 +66,7 @@ struct World {
 
 impl World {
     fn new(seed: u64, limits: Limits) -> Self {
-        let null = std::fs::File::open("/dev/null").unwrap();
-        let mailbox = Arc::new(Mailbox::for_tests(null.as_raw_fd()));
-        let executor = Executor::new(0, mailbox);
+        let executor = Executor::new(Arc::clone(&MAILBOX));
         let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);

@@ -74,7 +74,7 @@ impl Worker {
     pub(super) fn new(files: Files) -> Self {
         let settings = ring::Settings { buffers: 2, ..ring::Settings::default() };
         let now = Time(1_000_000);
-        local::with(|local| local.enter(0, now));
+        local::with(|local| local.tick(now));
         Self { ring: Ring::new(&settings).unwrap(), now, files }
     }
 
