@@ -134,7 +134,9 @@ impl BodyWriter {
 
 impl Drop for BodyWriter {
     fn drop(&mut self) {
-        self.pipe.finish(End::Complete);
+        // A producer that panics was not done.
+        let end = if std::thread::panicking() { End::Aborted } else { End::Complete };
+        self.pipe.finish(end);
     }
 }
 

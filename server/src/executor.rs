@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::handler::{caught, panicked};
 use crate::local;
 use crate::response::Response;
 use crate::ring::message::Mailbox;
@@ -88,11 +89,12 @@ impl Executor {
             let Some(mut work) = task.work.take() else { continue };
             let (owner, waker) = (task.owner, task.waker.clone());
             let mut context = Context::from_waker(&waker);
-            let response = match &mut work {
+            let polled = caught(|| match &mut work {
                 Work::Reply(future) => future.as_mut().poll(&mut context).map(Some),
                 Work::Produce(future) => future.as_mut().poll(&mut context).map(|()| None),
-            };
-            match response {
+            });
+            let is_reply = matches!(work, Work::Reply(_));
+            match polled.unwrap_or_else(|| Poll::Ready(is_reply.then(panicked))) {
                 Poll::Pending => {
                     if let Some(task) = self.tasks.get_mut(id) {
                         task.work = Some(work);

@@ -1,8 +1,11 @@
 //! The handler: the one trait that an application implements, and the closures that stand for it.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+
+use http::StatusCode;
 
 use crate::body::RequestBody;
 use crate::request::{OwnedRequest, Request};
@@ -10,6 +13,10 @@ use crate::response::Response;
 
 /// Answers requests. One handler serves all workers at once, so it is `Sync`; what it answers stays
 /// on the worker that asked.
+///
+/// A panic, here or in a future that answers later, is answered with 500 and ends nothing else; one
+/// in a body that is being sent breaks that response off. (A program built with `panic = "abort"`
+/// ends, as it asked to.)
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn call(&self, request: &Request<'_>) -> Reply;
@@ -20,6 +27,37 @@ pub trait Handler: Send + Sync + 'static {
         let _ = request;
         BodyMode::Buffer
     }
+}
+
+/// The application, whose panics are its own: the worker's thread serves other clients too.
+pub(crate) struct Guarded<H>(pub(crate) H);
+
+impl<H: Handler> Handler for Guarded<H> {
+    #[inline]
+    fn call(&self, request: &Request<'_>) -> Reply {
+        caught(|| self.0.call(request)).unwrap_or_else(|| Reply::Ready(panicked()))
+    }
+
+    #[inline]
+    fn body_mode(&self, request: &Request<'_>) -> BodyMode {
+        caught(|| self.0.body_mode(request)).unwrap_or_default()
+    }
+}
+
+/// What `work` gives, or nothing where it panics: the panic hook has told by then.
+#[inline]
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // Spares the way through `catch_unwind` and its copy of the answer where nothing unwinds.
+    if cfg!(panic = "abort") {
+        return Some(work());
+    }
+    // What was half changed belongs to the application, or is dropped with the request.
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// The answer for which the application panicked.
+pub(crate) fn panicked() -> Response {
+    StatusCode::INTERNAL_SERVER_ERROR.into()
 }
 
 /// How a request's body reaches its handler.

@@ -14,7 +14,7 @@ use crate::desk::Desk;
 use crate::door::{AltSvc, Doors, Share};
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::handler::{Handler, IntoHandler};
+use crate::handler::{Guarded, Handler, IntoHandler};
 use crate::listen::{self, Bound, Listener, Scheme};
 use crate::log::{Log, Writer};
 use crate::metrics::Published;
@@ -77,7 +77,7 @@ impl Server {
     /// not listen anywhere yet.
     pub fn new<K>(app: impl IntoHandler<K>) -> Self {
         Self {
-            app: Arc::new(app.into_handler()),
+            app: Arc::new(Guarded(app.into_handler())),
             listeners: Vec::new(),
             tls: None,
             workers: None,

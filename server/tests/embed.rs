@@ -9,10 +9,13 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use harness::client::Client;
 use harness::eventually;
-use ringway::{Bound, OwnedRequest, Request, Response, Router, Running, Server};
+use harness::h2::H2;
+use http::Method;
+use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Running, Server};
 
 /// A server of this process, with one worker, and its address.
 fn spawn(app: Router) -> (Running, SocketAddr) {
@@ -63,4 +66,63 @@ fn a_handler_wakes_the_handler_of_another_server() {
     assert_eq!(waiting.response("GET").text(), "through");
     end(first);
     end(second);
+}
+
+/// A router whose handlers panic in every way there is.
+fn careless() -> Router {
+    Router::new()
+        .get("/well", |_: &Request<'_>| Response::text("well"))
+        .get("/now", |_: &Request<'_>| -> Response { panic!("a test's own panic") })
+        .get("/later", async |_: OwnedRequest| -> Response {
+            ringway::sleep(Duration::from_millis(20)).await;
+            panic!("a test's own panic")
+        })
+        .stream(
+            Method::POST,
+            "/upload",
+            async |_: OwnedRequest, mut body: RequestBody| -> Response {
+                body.next().await.unwrap().unwrap();
+                panic!("a test's own panic")
+            },
+        )
+        .get("/half", |_: &Request<'_>| {
+            Response::stream("text/plain", async |mut out| {
+                out.write("half").await.unwrap();
+                ringway::sleep(Duration::from_millis(20)).await;
+                panic!("a test's own panic")
+            })
+        })
+}
+
+/// A panic is the one request's: the others of its connection and of its worker go on.
+#[test]
+fn a_handler_that_panics_is_answered_with_500_and_ends_nothing_else() {
+    let running = Server::new(careless()).workers(1).http("127.0.0.1:0").h2c("127.0.0.1:0");
+    let running = running.spawn().unwrap();
+    let [http, h2c] = [0, 1].map(|at| match running.listeners()[at].1 {
+        Bound::Ip(address) => address,
+        _ => panic!("a TCP listener"),
+    });
+    let mut other = Client::connect(http);
+    assert_eq!(other.get("/well").text(), "well");
+    let mut client = Client::connect(http);
+    for path in ["/now", "/later", "/now"] {
+        assert_eq!(client.get(path).status, 500, "{path}");
+        assert_eq!(client.get("/well").text(), "well", "after {path}");
+    }
+    assert_eq!(client.request("POST", "/upload", "Content-Length: 4\r\n", b"body").status, 500);
+    let mut broken = Client::connect(http);
+    broken.send("GET /half HTTP/1.1\r\nHost: test\r\n\r\n");
+    let got = String::from_utf8(broken.rest()).unwrap();
+    assert!(got.contains("4\r\nhalf") && !got.contains("0\r\n\r\n"), "{got}");
+
+    let mut h2 = H2::connect(h2c);
+    for path in ["/now", "/later"] {
+        assert_eq!(h2.get(path).status(), 500, "{path}");
+    }
+    let id = h2.ask("GET", "/half", &[], b"");
+    assert!(h2.answer(id).reset.is_some(), "a part is not passed off as the whole");
+    assert_eq!(h2.get("/well").text(), "well");
+    assert_eq!(other.get("/well").text(), "well");
+    end(running);
 }
