@@ -20,6 +20,8 @@ pub enum Error {
     },
     /// The kernel refused a ring.
     Ring(io::Error),
+    /// No worker can be pinned to this CPU.
+    Cpu(usize),
     /// An address is not one.
     Address(String),
     /// There is nothing to listen on.
@@ -49,6 +51,11 @@ impl fmt::Display for Error {
                 write!(f, "cannot listen for {scheme} on {address}: {reason}")
             }
             Self::Ring(source) => write!(f, "the kernel refuses an io_uring: {source}"),
+            Self::Cpu(cpu) => write!(
+                f,
+                "no worker can be pinned to CPU {cpu}: this machine has no such CPU, or keeps it \
+                 from this process"
+            ),
             Self::Address(text) => write!(f, "{text}"),
             Self::NoListener => f.write_str("there is no address to listen on"),
             Self::Tls(error) => error.fmt(f),
@@ -66,7 +73,7 @@ impl std::error::Error for Error {
             | Self::Log { source, .. }
             | Self::Worker(source) => Some(source),
             Self::Tls(error) => Some(error),
-            Self::Address(_) | Self::NoListener => None,
+            Self::Cpu(_) | Self::Address(_) | Self::NoListener => None,
         }
     }
 }

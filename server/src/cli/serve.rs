@@ -56,6 +56,7 @@ fn listen(host: &Host, scheme: Scheme, address: &str, source: &io::Error) -> Opt
         Address::Unix(path) => return Some(start::explain_bind_path(source, &path).to_string()),
         Address::Fd(_) => return None,
     };
-    let answer = start::explain_bind(host, source, socket, Transport::Tcp);
+    let transport = if scheme == Scheme::H3 { Transport::Udp } else { Transport::Tcp };
+    let answer = start::explain_bind(host, source, socket, transport);
     Some(format!("{scheme}: {answer}"))
 }

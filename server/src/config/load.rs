@@ -289,6 +289,14 @@ impl Layers {
                 found.push((if is_set { key } else { inner }, message));
             }
         }
+        // A form that is off in so many words is meant.
+        if config.log.file.is_some() && !self.loaded.origins.contains_key("log.format") {
+            let message = "nothing is logged: set `log.format` to combined or json";
+            found.push(("log.file", message.into()));
+        }
+        if config.http3.required && !config.http3.enabled {
+            found.push(("http3.required", "`http3.enabled` is false".into()));
+        }
         for (key, message) in found {
             let origin = self.loaded.origin(key).clone();
             self.errors.push(Error { origin, message, hint: None });

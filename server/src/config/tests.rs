@@ -272,6 +272,16 @@ fn contradictions() {
             "ringway.toml:1:1: 3 workers cannot be pinned to 2 CPUs",
         ),
         (
+            "log",
+            "[log]\nfile = \"a.log\"",
+            "ringway.toml:2:1: nothing is logged: set `log.format` to combined or json",
+        ),
+        (
+            "h3",
+            "[http3]\nrequired = true\nenabled = false",
+            "ringway.toml:2:1: `http3.enabled` is false",
+        ),
+        (
             "header",
             "[limits]\nheader_bytes = \"128KiB\"",
             "ringway.toml:2:1: `limits.spill_bytes` is smaller than `limits.header_bytes`, \
