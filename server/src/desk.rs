@@ -21,6 +21,7 @@ use crate::handler::Handler;
 use crate::local;
 use crate::log::Log;
 use crate::metrics::{Published, Tally};
+use crate::note::note;
 use crate::pool::Pool;
 use crate::response::Response;
 use crate::ring;
@@ -284,7 +285,7 @@ impl Desk {
         ring: &ring::Counters,
     ) {
         let states: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
-        eprintln!(
+        note!(
             "worker {}: {connections} connections ({}), {} tasks, {} requests ({} refused), \
              {} enters, {} submissions, {} times queue full, {} completion overflows",
             self.worker,

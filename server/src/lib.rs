@@ -21,6 +21,8 @@
 //! `ring` all contact with the kernel, `handler` and `router` what an application is made of.
 
 #![deny(unsafe_code)]
+// See `note`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod additions;
 mod body;
@@ -38,6 +40,7 @@ mod listen;
 mod local;
 pub mod log;
 mod metrics;
+mod note;
 mod pipe;
 mod pool;
 mod request;

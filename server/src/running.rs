@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::listen::{Bound, Scheme};
 use crate::log::Writer;
 use crate::metrics::{Endpoint, Published};
+use crate::note::note;
 use crate::ring::token::{Id, Op, Token};
 use crate::server::Control;
 use crate::tls::{Change, Files, Tls};
@@ -52,12 +53,12 @@ impl Keeper {
 
 fn say(change: &Change) {
     match change {
-        Change::Reloaded(n) => eprintln!("certificates loaded (generation {n})"),
+        Change::Reloaded(n) => note!("certificates loaded (generation {n})"),
         Change::Kept(error) => {
-            eprintln!("certificates not loaded, the former stay in use: {error}");
+            note!("certificates not loaded, the former stay in use: {error}");
         }
         Change::TicketsRotated => {}
-        Change::TicketsUnsaved(error) => eprintln!("ticket keys not saved: {error}"),
+        Change::TicketsUnsaved(error) => note!("ticket keys not saved: {error}"),
     }
 }
 

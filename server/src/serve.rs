@@ -5,6 +5,7 @@ use crate::config::{Address, Config, SETTINGS, Simd, TlsVersion};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
+use crate::note::{self, note};
 use crate::running::Running;
 use crate::server::Server;
 use crate::tls::{Files, Options, Tls};
@@ -67,15 +68,13 @@ pub fn start(config: &Config) -> Result<Running, Error> {
 pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
     let running = start(config)?;
     let signals = crate::signals::listen()?;
-    for (scheme, bound) in running.listeners() {
-        println!("listening {scheme} {bound}");
-    }
+    note::listeners(&running);
     if std::io::stderr().is_terminal() {
-        eprint!("{}", welcome::text(config, running.listeners(), running.workers()));
+        note!("{}", welcome::text(config, running.listeners(), running.workers()).trim_end());
     }
     crate::signals::supervise(running, signals, |running| match again() {
         Some(fresh) => reload(running, config, &fresh),
-        None => eprintln!("the configuration is not taken: the former stays in use"),
+        None => note!("the configuration is not taken: the former stays in use"),
     })
 }
 
@@ -85,7 +84,7 @@ const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
 fn reload(running: &Running, used: &Config, fresh: &Config) {
     for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
         if setting.show(used) != setting.show(fresh) {
-            eprintln!("`{}` has changed: that takes effect after a restart", setting.key);
+            note!("`{}` has changed: that takes effect after a restart", setting.key);
         }
     }
     running.replace_certificates(certificates(fresh));
@@ -143,6 +142,10 @@ fn tls(config: &Config) -> Result<Tls, Error> {
 fn backend(simd: Simd) -> Option<Backend> {
     match simd {
         Simd::Auto => None,
-        other => Backend::from_name(other.name()),
+        other => Backend::from_name(other.name()).or_else(|| {
+            let best = Backend::detect().name();
+            note!("warning: this CPU has no {}: `simd` is {best} instead", other.name());
+            None
+        }),
     }
 }

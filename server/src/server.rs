@@ -18,6 +18,7 @@ use crate::handler::{Guarded, Handler, IntoHandler};
 use crate::listen::{self, Bound, Listener, Scheme};
 use crate::log::{Log, Writer};
 use crate::metrics::Published;
+use crate::note::{self, note};
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::running::{Handle, Keeper, Running};
 use crate::tls::{Alpn, ConfigError, Tls};
@@ -145,7 +146,8 @@ impl Server {
         self
     }
 
-    /// Pins the workers to these CPUs, in order, instead of to those that the process may use.
+    /// Pins the workers to these CPUs, in order, instead of to those that the process may use. A
+    /// CPU that is not there, or is kept from the process, is an error at the start.
     #[must_use]
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
         self.cpus = Some(cpus.into_iter().collect());
@@ -232,9 +234,7 @@ impl Server {
     pub fn run(self) -> Result<(), Error> {
         let running = self.spawn()?;
         let signals = crate::signals::listen()?;
-        for (scheme, bound) in running.listeners() {
-            println!("listening {scheme} {bound}");
-        }
+        note::listeners(&running);
         crate::signals::supervise(running, signals, Running::reload_certificates)
     }
 
@@ -334,7 +334,7 @@ impl Server {
         if self.http3.required {
             return Err(ConfigError::general(why).into());
         }
-        eprintln!("warning: {why}");
+        note!("warning: {why}");
         Ok(false)
     }
 
@@ -343,7 +343,7 @@ impl Server {
         let wanted = self.limits.h3_socket_bytes;
         let (listener, udp) = listen::bind_both(address, workers, wanted)?;
         match udp {
-            Ok(granted) if granted < wanted => eprintln!(
+            Ok(granted) if granted < wanted => note!(
                 "QUIC: the kernel grants {} KiB of receive buffer instead of {} KiB: raise \
                  net.core.rmem_max and wmem_max (ringway tune)",
                 granted / 1024,
@@ -351,7 +351,7 @@ impl Server {
             ),
             Ok(_) => {}
             Err(error) if self.http3.required => return Err(error),
-            Err(error) => eprintln!("warning: {error}; HTTP/2 and HTTP/1.1 are spoken"),
+            Err(error) => note!("warning: {error}; HTTP/2 and HTTP/1.1 are spoken"),
         }
         Ok(listener)
     }
@@ -404,9 +404,14 @@ impl Server {
             ..Settings::default()
         };
         let (ready, started) = mpsc::channel();
+        let is_chosen = self.cpus.is_some();
         let body = move || {
-            if let Some(cpu) = cpu {
-                core_affinity::set_for_current(cpu);
+            if let Some(cpu) = cpu
+                && !pin(cpu)
+                && is_chosen
+            {
+                let _ = ready.send(Err(Error::Cpu(cpu.id)));
+                return Ok(());
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
             let executor = Executor::new(mailbox);
@@ -421,7 +426,7 @@ impl Server {
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
         match started.recv() {
             Ok(Ok(mailbox)) => Ok(Handle { mailbox, thread }),
-            Ok(Err(error)) => Err(Error::Ring(error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
         }
     }
@@ -468,8 +473,16 @@ impl Server {
     }
 }
 
+/// Pins the calling thread; false where there is no such CPU, or not for this process.
+fn pin(cpu: CoreId) -> bool {
+    cpu.id < libc::CPU_SETSIZE as usize && core_affinity::set_for_current(cpu)
+}
+
 /// Makes the ring on the worker's own thread and tells the starter what came of it.
-fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option<(Ring, Mailbox)> {
+fn open_ring(
+    settings: &Settings,
+    ready: &Sender<Result<Mailbox, Error>>,
+) -> Option<(Ring, Mailbox)> {
     let made = Ring::new(settings).and_then(|ring| Ok((Arc::new(ring.mailbox()?), ring)));
     // The starter waits for this message, so it cannot be gone.
     match made {
@@ -478,7 +491,7 @@ fn open_ring(settings: &Settings, ready: &Sender<io::Result<Mailbox>>) -> Option
             Some((ring, mailbox))
         }
         Err(error) => {
-            let _ = ready.send(Err(error));
+            let _ = ready.send(Err(Error::Ring(error)));
             None
         }
     }

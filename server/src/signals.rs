@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
+use crate::note::note;
 use crate::running::Running;
 
 /// How often the end of the workers is looked for while no signal comes.
@@ -35,7 +36,7 @@ pub(crate) fn supervise(
                 _ if draining => running.stop(),
                 _ => {
                     draining = true;
-                    eprintln!("draining: finishing what is in flight; signal again to end now");
+                    note!("draining: finishing what is in flight; signal again to end now");
                     running.drain();
                 }
             }

@@ -13,6 +13,7 @@ use ringway_codec::hpack;
 use ringway_codec::scan::Backend;
 
 use crate::config::Trace;
+use crate::note::note;
 use crate::ring::token::Id;
 use crate::tls::Session;
 
@@ -35,7 +36,7 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// None where nothing is to be traced.
     pub(crate) fn new(worker: u32, on: &[Trace]) -> Option<Box<Self>> {
-        let say = |line: &str| eprintln!("{line}");
+        let say = |line: &str| note!("{line}");
         let this = Self { worker, on: on.to_vec(), h2: HashMap::new(), say };
         (!on.is_empty()).then(|| Box::new(this))
     }

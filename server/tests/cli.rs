@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// What a finished run left behind.
 struct Ran {
@@ -251,6 +253,54 @@ fn a_port_in_use_is_1_and_names_the_holder() {
     assert!(ran.err.contains(&format!("cannot listen on {address} (tcp)")), "{}", ran.err);
     assert!(ran.err.contains(&format!("(pid {pid})")), "{}", ran.err);
     assert!(ran.err.contains(&format!("to mend it: stop it: kill {pid}")), "{}", ran.err);
+}
+
+#[test]
+fn a_udp_port_in_use_is_1_and_names_the_holder() {
+    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let ran = ringway(&["serve", "/", "--https", &address, "--require-h3"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains(&format!("h3: cannot listen on {address} (udp)")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("(pid {})", std::process::id())), "{}", ran.err);
+}
+
+#[test]
+fn a_cpu_that_is_not_there_is_1_and_is_named() {
+    // The last that a list may have: no machine that runs this has it.
+    let ran = ringway(&["serve", "/", "--http", "127.0.0.1:0", "--cpus", "8191"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("no worker can be pinned to CPU 8191"), "{}", ran.err);
+}
+
+/// A server whose logger died, or whose disc is full, has something else to do.
+#[test]
+fn a_server_that_nobody_listens_to_serves_on() {
+    let scratch = Scratch::new("unheard", "");
+    let socket = scratch.0.join("socket");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["serve", scratch.0.to_str().unwrap(), "--workers", "1", "--http"])
+        .arg(format!("unix:{}", socket.display()))
+        .stdout(std::fs::File::options().write(true).open("/dev/full").unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut stream = loop {
+        match UnixStream::connect(&socket) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

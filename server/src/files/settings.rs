@@ -84,7 +84,7 @@ impl Settings {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < WARNINGS_MAX && !warned.contains(&name) {
             let shown = self.dir.join(String::from_utf8_lossy(&name).as_ref());
-            eprintln!("ringway: {} {why}: not sent", shown.display());
+            crate::note::note!("ringway: {} {why}: not sent", shown.display());
             warned.insert(name);
         }
     }

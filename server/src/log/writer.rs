@@ -6,6 +6,7 @@
 use super::entry::Settled;
 use super::{Entry, Format, Record};
 use crate::config::LogFormat;
+use crate::note::note;
 use crate::ring::token::Id;
 use ringway_codec::Time;
 use std::collections::HashMap;
@@ -242,7 +243,7 @@ impl Out {
         let Self::File { path, .. } = self else { return };
         match Self::open(Some(path)) {
             Ok(again) => *self = again,
-            Err(error) => eprintln!("ringway: access log {}: {error}", path.display()),
+            Err(error) => note!("ringway: access log {}: {error}", path.display()),
         }
     }
 
@@ -274,7 +275,7 @@ fn write_all(
         if let Err(error) = out.write(&batch.bytes) {
             shared.dropped.fetch_add(batch.lines, Ordering::Relaxed);
             if !complained {
-                eprintln!("ringway: access log: {error}; lines are dropped and counted");
+                note!("ringway: access log: {error}; lines are dropped and counted");
             }
             complained = true;
         }

@@ -19,6 +19,7 @@ use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 use crate::conn::{Cx, Event};
 use crate::desk::Desk;
 use crate::metrics::Counters;
+use crate::note::note;
 use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};
@@ -329,7 +330,7 @@ impl Udp {
                 }
                 if is_final && !std::mem::replace(&mut self.said_unsplit, true) {
                     let why = std::io::Error::from_raw_os_error(errno);
-                    eprintln!("QUIC: segmentation offload is off where it fails: {why}");
+                    note!("QUIC: segmentation offload is off where it fails: {why}");
                 }
             }
         }

@@ -17,6 +17,7 @@ use crate::config::{Http3, Limits};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::metrics::Counters;
+use crate::note::note;
 use crate::ring::sys;
 use crate::tls::{ConfigError, Tls, boring};
 
@@ -106,7 +107,7 @@ impl Setup {
             let program = steering::program(endpoint.steering(), self.workers as u16);
             for socket in &self.sockets {
                 if let Err(error) = sys::steer(&socket.fd, &program) {
-                    eprintln!("the kernel takes no filter for QUIC, workers forward: {error}");
+                    note!("the kernel takes no filter for QUIC, workers forward: {error}");
                 }
             }
         }
@@ -145,7 +146,7 @@ fn opener(dir: PathBuf) -> QlogOpener {
                 Some(writer)
             }
             Err(error) => {
-                eprintln!("no qlog in {}: {error}", path.display());
+                note!("no qlog in {}: {error}", path.display());
                 None
             }
         }

@@ -1,0 +1,28 @@
+//! What is said to people on standard output and standard error. Perhaps nobody is there any more:
+//! the pipe to a logger is closed, the disc is full. `println!` and `eprintln!` panic then, and a
+//! server that serves well would end for want of a listener.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::running::Running;
+
+/// Says a line on standard error, if it can be said.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::note::line(format_args!($($text)*)) };
+}
+pub(crate) use note;
+
+pub(crate) fn line(text: fmt::Arguments<'_>) {
+    // In one piece, so that the lines of several threads do not mix.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Says on standard output where a server listens: `listening http 127.0.0.1:8080`, a line each.
+pub(crate) fn listeners(running: &Running) {
+    let mut out = io::stdout().lock();
+    for (scheme, bound) in running.listeners() {
+        let _ = writeln!(out, "listening {scheme} {bound}");
+    }
+    let _ = out.flush();
+}
