@@ -5,6 +5,8 @@ mod cli;
 
 use std::process::ExitCode;
 
+// AddressSanitizer watches the system's allocator only (`scripts/harden.sh asan-server`).
+#[cfg(not(ringway_asan))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

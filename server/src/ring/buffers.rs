@@ -61,6 +61,8 @@ impl Buffers {
     pub(super) fn slice_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         assert!(buffer < self.count && len <= self.size as usize);
         let at = usize::from(buffer) * self.stride();
+        #[cfg(ringway_asan)]
+        super::asan::show(self.memory.as_ptr().wrapping_add(at), len + PAD);
         // SAFETY: the range lies inside the allocation, which is initialised (zeroed at first), and
         // the kernel does not write to a buffer between its completion and its recycling.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(at), len + PAD) }
@@ -70,6 +72,8 @@ impl Buffers {
     pub(super) fn recycle(&mut self, buffer: u16) {
         assert!(buffer < self.count);
         let address = self.memory.as_ptr() as u64 + (usize::from(buffer) * self.stride()) as u64;
+        #[cfg(ringway_asan)]
+        super::asan::hide(address as *const u8, self.stride());
         // SAFETY: the index is masked to the ring; the entry at `tail` belongs to us until the
         // release store below publishes it. The tail shares the first entry's last two bytes, which
         // the three setters leave alone.

@@ -7,6 +7,8 @@
 //! a turn. What is known of the kernel's side: io_uring_setup(2), io_uring_enter(2),
 //! io_uring_multishot(7), io_uring_provided_buffers(7), io_uring_cancelation(7).
 
+#[cfg(ringway_asan)]
+mod asan;
 mod buffers;
 pub(crate) mod datagram;
 pub(crate) mod job;
@@ -163,6 +165,8 @@ pub(crate) struct Ring {
     enter_flags: u32,
     batch_wait_us: u32,
     batch: Vec<Completion>,
+    #[cfg(ringway_asan)]
+    lent: asan::Lent,
     pub(crate) counters: Counters,
 }
 
@@ -193,6 +197,8 @@ impl Ring {
             enter_flags,
             batch_wait_us: settings.batch_wait_us,
             batch: Vec::with_capacity(settings.completions as usize),
+            #[cfg(ringway_asan)]
+            lent: asan::Lent::default(),
             counters: Counters::default(),
         };
         if let Some((incoming, outgoing)) = settings.udp {
@@ -248,6 +254,10 @@ impl Ring {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         for entry in self.io.completion() {
+            #[cfg(ringway_asan)]
+            if !cqueue::more(entry.flags()) {
+                self.lent.give_back(entry.user_data());
+            }
             batch.push(Completion {
                 token: Token::from_bits(entry.user_data()),
                 result: entry.result(),
@@ -422,6 +432,8 @@ impl Ring {
     #[inline(always)]
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.bits());
+        #[cfg(ringway_asan)]
+        self.lent.lend(&entry, token.bits());
         // SAFETY: what the entry points to is owned by this ring (`sends`, `jobs`, `buffers`,
         // `udp`) and is neither moved nor freed before its completion is taken.
         while unsafe { self.io.submission().push(&entry) }.is_err() {
