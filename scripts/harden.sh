@@ -59,6 +59,7 @@ leaks_meant=('ringway::router::Pattern>::new' 'ringway::router::Router>::endpoin
     '::harness::pattern')
 # The server's tests that cannot hold there, each with its reason.
 asan_skips=(
+    'alone_a18_ten_thousand_idle_connections measures memory and nothing else'
 )
 
 # ringway_asan takes the binary's own allocator away, tells the sanitizer what the kernel is lent
