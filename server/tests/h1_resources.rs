@@ -106,7 +106,7 @@ fn row_28_out_of_descriptors() {
         "ulimit -n 64; exec {program} serve {} --http 127.0.0.1:0 --metrics 127.0.0.1:0 --workers 1",
         site.path().display()
     ));
-    let mut server = Process::start(&mut command);
+    let server = Process::start(&mut command);
     server.wait_for("http,metrics");
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);

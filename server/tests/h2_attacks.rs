@@ -22,7 +22,7 @@ fn app(bounds: &str) -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 /// Sends piece after piece until the server has had enough of it, at most so many; the code that it
@@ -146,7 +146,7 @@ fn row_43_streams_left_without_window() {
     let server = app("h2_stall_timeout=500");
     let watch = Watch::new(&server, "/hello");
     watch.during(CAP, || {
-        let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 0)]);
+        let mut client = H2::with(server.at("h2c"), &[(4, 0)]);
         let asked: Vec<u32> = (0..100).map(|_| client.id()).collect();
         let start = Instant::now();
         client.send(asked.iter().flat_map(|id| get(*id, "/big")).collect::<Vec<_>>());
@@ -159,7 +159,7 @@ fn row_43_streams_left_without_window() {
         assert!(start.elapsed() > Duration::from_millis(400), "not at once");
     });
     // The connection's window is no different.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1 << 30)]);
+    let mut client = H2::with(server.at("h2c"), &[(4, 1 << 30)]);
     client.refill = false;
     client.send([get(1, "/big"), get(3, "/big")].concat());
     client.until("they are reaped", |c| {

@@ -17,7 +17,7 @@ fn app() -> Process {
 
 fn url(server: &Process, kind: &str, path: &str) -> String {
     let scheme = if kind == "https" { "https" } else { "http" };
-    let port = server.address(kind).unwrap().port();
+    let port = server.at(kind).port();
     format!("{scheme}://localhost:{port}{path}")
 }
 
@@ -86,7 +86,7 @@ fn c10_nghttp_with_its_priorities() {
 #[test]
 fn c30_alpn() {
     let server = app();
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let chosen = |alpn: &[&[u8]]| {
         tls::connect(at, alpn, "localhost").conn.alpn_protocol().map(<[u8]>::to_vec)
     };
@@ -177,14 +177,14 @@ fn c35_secrets_for_wireshark() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
     command.arg("serve").arg(site.path().join("site")).args(["--workers", "1"]);
     command.args(["--https", "127.0.0.1:0"]).env("SSLKEYLOGFILE", &log);
-    let mut server = Process::start(&mut command);
+    let server = Process::start(&mut command);
     server.wait_for("https");
     // What the server logs is what the client knows: lines for the same random, the same secrets.
     let known = std::sync::Arc::new(Known::default());
     for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
         let mut config = tls::config_of(versions, &[b"h2"]);
         config.key_log = std::sync::Arc::clone(&known) as _;
-        let at = server.address("https").unwrap();
+        let at = server.at("https");
         tls::try_connect(at, std::sync::Arc::new(config), "localhost").unwrap();
     }
     let lines = known.0.lock().unwrap().clone();

@@ -14,7 +14,7 @@ use harness::process::Process;
 fn judge(server: &Process) -> Option<String> {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/httpwg");
     let tool = std::env::var_os("RINGWAY_TEST_HTTPWG").map_or(tool, Into::into);
-    let address = server.address("h2c").unwrap().to_string();
+    let address = server.at("h2c").to_string();
     // Its own bounds on time are for idle machines.
     let patience = ["--connect-timeout", "10000", "--frame-timeout", "10000"];
     let mut command = Command::new(tool);

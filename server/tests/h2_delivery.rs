@@ -20,7 +20,7 @@ fn app() -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 /// Row C8 over TLS, where bodies are sealed from where they lie: short ones, ones of a record, ones
@@ -28,7 +28,7 @@ fn connect(server: &Process) -> H2 {
 #[test]
 fn bodies_of_every_size_arrive_whole_over_tls() {
     let server = app();
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     client.send([settings(&[(4, 1 << 20)]), window_update(0, 1 << 24)].concat());
     let sizes = [0, 1, 300, 2, 10, 15, 16, 17, 64, 1000, 3, 0, 16, 10, 5];
     for _ in 0..4 {
@@ -70,7 +70,7 @@ fn held(server: &Process, settings: &[(u16, u32)]) -> H2 {
 
 /// The same, with the window used up by what lies at `path`.
 fn held_by(server: &Process, settings: &[(u16, u32)], path: &str) -> H2 {
-    let at = server.address("h2c").unwrap();
+    let at = server.at("h2c");
     let mut client = H2::with(at, &[settings, &[(4, 1 << 24)]].concat());
     client.refill = false;
     let id = client.ask("GET", path, &[], b"");
@@ -114,7 +114,7 @@ fn ends(client: &mut H2, ids: &[u32]) -> Vec<u32> {
 #[test]
 fn c7_many_streams_at_once() {
     let server = Process::app_on("h2c,https", "h2_streams=256");
-    for mut client in [connect(&server), H2::tls(server.address("https").unwrap())] {
+    for mut client in [connect(&server), H2::tls(server.at("https"))] {
         for _ in 0..40 {
             let asked: Vec<u32> = (0..250).map(|_| client.id()).collect();
             let out: Vec<_> = asked.iter().flat_map(|id| get(*id, "/user/someone")).collect();
@@ -262,10 +262,9 @@ fn c11_urgent_ones_overtake_what_is_queued() {
     let site = TempDir::with(&[("large.bin", &vec![b'x'; 16 << 20]), ("urgent.css", b"a{}")]);
     let overtaken = |unsent: &str| {
         let set = format!("http2.unsent_bytes={unsent}");
-        let mut server =
-            Process::serve(site.path(), &["--h2c", "127.0.0.1:0", "--set", set.as_str()]);
+        let server = Process::serve(site.path(), &["--h2c", "127.0.0.1:0", "--set", set.as_str()]);
         server.wait_for("h2c");
-        let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1 << 30)]);
+        let mut client = H2::with(server.at("h2c"), &[(4, 1 << 30)]);
         client.send([window_update(0, 1 << 30), with_priority(1, "/large.bin", "u=5")].concat());
         client.until("the large one begins", |client| client.streams.contains_key(&1));
         // Nothing is read meanwhile: the queues fill.
@@ -324,7 +323,7 @@ fn c12_style_sheets_before_images() {
     // Files as well: their types are among their fields.
     let big = app_h2::bytes(100);
     let site = TempDir::with(&[("a.png", &big), ("b.css", &big), ("c.bin", &big)]);
-    let mut files = Process::serve(site.path(), &["--h2c", "127.0.0.1:0"]);
+    let files = Process::serve(site.path(), &["--h2c", "127.0.0.1:0"]);
     files.wait_for("h2c");
     let mut client = held_by(&files, &[], "/c.bin");
     client.send([get(11, "/a.png"), get(13, "/b.css")].concat());
@@ -345,10 +344,9 @@ fn c12_style_sheets_before_images() {
 #[test]
 fn c27_c28_push() {
     let server = app();
-    for (kind, mut client) in [
-        ("http", H2::connect(server.address("http").unwrap())),
-        ("https", H2::tls(server.address("https").unwrap())),
-    ] {
+    for (kind, mut client) in
+        [("http", H2::connect(server.at("http"))), ("https", H2::tls(server.at("https")))]
+    {
         client.next_id = 3;
         let page = client.get("/pushing");
         client.until("both pushes", |c| {
@@ -377,7 +375,7 @@ fn c27_c28_push() {
         assert!(!client.streams.contains_key(&6), "pushed twice");
     }
     // ENABLE_PUSH = 0, and a server that is not configured to.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(2, 0)]);
+    let mut client = H2::with(server.at("h2c"), &[(2, 0)]);
     client.get("/pushing");
     client.round_trip();
     assert!(client.seen.iter().all(|(kind, ..)| *kind != PUSH_PROMISE));
@@ -412,7 +410,7 @@ fn c28_pushes_are_cancelled_and_come_last() {
 fn c29_early_hints() {
     let server = app();
     let hint = ("link".to_string(), "</styles.css>; rel=preload; as=style".to_string());
-    let at = |kind| server.address(kind).unwrap();
+    let at = |kind| server.at(kind);
     for mut client in [H2::connect(at("h2c")), H2::tls(at("https"))] {
         let id = client.ask("GET", "/hints/400", &[], b"");
         client.until_frame("a head", |f| f.kind == HEADERS);
@@ -438,7 +436,7 @@ fn c29_early_hints() {
 #[test]
 fn c33_an_authority_of_another_certificate_is_misdirected() {
     let server = app();
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     let ask = |client: &mut H2, authority: &str| {
         let id = client.id();
         let fields = [

@@ -45,7 +45,7 @@ fn rounds(server: &Process, client: &mut H2, path: &str) -> (u64, u64, u64) {
 #[test]
 fn one_send_for_a_connection_in_a_turn() {
     let server = Process::app_on("h2c,https", "");
-    let mut client = H2::connect(server.address("h2c").unwrap());
+    let mut client = H2::connect(server.at("h2c"));
     client.refill = false;
     let (calls, operations, _) = rounds(&server, &mut client, "/hello");
     println!("{calls} system calls, {operations} operations for {} requests", ROUNDS * STREAMS);
@@ -57,7 +57,7 @@ fn one_send_for_a_connection_in_a_turn() {
 #[test]
 fn one_record_for_a_flush() {
     let server = Process::app_on("https", "");
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     client.refill = false;
     let (calls, operations, records) = rounds(&server, &mut client, "/hello");
     println!("{calls} system calls, {operations} operations, {records} records");
@@ -82,9 +82,9 @@ fn one_record_for_a_flush() {
 fn an_idle_connection_over_tls_holds_little() {
     const CONNECTIONS: u64 = 3000;
     let dir = TempDir::with(&[("index.html", b"hello")]);
-    let mut server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
+    let server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
     server.wait_for("http,https");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let open = || {
         let mut client = H2::tls(at);
         assert_eq!(client.get("/").text(), "hello");

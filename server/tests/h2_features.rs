@@ -15,7 +15,7 @@ fn app() -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn c1_frame_headers() {
         assert_eq!(client.answer(3).text(), "hello");
     }
     // Every octet in a segment of its own.
-    let mut client = H2::silent(server.address("http").unwrap());
+    let mut client = H2::silent(server.at("http"));
     for byte in [PREFACE, &settings(&[(3, 7)]), &get(1, "/hello")].concat() {
         client.send([byte]);
     }
@@ -80,7 +80,7 @@ fn c2_every_type_received() {
 #[test]
 fn c2_every_type_sent() {
     let server = app();
-    let at = server.address("h2c").unwrap();
+    let at = server.at("h2c");
     let mut client = H2::with(at, &[(2, 1)]);
     let big = "v".repeat(20_000);
     let ids = [
@@ -233,7 +233,7 @@ fn c6_states() {
 fn c19_flow_control() {
     let server = app();
     // A window of one octet: the server drips, and other frames pass.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1)]);
+    let mut client = H2::with(server.at("h2c"), &[(4, 1)]);
     client.refill = false;
     client.send(get(1, "/hello"));
     client.until("one octet", |c| c.streams.get(&1).is_some_and(|s| s.body == b"h"));
@@ -246,7 +246,7 @@ fn c19_flow_control() {
     client.send(window_update(1, 0x7fff_ffff - 1));
     assert_eq!(client.answer(1).text(), "hello");
     // The connection's window of 65,535 is exhausted although the streams' are not.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 1 << 20)]);
+    let mut client = H2::with(server.at("h2c"), &[(4, 1 << 20)]);
     client.refill = false;
     client.send([get(1, "/bytes/100"), get(3, "/bytes/100")].concat());
     let received = |c: &H2| c.streams.values().map(|s| s.body.len()).sum::<usize>();
@@ -323,7 +323,7 @@ fn c21_frame_sizes() {
     for size in [16_383, 16_777_216] {
         ends_with(&server, "a limit out of range", &settings(&[(5, size)]), PROTOCOL_ERROR);
     }
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(5, 16_777_215), (4, 1 << 24)]);
+    let mut client = H2::with(server.at("h2c"), &[(5, 16_777_215), (4, 1 << 24)]);
     client.send(window_update(0, 1 << 24));
     assert_eq!(client.get("/big").body.len(), 16 << 20);
     // And the server's own limit may be raised.
@@ -347,7 +347,7 @@ fn c22_settings() {
         client.until_frame("an acknowledgement", |f| f.kind == SETTINGS && f.flags == ACK);
     }
     // A window that becomes negative: nothing comes until it is positive again.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(4, 20_000)]);
+    let mut client = H2::with(server.at("h2c"), &[(4, 20_000)]);
     client.refill = false;
     client.send(get(1, "/bytes/60"));
     client.until("the window", |c| c.streams.get(&1).is_some_and(|s| s.body.len() == 20_000));
@@ -365,16 +365,16 @@ fn c22_settings() {
 fn c23_preface() {
     let server = app();
     // The server speaks first where it knows what is spoken.
-    let mut client = H2::silent(server.address("h2c").unwrap());
+    let mut client = H2::silent(server.at("h2c"));
     assert_eq!(client.next().unwrap().kind, SETTINGS);
     client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(client.end(), Some(PROTOCOL_ERROR));
     // Something else behind ALPN h2, and a preface without SETTINGS.
-    let mut client = H2::silent(server.address("h2c").unwrap());
+    let mut client = H2::silent(server.at("h2c"));
     client.send([PREFACE, &get(1, "/hello")].concat());
     assert_eq!(client.end(), Some(PROTOCOL_ERROR));
     // The preface where only HTTP/1.1 was negotiated: refused with an answer in HTTP/1.1.
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let stream = harness::tls::connect(at, &[b"http/1.1"], "localhost");
     let mut stream: Box<dyn Transport> = Box::new(stream);
     stream.write_all(PREFACE).unwrap();

@@ -15,7 +15,7 @@ fn app() -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn c14_dynamic_table() {
     client.send(ask(15, &[&[0x82, 0x86, 0x84][..], &[0xbe]].concat()));
     assert_eq!(client.end(), Some(COMPRESSION_ERROR));
     // A client that allows no table at all, and one that changes its mind.
-    let mut client = H2::with(server.address("h2c").unwrap(), &[(1, 0)]);
+    let mut client = H2::with(server.at("h2c"), &[(1, 0)]);
     for _ in 0..3 {
         assert_eq!(client.get("/secret").text(), "secret");
     }

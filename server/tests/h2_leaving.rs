@@ -19,7 +19,7 @@ fn app() -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 /// What a client that retries makes of a server that leaves: how many requests it was asked, how
@@ -32,7 +32,7 @@ struct Retrying {
 
 /// Asks until the connection ends, always twenty requests at once.
 fn load(server: &Process, tls: bool, busy: &AtomicUsize) -> Retrying {
-    let at = server.address(if tls { "https" } else { "h2c" }).unwrap();
+    let at = server.at(if tls { "https" } else { "h2c" });
     let mut client = if tls { H2::tls(at) } else { H2::connect(at) };
     let (mut open, mut answered) = (HashMap::new(), 0);
     let mut leaving = false;

@@ -19,7 +19,7 @@ fn app(bounds: &str) -> Process {
 }
 
 fn connect(server: &Process) -> H2 {
-    H2::connect(server.address("h2c").unwrap())
+    H2::connect(server.at("h2c"))
 }
 
 /// Others are served while and after, and memory stays below the cap.
@@ -278,7 +278,7 @@ fn row_55_dependency_on_itself() {
 fn row_56_suites_that_http2_forbids_are_not_negotiated() {
     let server = app("");
     watched(&server, || {
-        let at = server.address("https").unwrap().to_string();
+        let at = server.at("https").to_string();
         for cipher in
             ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA", "kRSA", "NULL:@SECLEVEL=0"]
         {
@@ -298,7 +298,7 @@ fn row_56_suites_that_http2_forbids_are_not_negotiated() {
 fn row_57_the_wrong_server_and_the_wrong_protocol() {
     let server = app("");
     watched(&server, || {
-        let at = server.address("https").unwrap();
+        let at = server.at("https");
         let mut client = H2::tls(at);
         let fields = [
             (":method", "GET"),

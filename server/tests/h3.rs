@@ -16,13 +16,13 @@ use harness::quic::{self, H3};
 use harness::{TempDir, eventually, h2, pattern, tls};
 
 fn app() -> Process {
-    let mut server = Process::app_on("https", "");
+    let server = Process::app_on("https", "");
     server.wait_for("h3");
     server
 }
 
 fn connect(server: &Process) -> H3 {
-    H3::connect(server.address("h3").unwrap())
+    H3::connect(server.at("h3"))
 }
 
 /// A request and its answer.
@@ -86,7 +86,7 @@ fn large_bodies_flow_both_ways() {
 fn files() {
     let (small, large) = (pattern(10_000), pattern(5 << 20));
     let dir = TempDir::with(&[("small.bin", &small), ("large.bin", &large)]);
-    let mut server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
+    let server = Process::serve(dir.path(), &["--https", "127.0.0.1:0"]);
     server.wait_for("h3");
     let mut client = connect(&server);
     for _ in 0..2 {
@@ -151,7 +151,7 @@ fn a_drain_finishes_what_is_in_flight() {
 
 /// Serves a directory with these options, on any port unless they say which.
 fn serve(dir: &Path, options: &[&str]) -> Process {
-    let mut server = Process::serve(dir, options);
+    let server = Process::serve(dir, options);
     server.wait_for("http,https");
     server
 }
@@ -176,19 +176,19 @@ fn alt_svc_says_where_http3_is() {
     let dir = TempDir::with(&[("index.html", b"hi")]);
     let any = ["--https", "127.0.0.1:0"];
     let server = serve(dir.path(), &any);
-    let https = server.address("https").unwrap();
+    let https = server.at("https");
     let here = Some(format!("h3=\":{}\"; ma=86400", https.port()));
     assert_eq!(alt_svc(https), [here.clone(), here]);
     assert_eq!(server.client().get("/").field("alt-svc"), None, "in the clear");
     let server = serve(dir.path(), &[&any[..], &["--no-h3"]].concat());
     assert_eq!(server.address("h3"), None);
     let clear = Some("clear".to_owned());
-    assert_eq!(alt_svc(server.address("https").unwrap()), [clear.clone(), clear]);
+    assert_eq!(alt_svc(server.at("https")), [clear.clone(), clear]);
     let server = serve(dir.path(), &[&any[..], &["--set", "http3.alt_svc=false"]].concat());
-    assert_eq!(alt_svc(server.address("https").unwrap()), [None, None]);
+    assert_eq!(alt_svc(server.at("https")), [None, None]);
     let half = ["--set", "http3.alt_svc_share=50", "--set", "http3.alt_svc_age=60s"];
     let server = serve(dir.path(), &[&any[..], &half].concat());
-    let https = server.address("https").unwrap();
+    let https = server.at("https");
     let told: Vec<_> = (0..5).flat_map(|_| alt_svc(https)).flatten().collect();
     assert_eq!(told.len(), 5, "of ten connections: {told:?}");
     assert!(told[0].ends_with("; ma=60"), "{told:?}");
@@ -238,13 +238,13 @@ fn attempt(server: SocketAddr) -> Result<H3, u64> {
 fn connections_of_one_address_are_bounded() {
     let dir = TempDir::with(&[("index.html", b"hi")]);
     let bound = ["--https", "127.0.0.1:0", "--set", "limits.connections_per_ip=8"];
-    let mut server = serve(dir.path(), &bound);
+    let server = serve(dir.path(), &bound);
     server.wait_for("h3");
     let mut clients: Vec<_> = (0..8).map(|_| connect(&server)).collect();
     // What a client leaves unacknowledged while the others are served makes its round trip long,
     // and the server's pace slow.
     clients.iter_mut().for_each(|client| client.run_for(Duration::from_millis(100)));
-    let h3 = server.address("h3").unwrap();
+    let h3 = server.at("h3");
     assert_eq!(attempt(h3).err(), Some(2), "CONNECTION_REFUSED");
     for client in &mut clients {
         assert_eq!(client.get("/").body, b"hi", "{}", client.why());

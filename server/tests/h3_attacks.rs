@@ -20,11 +20,11 @@ fn app(bounds: &str) -> Process {
 }
 
 fn connect(server: &Process) -> H3 {
-    H3::connect(server.address("h3").unwrap())
+    H3::connect(server.at("h3"))
 }
 
 fn bare(server: &Process) -> H3 {
-    H3::bare(server.address("h3").unwrap())
+    H3::bare(server.at("h3"))
 }
 
 /// The control stream's beginning.
@@ -328,7 +328,7 @@ fn row_66_a_decoder_stream_that_is_not_read() {
     Watch::new(&server, "/hello").during(CAP, || {
         let mut config = config();
         config.set_initial_max_stream_data_uni(64);
-        let mut client = H3::new(server.address("h3").unwrap(), &mut config, None);
+        let mut client = H3::new(server.at("h3"), &mut config, None);
         client.run("the handshake", |client| client.conn.is_established());
         client.reads = false;
         client.begin();

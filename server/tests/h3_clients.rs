@@ -35,7 +35,7 @@ fn python(script: &str, ports: &[u16]) -> Option<Value> {
 #[test]
 fn d1_d5_d7_d8_by_aioquic() {
     let server = Process::app_measured("");
-    let Some(said) = python("h3_clients.py", &[server.address("h3").unwrap().port()]) else {
+    let Some(said) = python("h3_clients.py", &[server.at("h3").port()]) else {
         return missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
     };
     assert_eq!(said["first"], json!(["200", "hello"]));
@@ -82,9 +82,9 @@ fn curl(arguments: &[&str]) -> Option<String> {
 #[test]
 fn e1_e2_three_versions_and_the_way_back() {
     let site = site();
-    let mut server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
+    let server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
     server.wait_for("http,https,h3");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     assert_eq!(server.address("h3"), Some(at));
     assert_eq!(server.client().get("/").text(), "home");
     assert_eq!(H2::tls(at).get("/").text(), "home");
@@ -105,13 +105,13 @@ fn d1_e2_e3_by_niquests() {
     site.write("big.bin", &big);
     let serve = |more: &[&str]| {
         let options = [&["--https", "127.0.0.1:0"], more].concat();
-        let mut server = Process::start(&mut serve(&site, &options));
+        let server = Process::start(&mut serve(&site, &options));
         server.wait_for("https");
         server
     };
-    let (mut server, without) = (serve(&[]), serve(&["--no-h3"]));
+    let (server, without) = (serve(&[]), serve(&["--no-h3"]));
     server.wait_for("h3");
-    let port = |server: &Process| server.address("https").unwrap().port();
+    let port = |server: &Process| server.at("https").port();
     let Some(said) = python("h3_niquests.py", &[port(&server), port(&without)]) else {
         return missing("RINGWAY_TEST_PYTHON, a Python with niquests");
     };
@@ -130,9 +130,9 @@ fn e2_e3_curl_notes_the_offer_and_keeps_to_http2() {
     let site = site();
     let kept = TempDir::new();
     let file = kept.path().join("offers");
-    let mut server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
+    let server = Process::start(&mut serve(&site, &["--https", "127.0.0.1:0"]));
     server.wait_for("https,h3");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let url = format!("https://localhost:{}/", at.port());
     let ask = || curl(&["--alt-svc", file.to_str().unwrap(), "-w", " %{http_version}", &url]);
     let noted = || std::fs::read_to_string(&file).unwrap();

@@ -19,7 +19,7 @@ fn app() -> Process {
 }
 
 fn connect(server: &Process) -> H3 {
-    H3::connect(server.address("h3").unwrap())
+    H3::connect(server.at("h3"))
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn d1_a_thousand_requests_a_hundred_at_a_time() {
 #[test]
 fn d2_a_stream_that_loses_holds_up_no_other() {
     let server = app();
-    let path = Path::new(server.address("h3").unwrap(), ONE_WAY);
+    let path = Path::new(server.at("h3"), ONE_WAY);
     let mut client = H3::connect(path.address);
     let start = Instant::now();
     assert_eq!(client.get("/hello").text(), "hello");
@@ -91,7 +91,7 @@ fn d2_a_stream_that_loses_holds_up_no_other() {
 #[test]
 fn d3_nothing_goes_in_the_clear() {
     let server = app();
-    let mut client = H3::new(server.address("h3").unwrap(), &mut h3::config(), None);
+    let mut client = H3::new(server.at("h3"), &mut h3::config(), None);
     client.sent = Some(Vec::new());
     client.run("the handshake", |client| client.conn.is_established());
     client.begin();
@@ -113,7 +113,7 @@ const SLACK: Duration = Duration::from_millis(140);
 #[test]
 fn d4_d5_round_trips() {
     let server = app();
-    let path = Path::new(server.address("h3").unwrap(), ONE_WAY);
+    let path = Path::new(server.at("h3"), ONE_WAY);
     let start = Instant::now();
     let mut client = H3::connect(path.address);
     assert_eq!(client.get("/hello").text(), "hello");
@@ -121,7 +121,7 @@ fn d4_d5_round_trips() {
     let session = client.session();
     client.close();
 
-    let path = Path::new(server.address("h3").unwrap(), ONE_WAY);
+    let path = Path::new(server.at("h3"), ONE_WAY);
     let start = Instant::now();
     let mut client = early(path.address, &session);
     let id = client.ask("GET", "/hello", &[], b"");
@@ -146,7 +146,7 @@ fn early(address: std::net::SocketAddr, session: &[u8]) -> H3 {
 #[test]
 fn d5_early_data_is_for_safe_requests_and_once() {
     let server = app();
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let counted = || server.client().get("/counted").text().to_owned();
     let session = H3::connect(at).session();
     assert_eq!(counted(), "0");
@@ -193,7 +193,7 @@ fn d6_connection_ids() {
     assert_eq!(client.get("/bytes/1").status(), 200);
     let datagram = client.sent.as_ref().unwrap().iter().find(|sent| sent.len() > 40).unwrap();
     let (datagram, socket) = (datagram.clone(), client.socket());
-    let to = server.address("h3").unwrap();
+    let to = server.at("h3");
     client.close();
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -290,7 +290,7 @@ impl Plain {
 fn three(server: &Process, path: &str, more: &[(&str, &str)]) -> [Plain; 3] {
     let lines: String = more.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
     let h1 = Client::connect(server.http()).request("GET", path, &lines, b"");
-    let mut h2 = H2::tls(server.address("https").unwrap());
+    let mut h2 = H2::tls(server.at("https"));
     let id = h2.ask("GET", path, more, b"");
     let h2 = h2.answer(id);
     let mut h3 = connect(server);
@@ -313,7 +313,7 @@ fn b4_b10_the_same_over_three_versions() {
     ]);
     site.write("small.bin", &pattern(10_000));
     site.write("large.bin", &pattern(5_000_000));
-    let mut server = Process::serve(site.path(), &["--https", "127.0.0.1:0"]);
+    let server = Process::serve(site.path(), &["--https", "127.0.0.1:0"]);
     server.wait_for("https,h3");
     for path in ["/", "/style.css", "/docs/", "/docs", "/small.bin", "/large.bin", "/none"] {
         let [h1, h2, h3] = three(&server, path, &[]);
@@ -355,7 +355,7 @@ fn e11_counts_of_http3() {
         client.close();
     }
     let stats = || {
-        let mut client = Client::connect(server.address("metrics").unwrap());
+        let mut client = Client::connect(server.at("metrics"));
         serde_json::from_str::<serde_json::Value>(client.get("/stats.json").text()).unwrap()
     };
     eventually("three connections and two moves", || {

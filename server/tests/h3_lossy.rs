@@ -25,7 +25,7 @@ fn app() -> Process {
 #[test]
 fn d10_everything_arrives_over_a_path_that_loses() {
     let server = Process::app_on("http,https,h3", "");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     thread::scope(|scope| {
         for lost in [10, 20, 50] {
             scope.spawn(move || {
@@ -62,7 +62,7 @@ fn d10_everything_arrives_over_a_path_that_loses() {
 #[test]
 fn d4_handshakes_come_about_over_a_path_that_loses_and_spoils() {
     let server = app();
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     thread::scope(|scope| {
         for seed in 1..=16 {
             scope.spawn(move || {

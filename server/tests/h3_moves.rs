@@ -29,7 +29,7 @@ fn serve(site: &TempDir, workers: usize, steering: bool) -> Process {
     command.arg("serve").arg(site.path()).args(["--workers", &workers.to_string()]);
     command.args(["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
     command.args(["--set", &format!("http3.steering={steering}")]);
-    let mut server = Process::start(&mut command);
+    let server = Process::start(&mut command);
     server.wait_for("h3,metrics");
     server
 }
@@ -52,7 +52,7 @@ fn all(clients: &mut [H3], what: &str, holds: impl Fn(&mut H3) -> bool) {
 fn rebinds(workers: usize, steering: bool) {
     let site = site();
     let server = serve(&site, workers, steering);
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let new = |_| H3::new(at, &mut h3::config(), None);
     let mut clients: Vec<H3> = (0..CLIENTS).map(new).collect();
     all(&mut clients, "the handshake", |client| client.conn.is_established());
@@ -131,9 +131,9 @@ fn d5_tickets_resume_at_every_worker_and_after_a_reload() {
     let mut command = Command::new(RINGWAY.unwrap());
     command.arg("serve").arg(path("site")).args(["--workers", "4", "--https", "127.0.0.1:0"]);
     command.arg("--cert").arg(path("cert.pem")).arg("--key").arg(path("key.pem"));
-    let mut server = Process::start(&mut command);
+    let server = Process::start(&mut command);
     server.wait_for("h3");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let mut full = H3::connect(at);
     assert_eq!(full.conn.peer_cert().unwrap(), first);
     let session = full.session();
@@ -162,9 +162,9 @@ fn d5_tickets_resume_at_every_worker_and_after_a_reload() {
 /// Row 78: a copy of a first flight has no effect at any worker.
 #[test]
 fn row_78_copies_at_other_workers() {
-    let mut server = Process::app_on("http,https,h3", "workers=4,handshake_timeout=300");
+    let server = Process::app_on("http,https,h3", "workers=4,handshake_timeout=300");
     server.wait_for("h3");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let session = H3::connect(at).session();
     let mut client = H3::new(at, &mut h3::config(), Some(&session));
     client.sent = Some(Vec::new());

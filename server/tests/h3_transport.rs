@@ -49,7 +49,7 @@ fn flight(server: SocketAddr) -> Vec<Vec<u8>> {
 }
 
 fn serves(server: &Process) {
-    let mut client = H3::connect(server.address("h3").unwrap());
+    let mut client = H3::connect(server.at("h3"));
     assert_eq!(client.get("/hello").text(), "hello");
     client.close();
 }
@@ -57,7 +57,7 @@ fn serves(server: &Process) {
 #[test]
 fn row_67_amplification() {
     let server = Process::app_measured("handshake_timeout=3000");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let (udp, flight) = (socket(), flight(at));
     Watch::new(&server, "/hello").during(CAP, || {
         let mut sent = 0;
@@ -81,7 +81,7 @@ fn row_67_amplification() {
 #[test]
 fn row_68_datagrams_that_begin_nothing() {
     let server = Process::app_measured("");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let (udp, first) = (socket(), flight(at).remove(0));
     Watch::new(&server, "/hello").during(CAP, || {
         udp.send_to(&first[..1199], at).unwrap();
@@ -139,7 +139,7 @@ fn laden(mut initial: Vec<u8>, n: usize) -> Vec<u8> {
 #[test]
 fn row_69_half_open_handshakes() {
     let server = Process::app_measured("handshake_timeout=3000");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let initials: Vec<_> = (0..1500).map(|n| laden(flight(at).remove(0), n)).collect();
     Watch::new(&server, "/hello").during(2 * CAP, || {
         let udp = socket();
@@ -190,7 +190,7 @@ fn row_70_tokens() {
 #[test]
 fn row_75_a_forged_source() {
     let server = Process::app_measured("");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     Watch::new(&server, "/hello").during(CAP, || {
         let mut client = H3::connect(at);
         let id = client.ask("GET", "/big", &[], b"");
@@ -219,7 +219,7 @@ fn row_75_a_forged_source() {
 #[test]
 fn row_76_resets_are_rationed() {
     let server = Process::app_measured("h3_answers=20");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let mut client = H3::connect(at);
     client.sent = Some(Vec::new());
     assert_eq!(client.get("/bytes/1").status(), 200);
@@ -250,7 +250,7 @@ fn row_76_resets_are_rationed() {
 #[test]
 fn row_77_lives_that_end_anyhow() {
     let server = Process::app_measured("");
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let dice = pattern(64 << 10);
     let mut clients: Vec<H3> = Vec::new();
     Watch::new(&server, "/hello").during(2 * CAP, || {
@@ -304,7 +304,7 @@ fn rude(server: &Process, cases: &[&str]) -> Option<HashMap<String, (Option<u64>
         return None;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/quic_attacks.py");
-    let port = server.address("h3").unwrap().port().to_string();
+    let port = server.at("h3").port().to_string();
     let mut command = Command::new(python);
     command.arg(script).arg(port).args(cases).stdin(Stdio::null());
     let output = command.output().unwrap();

@@ -26,7 +26,7 @@ const CAP: u64 = 8 << 20;
 
 /// What came of these actions on a connection of their own.
 fn act(server: &Process, actions: Vec<Action>) -> ConnectionSummary {
-    let at = server.address("h3").unwrap();
+    let at = server.at("h3");
     let config = Config::new()
         .with_host_port(format!("localhost:{}", at.port()))
         .with_connect_to(at.to_string())

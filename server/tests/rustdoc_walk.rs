@@ -139,9 +139,9 @@ fn alone_the_whole_documentation_walks_clean() {
 fn alone_the_whole_documentation_walks_clean_over_one_http2_connection() {
     let Some(root) = documentation() else { return missing("the toolchain's documentation") };
     let all = served(&root);
-    let mut server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
+    let server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
     server.wait_for("https");
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     client.send([h2::settings(&[(4, 1 << 20)]), h2::window_update(0, 1 << 24)].concat());
     walk(&root, &all, |targets| {
         let asked: Vec<u32> = targets.iter().map(|_| client.id()).collect();
@@ -162,9 +162,9 @@ fn alone_the_whole_documentation_walks_clean_over_one_http2_connection() {
 fn alone_the_whole_documentation_walks_clean_over_one_http3_connection() {
     let Some(root) = documentation() else { return missing("the toolchain's documentation") };
     let all = served(&root);
-    let mut server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
+    let server = Process::serve(&root, &["--https", "127.0.0.1:0"]);
     server.wait_for("h3");
-    let mut client = H3::connect(server.address("h3").unwrap());
+    let mut client = H3::connect(server.at("h3"));
     walk(&root, &all, |targets| {
         let ask = |target: &String| client.ask("GET", target, &[], b"");
         let asked: Vec<u64> = targets.iter().map(ask).collect();
@@ -249,7 +249,7 @@ fn alone_a_browser_opens_the_shipped_site() {
 /// Opens a page over TLS in Chromium: clean, and every part by HTTP/2, as the log and the browser
 /// have it.
 fn opens_by_http2(root: &Path, page: &str, picture: &str, needed: &[&str], title: &str) {
-    let mut server = Process::serve(root, &["--https", "127.0.0.1:0", "--log", "combined"]);
+    let server = Process::serve(root, &["--https", "127.0.0.1:0", "--log", "combined"]);
     server.wait_for("https");
     opens_clean(&server, &Way::http2(&server), page, picture, needed);
     let server = Process::app_with_files(root);
@@ -287,7 +287,7 @@ fn alone_a_browser_opens_the_shipped_site_by_http3() {
     assert!(dom.matches("<td>HTTP/3</td>").count() >= 4, "{dom}");
     assert!(!dom.contains("<td>HTTP/2</td>") && !dom.contains("<td>HTTP/1.1</td>"), "{dom}");
     assert!(dom.contains("48 files over HTTP/3 in "), "{dom}");
-    let mut client = harness::client::Client::connect(server.address("metrics").unwrap());
+    let mut client = harness::client::Client::connect(server.at("metrics"));
     let stats = client.get("/stats.json").text().to_owned();
     println!("{stats}");
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();

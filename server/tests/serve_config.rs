@@ -38,7 +38,7 @@ fn configure(dir: &TempDir, text: &str) {
 fn serve(dir: &TempDir) -> Process {
     let mut command = Command::new(RINGWAY.unwrap());
     command.args(["serve", "-c"]).arg(dir.path().join("ringway.toml"));
-    let mut server = Process::start(&mut command);
+    let server = Process::start(&mut command);
     server.wait_for("http,https");
     server
 }
@@ -80,7 +80,7 @@ fn certificates_are_chosen_by_name_and_taken_anew_at_hup() {
     }
     let file = |name: &str| chain(&dir.path().join(name));
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     for (host, name) in [("a.test", "a.pem"), ("b.test", "b.pem"), ("c.test", "a.pem")] {
         assert_eq!(shown(at, host), file(name), "{host}");
     }
@@ -104,7 +104,7 @@ fn certificates_are_chosen_by_name_and_taken_anew_at_hup() {
 
 /// How a client's handshake came about, which then gets the page.
 fn visit(server: &Process, config: &Arc<rustls::ClientConfig>) -> HandshakeKind {
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let mut stream = tls::try_connect(at, Arc::clone(config), "localhost").unwrap();
     let answer = answer(&mut stream, "/");
     assert!(answer.ends_with("the page"), "{answer}");
@@ -117,7 +117,7 @@ fn e7_tickets_survive_a_reload() {
     let dir = site("[tls]\ncert = \"a.pem\"\nkey = \"a.key\"\n");
     certificate(&dir, "a", "localhost");
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     for version in [&TLS13, &TLS12] {
         let config = Arc::new(tls::config_of(&[version], &[b"http/1.1"]));
         assert_ne!(visit(&server, &config), HandshakeKind::Resumed);
@@ -152,10 +152,10 @@ fn e6_the_oldest_version_is_configured() {
     let old = || Arc::new(tls::config_of(&[&TLS12], &[b"http/1.1"]));
     let dir = site("");
     let server = serve(&dir);
-    assert!(tls::try_connect(server.address("https").unwrap(), old(), "localhost").is_ok());
+    assert!(tls::try_connect(server.at("https"), old(), "localhost").is_ok());
     configure(&dir, "tls.min_version = \"1.3\"\n");
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let refused = tls::try_connect(at, old(), "localhost").unwrap_err();
     assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
     assert!(answer(tls::connect(at, &[b"http/1.1"], "localhost"), "/").ends_with("the page"));
@@ -167,7 +167,7 @@ fn b9_hsts_over_tls_alone() {
     const POLICY: &str = "max-age=31536000; includeSubDomains";
     let dir = site(&format!("tls.hsts = \"{POLICY}\"\n"));
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     for (path, status) in [("/", 200), ("/nowhere", 404), ("/", 200)] {
         let secure = answer(tls::connect(at, &[b"http/1.1"], "localhost"), path);
         let line = format!("\r\nstrict-transport-security: {POLICY}\r\n");
@@ -229,7 +229,7 @@ fn e8_ocsp_response_is_stapled() {
     let said = openssl(answer).unwrap();
     assert!(dir.path().join("r.der").exists(), "{said}");
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let said = openssl(&format!("s_client -connect {at} -servername localhost -status")).unwrap();
     assert!(said.contains("OCSP Response Status: successful"), "{said}");
     assert!(said.contains("Cert Status: good"), "{said}");
@@ -281,13 +281,13 @@ fn row_80_clients_show_a_certificate_and_no_ticket_stands_for_it() {
         configure(&dir, "tls.ticket_key = \"tickets\"\n");
         let nobody = Arc::new(tls::config_of(versions, &[b"http/1.1"]));
         let open = serve(&dir);
-        let at = open.address("https").unwrap();
+        let at = open.at("https");
         assert!(ask(at, &nobody).is_ok());
         assert_eq!(ask(at, &nobody).unwrap().0, HandshakeKind::Resumed);
         drop(open);
         configure(&dir, "tls.ticket_key = \"tickets\"\ntls.client_ca = \"ca.pem\"\n");
         let server = serve(&dir);
-        let at = server.address("https").unwrap();
+        let at = server.at("https");
         let refused = ask(at, &nobody).unwrap_err().to_string();
         assert!(
             refused.contains("CertificateRequired") || refused.contains("Handshake"),
@@ -321,7 +321,7 @@ fn c29_hints_by_configuration() {
     assert_eq!(client.get("/style.css").field("link"), None);
 
     let server = serve(&dir);
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     let page = client.get("/");
     let statuses: Vec<_> = page.heads.iter().map(|head| head[0].1.as_str()).collect();
     assert_eq!(statuses, ["103", "200"]);
@@ -341,7 +341,7 @@ fn c29_hints_by_configuration() {
 fn c27_pushes_by_configuration() {
     let dir = site("http2.pushes = 10\n[[push]]\npath = \"/\"\npush = [\"/style.css\"]\n");
     let server = serve(&dir);
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     assert_eq!(client.get("/").text(), "the page");
     let style = client.answer(2);
     let promised = style.promised.clone().unwrap();
@@ -357,7 +357,7 @@ fn c27_pushes_by_configuration() {
 #[test]
 fn row_28_connections_of_one_address_are_bounded() {
     let dir = site("metrics = \"127.0.0.1:0\"\nlimits.connections_per_ip = 8\n");
-    let mut server = serve(&dir);
+    let server = serve(&dir);
     server.wait_for("metrics");
     let mut kept: Vec<Client> = (0..8).map(|_| server.client()).collect();
     for client in &mut kept {
@@ -368,12 +368,12 @@ fn row_28_connections_of_one_address_are_bounded() {
     let _ = ninth.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     assert!(matches!(ninth.read(&mut [0; 64]), Ok(0) | Err(_)), "closed without an answer");
     // Metrics are another server's; the count stands there, and TLS counts like the rest.
-    let metrics = server.address("metrics").unwrap();
+    let metrics = server.at("metrics");
     eventually("the refusal is counted", || {
         let text = Client::connect(metrics).get("/metrics").text().to_owned();
         text.contains("\nringway_connections_refused_total{kind=\"per_ip\"} 1\n")
     });
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let config = || Arc::new(tls::config(&[b"http/1.1"]));
     assert!(tls::try_connect(at, config(), "localhost").is_err());
     kept.pop();
@@ -386,9 +386,9 @@ fn row_28_connections_of_one_address_are_bounded() {
 fn row_83_bad_reloads_are_counted() {
     let dir = site("metrics = \"127.0.0.1:0\"\n[tls]\ncert = \"a.pem\"\nkey = \"a.key\"\n");
     certificate(&dir, "a", "a.test");
-    let mut server = serve(&dir);
+    let server = serve(&dir);
     server.wait_for("metrics");
-    let at = server.address("metrics").unwrap();
+    let at = server.at("metrics");
     let count = |result: &str, n: u64| {
         let line = format!("\nringway_reload_{result}_total {n}\n");
         eventually(&line, || Client::connect(at).get("/metrics").text().contains(&line));
@@ -413,7 +413,7 @@ fn c35_what_is_said_is_traced() {
     let server = serve(&dir);
     let secret = "Authorization: Basic c2VjcmV0\r\n";
     assert_eq!(server.client().request("GET", "/style.css", secret, b"").status, 200);
-    let mut client = H2::tls(server.address("https").unwrap());
+    let mut client = H2::tls(server.at("https"));
     let id = client.ask("GET", "/", &[("cookie", "id=c2VjcmV0")], b"");
     assert_eq!(client.answer(id).text(), "the page");
     client.round_trip();
@@ -446,9 +446,9 @@ fn c35_what_is_said_is_traced() {
 #[test]
 fn c24_round_trips_are_measured() {
     let dir = site("metrics = \"127.0.0.1:0\"\nhttp2.ping_interval = \"20ms\"\n");
-    let mut server = serve(&dir);
+    let server = serve(&dir);
     server.wait_for("metrics");
-    let metrics = server.address("metrics").unwrap();
+    let metrics = server.at("metrics");
     let figure = |name: &str| -> u64 {
         let text = Client::connect(metrics).get("/metrics");
         let line = text.text().lines().find(|line| line.starts_with(&format!("{name} ")));
@@ -473,7 +473,7 @@ fn c24_round_trips_are_measured() {
 fn json_lines_tell_of_the_connection_and_its_session() {
     let dir = site("[log]\nformat = \"json\"\nfile = \"access.log\"\n");
     let mut server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let config = Arc::new(tls::config(&[b"http/1.1"]));
     for _ in 0..2 {
         let stream = tls::try_connect(at, Arc::clone(&config), "localhost").unwrap();

@@ -54,7 +54,7 @@ fn alert(said: &[u8]) -> Option<u8> {
 #[test]
 fn row_81_hellos_in_pieces_oversize_and_never() {
     let server = Process::app_on("http,https", "handshake_timeout=700");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let watch = Watch::new(&server, "/hello");
     watch.during(CAP, || {
         // An octet at a time is slow and no crime.
@@ -124,7 +124,7 @@ fn row_81_hellos_in_pieces_oversize_and_never() {
 #[test]
 fn row_81_unfinished_handshakes_are_bounded() {
     let server = Process::app_measured("handshakes=8,handshake_timeout=60000");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let config = || Arc::new(tls::config(&[b"h2"]));
     let established: Vec<_> = (0..20).map(|_| H2::tls(at)).collect();
     let hello = client_hello();
@@ -150,7 +150,7 @@ fn row_81_unfinished_handshakes_are_bounded() {
 #[test]
 fn row_81_an_alert_says_what_was_wrong() {
     let server = Process::app_on("http,https", "");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     for (what, bytes) in [
         ("a record too long", record(22, &[1; 16_384 + 3000])),
         ("data before the handshake", record(23, b"data")),
@@ -166,7 +166,7 @@ fn row_81_an_alert_says_what_was_wrong() {
 #[test]
 fn row_82_key_update_flood() {
     let server = Process::app_on("http,https", "");
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let watch = Watch::new(&server, "/hello");
     watch.during(CAP, || {
         let mut stream = tls::connect(at, &[b"http/1.1"], "localhost");
@@ -213,7 +213,7 @@ fn serve(dir: &TempDir) -> Process {
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (cert, key) = (file("cert.pem"), file("key.pem"));
     let options = ["--https", "127.0.0.1:0", "--cert", &cert, "--key", &key];
-    let mut server = Process::serve(&dir.path().join("site"), &options);
+    let server = Process::serve(&dir.path().join("site"), &options);
     server.wait_for("http,https");
     server
 }
@@ -229,7 +229,7 @@ fn row_80_a_ticket_resumes_only_where_it_was_given() {
     let dir = TempDir::new();
     certificate(dir.path(), &["one.test", "two.test"]);
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     for version in [&TLS13, &TLS12] {
         let visit = |config: &Arc<rustls::ClientConfig>, name: &'static str| {
             let mut stream = tls::try_connect(at, Arc::clone(config), name).unwrap();
@@ -314,7 +314,7 @@ fn row_83_a_bad_certificate_is_never_taken() {
     let dir = TempDir::new();
     certificate(dir.path(), &["one.test"]);
     let server = serve(&dir);
-    let at = server.address("https").unwrap();
+    let at = server.at("https");
     let first = shown(at);
     let (cert, key) = ("cert.pem", "key.pem");
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();

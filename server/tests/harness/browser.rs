@@ -30,7 +30,7 @@ impl Way {
 
     /// Over TLS, whatever the certificate.
     pub fn http2(server: &Process) -> Self {
-        let port = server.address("https").unwrap().port();
+        let port = server.at("https").port();
         let flags = ["--disable-quic", "--ignore-certificate-errors"];
         Self::new("https", port, "HTTP/2.0\"", &flags)
     }
@@ -39,7 +39,7 @@ impl Way {
     /// unless it is told the hash of its key, `pin` (SHA-256 in base64); and it tries one address
     /// of a name only, so that it has to be told which.
     pub fn http3(server: &Process, pin: &str) -> Self {
-        let port = server.address("h3").unwrap().port();
+        let port = server.at("h3").port();
         let notes = TempDir::new();
         let flags = [
             "--host-resolver-rules=MAP localhost 127.0.0.1",

@@ -470,13 +470,13 @@ impl H2 {
 
 /// A connection by each way there is: prior knowledge on both clear listeners, and TLS.
 pub fn every_way(server: &Process) -> Vec<H2> {
-    let at = |kind| server.address(kind).unwrap();
+    let at = |kind| server.at(kind);
     vec![H2::connect(at("http")), H2::connect(at("h2c")), H2::tls(at("https"))]
 }
 
 /// What a client sends after preface and SETTINGS must end the connection with this code.
 pub fn ends_with(server: &Process, what: &str, bytes: &[u8], code: u32) {
-    let mut client = H2::connect(server.address("h2c").unwrap());
+    let mut client = H2::connect(server.at("h2c"));
     client.send(bytes);
     assert_eq!(client.end(), Some(code), "{what}");
 }

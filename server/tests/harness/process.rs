@@ -20,7 +20,6 @@ pub const RINGWAY: Option<&str> = option_env!("CARGO_BIN_EXE_ringway");
 pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    listening: HashMap<String, SocketAddr>,
 }
 
 impl Process {
@@ -44,7 +43,7 @@ impl Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
         command.env("RINGWAY_TEST_BOUNDS", bounds).env("RINGWAY_TEST_LISTEN", kinds);
-        let mut this = Self::start(&mut command);
+        let this = Self::start(&mut command);
         this.wait_for(kinds);
         this
     }
@@ -54,14 +53,14 @@ impl Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
         command.env("RINGWAY_TEST_BOUNDS", bounds).env("RINGWAY_TEST_LISTEN", "http,https");
-        let mut this = Self::start(command.env("RINGWAY_TEST_METRICS", "127.0.0.1:0"));
+        let this = Self::start(command.env("RINGWAY_TEST_METRICS", "127.0.0.1:0"));
         this.wait_for("http,https,h3,metrics");
         this
     }
 
     /// A number that the metrics show under this name, labels and all.
     pub fn metric(&self, name: &str) -> u64 {
-        let mut client = Client::connect(self.address("metrics").expect("metrics"));
+        let mut client = Client::connect(self.at("metrics"));
         let text = client.get("/metrics").text().to_owned();
         let row = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         row.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
@@ -72,17 +71,16 @@ impl Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["harness::app::serve", "--exact", "--ignored", "--nocapture"]);
         command.env("RINGWAY_TEST_BOUNDS", "").env("RINGWAY_TEST_LISTEN", "https");
-        let mut this = Self::start(command.env("RINGWAY_TEST_FILES", root));
+        let this = Self::start(command.env("RINGWAY_TEST_FILES", root));
         this.wait_for("https");
         this
     }
 
     /// Wait until it listens for all of these.
-    pub fn wait_for(&mut self, kinds: &str) {
-        eventually("it listens for everything", || {
-            self.listening = self.read_listening();
-            kinds.split(',').all(|kind| self.listening.contains_key(kind))
-        });
+    pub fn wait_for(&self, kinds: &str) {
+        for kind in kinds.split(',') {
+            self.at(kind);
+        }
     }
 
     /// Start a command and wait until it says where it listens.
@@ -92,17 +90,16 @@ impl Process {
         let lines = Arc::new(Mutex::new(Vec::new()));
         keep(child.stdout.take().unwrap(), Arc::clone(&lines));
         keep(child.stderr.take().unwrap(), Arc::clone(&lines));
-        let mut this = Self { child, lines, listening: HashMap::new() };
+        let mut this = Self { child, lines };
         eventually("a line `listening http …`", || {
-            this.listening = this.read_listening();
             let ended = this.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended before it listened: {ended:?}\n{}", this.output());
-            !this.listening.is_empty()
+            !this.listening().is_empty()
         });
         this
     }
 
-    fn read_listening(&self) -> HashMap<String, SocketAddr> {
+    fn listening(&self) -> HashMap<String, SocketAddr> {
         let lines = self.lines.lock().unwrap();
         let words = lines.iter().filter_map(|line| line.split_once("listening "));
         let pairs = words.filter_map(|(_, rest)| rest.split_once(' '));
@@ -115,12 +112,23 @@ impl Process {
     }
 
     pub fn http(&self) -> SocketAddr {
-        self.listening["http"]
+        self.at("http")
     }
 
-    /// Where it listens for `http`, `https`, `h2c` or `h3`.
+    /// Where it listens for `http`, `https`, `h2c` or `h3`, which it says in a moment if it has not
+    /// yet.
+    pub fn at(&self, kind: &str) -> SocketAddr {
+        let mut found = None;
+        eventually(&format!("it listens for {kind}"), || {
+            found = self.address(kind);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Where it has said until now that it listens.
     pub fn address(&self, kind: &str) -> Option<SocketAddr> {
-        self.listening.get(kind).copied()
+        self.listening().remove(kind)
     }
 
     pub fn client(&self) -> Client {

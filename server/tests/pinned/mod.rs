@@ -34,7 +34,7 @@ pub(crate) fn over_http3(root: &Path, more: &[&str]) -> (Process, Way) {
     let (cert, key) = (path("cert.pem"), path("key.pem"));
     let listen = ["--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log", "combined"];
     let options = [&listen[..], &["--cert", &cert, "--key", &key], more].concat();
-    let mut server = Process::serve(root, &options);
+    let server = Process::serve(root, &options);
     server.wait_for("h3,metrics");
     let public = digest(&SHA256, &made.signing_key.subject_public_key_info());
     let way = Way::http3(&server, &base64(public.as_ref()));
