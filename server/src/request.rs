@@ -187,6 +187,7 @@ impl<'a> Request<'a> {
     }
 
     /// The part of the path that stands for `{name}` in the route; for `*`, the rest of the path.
+    /// Still percent-encoded.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         let at = self.params.names.iter().position(|other| other == name)?;
         Some(ascii(self.params.spans.get(at)?.of(self.bytes)))

@@ -81,8 +81,9 @@ impl Router {
     /// Answers a method of a path.
     ///
     /// # Panics
-    /// When the path does not begin with `/`, has `*` elsewhere than at its end, or has more than
-    /// six parameters.
+    /// When the path does not begin with `/`, has `*` elsewhere than as its last segment, has a
+    /// segment that is neither text nor one parameter (`{id}.json`, `{*rest}`, `{}`), the same
+    /// parameter twice, or more than six of them.
     #[must_use]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
         let methods = &mut self.endpoint(path).methods;
@@ -305,6 +306,12 @@ impl Pattern {
         for part in path[1..].split('/') {
             assert!(segments.last() != Some(&Segment::Rest), "`*` ends a route's path: {path}");
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            assert!(
+                part == "*" || !name.unwrap_or(part).contains(['{', '}', '*']) && name != Some(""),
+                "a segment is text, a parameter like {{name}}, or `*` at the end, not `{part}`: {path}"
+            );
+            let again = name.is_some_and(|name| names.iter().any(|other| other == name));
+            assert!(!again, "`{part}` stands in the path twice: {path}");
             segments.push(match (part, name) {
                 ("*", _) => Segment::Rest,
                 (_, Some(_)) => Segment::Param,
@@ -425,6 +432,16 @@ mod tests {
         let router = Router::new().get("/*", answer).get("/{a}/b", answer).get("/a/{b}", answer);
         let order: Vec<&str> = router.patterns.iter().map(|pattern| &*pattern.path).collect();
         assert_eq!(order, ["/a/{b}", "/{a}/b", "/*"]);
+    }
+
+    #[test]
+    fn what_looks_like_a_pattern_and_is_none_is_refused() {
+        for path in ["/{id}.json", "/a/{*rest}", "/{}", "/v{n}/x", "/{a", "/a*", "/{a}/{a}"] {
+            let made = std::panic::catch_unwind(|| {
+                Router::new().get(path, |_: &Request| Response::text("x"))
+            });
+            assert!(made.is_err(), "{path}");
+        }
     }
 
     #[test]
