@@ -159,6 +159,11 @@ impl Running {
         self.workers.iter().all(|worker| worker.thread.is_finished())
     }
 
+    /// True when a worker has ended, be it by a fault; nobody else answers its connections.
+    pub(crate) fn lacks_a_worker(&self) -> bool {
+        self.workers.iter().any(|worker| worker.thread.is_finished())
+    }
+
     /// Waits until every worker has ended.
     pub fn join(self) -> Result<(), Error> {
         let mut result = Ok(());

@@ -231,6 +231,7 @@ impl Server {
 
     /// Starts, prints where it listens (`listening http 127.0.0.1:8080`, a line each), and serves
     /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
+    /// Should a worker fail, the others are ended too, and its error is returned.
     pub fn run(self) -> Result<(), Error> {
         let running = self.spawn()?;
         let signals = crate::signals::listen()?;

@@ -41,6 +41,11 @@ pub(crate) fn supervise(
                 }
             }
         }
+        // Clients of a worker that is gone would wait for ever: whoever started the server is to
+        // know, and to start it anew.
+        if !draining && running.lacks_a_worker() {
+            running.stop();
+        }
         std::thread::sleep(LOOK);
     }
     running.join()

@@ -6,14 +6,16 @@
 mod harness;
 
 use std::future::poll_fn;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use harness::client::Client;
-use harness::eventually;
 use harness::h2::H2;
+use harness::{TempDir, eventually};
 use http::Method;
 use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Running, Server};
 
@@ -125,4 +127,35 @@ fn a_handler_that_panics_is_answered_with_500_and_ends_nothing_else() {
     assert_eq!(h2.get("/well").text(), "well");
     assert_eq!(other.get("/well").text(), "well");
     end(running);
+}
+
+/// What a handler never lets go of without a panic: none of our own code does that.
+struct Sticky;
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        panic!("a test's own panic");
+    }
+}
+
+/// Where a worker is lost in spite of all, its clients are not left to wait for an answer.
+#[test]
+fn a_server_that_lost_a_worker_ends_with_an_error() {
+    let scratch = TempDir::new();
+    let socket = scratch.path().join("socket");
+    let app = Router::new().get("/sticky", async |_: OwnedRequest| -> Response {
+        let _sticky = Sticky;
+        std::future::pending().await
+    });
+    let server = Server::new(app).workers(2).http(format!("unix:{}", socket.display()));
+    let server = std::thread::spawn(move || server.run());
+    eventually("it listens", || UnixStream::connect(&socket).is_ok());
+    let mut client = UnixStream::connect(&socket).unwrap();
+    let none = "GET /none HTTP/1.1\r\nHost: test\r\n\r\n";
+    client.write_all([none, &none.replace("none", "sticky")].concat().as_bytes()).unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    // What it left unread makes this a reset, so that the handler's answer is given up.
+    drop(client);
+    let error = server.join().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "a worker failed: it panicked");
 }
