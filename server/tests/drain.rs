@@ -6,11 +6,12 @@
 mod harness;
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::client::Client;
 use harness::process::Process;
-use harness::{PATIENCE, eventually};
+use harness::{PATIENCE, TempDir, eventually};
 
 /// A client whose request is being answered, for so long.
 fn busy(server: &Process, millis: u32) -> Client {
@@ -67,4 +68,19 @@ fn a_second_signal_ends_it_at_once() {
     server.signal("TERM");
     assert!(slow.rest().is_empty());
     assert!(server.wait().success());
+}
+
+/// The thread that waits for signals needs a descriptor to send to the workers.
+#[test]
+fn a_signal_arrives_where_connections_have_every_descriptor() {
+    let site = TempDir::with(&[("index.html", b"home")]);
+    let (program, root) = (env!("CARGO_BIN_EXE_ringway"), site.path().display());
+    let script = format!("ulimit -n 64; exec {program} serve {root} --http 127.0.0.1:0");
+    let mut server = Process::start(Command::new("bash").args(["-c", &script]));
+    let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(server.http()).unwrap()).collect();
+    let is_open = |fd| std::fs::exists(format!("/proc/{}/fd/{fd}", server.pid())).unwrap();
+    eventually("they have them all", || (0..64).all(is_open));
+    server.signal("TERM");
+    assert!(server.wait().success());
+    drop(clients);
 }

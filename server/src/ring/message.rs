@@ -1,11 +1,13 @@
 //! Messages to a worker from any thread, by `IORING_OP_MSG_RING`.
 //!
 //! A worker waits in one place only, its ring; so what other threads have to say arrives there as a
-//! completion with the token that they chose. There is no eventfd, no pipe and no lock.
+//! completion with the token that they chose. There is no eventfd, no pipe and, but for threads that
+//! find no descriptor left for a ring of their own, no lock.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use io_uring::{IoUring, opcode, types::Fd};
 
@@ -23,8 +25,20 @@ thread_local! {
     static SENDER: RefCell<Option<IoUring>> = const { RefCell::new(None) };
 }
 
+/// The sender of threads that cannot have their own: connections may have taken the last
+/// descriptor, and even so a signal is to reach the workers.
+static SPARE: Mutex<Option<IoUring>> = Mutex::new(None);
+
+fn spare() -> MutexGuard<'static, Option<IoUring>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Mailbox {
     pub(super) fn new(ring: RawFd) -> io::Result<Self> {
+        let mut spare = spare();
+        if spare.is_none() {
+            *spare = Some(IoUring::new(4)?);
+        }
         // SAFETY: the caller's ring is open for the duration of this call.
         let ring = unsafe { BorrowedFd::borrow_raw(ring) }.try_clone_to_owned()?;
         Ok(Self { ring })
@@ -39,18 +53,24 @@ impl Mailbox {
     /// Delivers `token` as a completion with `value` as its result.
     pub(crate) fn post(&self, token: Token, value: i32) -> io::Result<()> {
         SENDER.with_borrow_mut(|sender| {
-            let ring = match sender {
-                Some(ring) => ring,
-                None => sender.insert(IoUring::new(4)?),
-            };
-            let entry =
-                opcode::MsgRingData::new(Fd(self.ring.as_raw_fd()), value, token.bits(), None)
-                    .build();
-            // SAFETY: the entry holds no pointers.
-            unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
-            ring.submit_and_wait(1)?;
-            let result = ring.completion().next().map_or(0, |done| done.result());
-            if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+            if let Some(ring) = sender {
+                return self.post_from(ring, token, value);
+            }
+            match (IoUring::new(4), spare().as_mut()) {
+                (Err(error), None) => Err(error),
+                (Err(_), Some(ring)) => self.post_from(ring, token, value),
+                (Ok(ring), _) => self.post_from(sender.insert(ring), token, value),
+            }
         })
+    }
+
+    fn post_from(&self, ring: &mut IoUring, token: Token, value: i32) -> io::Result<()> {
+        let target = Fd(self.ring.as_raw_fd());
+        let entry = opcode::MsgRingData::new(target, value, token.bits(), None).build();
+        // SAFETY: the entry holds no pointers.
+        unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        let result = ring.completion().next().map_or(0, |done| done.result());
+        if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }
 }
