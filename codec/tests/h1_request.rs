@@ -197,6 +197,37 @@ fn hosts() {
     assert!(host(&format!("{long}/")).is_err());
 }
 
+/// A Host line that comes first is read by a shorter way, which takes no other line and gives no
+/// other answer.
+#[test]
+fn a_first_host_line_is_as_any_other() {
+    let outcome = |lines: &[&[u8]]| {
+        let text = [b"GET / HTTP/1.1\r\n", &lines.concat()[..], b"\r\n"].concat();
+        let found = parse(&text)?;
+        let (head, fields) = found.expect("complete");
+        let named = |field: &&Field| field.known == Known::Host;
+        let host = fields.iter().find(named).unwrap();
+        let name = host.name(&text).to_vec();
+        let authority = head.line.authority.unwrap().of(&text).to_vec();
+        Ok::<_, Error>((fields.len(), name, host.value(&text).to_vec(), authority))
+    };
+    let line = b"Host: example.org\r\n";
+    let mut lines: Vec<Vec<u8>> =
+        vec![line.to_vec(), b"Host:  a \r\n".to_vec(), b"hOST: a\r\n".to_vec()];
+    for at in 0..line.len() - 2 {
+        for byte in 0..=255 {
+            let mut other = line.to_vec();
+            other[at] = byte;
+            lines.push(other);
+        }
+    }
+    for line in &lines {
+        let behind = outcome(&[b"X: y\r\n", line]);
+        assert_eq!(outcome(&[line, b"X: y\r\n"]), behind, "{}", line.escape_ascii());
+    }
+    assert_eq!(outcome(&[line, line]), Err(Error::HostDuplicate));
+}
+
 #[test]
 fn targets() {
     let text = "GET http://example.org:81/p?q HTTP/1.1\r\nHost: other\r\n\r\n";

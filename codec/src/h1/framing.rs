@@ -69,6 +69,12 @@ impl Facts {
         self.note_rare(known, value.of(input.data()), value.end() != eol)
     }
 
+    /// Takes note of the head's first field, which is Host.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, host: Span) {
+        self.host = host;
+    }
+
     /// The Host field's value.
     #[inline(always)]
     pub(super) fn host(&self) -> Option<Span> {
