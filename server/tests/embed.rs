@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use harness::client::Client;
 use harness::h2::H2;
+use harness::process::Process;
 use harness::{TempDir, eventually};
 use http::Method;
 use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Running, Server};
@@ -158,4 +159,20 @@ fn a_server_that_lost_a_worker_ends_with_an_error() {
     drop(client);
     let error = server.join().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "a worker failed: it panicked");
+}
+
+/// A program started elsewhere than it was tried has no files; somebody has to say so.
+#[test]
+fn a_directory_that_is_not_there_is_told_once() {
+    let dir = TempDir::with(&[]);
+    let server = Process::app_with_files(&dir.path().join("missing"));
+    let mut client = H2::tls(server.at("https"));
+    for _ in 0..3 {
+        assert_eq!(client.get("/a.txt").status(), 500);
+    }
+    eventually("it is told", || server.output().contains("cannot open "));
+    let said = server.output();
+    let told: Vec<_> = said.lines().filter(|line| line.contains("cannot open ")).collect();
+    assert_eq!(told.len(), 1, "{said}");
+    assert!(told[0].contains("missing, ") && told[0].contains("No such file"), "{said}");
 }

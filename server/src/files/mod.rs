@@ -29,14 +29,15 @@ use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::h1::request::Method;
 
 use crate::handler::{BodyMode, Handler, Reply};
+use crate::note::note;
 use crate::request::Request;
 use crate::response::Response;
 use conditional::Asked;
@@ -62,6 +63,8 @@ use site::{Ask, Held, Site};
 pub struct Files {
     settings: Arc<Settings>,
     id: usize,
+    /// It was said that the directory cannot be opened.
+    told: Arc<Once>,
 }
 
 thread_local! {
@@ -70,9 +73,11 @@ thread_local! {
 }
 
 impl Files {
-    /// Serves `directory`, which each worker opens at its first request.
+    /// Serves `directory`, which each worker opens at its first request. If it cannot be opened,
+    /// requests are answered with 500 and standard error says why, once.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { settings: Arc::new(Settings::new("/", directory.into())), id: number() }
+        let settings = Arc::new(Settings::new("/", directory.into()));
+        Self { settings, id: number(), told: Arc::new(Once::new()) }
     }
 
     /// Takes `prefix` off each path before looking for the file: set it to where the route is.
@@ -169,10 +174,24 @@ impl Files {
             }
             // Services that are gone (a reload) leave nothing behind.
             sites.retain(|(_, site)| !site.is_last());
-            let site = Rc::new(Site::open(Arc::clone(&self.settings))?);
+            let site = Site::open(Arc::clone(&self.settings)).inspect_err(|error| self.tell(error));
+            let site = Rc::new(site?);
             sites.push((self.id, Rc::clone(&site)));
             Ok(site)
         })
+    }
+
+    fn tell(&self, error: &io::Error) {
+        let dir = &self.settings.dir;
+        // A relative path is nothing without its beginning.
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        self.told.call_once(|| {
+            note!(
+                "ringway: cannot open {}, whose files are to be served: {error}; requests for them \
+                 are answered with 500",
+                dir.display()
+            );
+        });
     }
 
     fn refuse(&self, status: StatusCode) -> Reply {
