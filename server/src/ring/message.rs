@@ -1,8 +1,8 @@
 //! Messages to a worker from any thread, by `IORING_OP_MSG_RING`.
 //!
 //! A worker waits in one place only, its ring; so what other threads have to say arrives there as a
-//! completion with the token that they chose. There is no eventfd, no pipe and, but for threads that
-//! find no descriptor left for a ring of their own, no lock.
+//! completion with the token that they chose. There is no eventfd, no pipe and no lock, but for
+//! threads that find no descriptor left for a ring of their own.
 
 use std::cell::RefCell;
 use std::io;
