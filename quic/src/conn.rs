@@ -110,10 +110,11 @@ impl Conn {
         quic: quiche::Connection<Buffers>,
         pieces: u32,
         idle_timeout: Duration,
+        now: Instant,
     ) -> Self {
         Self {
             pieces: Some(Pieces::new(pieces)),
-            silence: Some(Silence { since: Instant::now(), allowed: idle_timeout }),
+            silence: Some(Silence { since: now, allowed: idle_timeout }),
             ..Self::new(quic)
         }
     }

@@ -72,7 +72,7 @@ impl<T: Default> Endpoint<T> {
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
         let id = self.table.insert(
-            Conn::bounded(quic, self.policy.pieces, self.config.idle_timeout),
+            Conn::bounded(quic, self.policy.pieces, self.config.idle_timeout, now),
             T::default(),
             now,
         );
