@@ -182,10 +182,10 @@ impl Files {
     }
 
     fn tell(&self, error: &io::Error) {
-        let dir = &self.settings.dir;
-        // A relative path is nothing without its beginning.
-        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
         self.told.call_once(|| {
+            let dir = &self.settings.dir;
+            // A relative path is nothing without its beginning.
+            let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
             note!(
                 "ringway: cannot open {}, whose files are to be served: {error}; requests for them \
                  are answered with 500",

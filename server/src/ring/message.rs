@@ -56,10 +56,12 @@ impl Mailbox {
             if let Some(ring) = sender {
                 return self.post_from(ring, token, value);
             }
-            match (IoUring::new(4), spare().as_mut()) {
-                (Err(error), None) => Err(error),
-                (Err(_), Some(ring)) => self.post_from(ring, token, value),
-                (Ok(ring), _) => self.post_from(sender.insert(ring), token, value),
+            match IoUring::new(4) {
+                Ok(ring) => self.post_from(sender.insert(ring), token, value),
+                Err(error) => match spare().as_mut() {
+                    Some(ring) => self.post_from(ring, token, value),
+                    None => Err(error),
+                },
             }
         })
     }
