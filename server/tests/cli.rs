@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a finished run left behind.
@@ -234,13 +234,7 @@ fn a_server_says_where_it_listens_and_ends_at_a_signal() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening http ").unwrap().to_owned();
     let mut stream = TcpStream::connect(&address).unwrap();
-    stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    serves_and_ends(&mut stream, &mut child);
 }
 
 #[test]
@@ -294,13 +288,7 @@ fn a_server_that_nobody_listens_to_serves_on() {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    serves_and_ends(&mut stream, &mut child);
 }
 
 #[test]
@@ -379,4 +367,15 @@ fn check_prints_the_record_for_the_dns() {
     std::fs::write(&cert, "no certificate").unwrap();
     let ran = check(&[]);
     assert!(ran.code == 1 && ran.err.contains("cert.pem"), "{}", ran.err);
+}
+
+/// It answers on this connection, and ends when it is told to.
+fn serves_and_ends(stream: &mut (impl Read + Write), child: &mut Child) {
+    stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
