@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Install what the tests need, then run all of them.
 #
-#   scripts/test.sh [STEP...]     steps: fmt clippy test doc simd aarch64 (all when none is named,
-#                                 but aarch64, the codec's tests under emulation, only where
-#                                 scripts/aarch64.sh has made its root before)
+#   scripts/test.sh [--bare] [STEP...]
+#
+# Steps: fmt clippy test doc simd aarch64 names (all when none is named; but aarch64, the codec's tests
+# under emulation, only where scripts/aarch64.sh has made its root before, and names, which compares
+# what cargo test and cargo nextest run, only where nextest is installed). --bare hides whatever
+# Debian's base, a stock Rust toolchain and this script do not bring, as scripts/bare.sh says.
 #
 # Each step ends with its own tool's summary; the last line counts tests and checks together, and
 # the exit status is that of the whole. Logs stay in target/test-logs/.
@@ -12,10 +15,22 @@ set -euo pipefail
 
 case "${1:-}" in
 -h | --help)
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
 esac
+
+# nextest runs tests of different files at once and so ends sooner. It is not needed.
+has_nextest() { cargo nextest --version >/dev/null 2>&1; }
+
+bare=
+if [ "${1:-}" = --bare ]; then
+    bare=$target/bare
+    shift
+    # Until the packages are there: Debian's folders and the toolchain's, nothing from /usr/local.
+    toolchain
+    PATH=$(dirname "$(command -v cargo)"):/usr/sbin:/usr/bin:/sbin:/bin
+fi
 
 cd "$root"
 logs=$target/test-logs
@@ -28,6 +43,7 @@ if [ ${#steps[@]} -eq 0 ]; then
     else
         say "aarch64: skipped, there is no root for it: scripts/aarch64.sh makes one"
     fi
+    ! has_nextest || steps+=(names)
 fi
 
 # Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
@@ -58,6 +74,11 @@ prepare() {
             httpwg-cli@0.2.5 || die "cargo could not install httpwg-cli"
         rm -rf "$target/tools/build"
     fi
+    if [ -n "$bare" ]; then
+        say "hiding all commands that this script does not install"
+        scripts/bare.sh "$bare" "${build_packages[@]}" "${test_packages[@]}"
+        export PATH=$bare/bin CARGO_HOME=$bare/cargo
+    fi
     export RINGWAY_TEST_HTTPWG=$target/tools/bin/httpwg
     export RINGWAY_TEST_PYTHON=$venv/bin/python
     # Everything is there now: a test that misses a tool fails instead of skipping.
@@ -66,6 +87,8 @@ prepare() {
 
 passed=0
 failed=0
+# Every step builds in this profile, so that each C library is compiled once.
+profile=tested
 
 # step NAME COMMAND...: run a step with its output shown and kept.
 step() {
@@ -90,22 +113,39 @@ sum() {
         awk '{ n += $1 } END { print n + 0 }'
 }
 
-# Rust's tests: one build, then every test in a process of its own, in parallel.
+# Rust's tests: one build, then every test. `cargo test` builds no examples when it is told which
+# targets to run, and the tests of the examples start them, so they are built first.
 run_tests() {
-    local cargo_profile=tested
-    if cargo nextest --version >/dev/null 2>&1; then
-        step test cargo nextest run --workspace --no-fail-fast --cargo-profile $cargo_profile
+    if has_nextest; then
+        step test cargo nextest run --workspace --no-fail-fast --cargo-profile $profile
         summaries=$(grep -aE 'Summary \[' "$logs/test.log" || true)
     else
-        step test cargo test --workspace --no-fail-fast --profile $cargo_profile \
-            --lib --bins --tests --examples
+        check examples cargo build --workspace --examples --profile $profile
+        step test cargo --config "target.'cfg(unix)'.runner = 'scripts/run-test.sh'" \
+            test --workspace --no-fail-fast --profile $profile --tests
         summaries=$(grep -aE '^test result:' "$logs/test.log" || true)
     fi
     tally
 }
 
+# Both runners know the same tests: `cargo test` says which through the runner, the binary's name
+# first, and nextest says the binary in front of each test.
+same_names() {
+    cargo --config "target.'cfg(unix)'.runner = 'scripts/run-test.sh'" \
+        test --workspace --profile $profile --tests -- --list --format terse 2>/dev/null |
+        sed -nE 's/^(.*): test$/\1/p' | sort >"$logs/names-cargo"
+    cargo nextest list --workspace --cargo-profile $profile --message-format json 2>/dev/null |
+        python3 -c '
+import json, sys
+for suite in json.load(sys.stdin)["rust-suites"].values():
+    for name in suite["testcases"]:
+        print(name)' | sort >"$logs/names-nextest"
+    diff "$logs/names-cargo" "$logs/names-nextest" || return 1
+    [ -s "$logs/names-cargo" ] && echo "$(wc -l <"$logs/names-cargo") tests by both runners"
+}
+
 run_doc_tests() {
-    step doc cargo test --workspace --doc --no-fail-fast --profile tested
+    step doc cargo test --workspace --doc --no-fail-fast --profile $profile
     summaries=$(grep -aE '^test result:' "$logs/doc.log" || true)
     tally
 }
@@ -141,16 +181,16 @@ ulimit -Sn hard || true
 for name in "${steps[@]}"; do
     case $name in
     fmt) check fmt cargo fmt --all -- --check ;;
-    # In the profile of the tests, so that the C libraries are compiled once.
     clippy)
-        check clippy cargo clippy --profile tested --workspace --all-targets \
+        check clippy cargo clippy --profile $profile --workspace --all-targets \
             --features ringway-bench/peers -- -D warnings
         ;;
     test) run_tests ;;
     doc) run_doc_tests ;;
     simd) run_simd ;;
     aarch64) run_aarch64 ;;
-    *) die "no such step: $name (fmt, clippy, test, doc, simd, aarch64)" ;;
+    names) check names same_names ;;
+    *) die "no such step: $name (fmt, clippy, test, doc, simd, aarch64, names)" ;;
     esac
 done
 echo "$passed passed, $failed failed"
