@@ -335,6 +335,7 @@ fn h2_config(limits: &Limits) -> h2::Config {
         max_frame_size: limits.h2_frame_bytes,
         max_header_list: limits.header_bytes,
         max_fields: limits.header_fields,
+        max_trailers: limits.trailer_fields,
         header_table: limits.h2_table_bytes,
         encoder_table: limits.h2_table_bytes,
         output_bytes: limits.output_bytes,

@@ -126,7 +126,7 @@ fn row_43_header_bombs() {
         let mut client = connect(&server);
         client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb()));
         assert_eq!(client.answer(1).status(), 431);
-        // Crumbs of cookies count one by one, with 32 for each.
+        // Crumbs that hold no cookie count one by one, with 32 for each.
         let crumbs = vec![0x80 | 32; 10_000];
         let head = [request("GET", "/hello", &[]), crumbs].concat();
         client.send(frame(HEADERS, END_HEADERS | END_STREAM, 3, &head));

@@ -114,7 +114,7 @@ pub struct Budget {
 #[derive(Clone, Debug)]
 pub struct Budgets {
     by_kind: [Budget; KINDS],
-    /// CONTINUATION frames in one header block.
+    /// CONTINUATION frames shorter than 16,384 octets in one header block.
     pub continuations: u8,
     /// DATA payloads below this count as tiny (received) or dribbled (sent), unless they end the
     /// stream.
@@ -197,7 +197,7 @@ pub struct Counters {
     pub charged: [u64; KINDS],
     /// Connections ended for it, by kind.
     pub tripped: [u64; KINDS],
-    /// Connections ended for a CONTINUATION flood.
+    /// Connections ended for CONTINUATION frames: too many, or too much in them.
     pub tripped_continuation: u64,
     /// Connections ended because the peer did not read what it asked for.
     pub tripped_output: u64,

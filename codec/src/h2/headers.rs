@@ -5,7 +5,7 @@ use super::budget::Kind;
 use super::conn::Conn;
 use super::frame::{self, Code, Header, MAX_31};
 use super::stream::{Key, LOCAL_CLOSED, NO_BODY, REMOTE_CLOSED, TUNNEL};
-use super::{Error, Event, Priority, Request, Turn, What};
+use super::{Config, Error, Event, Priority, Request, Turn, What};
 use crate::h1::request::Method;
 use crate::hpack::{Flaws, Limits};
 use crate::message;
@@ -55,11 +55,19 @@ impl Conn {
         let config = &turn.shared.config;
         // `admit` has seen that a block is under way.
         let Some(rare) = &mut self.rare else { return Ok(None) };
-        rare.continuations = rare.continuations.saturating_add(1);
-        let many = rare.continuations > config.budgets.continuations;
-        if many || rare.block.len() + payload.len() > config.max_header_list as usize {
+        if payload.len() < frame::MIN_MAX_FRAME as usize {
+            // Full ones are what a long block needs, and are bounded by its octets.
+            rare.continuations = rare.continuations.saturating_add(1);
+        }
+        let what = if rare.continuations > config.budgets.continuations {
+            Some("more CONTINUATION frames that are not full than a header block may have")
+        } else if rare.block.len() + payload.len() > longest_block(config) as usize {
+            Some("a header block of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE")
+        } else {
+            None
+        };
+        if let Some(what) = what {
             turn.shared.counters.tripped_continuation += 1;
-            let what = "more CONTINUATION than the budget allows";
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, id, what));
         }
         rare.block.extend_from_slice(payload);
@@ -93,10 +101,9 @@ impl Conn {
         shared.last.forget();
         shared.bytes.clear();
         shared.fields.clear();
-        let limits = Limits {
-            list_bytes: shared.config.max_header_list,
-            fields: u32::from(shared.config.max_fields),
-        };
+        let config = &shared.config;
+        let fields = if id > self.last_id { config.max_fields } else { config.max_trailers };
+        let limits = Limits { list_bytes: config.max_header_list, fields: fields.into() };
         let decoded = self.decoder.decode(block, &limits, &mut shared.bytes, &mut shared.fields);
         let flaws = match decoded {
             Ok(section) => section.flaws,
@@ -298,6 +305,13 @@ impl Conn {
         self.reply_room(turn)?;
         Ok(Some(Event::TooLarge { key: self.open(id, Priority::default(), end) }))
     }
+}
+
+/// Octets of an encoded block that are read, so that the table stays in step, though it may be over
+/// the limit: that is a matter of its stream alone. Beyond, the connection ends.
+#[inline]
+pub(super) fn longest_block(config: &Config) -> u32 {
+    config.max_header_list.saturating_mul(2)
 }
 
 /// Takes padding and priority off a HEADERS payload.

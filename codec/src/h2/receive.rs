@@ -4,6 +4,7 @@
 use super::budget::Kind;
 use super::conn::{Conn, Phase};
 use super::frame::{self, Code, HEADER, Header, PREFACE};
+use super::headers::longest_block;
 use super::stream::{HEAD_SENT, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, TUNNEL};
 use super::{Error, Event, Turn};
 
@@ -124,7 +125,7 @@ impl Conn {
             return Err(Error::new(Code::FRAME_SIZE_ERROR, header.stream, what));
         }
         if header.len > longest_whole(turn) && header.kind != frame::DATA {
-            let what = "a frame longer than the size limit for a head";
+            let what = "a frame of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE";
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, header.stream, what));
         }
         let block = self.rare.as_ref().map_or(0, |rare| rare.block_stream);
@@ -340,7 +341,7 @@ impl Conn {
 /// Frames that are taken whole are no longer than this.
 #[inline]
 fn longest_whole(turn: &Turn<'_>) -> u32 {
-    turn.shared.config.max_header_list.max(frame::MIN_MAX_FRAME)
+    longest_block(&turn.shared.config).max(frame::MIN_MAX_FRAME)
 }
 
 /// What padding a DATA frame has, its length octet included; `None` while that octet has not come.

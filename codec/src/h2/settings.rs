@@ -41,8 +41,11 @@ pub struct Config {
     pub data_frame: u32,
     /// Largest request head: names + values + 32 per field (RFC 9113 section 6.5.2).
     pub max_header_list: u32,
-    /// Most fields in one head or trailer section, pseudo-header fields and cookie crumbs included.
+    /// Most fields in one request head, pseudo-header fields included; the pieces of a cookie are
+    /// one field.
     pub max_fields: u16,
+    /// Most fields in one trailer section.
+    pub max_trailers: u16,
     /// Octets of the HPACK table we offer to the client's encoder, at most 65,535.
     pub header_table: u32,
     /// Octets of the HPACK table we use towards the client, if it allows as much.
@@ -86,6 +89,7 @@ impl Default for Config {
             data_frame: frame::MIN_MAX_FRAME,
             max_header_list: 32 << 10,
             max_fields: 100,
+            max_trailers: 32,
             header_table: 4096,
             encoder_table: 4096,
             output_bytes: 256 << 10,

@@ -15,8 +15,10 @@ use core::ops::Range;
 pub struct Config {
     /// The instruction set to decode with.
     pub backend: Backend,
-    /// What a field section may hold.
+    /// What a request's head may hold.
     pub fields: Limits,
+    /// Fields that its trailers may hold, within the same octets.
+    pub trailer_fields: u32,
     /// The dynamic table that we keep for the client's encoder.
     pub qpack_capacity: u32,
     /// Requests that may wait for table entries.
@@ -37,6 +39,7 @@ impl Config {
         Self {
             backend,
             fields: Limits { list_bytes: 32 * 1024, fields: 100 },
+            trailer_fields: 32,
             qpack_capacity: 4096,
             qpack_blocked: 16,
             qpack_encoder_capacity: 4096,

@@ -8,7 +8,7 @@ use super::stream::{Frame, Phase, Stream};
 use super::{Code, Error};
 use crate::h1::request::Method;
 use crate::message;
-use crate::qpack::{Decoded, Section};
+use crate::qpack::{Decoded, Limits, Section};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -62,9 +62,9 @@ impl Conn {
                     return self.pause(input, place);
                 };
                 (stream.frame, stream.left) = (allowed(kind, stream.phase)?, len);
-                // A section that decodes to no more than the limit, which counts 32 octets a line,
-                // is not encoded in more, unless in strings that are longer than they need be.
-                let most = u64::from(shared.config.fields.list_bytes);
+                // A section within the limit, which counts 32 octets a line, is not encoded in more,
+                // but for pieces of a cookie, of which only values count: twice holds those too.
+                let most = 2 * u64::from(shared.config.fields.list_bytes);
                 if stream.frame == Frame::Section && len > most {
                     return self.over_limit(input, place);
                 }
@@ -135,7 +135,11 @@ impl Conn {
         let in_front = input.take(&mut stream.left);
         let block =
             if stream.block.is_empty() { &input.bytes[in_front] } else { &stream.block[..] };
-        match self.decoder.decode(id, block, &config.fields, bytes, fields)? {
+        let limits = match stream.phase {
+            Phase::Head => config.fields,
+            _ => Limits { fields: config.trailer_fields, ..config.fields },
+        };
+        match self.decoder.decode(id, block, &limits, bytes, fields)? {
             Decoded::Blocked => {
                 if stream.block.is_empty() {
                     stream.block = block.to_vec();

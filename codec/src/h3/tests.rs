@@ -331,9 +331,9 @@ fn row_65_qpack_errors_and_limits() {
     assert_eq!(Pair::raw().say(DECODER, &[3, 0x80]), "close QpackDecoderStream");
     // Over the limits: by count, by size, and by an encoded size that is not even read.
     let mut pair = Pair::open();
-    let crumbs = [&GET[..], &[("cookie", "a=b"); 100]].concat();
+    let many = [&GET[..], &[("x", "a=b"); 97]].concat();
     let large = "v".repeat(33_000);
-    for lines in [&crumbs[..], &[&GET[..], &[("x", &large)]].concat()] {
+    for lines in [&many[..], &[&GET[..], &[("x", &large)]].concat()] {
         let bytes = pair.headers(0, lines);
         assert_eq!(pair.say(0, &bytes), "431");
     }
@@ -341,6 +341,18 @@ fn row_65_qpack_errors_and_limits() {
     frame::write_head(&mut head, kind::HEADERS, 1 << 30);
     assert_eq!(pair.say(4, &head), "431");
     assert_eq!(pair.conn.receiving(), 0);
+}
+
+/// F10: a cookie in pieces is one field, of as many octets as it has joined.
+#[test]
+fn f10_the_pieces_of_a_cookie_are_one_field() {
+    let mut pair = Pair::open();
+    for (id, count, said) in [(0, 97, "request 0."), (4, 6000, "request 4."), (8, 6700, "431")] {
+        let bytes = pair.headers(id, &[&GET[..], &vec![("cookie", "a=b"); count]].concat());
+        assert_eq!(pair.finish(id, &bytes), said);
+    }
+    let bytes = pair.headers(12, &[&GET[..], &[("cookie", ""); 97]].concat());
+    assert_eq!(pair.finish(12, &bytes), "431", "pieces without a cookie are fields");
 }
 
 /// A section that refers to an insertion still under way waits, with what follows it.

@@ -58,7 +58,12 @@ impl From<Fault> for Error {
 pub struct Limits {
     /// Sum over all fields of name + value + 32, in octets (RFC 9113 section 10.5.1).
     pub list_bytes: u32,
-    /// Field lines.
+    /// Fields.
+    ///
+    /// Both limits take the lines of a cookie that was split (RFC 9113 section 8.2.3, RFC 9114
+    /// section 4.2.1) as the one field that they are: a line after the first costs its value and
+    /// the "; " that joins it, at least four octets, and is no field more. A line without a value
+    /// holds no cookie and counts as any other field.
     pub fields: u32,
 }
 
@@ -106,13 +111,22 @@ impl Flaws {
     }
 }
 
+const COOKIE: &str = "cookie";
+/// What a piece of a cookie costs at least: the shortest pair, `a=`, and what joins it. It bounds
+/// the pieces of a section, which may each be one octet of the block.
+const CRUMB_MIN: usize = 4;
+
 /// A decoded section beside its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Section {
-    /// Name + value + 32 of all field lines, dropped ones too; saturates.
+    /// Octets of all field lines as [`Limits`] counts them, dropped ones too; saturates.
     pub size: u32,
     /// Field lines, dropped ones too.
     pub lines: u32,
+    /// Those that are pieces of a cookie and not its first.
+    pub(crate) crumbs: u32,
+    /// A cookie has begun.
+    pub(crate) has_cookie: bool,
     /// What is wrong with it.
     pub flaws: Flaws,
 }
@@ -120,13 +134,21 @@ pub struct Section {
 impl Section {
     /// Accounts a field of so many octets; whether it may be kept.
     #[inline]
-    pub(crate) fn keeps(&mut self, octets: usize, limits: &Limits) -> bool {
+    pub(crate) fn keeps(&mut self, octets: usize, known: Known, limits: &Limits) -> bool {
         self.lines += 1;
-        self.size = self.size.saturating_add((octets + OVERHEAD) as u32);
+        let mut cost = octets + OVERHEAD;
+        if known == Known::Cookie && octets > COOKIE.len() {
+            if self.has_cookie {
+                cost = (octets - COOKIE.len() + "; ".len()).max(CRUMB_MIN);
+                self.crumbs += 1;
+            }
+            self.has_cookie = true;
+        }
+        self.size = self.size.saturating_add(cost as u32);
         if self.size > limits.list_bytes {
             self.flaws.add(Flaws::TOO_LARGE.0);
         }
-        if self.lines > limits.fields {
+        if self.lines - self.crumbs > limits.fields {
             self.flaws.add(Flaws::TOO_MANY.0);
         }
         !self.flaws.over_limit()
@@ -177,8 +199,8 @@ impl Decoder {
     /// each line to `fields`, up to the limits. After an error both may hold the fields before it;
     /// the connection cannot go on.
     ///
-    /// Memory: `bytes` grows by at most `limits.list_bytes` and, for a moment, by 8/5 of `block`
-    /// and one table entry.
+    /// Memory: `bytes` grows by at most `limits.list_bytes`, two and a half times that where the
+    /// pieces of a cookie are short, and, for a moment, by 8/5 of `block` and one table entry.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -246,7 +268,7 @@ impl Decoder {
             if index == 0 {
                 return Err(Error::Index);
             }
-            if section.keeps(usize::from(name_len) + usize::from(value_len), limits) {
+            if section.keeps(usize::from(name_len) + usize::from(value_len), known, limits) {
                 append_short(
                     bytes,
                     statics::octets(entry),
@@ -257,7 +279,7 @@ impl Decoder {
             let entry = self.entry(index)?;
             section.flaws.add(entry.flags);
             (known, name_len, value_len) = (entry.known, entry.name_len, entry.value_len);
-            if section.keeps(entry.size() - OVERHEAD, limits) {
+            if section.keeps(entry.size() - OVERHEAD, known, limits) {
                 self.table.append(&entry, bytes);
             }
         }
@@ -358,7 +380,7 @@ pub(crate) fn keep(
     section: &mut Section,
 ) {
     section.flaws.add(flaws);
-    if section.keeps(bytes.len() - kept, limits) {
+    if section.keeps(bytes.len() - kept, field.known, limits) {
         fields.push(field);
     } else {
         bytes.truncate(kept);

@@ -487,7 +487,7 @@ impl View<'_> {
     ) -> Result<(), Error> {
         let entry = statics::ENTRIES.get(index as usize).ok_or(NO_ENTRY)?;
         let length = usize::from(entry.name_len) + usize::from(entry.value_len);
-        if section.keeps(length, self.limits) {
+        if section.keeps(length, entry.known, self.limits) {
             let name_at = bytes.len() as u32;
             if length <= hpack::table::SLACK {
                 append_short(bytes, statics::octets(entry), length);
@@ -508,7 +508,7 @@ impl View<'_> {
         fields: &mut Vec<Field>,
     ) {
         section.flaws.add(entry.flags);
-        if section.keeps(entry.size() - OVERHEAD, self.limits) {
+        if section.keeps(entry.size() - OVERHEAD, entry.known, self.limits) {
             let name_at = bytes.len() as u32;
             self.table.append(&entry, bytes);
             fields.push(field(name_at, entry.name_len, entry.value_len, entry.known));

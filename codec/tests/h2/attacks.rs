@@ -26,7 +26,7 @@ fn tripped(rig: &Rig, kind: Kind) -> u64 {
 }
 
 /// The GOAWAY at the end of the output.
-fn calm(rig: &mut Rig) {
+pub(crate) fn calm(rig: &mut Rig) {
     let error = rig.error.unwrap();
     assert_eq!(error.code, Code::ENHANCE_YOUR_CALM, "{error}");
     let out = std::mem::take(&mut rig.out);
@@ -100,8 +100,8 @@ fn row_42_continuation_flood() {
     // By octets before frames.
     let mut rig = Rig::new();
     rig.send(&frame(HEADERS, END_STREAM, 1, &[0; 16_000]));
-    rig.send(&frame(CONTINUATION, 0, 1, &[0; 16_000]));
-    rig.send(&frame(CONTINUATION, 0, 1, &[0; 16_000]));
+    (0..4).for_each(|_| rig.send(&frame(CONTINUATION, 0, 1, &[0; 16_000])));
+    assert!(rig.error.unwrap().to_string().contains("twice our SETTINGS_MAX_HEADER_LIST_SIZE"));
     calm(&mut rig);
 }
 
@@ -149,17 +149,17 @@ fn row_43_field_count_and_crumbs_and_overhead() {
     rig.send(&headers(1, true, &with(&many)));
     rig.frames();
     assert_eq!(rig.status(1), "431");
-    // The number of fields is limited, cookie crumbs included.
-    for name in ["cookie", "x"] {
+    // The number of fields is limited, crumbs that hold no cookie included.
+    for (name, value) in [("cookie", ""), ("x", "a=b")] {
         let mut rig = Rig::new();
-        let many: Vec<_> = std::iter::repeat_n((name, "a=b"), 97).collect();
+        let many: Vec<_> = std::iter::repeat_n((name, value), 97).collect();
         rig.send(&headers(1, true, &with(&many)));
         rig.frames();
         assert_eq!((rig.status(1), rig.seen.len()), ("431", 0));
         rig.send(&headers(3, true, &with(&many[..96])));
         let Seen::Request { fields, .. } = &rig.seen[0] else { panic!() };
         match name {
-            "cookie" => assert_eq!((fields.len(), fields[4].1.len()), (5, 96 * 5 - 2)),
+            "cookie" => assert_eq!(fields.len(), 5),
             _ => assert_eq!(fields.len(), 100),
         }
     }

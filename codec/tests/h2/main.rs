@@ -12,7 +12,7 @@ mod drive;
 mod features;
 mod flow;
 mod frames;
-
+mod heads;
 mod musts;
 mod priorities;
 mod rig;

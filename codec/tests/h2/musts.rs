@@ -7,6 +7,7 @@ const SOURCES: &[&str] = &[
     include_str!("features.rs"),
     include_str!("flow.rs"),
     include_str!("frames.rs"),
+    include_str!("heads.rs"),
     include_str!("priorities.rs"),
     include_str!("sim.rs"),
     include_str!("states.rs"),

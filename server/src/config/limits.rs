@@ -122,9 +122,9 @@ limits! {
     "limits.request_line" request_line: u32, Bytes = 8 * KIB, 256 => MIB;
         "bytes of an HTTP/1 request line; more is answered 414"
     "limits.header_bytes" header_bytes: u32, Bytes = 32 * KIB, KIB => MIB;
-        "bytes of a request's header block; more is answered 431"
+        "bytes of a request's header block; more is answered 431, more than twice as much over HTTP/2 ends the connection"
     "limits.header_fields" header_fields: u16, Count = 100, 8 => 4096;
-        "header fields of a request; more is answered 431"
+        "header fields of a request, a cookie in pieces being one; more is answered 431"
     "limits.trailer_fields" trailer_fields: u16, Count = 32, 0 => 4096;
         "trailer fields of a request body; more is answered 431"
     "limits.body_bytes" body_bytes: u64, Bytes = MIB, 0 => 1024 * GIB;
@@ -192,7 +192,7 @@ limits! {
     "http2.window_updates" h2_window_updates: u16, Count = 10_000, 1 => 65_535;
         "WINDOW_UPDATEs in a burst, and a tenth of it each second"
     "http2.continuations" h2_continuations: u8, Count = 8, 0 => 255;
-        "CONTINUATION frames of one header block"
+        "CONTINUATION frames of one header block that are shorter than 16 KiB"
     "http3.streams" h3_streams: u16, Count = 100, 1 => 32_000;
         "requests that a client may have open at once on a connection"
     "http3.stream_window" h3_stream_window: u64, Bytes = 64 * KIB, KIB => GIB;

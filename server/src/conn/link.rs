@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use ringway_codec::Time;
+use ringway_codec::h2::frame;
 use ringway_codec::scan::PAD;
 
 use super::secure::{self, Lent, Secure};
 use super::{Cx, Op};
+use crate::config::Limits;
 use crate::pool::Aside;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
@@ -227,7 +229,7 @@ impl Link {
 
     #[cold]
     fn change_receiving(&mut self, cx: &mut Cx<'_>) {
-        let full = self.kept() >= cx.limits.spill_bytes;
+        let full = self.kept() >= spill_max(cx.limits);
         let wanted = match self.closing {
             Closing::No => !self.ended && !full,
             Closing::FlushAndLinger | Closing::Linger => !self.ended,
@@ -405,4 +407,12 @@ impl Link {
         self.acknowledged = acknowledged;
         self.since = cx.now;
     }
+}
+
+/// Input that may be kept: what is configured, and a header block's frame of HTTP/2 at least, which
+/// is not looked at before it is whole.
+fn spill_max(limits: &Limits) -> usize {
+    let head = limits.header_bytes.saturating_mul(2).max(frame::MIN_MAX_FRAME);
+    let whole = frame::HEADER + head.min(limits.h2_frame_bytes) as usize;
+    limits.spill_bytes.max(whole)
 }

@@ -76,6 +76,7 @@ fn h3_config(backend: Backend, limits: &Limits) -> h3::Config {
         qpack::Limits { list_bytes: limits.header_bytes, fields: limits.header_fields.into() };
     h3::Config {
         fields,
+        trailer_fields: limits.trailer_fields.into(),
         qpack_capacity: limits.h3_table_bytes,
         qpack_blocked: limits.h3_blocked_streams,
         qpack_encoder_capacity: limits.h3_table_bytes,
