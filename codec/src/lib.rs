@@ -12,6 +12,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod authority;
 pub mod date;
 pub mod field;
 pub mod h1;

@@ -4,10 +4,12 @@
 //! makes the message malformed: PROTOCOL_ERROR on the HTTP/2 stream, H3_MESSAGE_ERROR on the HTTP/3
 //! stream.
 
+use crate::authority;
 use crate::field::{Field, Known};
 use crate::h1::Span;
 use crate::h1::request::{Line, Method};
 use crate::h2::Priority;
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -66,8 +68,10 @@ pub struct Request {
     pub method_span: Span,
     /// `:scheme`; empty for CONNECT.
     pub scheme: Span,
-    /// `:authority`, or else the Host field.
+    /// `:authority`, or else the Host field. [`canonical_authority`] makes it canonical.
     pub authority: Span,
+    /// It is canonical as it stands, which nearly every one is.
+    pub(crate) plain: bool,
     /// `:path` up to the `?`, still percent-encoded; empty for CONNECT.
     pub path: Span,
     /// What follows the first `?` of `:path`, if there is one.
@@ -137,6 +141,28 @@ pub fn trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
         connection_specific(field, bytes)?;
     }
     Ok(())
+}
+
+/// Makes the authority canonical, for which it may be appended to `bytes`; empty where it is none,
+/// which is to be answered with 400. The field stays as it came.
+#[inline]
+pub fn canonical_authority(bytes: &mut Vec<u8>, request: &mut Request) {
+    if !request.plain {
+        append_authority(bytes, request);
+    }
+}
+
+#[cold]
+fn append_authority(bytes: &mut Vec<u8>, request: &mut Request) {
+    let port = authority::default_port(request.scheme.of(bytes));
+    let form = match authority::canonical(request.authority.of(bytes), port) {
+        Ok(Cow::Borrowed(_)) => return,
+        Ok(Cow::Owned(form)) => form,
+        Err(authority::Invalid) => Vec::new(),
+    };
+    let at = bytes.len();
+    bytes.extend_from_slice(&form);
+    request.authority = Span::new(at, bytes.len());
 }
 
 /// Joins several cookie fields into one more at the end, values separated by "; " (RFC 9113 section
@@ -224,7 +250,7 @@ impl<'a> Seen<'a> {
         if method == Method::Other && !is_token(name.value(bytes)) {
             return Err(Malformed::Method);
         }
-        let authority = self.authority(bytes)?;
+        let (authority, plain) = self.authority(bytes)?;
         let is_tunnel = method == Method::Connect && self.protocol.is_none();
         if self.protocol.is_some() && !(extended && method == Method::Connect) {
             return Err(Malformed::Connect);
@@ -245,6 +271,7 @@ impl<'a> Seen<'a> {
             method_span: span(name),
             scheme,
             authority,
+            plain,
             path,
             query,
             protocol: self.protocol.map(span),
@@ -255,15 +282,29 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// `:authority`, with which Host must agree, or Host alone.
-    fn authority(&self, bytes: &[u8]) -> Result<Span, Malformed> {
+    /// `:authority`, with which Host must agree, or Host alone; and whether it is plain.
+    fn authority(&self, bytes: &[u8]) -> Result<(Span, bool), Malformed> {
         let chosen = self.authority.or(self.host).ok_or(Malformed::Authority)?;
         let value = chosen.value(bytes);
-        let differs = self.host.is_some_and(|host| !host.value(bytes).eq_ignore_ascii_case(value));
-        if differs || value.is_empty() || classes(value) & NOT_IN_AUTHORITY != 0 {
+        let plain = authority::is_plain(value);
+        if !plain && (value.is_empty() || classes(value) & NOT_IN_AUTHORITY != 0) {
             return Err(Malformed::Authority);
         }
-        Ok(span(chosen))
+        if let Some(host) = self.host
+            && host.value(bytes) != value
+            && !self.is_same_authority(host.value(bytes), value, bytes)
+        {
+            return Err(Malformed::Authority);
+        }
+        Ok((span(chosen), plain))
+    }
+
+    /// Whether both name the same entity (RFC 9113 section 8.3.1), as their canonical forms tell.
+    #[cold]
+    fn is_same_authority(&self, one: &[u8], other: &[u8], bytes: &[u8]) -> bool {
+        let port = self.scheme.and_then(|of| authority::default_port(of.value(bytes)));
+        let form = |text| authority::canonical(text, port);
+        one.eq_ignore_ascii_case(other) || form(one).is_ok_and(|one| form(other) == Ok(one))
     }
 }
 

@@ -137,7 +137,10 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The host and port that the client asked for: the Host field, or the target's authority.
+    /// The host and port that the client asked for: the Host field, or the target's authority. In
+    /// canonical form, so that two of one origin are equal: lower case, without a last dot, without
+    /// the port that the scheme implies (RFC 3986 section 6.2.3). [`Self::header`] has the Host
+    /// field as it came.
     pub fn authority(&self) -> Option<&'a str> {
         self.line.authority.map(|authority| ascii(authority.of(self.bytes)))
     }

@@ -9,6 +9,7 @@
 use super::framing::Facts;
 use super::target;
 use super::{Error, Span};
+use crate::authority;
 use crate::field::{self, Field, Known};
 use crate::scan::{
     self, Backend, Block, CONTROL, LINE_BLOCK, Lines, Padded, Slots, TOKEN, Work, half, word,
@@ -95,7 +96,8 @@ pub struct Line {
     /// What follows the first `?`, if there is one.
     pub query: Option<Span>,
     /// The authority: of the target if that is in absolute or authority form, else the Host field's
-    /// value. Never `None` in HTTP/1.1.
+    /// value. Never `None` in HTTP/1.1. As it came, unless it was made canonical since: see
+    /// [`crate::authority`].
     pub authority: Option<Span>,
 }
 
@@ -106,6 +108,9 @@ pub struct Head {
     pub len: u32,
     /// The method and the target.
     pub line: Line,
+    /// The authority is canonical as it stands, or there is none. Where this is false it may be all
+    /// the same: [`crate::authority::canonical`] tells, with [`Head::default_port`].
+    pub plain: bool,
     /// The version.
     pub version: Version,
     /// How the body is delimited.
@@ -122,6 +127,22 @@ pub struct Head {
     pub upgrade_h2c: bool,
     /// The peer waits for a 100 (Continue) before it sends the body.
     pub expect_continue: bool,
+}
+
+impl Head {
+    /// The port that the request's scheme implies: that of an absolute target, or of a connection
+    /// that is `secure`. CONNECT has no scheme. `bytes` are those that were parsed.
+    pub fn default_port(&self, bytes: &[u8], secure: bool) -> Option<u16> {
+        if self.line.method == Method::Connect {
+            return None;
+        }
+        let target = self.line.target.of(bytes);
+        let scheme = target.iter().position(|byte| matches!(byte, b':' | b'/' | b'?' | b'*'));
+        match &target[..scheme.unwrap_or_default()] {
+            [] => Some(if secure { 443 } else { 80 }),
+            scheme => authority::default_port(scheme),
+        }
+    }
 }
 
 /// Parses the request head at the beginning of `input`. `Ok(None)`: it is not all there yet.
@@ -196,11 +217,11 @@ fn parse_head<B: Block>(
         return Err(Error::HeadTooLong);
     }
     let field = facts.host();
-    match field {
+    let plain = match field {
         Some(host) => target::check_host(block, input, host)?,
         None if line.version == Version::H11 => return Err(Error::HostMissing),
-        None => {}
-    }
+        None => true,
+    };
     let verdict = facts.verdict(line.version)?;
     fields.keep();
     *resume = Resume::default();
@@ -216,6 +237,7 @@ fn parse_head<B: Block>(
             query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
             authority: authority.or(field),
         },
+        plain: plain && authority.is_none(),
         version: line.version,
         framing: verdict.framing,
         close: verdict.close,
@@ -338,7 +360,7 @@ fn field_line<B: Block>(
     // Nearly every line begins with a known name, a colon and one blank: one comparison finds out.
     let near = input.bytes(line - 4);
     let name = block.name(near);
-    let name_len = block.colons(name).trailing_zeros() as usize;
+    let name_len = block.octets(name, b':').trailing_zeros() as usize;
     let known = field::candidate(half(near, 4), half(near, name_len), name_len);
     let (start, mask) = field::line_start(known);
     let other = block.differing(name, start) & mask != 0;

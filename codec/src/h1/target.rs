@@ -6,7 +6,8 @@
 
 use super::request::{Limits, Method, Version};
 use super::{Error, Span};
-use crate::scan::{Block, HOST, Padded, Set, TOKEN, VISIBLE, half, word};
+use crate::authority::{is_plain, is_wellformed};
+use crate::scan::{Block, PLAIN_HOST, Padded, Set, TOKEN, VISIBLE, half, word};
 
 /// A request line, read: offsets into the input.
 pub(super) struct RequestLine {
@@ -238,7 +239,7 @@ fn resolve(method: Method, target: &[u8]) -> Result<Parts, Error> {
     if method == Method::Connect {
         // authority-form: a host and a port, both required.
         let port = target.iter().rposition(|&b| b == b':').ok_or(Error::Target)? + 1;
-        if port == len || !valid_host(target) {
+        if port == len || !is_wellformed(target) {
             return Err(Error::Target);
         }
         return Ok(Parts { path: (len, len), query: len + 1, authority: Some((0, len)) });
@@ -256,7 +257,7 @@ fn resolve(method: Method, target: &[u8]) -> Result<Parts, Error> {
         .ok_or(Error::Target)?;
     let from = scheme.len();
     let to = target[from..].iter().position(|b| matches!(b, b'/' | b'?')).map_or(len, |n| from + n);
-    if !valid_host(&target[from..to]) {
+    if !is_wellformed(&target[from..to]) {
         return Err(Error::Target);
     }
     let mark = first_mark(target, to);
@@ -272,23 +273,31 @@ fn first_mark(target: &[u8], from: usize) -> usize {
 }
 
 /// Checks the Host field's value: `uri-host [ ":" port ]` (RFC 9112 section 3.2), not empty (RFC
-/// 9110 section 4.2.1).
+/// 9110 section 4.2.1). True when it is canonical as it stands, as `authority::is_plain` has it.
 #[inline(always)]
-pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> Result<(), Error> {
+pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> Result<bool, Error> {
     let (at, len) = (host.at as usize, host.len as usize);
-    // Nearly every host is a plain name of less than 32 bytes, or one and a port.
+    // Nearly every host is a plain name of up to 32 bytes, or a shorter one and a port.
     let near = input.bytes(at - 4);
-    let odd = block.strange(block.name(near), &HOST).trailing_zeros() as usize;
-    if odd >= len && len.wrapping_sub(1) < 32 {
-        return Ok(());
-    }
-    if odd.wrapping_sub(1) < 31 && near[odd + 4] == b':' {
+    let name = block.name(near);
+    let odd = block.strange(name, &PLAIN_HOST).trailing_zeros() as usize;
+    let end = odd.min(len);
+    let dots = u64::from(block.octets(name, b'.'));
+    // An empty label: a dot, or the name's end, at the beginning or behind a dot.
+    if (dots << 1 | 1) & (dots | 1 << end) == 0 {
+        if odd >= len {
+            return Ok(true);
+        }
         let digits = len.wrapping_sub(odd + 1);
-        if digits.wrapping_sub(1) < 5 && port_in_word(word(near, odd + 5), digits) {
-            return Ok(());
+        // With less digits it may be the scheme's own port.
+        let is_plain_port =
+            near[odd + 4] == b':' && digits.wrapping_sub(4) < 2 && near[odd + 5] != b'0';
+        if is_plain_port && port_in_word(word(near, odd + 5), digits) {
+            return Ok(true);
         }
     }
-    if valid_host(host.of(input.data())) { Ok(()) } else { Err(Error::HostInvalid) }
+    let text = host.of(input.data());
+    if is_wellformed(text) { Ok(is_plain(text)) } else { Err(Error::HostInvalid) }
 }
 
 /// Whether the first `len` bytes of `word`, 1 to 5, are a number below 65536.
@@ -302,56 +311,6 @@ fn port_in_word(word: u64, len: usize) -> bool {
 }
 
 const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
-
-/// `uri-host [ ":" port ]` with a host that is not empty and a port that is a number below 65536 or
-/// empty.
-fn valid_host(text: &[u8]) -> bool {
-    let (host, port) = if text.first() == Some(&b'[') {
-        let Some(end) = text.iter().position(|&b| b == b']') else { return false };
-        if !text[1..end].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
-            return false;
-        }
-        if end < 3 {
-            return false;
-        }
-        match &text[end + 1..] {
-            [] => return true,
-            [b':', port @ ..] => return valid_port(port),
-            _ => return false,
-        }
-    } else {
-        match text.iter().position(|&b| b == b':') {
-            Some(colon) => (&text[..colon], &text[colon + 1..]),
-            None => (text, &b""[..]),
-        }
-    };
-    !host.is_empty() && valid_name(host) && valid_port(port)
-}
-
-fn valid_port(digits: &[u8]) -> bool {
-    digits.len() <= 5
-        && digits.iter().all(u8::is_ascii_digit)
-        && digits.iter().fold(0u32, |n, d| n * 10 + u32::from(d - b'0')) < 65_536
-}
-
-/// `reg-name` (RFC 3986 section 3.2.2).
-fn valid_name(host: &[u8]) -> bool {
-    let mut at = 0;
-    while at < host.len() {
-        if host[at] == b'%' {
-            let digits = host.get(at + 1..at + 3).unwrap_or(b"");
-            if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                return false;
-            }
-            at += 3;
-        } else if HOST.has(host[at]) {
-            at += 1;
-        } else {
-            return false;
-        }
-    }
-    true
-}
 
 /// What a target consists of: visible ASCII but `#`, because a fragment is never sent (RFC 9110
 /// section 7.1) and parties that cut it off disagree with parties that do not.

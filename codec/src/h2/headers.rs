@@ -119,10 +119,11 @@ impl Conn {
             return self.reject(id, end, flaws.over_limit(), turn);
         }
         let extended = shared.config.connect_protocol;
-        let Ok(head) = message::request(&shared.bytes, &shared.fields, extended) else {
+        let Ok(mut head) = message::request(&shared.bytes, &shared.fields, extended) else {
             return self.reject(id, end, false, turn);
         };
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
+        message::canonical_authority(&mut shared.bytes, &mut head);
         shared.last.remember(self.serial, self.decoder.insertions(), block, head);
         self.request(id, end, priority, turn)
     }

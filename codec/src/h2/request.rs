@@ -46,6 +46,7 @@ impl Default for Last {
             method_span: none,
             scheme: none,
             authority: none,
+            plain: true,
             path: none,
             query: None,
             protocol: None,

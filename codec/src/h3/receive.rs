@@ -188,6 +188,7 @@ impl Conn {
             return self.fail(input, Code::Message);
         }
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
+        message::canonical_authority(&mut shared.bytes, &mut head);
         if let Some(at) = self.early.iter().position(|(early, _)| *early == id) {
             // RFC 9218 section 7: PRIORITY_UPDATE overrides the field.
             head.priority = Some(self.early.remove(at).1);

@@ -76,9 +76,9 @@ impl Block for Avx512 {
     }
 
     #[inline(always)]
-    fn colons(self, name: Self::Name) -> u32 {
+    fn octets(self, name: Self::Name, byte: u8) -> u32 {
         // SAFETY: the instructions are there (see `Avx512`).
-        unsafe { _mm256_cmpeq_epi8_mask(name, _mm256_set1_epi8(b':' as i8)) }
+        unsafe { _mm256_cmpeq_epi8_mask(name, _mm256_set1_epi8(byte as i8)) }
     }
 
     #[inline(always)]

@@ -22,7 +22,7 @@ mod x86;
 
 pub(crate) use padded::{LINE_BLOCK, first_64, half, word};
 pub use padded::{PAD, Padded};
-pub(crate) use set::{CONTROL, HOST, Set, TOKEN, VISIBLE};
+pub(crate) use set::{CONTROL, HOST, PLAIN_HOST, Set, TOKEN, VISIBLE};
 pub(crate) use slots::Slots;
 
 use core::fmt;
@@ -165,8 +165,8 @@ pub(crate) trait Block: Copy {
     /// Loads the 32 bytes that a line begins with, from a block that begins 4 bytes before the
     /// line.
     fn name(self, near: &[u8; PAD]) -> Self::Name;
-    /// Its colons.
-    fn colons(self, name: Self::Name) -> u32;
+    /// Its bytes that equal `byte`.
+    fn octets(self, name: Self::Name, byte: u8) -> u32;
     /// Its bytes that are not in `set`.
     fn strange(self, name: Self::Name, set: &'static Set) -> u32;
     /// Its bytes that, when bit 5 is set in each, differ from `entry`.

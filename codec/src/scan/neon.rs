@@ -99,9 +99,9 @@ impl Block for Neon {
     }
 
     #[inline(always)]
-    fn colons(self, name: Self::Name) -> u32 {
+    fn octets(self, name: Self::Name, byte: u8) -> u32 {
         // SAFETY: the instructions are there (see `Neon`).
-        unsafe { Self::mask32(name.map(|v| vceqq_u8(v, vdupq_n_u8(b':')))) }
+        unsafe { Self::mask32(name.map(|v| vceqq_u8(v, vdupq_n_u8(byte)))) }
     }
 
     #[inline(always)]

@@ -38,8 +38,8 @@ impl Block for Scalar {
     }
 
     #[inline(always)]
-    fn colons(self, name: [u8; 32]) -> u32 {
-        mask(&name, |b| b == b':') as u32
+    fn octets(self, name: [u8; 32], byte: u8) -> u32 {
+        mask(&name, |b| b == byte) as u32
     }
 
     #[inline(always)]

@@ -34,6 +34,17 @@ impl Set {
         Self(table)
     }
 
+    /// This set without `A` to `Z`.
+    const fn in_lower_case(self) -> Self {
+        let mut set = self;
+        let mut byte = b'A';
+        while byte <= b'Z' {
+            set = set.without(byte);
+            byte += 1;
+        }
+        set
+    }
+
     /// This set without `byte`.
     pub(crate) const fn without(self, byte: u8) -> Self {
         assert!(byte < 0x80);
@@ -74,7 +85,10 @@ pub(crate) static CONTROL: Set = Set::of(&[9, 10, 13]).not_control();
 pub(crate) const VISIBLE: Set = Set([0; 16]).and_range(0x21, 0x7e);
 /// `reg-name` without percent-encoding (RFC 3986 section 3.2.2): the characters of an ordinary
 /// host.
-pub(crate) static HOST: Set = alphanumeric_and(b"-._~!$&'()*+,;=");
+pub(crate) static HOST: Set = HOST_SET;
+const HOST_SET: Set = alphanumeric_and(b"-._~!$&'()*+,;=");
+/// The same in lower case.
+pub(crate) static PLAIN_HOST: Set = HOST_SET.in_lower_case();
 
 impl Set {
     /// The control characters that are not in this set.

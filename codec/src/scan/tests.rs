@@ -11,7 +11,7 @@ struct Answers {
     lines: Lines,
     outside: Vec<(u64, u32)>,
     equal: Vec<u64>,
-    colons: u32,
+    octets: Vec<u32>,
     differing: u32,
 }
 
@@ -39,14 +39,14 @@ impl Work for Ask<'_> {
             lines: block.lines(bytes),
             outside,
             equal,
-            colons: block.colons(name),
+            octets: [b':', b'.', 0x80].map(|byte| block.octets(name, byte)).into(),
             differing: block.differing(name, self.entry),
         }
     }
 }
 
 static FEW: Set = Set::of(b"\0:\x7f");
-static SETS: [&Set; 4] = [&TOKEN, &CONTROL, &HOST, &FEW];
+static SETS: [&Set; 5] = [&TOKEN, &CONTROL, &HOST, &PLAIN_HOST, &FEW];
 
 fn ask(backend: Backend, bytes: &[u8], at: usize, len: usize, entry: &[u8; 32]) -> Answers {
     dispatch(backend, Ask { input: Padded::new(bytes, len), at, entry })
@@ -101,6 +101,7 @@ fn sets_hold_what_the_rfcs_say() {
         assert_eq!(VISIBLE.has(byte), byte.is_ascii_graphic());
         let host = byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
         assert_eq!(HOST.has(byte), host);
+        assert_eq!(PLAIN_HOST.has(byte), host && !byte.is_ascii_uppercase());
         assert_eq!(VISIBLE.without(b'#').has(byte), byte.is_ascii_graphic() && byte != b'#');
     }
 }

@@ -97,11 +97,11 @@ impl Block for Sse {
     }
 
     #[inline(always)]
-    fn colons(self, name: Self::Name) -> u32 {
+    fn octets(self, name: Self::Name, byte: u8) -> u32 {
         // SAFETY: the instructions are there (see `Sse`).
         unsafe {
-            let colon = _mm_set1_epi8(b':' as i8);
-            let bits = name.map(|v| _mm_movemask_epi8(_mm_cmpeq_epi8(v, colon)) as u32);
+            let byte = _mm_set1_epi8(byte as i8);
+            let bits = name.map(|v| _mm_movemask_epi8(_mm_cmpeq_epi8(v, byte)) as u32);
             bits[0] | bits[1] << 16
         }
     }
@@ -199,10 +199,10 @@ impl Block for Avx2 {
     }
 
     #[inline(always)]
-    fn colons(self, name: Self::Name) -> u32 {
+    fn octets(self, name: Self::Name, byte: u8) -> u32 {
         // SAFETY: the instructions are there (see `Avx2`).
         unsafe {
-            _mm256_movemask_epi8(_mm256_cmpeq_epi8(name, _mm256_set1_epi8(b':' as i8))) as u32
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(name, _mm256_set1_epi8(byte as i8))) as u32
         }
     }
 

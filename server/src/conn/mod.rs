@@ -26,7 +26,7 @@ use ringway_codec::Time;
 
 pub(crate) use cx::{CLEAR, Common, Cx, OVER_TLS};
 pub(crate) use head::{Heads, is_bodiless};
-pub(crate) use secure::Cover;
+pub(crate) use secure::{Cover, refusal, refused};
 
 use crate::config::Limits;
 use crate::response::Response;

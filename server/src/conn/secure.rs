@@ -1,8 +1,12 @@
 //! TLS under a connection: records opened where they lie, one sealing for each flush.
 
+use http::{HeaderValue, StatusCode, header};
+use ringway_codec::authority;
 use ringway_codec::scan::PAD;
 
 use super::Cx;
+use crate::request::{Protocol, Request};
+use crate::response::Response;
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Event, Names, Session};
 
@@ -85,14 +89,13 @@ impl Cover {
         Self { names, last: Vec::new(), alt }
     }
 
-    /// True for an authority that the certificate does not stand for: the client took this server
-    /// for another one's (RFC 9110 section 7.4), and is told so by 421.
-    pub(crate) fn is_misdirected(&mut self, authority: Option<&str>) -> bool {
-        let Some(authority) = authority else { return false };
+    /// True for an authority, in canonical form, that the certificate does not stand for: the client
+    /// took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
+    fn is_misdirected(&mut self, authority: &str) -> bool {
         if authority.as_bytes() == self.last {
             return false;
         }
-        if !self.names.covers(&host(authority)) {
+        if !self.names.covers(authority::host(authority)) {
             return true;
         }
         self.last.clear();
@@ -101,13 +104,32 @@ impl Cover {
     }
 }
 
-/// An authority without its port, lower case as certificates are.
-fn host(authority: &str) -> String {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
+/// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
+/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its authority is none;
+/// or it is meant for another server than the one that `cover` stands for.
+#[inline]
+pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<StatusCode> {
+    // Only a CONNECT without a protocol has no path.
+    if request.line.path.len == 0 {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let Some(authority) = request.authority() else {
+        // HTTP/1.0 alone may do without.
+        let may_lack = matches!(request.protocol, Protocol::Http10 | Protocol::Http11);
+        return (!may_lack).then_some(StatusCode::BAD_REQUEST);
     };
-    host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
+    cover?.is_misdirected(authority).then_some(StatusCode::MISDIRECTED_REQUEST)
+}
+
+/// The answer to a request with a [`refusal`].
+#[cold]
+pub(crate) fn refused(status: StatusCode) -> Response {
+    let response = Response::from(status);
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.header(header::ALLOW, all)
 }
 
 /// What opening a record came to.

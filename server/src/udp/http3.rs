@@ -14,7 +14,7 @@ use ringway_quic::{Buf, Conn};
 
 use crate::body::RequestBody;
 use crate::conn::exchange::{Exchange, Exchanges, Given, Sink, Source};
-use crate::conn::{Cover, Cx, OVER_TLS, is_bodiless};
+use crate::conn::{Cover, Cx, OVER_TLS, is_bodiless, refusal, refused};
 use crate::executor::{Owner, Work};
 use crate::handler::{BodyMode, Reply};
 use crate::pipe::{End, Pipe};
@@ -194,8 +194,8 @@ impl Http3 {
         let cover = self
             .cover
             .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name()), 0));
-        if cover.is_misdirected(request.authority()) {
-            return self.respond(key, StatusCode::MISDIRECTED_REQUEST.into(), t);
+        if let Some(status) = refusal(&request, Some(cover)) {
+            return self.respond(key, refused(status), t);
         }
         if asked.early != Early::No {
             self.was_early = true;

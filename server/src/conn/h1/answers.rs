@@ -126,6 +126,21 @@ impl Http1 {
         self.respond(Response::text(text).status(status), link, cx);
     }
 
+    /// Refuses a request of which no handler is shown anything; `bytes` are for the log.
+    pub(super) fn refuse_unread(
+        &mut self,
+        status: StatusCode,
+        why: &str,
+        bytes: &[u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        self.exchange = Exchange::default();
+        self.since = cx.now;
+        self.begin_entry_unparsed(bytes, cx);
+        self.refuse(status, why, link, cx);
+    }
+
     /// Ends the exchange when both its request and its answer are complete.
     pub(super) fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         if !self.exchange.answered || !self.is_idle() {

@@ -1,17 +1,21 @@
 //! Requests on their way in: head by head, with the bodies that follow them.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use http::StatusCode;
+use ringway_codec::authority;
 use ringway_codec::field::Field;
 use ringway_codec::h1::chunked::Item;
 use ringway_codec::h1::request::{self, Head, Method, Version};
+use ringway_codec::h1::{Error, Span};
 use ringway_codec::scan::{PAD, Padded};
 
 use super::super::Cx;
 use super::super::incoming::{self, Incoming, Progress, Sink};
 use super::super::link::Link;
 use super::super::outgoing::Outgoing;
+use super::super::secure;
 use super::super::upgrade::{SWITCHING, Upgrade};
 use super::{Exchange, Http1, answers};
 use crate::body::RequestBody;
@@ -90,7 +94,12 @@ impl Http1 {
                 if let Some(trace) = &cx.trace {
                     trace.head(link.id, Way::In, &whole[..head.len as usize]);
                 }
-                self.begin(whole, head, fields, link, cx)
+                let (bytes, rest) = whole.split_at(head.len as usize);
+                if head.plain {
+                    self.begin(bytes, rest, head, fields, link, cx)
+                } else {
+                    self.begin_canonical(bytes, rest, *head, fields, link, cx)
+                }
             }
             Ok(None) => {
                 if !self.exchange.partial {
@@ -101,19 +110,51 @@ impl Http1 {
             }
             Err(error) => {
                 let status = StatusCode::from_u16(error.status());
-                self.exchange = Exchange::default();
-                self.since = cx.now;
-                self.begin_entry_unparsed(&whole[..whole.len() - PAD], cx);
-                self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
+                let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+                let bytes = &whole[..whole.len() - PAD];
+                self.refuse_unread(status, error.reason(), bytes, link, cx);
+                0
+            }
+        }
+    }
+
+    /// As [`Self::begin`], once the authority has been made canonical, for which the head is copied
+    /// if it is not.
+    #[cold]
+    fn begin_canonical(
+        &mut self,
+        bytes: &[u8],
+        rest: &[u8],
+        mut head: Head,
+        fields: &[Field],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let port = head.default_port(bytes, self.secure);
+        let text = head.line.authority.map_or(&[][..], |authority| authority.of(bytes));
+        // The octets behind a refused CONNECT may be meant for the tunnel.
+        head.close |= head.line.method == Method::Connect;
+        match authority::canonical(text, port) {
+            Ok(Cow::Borrowed(_)) => self.begin(bytes, rest, &head, fields, link, cx),
+            Ok(Cow::Owned(form)) => {
+                let (at, len) = (bytes.len() as u32, form.len() as u32);
+                head.line.authority = Some(Span { at, len });
+                self.begin(&[bytes, &form].concat(), rest, &head, fields, link, cx)
+            }
+            Err(_) => {
+                let error = Error::HostInvalid;
+                self.refuse_unread(StatusCode::BAD_REQUEST, error.reason(), bytes, link, cx);
                 0
             }
         }
     }
 
     /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
+    /// `bytes` are the head's, and perhaps its authority's; `rest` is what follows the head.
     fn begin(
         &mut self,
-        whole: &[u8],
+        bytes: &[u8],
+        rest: &[u8],
         head: &Head,
         fields: &[Field],
         link: &mut Link,
@@ -121,7 +162,6 @@ impl Http1 {
     ) -> usize {
         cx.tally.counters.requests += 1;
         self.since = cx.now;
-        let (bytes, rest) = whole.split_at(head.len as usize);
         let stream = Cell::new(None);
         let request = Request {
             bytes,
@@ -175,12 +215,19 @@ impl Http1 {
             let entry = log.begin(&request, request.remote_addr(), cx.now);
             self.extra.get_or_insert_default().entry = Some(entry);
         }
-        if let Some(cover) = self.extra.as_mut().and_then(|extra| extra.cover.as_mut())
-            && cover.is_misdirected(request.authority())
-        {
-            let why = "the certificate of this connection is not that host's";
-            self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
-            return head.len as usize;
+        let cover = self.extra.as_mut().and_then(|extra| extra.cover.as_deref_mut());
+        match secure::refusal(&request, cover) {
+            Some(StatusCode::MISDIRECTED_REQUEST) => {
+                let why = "the certificate of this connection is not that host's";
+                self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
+                return head.len as usize;
+            }
+            Some(status) => {
+                self.exchange.linger = true;
+                self.respond(secure::refused(status), link, cx);
+                return head.len as usize;
+            }
+            None => {}
         }
         if head.upgrade_h2c
             && !self.secure

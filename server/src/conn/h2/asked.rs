@@ -8,6 +8,7 @@ use ringway_codec::h2::{self, Key};
 use super::super::Cx;
 use super::super::exchange::Sink;
 use super::super::link::Link;
+use super::super::secure;
 use super::{Http2, stream_number, turn};
 use crate::body::RequestBody;
 use crate::executor::Owner;
@@ -65,8 +66,7 @@ impl Http2 {
             stream: &stream,
             owner: Owner { conn: link.id, stream: stream_number(asked.key) },
         };
-        let authority = request.authority();
-        let misdirected = self.cover.as_mut().is_some_and(|cover| cover.is_misdirected(authority));
+        let refusal = secure::refusal(&request, self.cover.as_deref_mut());
         if cx.h2.config.max_pushes > 0 {
             self.authority.clear();
             self.authority.extend_from_slice(asked.head.authority.of(request.bytes));
@@ -75,8 +75,8 @@ impl Http2 {
             let entry = log.begin_stream(&request, asked.key.id().into(), cx.now);
             self.open(asked.key, cx.now).entry = Some(entry);
         }
-        if misdirected {
-            return self.respond(asked.key, StatusCode::MISDIRECTED_REQUEST.into(), link, cx);
+        if let Some(status) = refusal {
+            return self.respond(asked.key, secure::refused(status), link, cx);
         }
         if asked.end {
             let reply = app.call(&request);

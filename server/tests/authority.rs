@@ -1,0 +1,206 @@
+//! F8, F20 (CONNECT) and row 101: one canonical form of the authority, over every protocol.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use harness::h2::{END_HEADERS, END_STREAM, H2, HEADERS, block, frame};
+use harness::process::Process;
+use harness::quic::{H3, headers};
+use harness::{TempDir, tls};
+use rustls::version::{TLS12, TLS13};
+
+/// The status and the body that every protocol over TLS gives to a request whose fields are those
+/// of `make`, with the words for the protocol; 0 where the stream was reset or nothing came.
+fn over_tls(
+    server: &Process,
+    h1: &str,
+    fields: &[(&str, &str)],
+) -> Vec<(&'static str, u16, String)> {
+    let mut answers = Vec::new();
+    for (way, version) in [("h1 over TLS 1.2", &TLS12), ("h1 over TLS 1.3", &TLS13)] {
+        let config = Arc::new(tls::config_of(&[version], &[b"http/1.1"]));
+        let stream = tls::try_connect(server.at("https"), config, "localhost").unwrap();
+        let (status, text) = h1_answer(stream, h1);
+        answers.push((way, status, text));
+    }
+    let mut client = H2::tls(server.at("https"));
+    let (status, text) = h2_answer(&mut client, fields);
+    answers.push(("h2", status, text));
+    let mut client = H3::connect(server.at("h3"));
+    let id = client.id();
+    client.raw(id, &headers(fields), true);
+    let answer = client.answer(id);
+    answers.push(("h3", answer.status(), answer.text()));
+    answers
+}
+
+fn h1_answer(mut stream: impl Read + Write, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // A refusal may end without close_notify; what was said counts.
+    let _ = stream.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let status = said.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    (status, said.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+fn h2_answer(client: &mut H2, fields: &[(&str, &str)]) -> (u16, String) {
+    let id = client.id();
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(fields)));
+    let answer = client.answer(id);
+    let status = answer.head().map_or(0, |_| answer.status());
+    (status, String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+fn get<'a>(scheme: &'a str, authority: &'a str) -> [(&'a str, &'a str); 4] {
+    [(":method", "GET"), (":scheme", scheme), (":path", "/target"), (":authority", authority)]
+}
+
+fn h1_get(target: &str, host: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+}
+
+fn app() -> Process {
+    Process::app_on("http,https,h2c,h3", "")
+}
+
+/// The same host and port in all its spellings is one authority to the check of the certificate and
+/// to handlers.
+#[test]
+fn f8_one_authority_over_tls() {
+    let server = app();
+    for (spelt, form) in [
+        ("localhost", "localhost"),
+        ("localhost.", "localhost"),
+        ("LocalHost.:443", "localhost"),
+        ("localhost:", "localhost"),
+        ("localhost:443", "localhost"),
+        ("localhost:00443", "localhost"),
+        ("localhost.:8443", "localhost:8443"),
+        ("localhost:80", "localhost:80"),
+        ("127.0.0.1.:443", "127.0.0.1"),
+        ("[0:0:0:0:0:0:0:1]:443", "[::1]"),
+        ("[::0001]:8443", "[::1]:8443"),
+    ] {
+        let expected = format!("/target - {form}");
+        for (way, status, text) in
+            over_tls(&server, &h1_get("/target", spelt), &get("https", spelt))
+        {
+            assert_eq!((status, &*text), (200, &*expected), "{way}: {spelt}");
+        }
+    }
+    for other in ["other.test.", "localhost..", "xlocalhost.", "local.host", "[::2]", "a.localhost"]
+    {
+        let right = if other.ends_with("..") { 400 } else { 421 };
+        for (way, status, _) in over_tls(&server, &h1_get("/target", other), &get("https", other)) {
+            assert_eq!(status, right, "{way}: {other}");
+        }
+    }
+}
+
+/// In the clear the scheme's port is 80; and an absolute target says its scheme itself.
+#[test]
+fn f8_one_authority_in_the_clear() {
+    let server = app();
+    let long = ["a".repeat(50).as_str(); 5].join(".");
+    for (spelt, form) in [
+        ("example.org", "example.org"),
+        ("EXAMPLE.org.:80", "example.org"),
+        ("example.org:443", "example.org:443"),
+        ("example.org:8080", "example.org:8080"),
+        ("[2001:DB8::0]:80", "[2001:db8::]"),
+        (&*(long[..253].to_owned() + "."), &long[..253]),
+    ] {
+        let expected = (200, format!("/target - {form}"));
+        let stream = || tls::tcp(server.http());
+        assert_eq!(h1_answer(stream(), &h1_get("/target", spelt)), expected, "{spelt}");
+        let absolute = format!("http://{spelt}/target");
+        assert_eq!(h1_answer(stream(), &h1_get(&absolute, "other")), expected, "{absolute}");
+        let mut client = H2::connect(server.at("h2c"));
+        assert_eq!(h2_answer(&mut client, &get("http", spelt)), expected, "h2c: {spelt}");
+        let host = [&get("http", spelt)[..], &[("host", form)]].concat();
+        assert_eq!(h2_answer(&mut client, &host), expected, "h2c, with Host as well: {spelt}");
+    }
+    let (status, text) =
+        h1_answer(tls::tcp(server.http()), &h1_get("https://a.:443/target", "other"));
+    assert_eq!((status, &*text), (200, "/target - a"));
+    let old = h1_answer(tls::tcp(server.http()), "GET /target HTTP/1.0\r\n\r\n");
+    assert_eq!(old, (200, "/target - -".to_owned()));
+}
+
+/// A head that was copied for its authority has its fields, its body and its successor where they
+/// were.
+#[test]
+fn f8_what_follows_a_copied_head() {
+    let server = app();
+    let mut client = server.client();
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: A.:80\r\nContent-Length: 5\r\n\r\nhello\
+         POST /echo HTTP/1.1\r\nHost: B.\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
+         GET /fields HTTP/1.1\r\nHost: C.\r\nX: y\r\n\r\n",
+    );
+    assert_eq!(client.response("POST").text(), "hello");
+    assert_eq!(client.response("POST").text(), "abc");
+    assert_eq!(client.response("GET").text(), "Host: C.\nX: y\n", "fields are as they came");
+}
+
+/// Row 101: what is no authority is refused, whoever would look at it.
+#[test]
+fn f8_row_101_no_authority_is_400() {
+    let server = app();
+    let long = ["b".repeat(50).as_str(); 6].join(".")[..254].to_owned();
+    for wrong in [
+        "a@b", "a:80:80", "a\0", "[::1", "[::1]x", "[:::]", ".", "..", "a..b", ".a", "a..", ".:80",
+        ":80", "a:x", "a:65536", "a:+1", "a/b", "a%2", &*long,
+    ] {
+        // HTTP/2 and HTTP/3 call what may not stand in :authority malformed.
+        let malformed = wrong.contains(['@', '/', '\0']);
+        let right = |status| status == 400 || (malformed && status == 0);
+        for host in [wrong.to_owned(), format!("{wrong}\r\nX: y")] {
+            let plain = h1_answer(tls::tcp(server.http()), &h1_get("/hello", &host)).0;
+            assert_eq!(plain, 400, "h1: {wrong:?}");
+        }
+        let mut client = H2::connect(server.at("h2c"));
+        assert!(right(h2_answer(&mut client, &get("http", wrong)).0), "h2c: {wrong:?}");
+        for (way, status, _) in over_tls(&server, &h1_get("/target", wrong), &get("https", wrong)) {
+            assert!(
+                if way.starts_with("h1") { status == 400 } else { right(status) },
+                "{way}: {wrong:?}"
+            );
+        }
+    }
+    // An absolute target's authority as well.
+    let absolute = h1_get("http://a..b/hello", "a");
+    assert_eq!(h1_answer(tls::tcp(server.http()), &absolute).0, 400);
+}
+
+/// F20: CONNECT opens no tunnel, whatever it asks for, and is nobody's wrong server.
+#[test]
+fn f20_connect_is_405_over_every_protocol() {
+    let site = TempDir::with(&[("index.html", b"home")]);
+    let options = ["--https", "127.0.0.1:0"];
+    for server in [app(), Process::serve(site.path(), &options)] {
+        for to in ["example.org:443", "localhost:443", "localhost:22", "[::1]:80", "EXAMPLE.org.:1"]
+        {
+            let h1 = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+            let fields = [(":method", "CONNECT"), (":authority", to)];
+            let (status, _) = h1_answer(tls::tcp(server.http()), &h1);
+            assert_eq!(status, 405, "h1: {to}");
+            for (way, status, _) in over_tls(&server, &h1, &fields) {
+                assert_eq!(status, 405, "{way}: {to}");
+            }
+            let mut client = H2::connect(server.http());
+            assert_eq!(h2_answer(&mut client, &fields).0, 405, "h2 in the clear: {to}");
+        }
+        // What follows is for the tunnel, not a request.
+        let mut client = server.client();
+        client.send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let refused = client.response("GET");
+        assert!(refused.says_close() && refused.field("allow").is_some());
+        assert_eq!(client.rest(), b"");
+    }
+}
