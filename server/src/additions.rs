@@ -81,6 +81,10 @@ impl<H: Handler> Handler for Additions<H> {
         }
     }
 
+    fn start(&self) {
+        self.inner.start();
+    }
+
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         self.inner.body_mode(request)
     }

@@ -21,6 +21,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn call(&self, request: &Request<'_>) -> Reply;
 
+    /// Called once by each server that is to use it, before the first request, on the thread that
+    /// starts the server: what needs threads of its own, or looks at the disk, may begin here. One
+    /// that has other handlers inside passes it on.
+    fn start(&self) {}
+
     /// How the request's body is to be received; asked before [`Self::call`], for requests that
     /// have one.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
@@ -36,6 +41,10 @@ impl<H: Handler> Handler for Guarded<H> {
     #[inline]
     fn call(&self, request: &Request<'_>) -> Reply {
         caught(|| self.0.call(request)).unwrap_or_else(|| Reply::Ready(panicked()))
+    }
+
+    fn start(&self) {
+        self.0.start();
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ impl Drop for Sleep {
 }
 
 /// Opens a file for reading below `root`, which neither `..` nor a symbolic link can leave.
-pub(crate) async fn open_beneath(root: &Rc<OwnedFd>, path: &CStr) -> io::Result<OwnedFd> {
-    let request = Request::OpenBeneath { root: Rc::clone(root), path: path.to_owned() };
+pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<OwnedFd> {
+    let request = Request::OpenBeneath { root: Arc::clone(root), path: path.to_owned() };
     match run(request).await? {
         Response::Opened(file) => Ok(file),
         other => Err(unexpected(&other)),

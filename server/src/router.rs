@@ -216,6 +216,13 @@ impl Handler for Router {
         self.select(request, |handler, request| handler.call(request), Reply::Ready)
     }
 
+    fn start(&self) {
+        let literal = self.literal.iter().map(|literal| &literal.endpoint);
+        let patterns = self.patterns.iter().map(|pattern| &pattern.endpoint);
+        literal.chain(patterns).flat_map(Endpoint::handlers).for_each(Handler::start);
+        self.fallback.iter().for_each(|handler| handler.start());
+    }
+
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         // A refusal does not wait for a body that nobody wants.
         self.select(request, |handler, request| handler.body_mode(request), |_| BodyMode::Stream)
@@ -223,6 +230,11 @@ impl Handler for Router {
 }
 
 impl Endpoint {
+    fn handlers(&self) -> impl Iterator<Item = &dyn Handler> {
+        let methods = self.methods.iter().map(|(_, _, handler)| handler);
+        methods.chain(&self.any).map(|handler| &**handler)
+    }
+
     #[inline(always)]
     fn handler(&self, request: &Request<'_>) -> Option<&dyn Handler> {
         let asked = request.line.method;

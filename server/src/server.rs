@@ -254,6 +254,7 @@ impl Server {
             .try_for_each(|listener| listener.bound_unsent(unsent))
             .map_err(Error::Ring)?;
         let bound = listeners.iter().flat_map(Listener::lines).collect();
+        self.app.start();
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
         let mut running = Running::new(bound, log, keeper);

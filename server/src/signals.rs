@@ -1,6 +1,6 @@
 //! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
 //! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP
-//! loads the configuration and the certificates again.
+//! loads the configuration and the certificates again, and opens the served directories again.
 
 use std::time::Duration;
 
@@ -31,7 +31,10 @@ pub(crate) fn supervise(
         for signal in signals.pending() {
             match signal {
                 SIGQUIT => running.report(),
-                SIGHUP => reload(&running),
+                SIGHUP => {
+                    crate::files::reopen();
+                    reload(&running);
+                }
                 SIGUSR1 => running.reopen_log(),
                 _ if draining => running.stop(),
                 _ => {

@@ -5,7 +5,8 @@
 use super::host::CAP_SYS_ADMIN;
 use super::sockets::holders;
 use super::{Host, Transport};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit};
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -168,6 +169,13 @@ pub fn raise_descriptors() -> Descriptors {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     Descriptors { before: number(current), now: number(if raised { maximum } else { current }) }
+}
+
+/// Has the calling thread run where the process may, and not only on the CPU of the thread that
+/// started it: a worker is pinned, and what it starts must not take turns with it.
+pub fn leave_the_cpu_of_the_caller() {
+    // Without it the thread works on, where it is.
+    let _ = sched_getaffinity(Some(getpid())).and_then(|cpus| sched_setaffinity(None, &cpus));
 }
 
 /// Says so if the process may not have `wanted` descriptors (one for each connection, and a few for

@@ -14,7 +14,7 @@ const EXITS: &[(&str, &str)] = &[
 
 const SIGNALS: &[(&str, &str)] = &[
     ("TERM, INT", "stop accepting, finish what is in flight, exit; a second one: now"),
-    ("HUP", "load the configuration and the certificates again"),
+    ("HUP", "load the configuration and the certificates again, open served directories again"),
     ("USR1", "open the access log's file again"),
     ("QUIT", "print what every worker is doing, and go on"),
 ];

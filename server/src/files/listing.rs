@@ -97,6 +97,7 @@ fn rows(directory: &OwnedFd) -> io::Result<Vec<Row>> {
         let stat = Stat {
             mode: found.mode(),
             size: found.size(),
+            device: found.dev(),
             inode: found.ino(),
             modified: (found.mtime(), found.mtime_nsec() as u32),
             changed: (found.ctime(), found.ctime_nsec() as u32),

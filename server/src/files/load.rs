@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoding::Coding;
@@ -35,7 +36,11 @@ pub(crate) struct Look {
 
 /// Looks at `path` below `root`. Fails with `PermissionDenied` for what is neither file nor
 /// directory, and with whatever the kernel says.
-pub(crate) async fn look(root: &Rc<OwnedFd>, path: &[u8], settings: &Settings) -> io::Result<Seen> {
+pub(crate) async fn look(
+    root: &Arc<OwnedFd>,
+    path: &[u8],
+    settings: &Settings,
+) -> io::Result<Seen> {
     let now = unix_ns();
     let (file, meta) = open(root, path).await?;
     match meta.kind {
@@ -130,7 +135,7 @@ fn intact(coding: Coding, content: &Content, source_size: u64) -> bool {
     }
 }
 
-async fn open(root: &Rc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta)> {
+async fn open(root: &Arc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta)> {
     let path = if path.is_empty() { b"." } else { path };
     let path = CString::new(path).map_err(|_| io::ErrorKind::NotFound)?;
     let mut tries = 0;

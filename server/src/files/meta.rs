@@ -25,6 +25,8 @@ pub(crate) struct Meta {
     pub(crate) modified_ns: i128,
     /// When the inode last changed (content, rename, link count), in nanoseconds since 1970.
     pub(crate) changed_ns: i128,
+    /// The device that it is on: inode numbers count for one alone.
+    pub(crate) device: u64,
     /// Inode number.
     pub(crate) inode: u64,
 }
@@ -43,6 +45,7 @@ impl From<Stat> for Meta {
             size: stat.size,
             modified_ns: nanoseconds(stat.modified),
             changed_ns: nanoseconds(stat.changed),
+            device: stat.device,
             inode: stat.inode,
         }
     }

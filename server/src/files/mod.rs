@@ -21,23 +21,24 @@ mod multipart;
 mod path;
 mod range;
 mod respond;
+mod root;
 mod settings;
 mod site;
 mod store;
 
+pub(crate) use root::reopen;
+
 use std::cell::RefCell;
-use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::h1::request::Method;
 
 use crate::handler::{BodyMode, Handler, Reply};
-use crate::note::note;
 use crate::request::Request;
 use crate::response::Response;
 use conditional::Asked;
@@ -63,8 +64,6 @@ use site::{Ask, Held, Site};
 pub struct Files {
     settings: Arc<Settings>,
     id: usize,
-    /// It was said that the directory cannot be opened.
-    told: Arc<Once>,
 }
 
 thread_local! {
@@ -73,11 +72,13 @@ thread_local! {
 }
 
 impl Files {
-    /// Serves `directory`, which each worker opens at its first request. If it cannot be opened,
-    /// requests are answered with 500 and standard error says why, once.
+    /// Serves `directory`. If it cannot be opened, requests are answered with 500 and standard
+    /// error says why, once. If another directory comes to stand at the path (a symbolic link is
+    /// swapped, it is removed and built anew), the files of that one are served within a second;
+    /// while none is there, requests are answered with 503.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let settings = Arc::new(Settings::new("/", directory.into()));
-        Self { settings, id: number(), told: Arc::new(Once::new()) }
+        Self { settings, id: number() }
     }
 
     /// Takes `prefix` off each path before looking for the file: set it to where the route is.
@@ -166,32 +167,19 @@ impl Files {
         self
     }
 
-    /// This worker's side of the service.
-    fn site(&self) -> io::Result<Rc<Site>> {
-        SITES.with_borrow_mut(|sites| {
+    /// This worker's side of the service, or what to answer while there is nothing to serve.
+    fn site(&self) -> Result<Rc<Site>, StatusCode> {
+        let site = SITES.with_borrow_mut(|sites| {
             if let Some((_, site)) = sites.iter().find(|(id, _)| *id == self.id) {
-                return Ok(Rc::clone(site));
+                return Rc::clone(site);
             }
             // Services that are gone (a reload) leave nothing behind.
             sites.retain(|(_, site)| !site.is_last());
-            let site = Site::open(Arc::clone(&self.settings)).inspect_err(|error| self.tell(error));
-            let site = Rc::new(site?);
+            let site = Rc::new(Site::new(Arc::clone(&self.settings)));
             sites.push((self.id, Rc::clone(&site)));
-            Ok(site)
-        })
-    }
-
-    fn tell(&self, error: &io::Error) {
-        self.told.call_once(|| {
-            let dir = &self.settings.dir;
-            // A relative path is nothing without its beginning.
-            let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
-            note!(
-                "ringway: cannot open {}, whose files are to be served: {error}; requests for them \
-                 are answered with 500",
-                dir.display()
-            );
+            site
         });
+        site.follow().map(|()| site)
     }
 
     fn refuse(&self, status: StatusCode) -> Reply {
@@ -206,6 +194,10 @@ impl Files {
 }
 
 impl Handler for Files {
+    fn start(&self) {
+        self.settings.root.watch();
+    }
+
     fn call(&self, request: &Request<'_>) -> Reply {
         match request.line.method {
             Method::Get | Method::Head => {}
@@ -222,8 +214,9 @@ impl Handler for Files {
             // The mount point without its slash, where relative links would lead elsewhere.
             return Reply::Ready(site::redirect(&location(request)));
         }
-        let Ok(site) = self.site() else {
-            return Reply::Ready(StatusCode::INTERNAL_SERVER_ERROR.into());
+        let site = match self.site() {
+            Ok(site) => site,
+            Err(status) => return Reply::Ready(status.into()),
         };
         let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
         let asked = Asked::gather(lines);

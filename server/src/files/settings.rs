@@ -9,12 +9,13 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::cache_control::Policy;
 use super::encoding::Coding;
+use super::root::Root;
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The directory that is served.
-    pub(crate) dir: PathBuf,
+    pub(crate) root: Arc<Root>,
     /// Where it is mounted: `/`, or a path with slashes at both ends.
     pub(crate) prefix: String,
     /// The file that stands for its directory.
@@ -51,7 +52,7 @@ impl Settings {
     /// The defaults for a directory mounted at `prefix`.
     pub(crate) fn new(prefix: &str, dir: PathBuf) -> Self {
         Self {
-            dir,
+            root: Arc::new(Root::new(dir)),
             prefix: String::new(),
             index: "index.html".to_owned(),
             policy: Policy::default(),
@@ -83,7 +84,7 @@ impl Settings {
         let name = [path, coding.suffix().as_bytes()].concat();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < WARNINGS_MAX && !warned.contains(&name) {
-            let shown = self.dir.join(String::from_utf8_lossy(&name).as_ref());
+            let shown = self.root.dir.join(String::from_utf8_lossy(&name).as_ref());
             crate::note::note!("ringway: {} {why}: not sent", shown.display());
             warned.insert(name);
         }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -30,7 +29,8 @@ use crate::response::Response;
 /// A worker's side of a service.
 pub(crate) struct Site {
     settings: Arc<Settings>,
-    root: Rc<OwnedFd>,
+    /// The root, and the number under which this worker knows it.
+    root: RefCell<(u64, Option<Arc<OwnedFd>>)>,
     store: RefCell<Store<File>>,
     budget: Budget,
     /// The paths at which somebody is taking a look.
@@ -76,21 +76,34 @@ const LISTINGS_MAX: u32 = 4;
 const BUDGET: usize = 2;
 
 impl Site {
-    /// Opens the root. Blocks, once per worker.
-    pub(crate) fn open(settings: Arc<Settings>) -> io::Result<Self> {
-        let root = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY | libc::O_PATH | libc::O_CLOEXEC)
-            .open(&settings.dir)?;
-        Ok(Self {
-            root: Rc::new(root.into()),
+    /// A worker's side of the service; its root is opened at the first one's.
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        settings.root.watch();
+        Self {
+            root: RefCell::new(settings.root.current()),
             store: RefCell::new(Store::new(settings.cache_bytes)),
             budget: Budget::new(settings.cache_bytes.saturating_mul(BUDGET)),
             looking: RefCell::default(),
             listings: Cell::new(0),
             accepted: RefCell::default(),
             settings,
-        })
+        }
+    }
+
+    /// Whether there are files to serve, from the directory that is there now. Another one than
+    /// before has nothing to do with what is in memory.
+    pub(crate) fn follow(&self) -> Result<(), StatusCode> {
+        let mut root = self.root.borrow_mut();
+        if root.0 != self.settings.root.generation() {
+            *root = self.settings.root.current();
+            self.clear();
+        }
+        match *root {
+            (_, Some(_)) => Ok(()),
+            // It never was there: a mistake of whoever set the service up.
+            (0, None) => Err(StatusCode::INTERNAL_SERVER_ERROR),
+            (_, None) => Err(StatusCode::SERVICE_UNAVAILABLE),
+        }
     }
 
     /// True when this is all that is left of its service.
@@ -188,7 +201,8 @@ impl Site {
     async fn load(&self, path: &[u8], on_disk: &[u8]) -> io::Result<Found> {
         // Taken before the look: what changes from now on is found by the next one.
         let now = local::with(|local| local.now());
-        let look = match load::look(&self.root, on_disk, &self.settings).await? {
+        let (generation, root) = self.root()?;
+        let look = match load::look(&root, on_disk, &self.settings).await? {
             Seen::File(look) => look,
             Seen::Directory(_) if is_directory(path) => {
                 return Err(io::ErrorKind::NotFound.into());
@@ -205,6 +219,8 @@ impl Site {
         let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
         file.checked.set(now);
         match file.bytes() {
+            // Of a directory that was replaced meanwhile nothing is kept.
+            _ if generation != self.settings.root.generation() => {}
             Some(bytes) => {
                 let gone = |old: Rc<File>| self.let_go(&old);
                 self.store.borrow_mut().insert(path, Rc::clone(&file), bytes, gone);
@@ -219,6 +235,17 @@ impl Site {
         if let Some(old) = old {
             self.let_go(&old);
         }
+    }
+
+    fn clear(&self) {
+        self.store.borrow_mut().clear(|old| self.let_go(&old));
+    }
+
+    /// The root, with the number under which it is known.
+    fn root(&self) -> io::Result<(u64, Arc<OwnedFd>)> {
+        let (generation, root) = &*self.root.borrow();
+        let root = root.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok((*generation, Arc::clone(root)))
     }
 
     /// Accounts for what leaves the store.
@@ -243,7 +270,8 @@ impl Site {
             return None;
         }
         let name = path.strip_suffix(b"/").unwrap_or(path);
-        let seen = load::look(&self.root, name, &self.settings).await.ok()?;
+        let (_, root) = self.root().ok()?;
+        let seen = load::look(&root, name, &self.settings).await.ok()?;
         let Seen::Directory(directory) = seen else { return None };
         if self.listings.get() >= LISTINGS_MAX {
             return Some(StatusCode::SERVICE_UNAVAILABLE.into());

@@ -80,6 +80,13 @@ impl<V> Store<V> {
         Some(entry.value)
     }
 
+    /// Forgets everything; `gone` is called with each value.
+    pub(crate) fn clear(&mut self, mut gone: impl FnMut(Rc<V>)) {
+        self.order.clear();
+        self.entries.drain().for_each(|(_, entry)| gone(entry.value));
+        self.bytes = 0;
+    }
+
     /// Bytes held, overhead included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -126,6 +133,11 @@ mod tests {
         assert_eq!(store.find(b"a"), None);
         store.remove(b"b");
         assert_eq!((store.bytes(), store.order.len()), (0, 0));
+        store.insert(b"c", Rc::new(4), 100, drop);
+        let mut gone = Vec::new();
+        store.clear(|value| gone.push(*value));
+        assert_eq!((gone, store.bytes(), store.order.len()), (vec![4], 0, 0));
+        assert_eq!(store.find(b"c"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use io_uring::{opcode, squeue, types};
 
@@ -14,7 +15,7 @@ use io_uring::{opcode, squeue, types};
 #[derive(Debug)]
 pub(crate) enum Request {
     /// openat2(2) below a root directory that no path may leave.
-    OpenBeneath { root: Rc<OwnedFd>, path: CString },
+    OpenBeneath { root: Arc<OwnedFd>, path: CString },
     /// statx(2) of an open descriptor.
     Stat { file: Rc<OwnedFd> },
     /// pread(2): fills `buffer` up to its capacity from `offset` on.
@@ -39,6 +40,8 @@ pub(crate) struct Stat {
     pub(crate) mode: u32,
     /// Bytes.
     pub(crate) size: u64,
+    /// The device that the file is on (`st_dev`).
+    pub(crate) device: u64,
     /// Inode number.
     pub(crate) inode: u64,
     /// Last modification: seconds since 1970 and nanoseconds.
@@ -121,6 +124,7 @@ impl From<&libc::statx> for Stat {
         Self {
             mode: u32::from(found.stx_mode),
             size: found.stx_size,
+            device: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
             inode: found.stx_ino,
             modified: (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec),
             changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
