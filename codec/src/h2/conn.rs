@@ -10,7 +10,7 @@ use super::send::Memos;
 use super::settings::Peer;
 use super::stream::{
     HEAD_SENT, INCREMENTAL, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, STALLED, STATED,
-    Stream, Streams,
+    Stream, Streams, WANTS,
 };
 use super::{Error, Event, Priority, Shared, Turn};
 use crate::{Time, hpack};
@@ -282,6 +282,34 @@ impl Conn {
         self.drain = Drain::Final;
         self.accept_to = self.last_id;
         frame::goaway(turn.out, self.last_id, Code::NO_ERROR, b"");
+    }
+
+    /// The peer has ended its side of the transport: gives up, one at a time, what cannot be
+    /// finished without it, which is requests without their end and answers without window. Call
+    /// until it returns `None`, and again after output was sent; once [`Conn::is_idle`] nothing is
+    /// owed any more. Nothing is expected of the peer from now on.
+    pub fn expect_no_more(&mut self, turn: &mut Turn<'_>) -> Option<Event> {
+        (self.settings_due, self.ping_due) = (Time::NEVER, Time::NEVER);
+        if let Some(rare) = &mut self.rare {
+            rare.block_stream = 0;
+        }
+        for slot in 0..self.streams.slots() {
+            if !self.streams.is_live(slot) {
+                continue;
+            }
+            let stream = self.streams.see(slot);
+            if stream.has(LOCAL_CLOSED) {
+                self.forget(slot, turn);
+                continue;
+            }
+            let shut = stream.has(WANTS) && stream.send_window.min(self.send_window) <= 0;
+            if !stream.has(REMOTE_CLOSED) || shut {
+                let (key, code) = (Key { id: stream.id, slot }, Code::CANCEL);
+                self.kill(slot, code, turn);
+                return Some(Event::Reset { key, code, by_peer: false });
+            }
+        }
+        None
     }
 
     /// Ends the connection at once: GOAWAY with `code` and a sentence for a person at the other

@@ -241,6 +241,13 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         self.0.get_mut(slot_of(stream))?.take_if(|exchange| exchange.stream == stream)
     }
 
+    /// Takes out an exchange whose answer is still to be made, or made as it is sent.
+    pub(crate) fn take_unwritten(&mut self) -> Option<Box<Exchange<K>>> {
+        let unwritten =
+            |exchange: &mut Box<Exchange<K>>| !matches!(exchange.source, Some(Source::Bytes(_)));
+        self.0.iter_mut().find_map(|place| place.take_if(unwritten))
+    }
+
     /// Drops every exchange: the connection is gone.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         for exchange in self.0.drain(..).flatten() {

@@ -167,6 +167,24 @@ impl Http2 {
         self.conn.drain(&mut turn(link, cx));
     }
 
+    /// No more is taken from the client, and all it sent is used: what it asked is still answered,
+    /// as far as that goes without it. After it `failed` nothing is waited for.
+    pub(super) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        while failed && let Some(exchange) = self.exchanges.take_unwritten() {
+            self.conn.reset(exchange.key, h2::Code::CANCEL, &mut turn(link, cx));
+            exchange.end("the connection ended", cx);
+        }
+        while let Some(event) = self.conn.expect_no_more(&mut turn(link, cx)) {
+            self.take(event, &[], link, cx);
+        }
+        if self.conn.is_idle() {
+            self.abandon(cx);
+            link.close(failed, cx);
+        } else if self.ahead.take().is_some() {
+            link.mark(cx);
+        }
+    }
+
     /// A pipe has moved: there is something to send, or the handler has read.
     pub(super) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
@@ -230,6 +248,14 @@ impl Http2 {
                 Err(error) => return self.fail(&error, link, cx),
             }
         }
+        self.settle(link, cx);
+    }
+
+    /// Refuses a client that speaks HTTP/2 without TLS on a port for TLS.
+    pub(super) fn refuse_cleartext(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        cx.tally.counters.refused += 1;
+        let why = "this port speaks TLS";
+        self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut turn(link, cx));
         self.settle(link, cx);
     }
 

@@ -7,11 +7,18 @@ use super::secure::{Cover, Opened, Secure};
 use super::upgrade::Upgrade;
 use super::{Conn, Cx, Proto};
 use crate::config::Trace;
-use crate::tls::{Alpn, Session, Version};
+use crate::tls::{Alpn, Error, Session, Version};
 use crate::trace::Way;
 
 /// How an HTTP/2 client begins (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// So much of the preface says that HTTP/2 is meant: no client sends the method PRI (RFC 9113
+/// section 11.6).
+const CLAIM: usize = b"PRI ".len();
+
+/// What came is text, not a TLS record.
+struct NotTls;
 
 impl Conn {
     #[inline]
@@ -24,21 +31,48 @@ impl Conn {
 
     fn receive_records(&mut self, mut secure: Box<Secure>, bytes: &mut [u8], cx: &mut Cx<'_>) {
         let len = bytes.len() - PAD;
-        match secure.complete(&bytes[..len]) {
-            None => self.open_records(&mut secure, bytes, cx),
-            Some(mut whole) => {
-                self.open_records(&mut secure, &mut whole, cx);
-                cx.pool.give(whole);
-            }
+        let mut joined = secure.complete(&bytes[..len]);
+        let whole = joined.as_deref_mut().unwrap_or(bytes);
+        if secure.session.is_worn() {
+            self.wind_down(cx);
         }
-        self.secure = Some(secure);
+        match self.open_records(&mut secure, whole, cx) {
+            Ok(()) => self.secure = Some(secure),
+            Err(NotTls) => self.begin_in_clear(whole, cx),
+        }
+        if let Some(joined) = joined {
+            cx.pool.give(joined);
+        }
+    }
+
+    /// A client that speaks HTTP without TLS where TLS is spoken is told so, in what it speaks.
+    fn begin_in_clear(&mut self, whole: &[u8], cx: &mut Cx<'_>) {
+        if let Proto::H1(http) = &mut self.proto {
+            http.set_misplaced();
+        }
+        self.fresh = true;
+        self.use_input(whole, cx);
+    }
+
+    /// The session's key is nearly used up: what is asked from now on needs another connection.
+    #[cold]
+    fn wind_down(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.proto {
+            Proto::H1(http) => http.set_last(),
+            Proto::H2(http) => http.drain(&mut self.link, cx),
+        }
     }
 
     /// Opens the records of `whole` and works on what is in them.
-    fn open_records(&mut self, secure: &mut Secure, whole: &mut [u8], cx: &mut Cx<'_>) {
+    fn open_records(
+        &mut self,
+        secure: &mut Secure,
+        whole: &mut [u8],
+        cx: &mut Cx<'_>,
+    ) -> Result<(), NotTls> {
         let len = whole.len() - PAD;
         let mut at = 0;
-        while !self.link.is_closing() {
+        while !self.link.is_closing() && !self.failed {
             let from = at;
             let opened = secure.open(whole, &mut at, cx);
             if let Some(trace) = &cx.trace {
@@ -50,24 +84,10 @@ impl Conn {
                 Ok(Opened::Plain(range)) => {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }
-                Ok(Opened::Established) => {
-                    if let Some(log) = &mut cx.log {
-                        log.secured(self.link.id, &secure.session);
-                    }
-                    if let Some(trace) = &cx.trace {
-                        trace.established(self.link.id, &secure.session);
-                    }
-                    count_handshake(&secure.session, cx);
-                    let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
-                    if secure.session.alpn() == Some(Alpn::H2) {
-                        let http = Http2::new(self.socket, cover, &mut self.link, cx);
-                        self.proto = Proto::H2(Box::new(http));
-                    } else if let Proto::H1(http) = &mut self.proto {
-                        http.set_cover(cover);
-                    }
-                }
+                Ok(Opened::Established) => self.established(secure, cx),
                 Ok(Opened::Closed) => {
                     self.link.ended = true;
+                    self.link.mark(cx);
                     break;
                 }
                 Ok(Opened::Nothing) => {}
@@ -80,13 +100,36 @@ impl Conn {
                         trace.failed(self.link.id, Trace::Tls, &error);
                     }
                     cx.tally.counters.tls_errors += 1;
-                    self.abandon_streams(cx);
-                    self.link.close(true, cx);
+                    if error == Error::NotTls {
+                        return Err(NotTls);
+                    }
+                    self.failed = true;
+                    self.link.mark(cx);
+                    break;
                 }
             }
         }
         if secure.has_output() {
             self.link.mark(cx);
+        }
+        Ok(())
+    }
+
+    /// The handshake is complete: goes on in the protocol that was negotiated.
+    fn established(&mut self, secure: &Secure, cx: &mut Cx<'_>) {
+        if let Some(log) = &mut cx.log {
+            log.secured(self.link.id, &secure.session);
+        }
+        if let Some(trace) = &cx.trace {
+            trace.established(self.link.id, &secure.session);
+        }
+        count_handshake(&secure.session, cx);
+        let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
+        if secure.session.alpn() == Some(Alpn::H2) {
+            let http = Http2::new(self.socket, cover, &mut self.link, cx);
+            self.proto = Proto::H2(Box::new(http));
+        } else if let Proto::H1(http) = &mut self.proto {
+            http.set_cover(cover);
         }
     }
 
@@ -140,14 +183,21 @@ impl Conn {
 
     /// Tells from the first bytes which protocol it is; false while they are too few.
     fn begin(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> bool {
-        if self.fresh {
+        if self.fresh
+            && let Proto::H1(http) = &mut self.proto
+        {
             let input = &whole[..whole.len() - PAD];
-            let n = input.len().min(PREFACE.len());
-            if input[..n] == PREFACE[..n] && n > 0 {
-                if n < PREFACE.len() {
-                    return false;
+            let same = input.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+            if same == input.len() && same < PREFACE.len() {
+                http.awaits_head(cx);
+                return false;
+            }
+            if same >= CLAIM {
+                let misplaced = http.is_misplaced();
+                let mut http = Http2::new(self.socket, None, &mut self.link, cx);
+                if misplaced {
+                    http.refuse_cleartext(&mut self.link, cx);
                 }
-                let http = Http2::new(self.socket, None, &mut self.link, cx);
                 self.proto = Proto::H2(Box::new(http));
             }
             self.fresh = false;

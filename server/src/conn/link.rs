@@ -16,7 +16,6 @@ use crate::config::Limits;
 use crate::pool::Aside;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::tls;
 use crate::trace::Way;
 
 /// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
@@ -284,17 +283,16 @@ impl Link {
         if cx.trace.is_some() {
             self.trace(cx);
         }
-        let gathered = match secure {
-            None => Ok((std::mem::take(&mut self.out), self.take_pinned())),
-            Some(secure) => self.seal(secure, cx),
+        let (head, body) = match secure {
+            None => (std::mem::take(&mut self.out), self.take_pinned()),
+            Some(secure) => (self.seal(secure, cx), None),
         };
         self.tidy(cx);
-        match gathered {
-            Ok((head, body)) if !head.is_empty() || body.is_some() => return Some((head, body)),
-            Ok((head, _)) => self.nothing_to_send(head, cx),
-            Err(_) => self.close_now(cx),
+        if head.is_empty() && body.is_none() {
+            self.nothing_to_send(head, cx);
+            return None;
         }
-        None
+        Some((head, body))
     }
 
     fn nothing_to_send(&mut self, unused: Vec<u8>, cx: &mut Cx<'_>) {
@@ -305,22 +303,33 @@ impl Link {
         self.close_flushed(cx);
     }
 
-    fn seal(&mut self, secure: &mut Secure, cx: &mut Cx<'_>) -> Result<Gathered, tls::Error> {
+    /// The records to be sent; none when nothing is owed, or nothing can be sealed any more.
+    fn seal(&mut self, secure: &mut Secure, cx: &mut Cx<'_>) -> Vec<u8> {
         let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
         if self.queued() == 0 && !secure.has_output() && !closing {
-            return Ok((Vec::new(), None));
+            return Vec::new();
         }
         let mut pinned = self.take_pinned();
-        let last = closing && pinned.as_ref().is_none_or(|body| body.len() == 0);
         let lent = self.lent.as_deref_mut();
-        let records = secure.seal(&mut self.out, lent, &mut pinned, last, cx)?;
-        if let Some(rest) = pinned {
-            self.pin(rest, cx);
-        }
+        let sealed = secure.seal(&mut self.out, lent, &mut pinned, closing, cx);
+        let records = match sealed {
+            Ok(records) => {
+                if let Some(rest) = pinned {
+                    self.pin(rest, cx);
+                }
+                records
+            }
+            // The key is used up, or the peer has sent a fatal alert: the rest cannot be sent.
+            Err(_) => {
+                self.drop_output(cx);
+                self.closing = Closing::Flush;
+                secure.end()
+            }
+        };
         if let Some(trace) = &cx.trace {
             trace.records(self.id, Way::Out, &records);
         }
-        Ok((records, None))
+        records
     }
 
     /// Shows what goes out in HTTP/2, which pins nothing.
@@ -362,13 +371,19 @@ impl Link {
             return;
         }
         self.closing = Closing::Now;
+        self.drop_output(cx);
         cx.pool.give(self.take_kept());
-        cx.pool.give(std::mem::take(&mut self.out));
-        (self.aside, self.lent) = (None, None);
+        self.aside = None;
         if (self.receiving || self.sending) && !self.cancelling {
             self.cancelling = true;
             cx.ops.push((self.id, Op::Cancel));
         }
+    }
+
+    fn drop_output(&mut self, cx: &mut Cx<'_>) {
+        cx.pool.give(std::mem::take(&mut self.out));
+        self.lent = None;
+        drop(self.take_pinned());
     }
 
     /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.

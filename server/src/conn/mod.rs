@@ -82,6 +82,8 @@ pub(crate) struct Conn {
     fresh: bool,
     /// It has been counted among the connections of its protocol.
     counted: bool,
+    /// What came cannot be read as TLS: no more is taken, and an alert ends the connection.
+    failed: bool,
     rested: bool,
     since: Time,
 }
@@ -119,14 +121,15 @@ impl Conn {
             }
         };
         let fresh = secure.is_none() && matches!(proto, Proto::H1(_));
-        Self { link, secure, proto, socket, fresh, counted: false, rested: true, since: cx.now }
+        let (counted, failed, rested, since) = (false, false, true, cx.now);
+        Self { link, secure, proto, socket, fresh, counted, failed, rested, since }
     }
 
     /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
     /// receive goes on by itself.
     pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
         self.link.received(more);
-        if !self.link.is_closing() {
+        if !self.link.is_closing() && !self.failed {
             self.since = cx.now;
             self.rested = false;
             self.receive(bytes, cx);
@@ -202,23 +205,28 @@ impl Conn {
     #[inline]
     fn is_at_rest(&self) -> bool {
         let idle = matches!(&self.proto, Proto::H1(http) if http.is_idle());
-        idle && self.link.kept() == 0 && !self.link.ended
+        idle && self.link.kept() == 0 && !self.link.ended && !self.failed
     }
 
     /// Goes on with what is under way.
     fn work(&mut self, cx: &mut Cx<'_>) {
         loop {
-            match &mut self.proto {
-                Proto::H1(http) => http.pull(&mut self.link, cx),
-                Proto::H2(http) => http.pull(&mut self.link, cx),
-            }
+            self.pull(cx);
             // A response that is complete lets the next request in, which may have come already.
             if !self.use_kept(cx) {
                 break;
             }
         }
-        if self.link.ended {
+        if self.link.ended || self.failed {
             self.finish(cx);
+        }
+    }
+
+    /// Takes into the output what answers have for it, up to its bound.
+    fn pull(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.proto {
+            Proto::H1(http) => http.pull(&mut self.link, cx),
+            Proto::H2(http) => http.pull(&mut self.link, cx),
         }
     }
 
@@ -322,20 +330,17 @@ impl Conn {
         }
     }
 
-    /// The peer sends no more, and what it sent has been used as far as it can be: what it asked is
-    /// still answered in HTTP/1; what is not all there never will be.
+    /// No more is taken from the peer, and what it sent has been used as far as it can be. What it
+    /// asked is still answered; what is not all there never will be. Behind a violation of TLS only
+    /// what is answered already goes out.
     fn finish(&mut self, cx: &mut Cx<'_>) {
+        // What waits for room in the output came in time.
+        if self.link.kept() > 0 && !self.link.has_room(cx) {
+            return;
+        }
         match &mut self.proto {
-            Proto::H1(http) if http.is_idle() => self.link.close(false, cx),
-            Proto::H1(http) if http.is_starved() => {
-                http.abandon(cx);
-                self.link.close_now(cx);
-            }
-            Proto::H1(_) => {}
-            Proto::H2(http) => {
-                http.abandon(cx);
-                self.link.close(false, cx);
-            }
+            Proto::H1(http) => http.finish(self.failed, &mut self.link, cx),
+            Proto::H2(http) => http.finish(self.failed, &mut self.link, cx),
         }
     }
 
@@ -360,7 +365,7 @@ impl Conn {
             }
         } else if self.is_handshaking() {
             cx.tally.counters.slow_handshakes += 1;
-            self.link.close_now(cx);
+            self.link.close(false, cx);
         } else {
             match &mut self.proto {
                 Proto::H1(http) => http.expire(&mut self.link, cx),

@@ -159,7 +159,7 @@ impl Secure {
         cx: &mut Cx<'_>,
     ) -> Result<Opened, Error> {
         let len = whole.len() - PAD;
-        // Afterwards nothing is answered to a record but an alert, if that.
+        // Afterwards nothing is answered to a record.
         if self.sealed.capacity() == 0 && self.session.is_handshaking() {
             self.sealed = cx.pool.take();
         }
@@ -204,7 +204,7 @@ impl Secure {
 
     /// Seals what is gathered with what is lent to it, and of a large body as much as one flush
     /// takes; returns the records. Each byte is copied once, into its record, and encrypted there.
-    /// `last` says that nothing follows.
+    /// With `last` nothing follows, and our side ends behind all of it.
     pub(super) fn seal(
         &mut self,
         plain: &mut Vec<u8>,
@@ -231,11 +231,17 @@ impl Secure {
                 lent.clear();
             }
             pinned.take_if(|body| body.len() == 0);
-            if last && pinned.is_none() {
-                self.session.close_notify(&mut self.sealed);
-            }
+        }
+        if last && pinned.is_none() {
+            self.session.close(&mut self.sealed);
         }
         Ok(std::mem::take(&mut self.sealed))
+    }
+
+    /// What is sealed already, and our side's end behind it.
+    pub(super) fn end(&mut self) -> Vec<u8> {
+        self.session.close(&mut self.sealed);
+        std::mem::take(&mut self.sealed)
     }
 
     /// Gives back what an idle session does not need.

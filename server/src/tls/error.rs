@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustls::AlertDescription;
 
-/// Why a connection cannot go on. Where an alert is due it already stands in the output.
+/// Why a connection cannot go on. See [`Session::read`](super::Session::read) for the alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The first bytes are no TLS record: perhaps `http://` on an `https` port. Nothing was sent.
+    /// The first byte is text: `http://` on an `https` port. Nothing was sent.
     NotTls,
     /// The peer broke the protocol or offered nothing that we accept.
     Peer {

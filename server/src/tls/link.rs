@@ -19,9 +19,11 @@ const EMPTIES: u8 = 32;
 const WARNINGS: u8 = 4;
 /// Records of a key kept back: for the KeyUpdate itself, for alerts, for close_notify.
 const RESERVE: u64 = 4;
+/// Records of a TLS 1.2 key that are kept for what was asked already: 1 GiB.
+const WORN: u64 = 1 << 16;
 
-/// The level and code of close_notify (RFC 8446 §6.1).
-const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+/// The alert by which a side says that it sends no more (RFC 8446 §6.1).
+const CLOSE_NOTIFY: u8 = 0;
 const FATAL: u8 = 2;
 const WARNING: u8 = 1;
 const USER_CANCELED: u8 = 90;
@@ -50,7 +52,19 @@ pub(super) struct Link {
     /// however many were asked for.
     owes_update: bool,
     sent_close: bool,
-    got_close: bool,
+    input: Input,
+    /// The alert that our side ends with.
+    last: u8,
+}
+
+/// Whether more is to come from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// Its close_notify has come.
+    Closed,
+    /// It broke the protocol, or sent a fatal alert.
+    Failed,
 }
 
 impl Link {
@@ -73,25 +87,24 @@ impl Link {
             warnings: 0,
             owes_update: false,
             sent_close: false,
-            got_close: false,
+            input: Input::Open,
+            last: CLOSE_NOTIFY,
         })
     }
 
-    /// Opens the first record of `input`; appends the alert if that fails.
-    pub(super) fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
-        if self.got_close {
+    /// Opens the first record of `input`. After an error nothing more is read; what is owed to the
+    /// peer can still be sealed, and [`Link::close`] then says what was wrong.
+    pub(super) fn read(&mut self, input: &mut [u8]) -> Result<Step, Error> {
+        match self.input {
+            Input::Open => {}
             // "Any data received after a closure alert has been received MUST be ignored."
-            return Ok(Step { consumed: input.len(), ..Step::default() });
+            Input::Closed => return Ok(Step { consumed: input.len(), ..Step::default() }),
+            Input::Failed => return Err(Error::Over),
         }
         let read = self.record(input);
-        if let Err(error) = &read
-            && let Some(alert) = error.alert()
-            && !self.sent_close
-        {
-            let level = if alert == NO_RENEGOTIATION { WARNING } else { FATAL };
-            // If even this cannot be sealed the connection just closes.
-            let _ = self.tx.seal(content::ALERT, &[level, alert], out);
-            self.sent_close = true;
+        if let Err(error) = &read {
+            self.input = Input::Failed;
+            self.last = error.alert().unwrap_or(CLOSE_NOTIFY);
         }
         read
     }
@@ -103,7 +116,7 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         if self.sent_close {
-            return Err(Error::Internal("sealed after close_notify".into()));
+            return Err(Error::Internal("sealed after the end".into()));
         }
         let mut left: usize = parts.clone().map(<[u8]>::len).sum();
         let overhead = self.tx.before() + self.tx.behind();
@@ -143,6 +156,11 @@ impl Link {
         let sealed = self.tx.seal_in_place(content::APPLICATION_DATA, &mut out[at..]);
         // What could not be sealed must not be sent.
         sealed.inspect_err(|_| out.truncate(at)).map_err(Error::from)
+    }
+
+    /// True when a key that cannot be updated has few records left.
+    pub(super) fn is_worn(&self) -> bool {
+        !self.tx.is_tls13() && self.tx.remaining() <= WORN
     }
 
     /// Bytes to leave free in front of plaintext for [`Link::seal_in_place`].
@@ -186,10 +204,19 @@ impl Link {
         self.tx.rest();
     }
 
-    /// Appends close_notify, once.
-    pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.sent_close, true) {
-            let _ = self.tx.seal(content::ALERT, &CLOSE_NOTIFY, out);
+    /// Appends the alert that our side ends with, once: the fatal one that an error of
+    /// [`Link::read`] called for, else close_notify.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.sent_close, true) {
+            return;
+        }
+        // If even this cannot be sealed the connection just closes.
+        let fatal = !matches!(self.last, CLOSE_NOTIFY | NO_RENEGOTIATION);
+        let level = if fatal { FATAL } else { WARNING };
+        let _ = self.tx.seal(content::ALERT, &[level, self.last], out);
+        // A warning ends nothing (RFC 5246 §7.2).
+        if self.last == NO_RENEGOTIATION {
+            let _ = self.tx.seal(content::ALERT, &[WARNING, CLOSE_NOTIFY], out);
         }
     }
 
@@ -244,8 +271,8 @@ impl Link {
         let &[level, alert] = plain else {
             return Err(Error::peer(AlertDescription::DecodeError, "an alert not of two bytes"));
         };
-        if alert == CLOSE_NOTIFY[1] {
-            self.got_close = true;
+        if alert == CLOSE_NOTIFY {
+            self.input = Input::Closed;
             return Ok(Event::Closed);
         }
         // In TLS 1.3 the level says nothing and every alert but these two is fatal (§6).
@@ -306,6 +333,8 @@ impl Link {
     /// Goes on to new keys of ours, telling the peer. TLS 1.2 cannot.
     fn update_ours(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         if !self.tx.is_tls13() {
+            // Data is left, so that close_notify would pass a part for the whole.
+            self.last = AlertDescription::InternalError.into();
             return Err(Error::Internal("the key has protected all the records it may".into()));
         }
         let [kind, a, b, c] = KEY_UPDATE;

@@ -126,10 +126,11 @@ impl Session {
     /// 5 + 2^14 + 2048 bytes). No plaintext may await sealing in `out`.
     ///
     /// # Errors
-    /// The session is over; an alert, if one is due, stands in `out`. Send it, then close.
+    /// Nothing more is read. What the peer is owed can still be sealed; then [`Session::close`]
+    /// appends the alert that is due. One that is due during the handshake stands in `out` already.
     pub fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
         let read = match &mut self.state {
-            State::Open(link) => link.read(input, out),
+            State::Open(link) => return link.read(input),
             State::Handshake(handshake) => match handshake.read(input, out, &mut self.about) {
                 Ok(step) if step.event == Event::Established => self.establish(step),
                 read => read,
@@ -146,8 +147,8 @@ impl Session {
     /// whole flush and seal it at once. Key updates that are due go in front.
     ///
     /// # Errors
-    /// Before [`Event::Established`], after [`Session::close_notify`], or when a TLS 1.2 session
-    /// has used its key up (2^24 records): then send close_notify and close.
+    /// Before [`Event::Established`], after [`Session::close`], or when a TLS 1.2 session has used
+    /// its key up (2^24 records): then [`Session::close`].
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         self.seal_parts([plain].into_iter(), out)
     }
@@ -193,6 +194,12 @@ impl Session {
         }
     }
 
+    /// True when the key will soon have protected all the records that it may (TLS 1.2): take no
+    /// further request.
+    pub fn is_worn(&self) -> bool {
+        matches!(&self.state, State::Open(link) if link.is_worn())
+    }
+
     /// Shrinks a session that has nothing to do from 1.6 kB to 0.4 kB: the expanded keys are let
     /// go, and come back with the next record of their direction for a fraction of a microsecond.
     pub fn rest(&mut self) {
@@ -201,11 +208,20 @@ impl Session {
         }
     }
 
-    /// Appends close_notify, once, if the session is established: we send nothing more, and may
-    /// still receive.
-    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
-        if let State::Open(link) = &mut self.state {
-            link.close_notify(out);
+    /// Appends the alert that our side ends with, once: the fatal one that an error of
+    /// [`Session::read`] called for, else close_notify (RFC 8446 §6.1). We send nothing more, and
+    /// may still receive. Nothing is said to a client that has said nothing, nor while rustls alone
+    /// holds the keys that an alert would need (TLS 1.3 between ServerHello and Finished).
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        match &mut self.state {
+            State::Open(link) => link.close(out),
+            State::Handshake(handshake) => {
+                if handshake.begun && handshake.is_plain() {
+                    out.extend_from_slice(&CLOSE_NOTIFY);
+                    self.state = State::Over;
+                }
+            }
+            State::Over => {}
         }
     }
 
@@ -294,18 +310,22 @@ impl Handshake {
         let consumed = match header {
             Ok(Some(len)) => len,
             Ok(None) => return Ok(Step::default()),
-            Err(BadHeader::Length) if !self.begun => {
-                out.extend_from_slice(&plain_alert(AlertDescription::RecordOverflow));
-                let what = "record longer than 2^14 + 2048 bytes";
-                return Err(Error::peer(AlertDescription::RecordOverflow, what));
+            Err(_) if !self.begun && is_text(input[0]) => return Err(Error::NotTls),
+            Err(bad) if !self.begun => {
+                let error = Error::from(bad);
+                out.extend(error.alert().iter().flat_map(|alert| plain_alert(*alert)));
+                return Err(error);
             }
-            Err(_) if !self.begun => return Err(Error::NotTls),
             Err(_) if input.len() < HEADER => return Ok(Step::default()),
             // rustls knows whether an alert must be encrypted by now: let it refuse the record.
             Err(_) => HEADER,
         };
         self.begun = true;
         let record = &mut input[..consumed];
+        // rustls overlooks a close_notify in the handshake, or takes it for an error.
+        if matches!(record, [content::ALERT, _, _, 0, 2, _, 0]) && self.is_plain() {
+            return Ok(Step { consumed, plain: 0..0, event: Event::Closed });
+        }
         let fresh = self.pending.is_empty();
         let (driven, heard) = tap::listen(|| {
             if fresh {
@@ -332,6 +352,12 @@ impl Handshake {
             return Err(Error::Peer { alert: None, what: what.into() });
         }
         Ok(Step { consumed, plain: 0..0, event })
+    }
+
+    /// Whether alerts are unencrypted yet, both ways: in TLS 1.3 until ServerHello, in TLS 1.2 to
+    /// the handshake's end.
+    fn is_plain(&self) -> bool {
+        self.rustls.protocol_version() != Some(ProtocolVersion::TLSv1_3)
     }
 
     fn note(&mut self, heard: Heard, about: &mut About) {
@@ -478,13 +504,21 @@ pub(super) fn record_len(input: &[u8], max_body: usize) -> Result<Option<usize>,
     Ok((input.len() >= HEADER + body).then_some(HEADER + body))
 }
 
+/// Whether an HTTP request may begin so, which no TLS record does.
+fn is_text(first: u8) -> bool {
+    matches!(first, b'!'..=b'~' | b'\r' | b'\n')
+}
+
 fn is_known(kind: u8) -> bool {
     (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&kind)
 }
 
+/// close_notify while nothing is encrypted yet.
+const CLOSE_NOTIFY: [u8; 7] = [content::ALERT, 3, 3, 0, 2, 1, 0];
+
 /// A fatal alert while nothing is encrypted yet.
-fn plain_alert(alert: AlertDescription) -> [u8; 7] {
-    [content::ALERT, 3, 3, 0, 2, 2, alert.into()]
+fn plain_alert(alert: u8) -> [u8; 7] {
+    [content::ALERT, 3, 3, 0, 2, 2, alert]
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

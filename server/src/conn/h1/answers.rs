@@ -56,7 +56,8 @@ impl Http1 {
             self.exchange.close = true;
             self.exchange.linger = true;
         }
-        self.exchange.close |= cx.draining || self.exchange.linger;
+        let last = self.extra.as_ref().is_some_and(|extra| extra.last);
+        self.exchange.close |= cx.draining || self.exchange.linger || last;
         let framing = match response.body.len() {
             _ if head::is_bodiless(response.status) => Framing::Bodiless,
             Some(length) => Framing::Length(length),
@@ -138,7 +139,28 @@ impl Http1 {
         self.exchange = Exchange::default();
         self.since = cx.now;
         self.begin_entry_unparsed(bytes, cx);
-        self.refuse(status, why, link, cx);
+        match self.is_misplaced() {
+            true => self.refuse_cleartext(None, link, cx),
+            false => self.refuse(status, why, link, cx),
+        }
+    }
+
+    /// Refuses what came without TLS on a port for TLS, and says where it is to be asked.
+    pub(super) fn refuse_cleartext(
+        &mut self,
+        request: Option<&Request<'_>>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let mut why = "this port speaks TLS".to_owned();
+        if let Some(request) = request
+            && let Some(authority) = request.authority().filter(|authority| !authority.is_empty())
+        {
+            let path = Some(request.path()).filter(|path| path.starts_with('/')).unwrap_or("/");
+            let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+            why = format!("{why}: ask for https://{authority}{path}{query}");
+        }
+        self.refuse(StatusCode::BAD_REQUEST, &why, link, cx);
     }
 
     /// Ends the exchange when both its request and its answer are complete.

@@ -47,6 +47,10 @@ struct Extra {
     upgrade: Option<Box<Upgrade>>,
     /// The line of the access log for the request at hand.
     entry: Option<Box<Entry>>,
+    /// The client speaks without TLS on a port for TLS: it is refused.
+    misplaced: bool,
+    /// The connection ends with the next answer.
+    last: bool,
 }
 
 impl Extra {
@@ -96,6 +100,27 @@ impl Http1 {
         self.extra.get_or_insert_default().cover = cover;
     }
 
+    /// The client speaks without TLS on a port for TLS.
+    pub(super) fn set_misplaced(&mut self) {
+        self.extra.get_or_insert_default().misplaced = true;
+    }
+
+    pub(super) fn is_misplaced(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.misplaced)
+    }
+
+    /// The connection is to end with the next answer.
+    pub(super) fn set_last(&mut self) {
+        self.extra.get_or_insert_default().last = true;
+    }
+
+    /// Some of a request's head has arrived, and the rest is to come in time.
+    pub(super) fn awaits_head(&mut self, cx: &Cx<'_>) {
+        if !std::mem::replace(&mut self.exchange.partial, true) {
+            self.since = cx.now;
+        }
+    }
+
     /// The request that asked for HTTP/2, if it is to have it.
     pub(super) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
         self.extra.as_mut()?.upgrade.take()
@@ -131,7 +156,7 @@ impl Http1 {
     }
 
     /// True when a body is at hand and only the peer could bring more of it.
-    pub(super) fn is_starved(&self) -> bool {
+    fn is_starved(&self) -> bool {
         self.incoming.as_ref().is_some_and(|incoming| !incoming.waits_for_reader())
     }
 
@@ -185,7 +210,23 @@ impl Http1 {
             cx.tally.counters.slow_heads += 1;
             self.refuse(StatusCode::REQUEST_TIMEOUT, "the head came too slowly", link, cx);
         } else {
-            link.close_now(cx);
+            link.close(false, cx);
+        }
+    }
+
+    /// No more is taken from the client, and all it sent is used; after it `failed` nothing is
+    /// waited for.
+    pub(super) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        if !self.is_idle() && (failed || self.is_starved()) {
+            // Answers to earlier requests still go out; a part of one is not to pass for the whole.
+            let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
+            self.abandon(cx);
+            if cut {
+                return link.reset(cx);
+            }
+        }
+        if self.is_idle() {
+            link.close(failed, cx);
         }
     }
 

@@ -102,10 +102,7 @@ impl Http1 {
                 }
             }
             Ok(None) => {
-                if !self.exchange.partial {
-                    self.exchange.partial = true;
-                    self.since = cx.now;
-                }
+                self.awaits_head(cx);
                 0
             }
             Err(error) => {
@@ -214,6 +211,10 @@ impl Http1 {
         if let Some(log) = cx.log.as_mut() {
             let entry = log.begin(&request, request.remote_addr(), cx.now);
             self.extra.get_or_insert_default().entry = Some(entry);
+        }
+        if self.is_misplaced() {
+            self.refuse_cleartext(Some(&request), link, cx);
+            return head.len as usize;
         }
         let cover = self.extra.as_mut().and_then(|extra| extra.cover.as_deref_mut());
         match secure::refusal(&request, cover) {

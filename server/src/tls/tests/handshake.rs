@@ -184,18 +184,54 @@ fn a_handshake_message_without_end_is_refused() {
 fn what_is_no_tls_is_told_apart() {
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
-    for input in [&b"G"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x80\x2e\x01\x03\x01", b"\x16\x02\0\0\0"]
-    {
+    for input in [&b"G"[..], b"GET / HTTP/1.1\r\n\r\n", b"\r\nGET", b"PRI * HTTP/2.0"] {
         let mut out = Vec::new();
         let read = acceptor.session().unwrap().read(&mut input.to_vec(), &mut out);
         assert_eq!(read, Err(Error::NotTls), "{input:?}");
         assert!(out.is_empty());
     }
+    // F17: what is neither gets an alert (RFC 8446 section 5).
+    let unexpected = AlertDescription::UnexpectedMessage;
+    let overflow = AlertDescription::RecordOverflow;
+    for (input, alert) in [
+        (&b"\x80\x2e\x01\x03\x01"[..], unexpected),
+        (b"\0", unexpected),
+        (b"\xff", unexpected),
+        (b"\x16\x02\0\0\0", unexpected),
+        (b"\x16\x03\x01\xff\xff", overflow),
+    ] {
+        let mut out = Vec::new();
+        let read = acceptor.session().unwrap().read(&mut input.to_vec(), &mut out);
+        assert_eq!(read.unwrap_err().alert(), Some(alert.into()), "{input:?}");
+        assert_eq!(out, [21, 3, 3, 0, 2, 2, alert.into()]);
+    }
+}
+
+/// F22: close_notify before anything is encrypted is answered with the same.
+#[test]
+fn close_notify_in_the_handshake_is_answered() {
+    let tls = Tls::self_signed().unwrap();
+    let mut acceptor = tls.acceptor(BOTH).unwrap();
+    let mut close = *b"\x15\x03\x01\0\x02\x01\0";
+    let mut session = acceptor.session().unwrap();
     let mut out = Vec::new();
-    let long = acceptor.session().unwrap().read(&mut [22, 3, 1, 0xff, 0xff], &mut out);
-    let overflow: u8 = AlertDescription::RecordOverflow.into();
-    assert_eq!(long.unwrap_err().alert(), Some(overflow));
-    assert_eq!(out, [21, 3, 3, 0, 2, 2, overflow]);
+    let step = session.read(&mut close, &mut out).unwrap();
+    assert_eq!((step.consumed, step.event), (7, Event::Closed));
+    (0..2).for_each(|_| session.close(&mut out));
+    assert_eq!(out, [21, 3, 3, 0, 2, 1, 0]);
+    // After ServerHello too, in TLS 1.2, where our side encrypts from its Finished on.
+    let suite = aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let config = Arc::new(client_of(&tls, suite));
+    let mut pair = Pair::new(config, "localhost", &mut acceptor);
+    pair.client.write_tls(&mut pair.wire).unwrap();
+    pair.receive().unwrap();
+    assert!(!pair.answer.is_empty());
+    pair.wire.extend(close);
+    pair.receive().unwrap();
+    assert_eq!(pair.events, [Event::Closed]);
+    pair.answer.clear();
+    pair.server.close(&mut pair.answer);
+    assert_eq!(pair.answer, [21, 3, 3, 0, 2, 1, 0]);
 }
 
 #[test]
@@ -221,12 +257,12 @@ fn sealing_waits_for_the_handshake_and_ends_with_close_notify() {
     let mut pair = Pair::new(Arc::new(client(&tls, &["h2"])), "localhost", &mut acceptor);
     let mut out = Vec::new();
     assert!(pair.server.seal(b"too soon", &mut out).is_err());
-    pair.server.close_notify(&mut out);
+    pair.server.close(&mut out);
     assert!(out.is_empty());
     pair.settle().unwrap();
-    pair.server.close_notify(&mut pair.answer);
+    pair.server.close(&mut pair.answer);
     let once = pair.answer.len();
-    pair.server.close_notify(&mut pair.answer);
+    pair.server.close(&mut pair.answer);
     assert_eq!(pair.answer.len(), once);
     assert!(pair.server.seal(b"too late", &mut out).is_err());
     pair.deliver().unwrap();
