@@ -1,8 +1,8 @@
-//! The authority of a request, `uri-host [ ":" port ]` (RFC 3986 section 3.2, RFC 9110 section 7.2),
-//! and its one canonical form: a host in lower case without the dot of a fully qualified name, an
-//! IPv6 literal as RFC 5952 section 4 writes it, and a port only where it is not the scheme's own
-//! (RFC 3986 section 6.2.3, RFC 9110 section 4.2.3). Two authorities of one origin are equal octet
-//! by octet in this form. It is the form that certificates, logs and handlers are shown.
+//! The authority of a request, `uri-host [ ":" port ]` (RFC 3986 section 3.2, RFC 9110 section
+//! 7.2), and its one canonical form: a host in lower case without the dot of a fully qualified
+//! name, an IPv6 literal as RFC 5952 section 4 writes it, and a port only where it is not the
+//! scheme's own (RFC 3986 section 6.2.3, RFC 9110 section 4.2.3). Two authorities of one origin are
+//! equal octet by octet in this form. Certificates, logs and handlers are shown no other.
 
 use crate::scan::{HOST, PLAIN_HOST};
 use alloc::borrow::Cow;
@@ -32,8 +32,8 @@ pub fn default_port(scheme: &[u8]) -> Option<u16> {
     scheme.eq_ignore_ascii_case(b"http").then_some(80)
 }
 
-/// The canonical form of `text`, without the port if that is `default_port`. It is copied only where
-/// it differs.
+/// The canonical form of `text`, without the port if that is `default_port`. It is copied only
+/// where it differs.
 ///
 /// # Errors
 /// `text` does not have the form, or its host is a name that no host has: longer than [`NAME_MAX`]

@@ -73,5 +73,5 @@ pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
 pub use router::Router;
 pub use running::Running;
-pub use serve::{dns_records, serve, start};
+pub use serve::{CertificateReport, certificates_of, dns_records, serve, start};
 pub use server::Server;

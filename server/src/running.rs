@@ -40,6 +40,7 @@ impl Keeper {
     pub(crate) fn start(tls: Tls) -> Result<Self, Error> {
         let (stop, stopped) = mpsc::channel::<()>();
         let theirs = tls.clone();
+        tell_flaws(&tls);
         let body = move || {
             while stopped.recv_timeout(KEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
                 theirs.poll_changes(SystemTime::now()).iter().for_each(say);
@@ -59,7 +60,12 @@ fn say(change: &Change) {
         }
         Change::TicketsRotated => {}
         Change::TicketsUnsaved(error) => note!("ticket keys not saved: {error}"),
+        Change::Flawed(flaw) => note!("warning: {flaw}"),
     }
+}
+
+fn tell_flaws(tls: &Tls) {
+    tls.new_flaws(SystemTime::now()).into_iter().map(Change::Flawed).for_each(|flaw| say(&flaw));
 }
 
 /// A server that is serving.
@@ -144,6 +150,7 @@ impl Running {
     pub fn reload_certificates(&self) {
         if let Some(keeper) = &self.keeper {
             say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
+            tell_flaws(&keeper.tls);
         }
     }
 
@@ -151,6 +158,7 @@ impl Running {
     pub(crate) fn replace_certificates(&self, files: Vec<Files>) {
         if let Some(keeper) = &self.keeper {
             say(&keeper.tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
+            tell_flaws(&keeper.tls);
         }
     }
 

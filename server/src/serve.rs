@@ -1,17 +1,19 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::additions::Additions;
-use crate::config::{Address, Config, SETTINGS, Simd, TlsVersion};
+use crate::config::{Address, Config, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
 use crate::note::{self, note};
 use crate::running::Running;
 use crate::server::Server;
-use crate::tls::{Files, Options, Tls};
+use crate::tls::{Files, Flaw, Options, Tls};
 use crate::welcome;
 use ringway_codec::scan::Backend;
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts what a configuration describes.
 pub fn start(config: &Config) -> Result<Running, Error> {
@@ -108,8 +110,7 @@ pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
     if !config.http3.enabled || certificates(config).is_empty() {
         return Ok(Vec::new());
     }
-    // Only the certificates: this starts nothing, and makes no file.
-    let tls = Tls::new(Options { certificates: certificates(config), ..Options::default() })?;
+    let tls = looked_at(config)?;
     let mut records = Vec::new();
     for address in &config.https {
         let prefix = match address {
@@ -129,6 +130,49 @@ pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
     Ok(records)
 }
 
+/// The certificates that a configuration names, with what clients hold against them now. None where
+/// the self-signed one is served.
+///
+/// # Errors
+/// A certificate, or a file of authorities, that cannot be used.
+pub fn certificates_of(config: &Config) -> Result<Vec<CertificateReport>, Error> {
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let tls = looked_at(config)?;
+    let reports = tls.certificates().into_iter().filter_map(|certificate| {
+        let flaws: Vec<Flaw> = certificate.flaws(now).collect();
+        Some(CertificateReport {
+            file: certificate.file()?.to_owned(),
+            end: certificate.end(),
+            is_refused: flaws.iter().any(|flaw| flaw.is_refused_by_all()),
+            flaws: flaws.iter().map(Flaw::to_string).collect(),
+        })
+    });
+    Ok(reports.collect())
+}
+
+/// A certificate that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateReport {
+    /// The file of its chain.
+    pub file: PathBuf,
+    /// The last day of its validity: `2026-11-30`.
+    pub end: String,
+    /// What clients hold against it or its issuers, a line each; none as a rule.
+    pub flaws: Vec<String>,
+    /// Whether one of that is a date of its own: every client refuses it.
+    pub is_refused: bool,
+}
+
+/// The certificates, and the authorities of clients: this starts nothing, and makes no file.
+fn looked_at(config: &Config) -> Result<Tls, Error> {
+    Ok(Tls::new(Options {
+        certificates: certificates(config),
+        client_ca: config.tls.client_ca.clone(),
+        ..Options::default()
+    })?)
+}
+
 fn tls(config: &Config) -> Result<Tls, Error> {
     Ok(Tls::new(Options {
         certificates: certificates(config),
@@ -136,6 +180,7 @@ fn tls(config: &Config) -> Result<Tls, Error> {
         key_log: std::env::var_os("SSLKEYLOGFILE").map(Into::into),
         only_tls13: config.tls.min_version == TlsVersion::Tls13,
         client_ca: config.tls.client_ca.clone(),
+        serve_misdirected: config.tls.misdirected == Misdirected::Serve,
     })?)
 }
 

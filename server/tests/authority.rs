@@ -1,16 +1,20 @@
-//! F8, F20 (CONNECT) and row 101: one canonical form of the authority, over every protocol.
+//! F6, F7, F8, F19, F20 (CONNECT) and row 101: one canonical form of the authority, and what a
+//! certificate says of it or does not, over every protocol.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 
 use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use harness::h2::{END_HEADERS, END_STREAM, H2, HEADERS, block, frame};
-use harness::process::Process;
+use harness::process::{Process, RINGWAY};
 use harness::quic::{H3, headers};
-use harness::{TempDir, tls};
+use harness::{TempDir, eventually, tls};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 
 /// The status and the body that every protocol over TLS gives to a request whose fields are those
@@ -30,12 +34,17 @@ fn over_tls(
     let mut client = H2::tls(server.at("https"));
     let (status, text) = h2_answer(&mut client, fields);
     answers.push(("h2", status, text));
+    let (status, text) = h3_answer(server, fields);
+    answers.push(("h3", status, text));
+    answers
+}
+
+fn h3_answer(server: &Process, fields: &[(&str, &str)]) -> (u16, String) {
     let mut client = H3::connect(server.at("h3"));
     let id = client.id();
     client.raw(id, &headers(fields), true);
     let answer = client.answer(id);
-    answers.push(("h3", answer.status(), answer.text()));
-    answers
+    (answer.status(), answer.text())
 }
 
 fn h1_answer(mut stream: impl Read + Write, request: &str) -> (u16, String) {
@@ -203,4 +212,175 @@ fn f20_connect_is_405_over_every_protocol() {
         assert!(refused.says_close() && refused.field("allow").is_some());
         assert_eq!(client.rest(), b"");
     }
+}
+
+/// Writes `c.pem` and `k.pem` for these hosts, valid in these years.
+fn certificate(dir: &TempDir, hosts: &[&str], years: std::ops::RangeInclusive<i32>) {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.not_before = date_time_ymd(*years.start(), 1, 1);
+    params.not_after = date_time_ymd(*years.end(), 12, 31);
+    dir.write("k.pem", key.serialize_pem().as_bytes());
+    dir.write("c.pem", params.self_signed(&key).unwrap().pem().as_bytes());
+}
+
+fn site() -> TempDir {
+    TempDir::with(&[("site/index.html", b"home")])
+}
+
+/// `ringway VERB` with the certificate of `dir`.
+fn command(verb: &str, dir: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(RINGWAY.unwrap());
+    let file = |name: &str| dir.join(name).into_os_string();
+    command.arg(verb).arg("--cert").arg(file("c.pem")).arg("--key").arg(file("k.pem"));
+    command.args(more);
+    command
+}
+
+fn serve(dir: &TempDir, more: &[&str]) -> Process {
+    let listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let mut serve = command("serve", dir.path(), &listen);
+    let server =
+        Process::start(serve.args(["--workers", "1"]).args(more).arg(dir.path().join("site")));
+    server.wait_for("http,https,h3,metrics");
+    server
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn root(authority: &str) -> (String, [(&str, &str); 4]) {
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", authority)];
+    (h1_get("/", authority), fields)
+}
+
+/// F6: what is out of date is served, and said with the date wherever somebody looks.
+#[test]
+fn f6_a_certificate_out_of_date_is_served_and_said() {
+    let dir = site();
+    for (years, said) in [
+        (2019..=2020, "certificate 1 expired on 2020-12-31"),
+        (2090..=2091, "certificate 1 is not valid before 2090-01-01"),
+    ] {
+        certificate(&dir, &["localhost"], years);
+        let server = serve(&dir, &[]);
+        let warning = format!("warning: {}: {said}", dir.path().join("c.pem").display());
+        assert!(server.output().contains(&warning), "{}", server.output());
+        let (h1, fields) = root("localhost");
+        for (way, status, text) in over_tls(&server, &h1, &fields) {
+            assert_eq!((status, &*text), (200, "home"), "{way}");
+        }
+        assert_eq!(server.client().get("/").status, 200);
+        assert_eq!(server.metric("ringway_certs_out_of_date"), 1);
+        let check = command("check", dir.path(), &[]).output().unwrap();
+        assert!(check.status.success() && err(&check).contains(&warning), "{}", err(&check));
+        let doctor = command("doctor", dir.path(), &["--json"]).output().unwrap();
+        let report = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        assert!(!doctor.status.success() && report.contains(said), "{report}");
+        // Renewed, it is taken; and what is out of date again is taken and said again.
+        for (years, out_of_date) in [(2020..=2090, 0), (2018..=2019, 1)] {
+            certificate(&dir, &["localhost"], years);
+            server.signal("HUP");
+            eventually("the metric follows", || {
+                server.metric("ringway_certs_out_of_date") == out_of_date
+            });
+        }
+        eventually("it is said", || server.output().contains("expired on 2019-12-31"));
+    }
+    // With HTTP/3 off `check` looks at certificates as well.
+    let check = command("check", dir.path(), &["--no-h3"]).output().unwrap();
+    assert!(err(&check).contains("expired on 2019-12-31"), "{}", err(&check));
+    // What cannot be used is an error, as before.
+    dir.write("k.pem", KeyPair::generate().unwrap().serialize_pem().as_bytes());
+    for verb in ["check", "serve", "doctor"] {
+        let output = command(verb, dir.path(), &[]).output().unwrap();
+        let said = err(&output);
+        assert!(!output.status.success() && said.contains("does not belong"), "{verb}: {said}");
+    }
+}
+
+/// F7: what names no host refuses none.
+#[test]
+fn f7_a_certificate_without_names_applies_no_421() {
+    let dir = site();
+    let said = "certificate 1 names no host (no subjectAltName)";
+    // Of version 3 by rcgen; of version 1 as the recipe without extensions makes it.
+    for old in [false, true] {
+        certificate(&dir, &[], 2020..=2090);
+        if old {
+            let script = "openssl req -new -key k.pem -subj /CN=localhost -out r.csr && \
+                          openssl x509 -req -in r.csr -signkey k.pem -days 9 -out c.pem";
+            let made = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output();
+            assert!(made.as_ref().is_ok_and(|made| made.status.success()), "{made:?}");
+        }
+        let server = serve(&dir, &[]);
+        assert!(server.output().contains(said), "{}", server.output());
+        for host in ["localhost", "other.test", "127.0.0.1", "[::1]:8443"] {
+            let (h1, fields) = root(host);
+            // The client of rustls takes no certificate of version 1.
+            let answers = match old {
+                true => vec![("h3", h3_answer(&server, &fields).0, String::new())],
+                false => over_tls(&server, &h1, &fields),
+            };
+            for (way, status, _) in answers {
+                assert_eq!(status, 200, "{way}: {host}");
+            }
+        }
+        let check = command("check", dir.path(), &[]).output().unwrap();
+        assert!(check.status.success() && err(&check).contains(said), "{}", err(&check));
+        let doctor = command("doctor", dir.path(), &[]).output().unwrap();
+        assert!(String::from_utf8_lossy(&doctor.stdout).contains(said));
+    }
+}
+
+/// F7: `tls.misdirected = "serve"` turns the check off, and nothing else.
+#[test]
+fn f7_misdirected_requests_are_served_where_told() {
+    let dir = site();
+    certificate(&dir, &["localhost"], 2020..=2090);
+    for (option, right) in [("tls.misdirected=serve", 200), ("tls.misdirected=refuse", 421)] {
+        let server = serve(&dir, &["--set", option]);
+        assert!(!server.output().contains("warning"), "{}", server.output());
+        for (host, right) in [("other.test", right), ("127.0.0.1", right), ("localhost.", 200)] {
+            let (h1, fields) = root(host);
+            for (way, status, _) in over_tls(&server, &h1, &fields) {
+                assert_eq!(status, right, "{option}, {way}: {host}");
+            }
+        }
+        let (h1, fields) = root("a..b");
+        for (way, status, _) in over_tls(&server, &h1, &fields) {
+            assert_eq!(status, 400, "{option}, {way}");
+        }
+    }
+    let wrong = command("check", dir.path(), &["--set", "tls.misdirected=sreve"]).output().unwrap();
+    assert!(err(&wrong).contains("did you mean \"serve\""), "{}", err(&wrong));
+}
+
+/// F19: byte-order marks before PEM and TOML.
+#[test]
+fn f19_byte_order_marks_are_taken() {
+    let dir = site();
+    certificate(&dir, &["localhost"], 2020..=2090);
+    for name in ["c.pem", "k.pem"] {
+        let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        dir.write(name, format!("\u{feff}{text}").as_bytes());
+    }
+    let toml = "\u{feff}http = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nfiles.root = \"site\"\n\
+                tls.cert = \"c.pem\"\ntls.key = \"k.pem\"\n";
+    dir.write("r.toml", toml.as_bytes());
+    let mut command = Command::new(RINGWAY.unwrap());
+    let server = Process::start(command.args(["serve", "-c"]).arg(dir.path().join("r.toml")));
+    server.wait_for("http,https,h3");
+    let (h1, fields) = root("localhost");
+    for (way, status, _) in over_tls(&server, &h1, &fields) {
+        assert_eq!(status, 200, "{way}");
+    }
+    // A mistake stands where it is, the mark not counted.
+    dir.write("wrong.toml", "\u{feff}htpp = 1\n".as_bytes());
+    let mut check = Command::new(RINGWAY.unwrap());
+    let check = check.args(["check", "-c"]).arg(dir.path().join("wrong.toml")).output().unwrap();
+    assert!(err(&check).contains("wrong.toml:1:1: "), "{}", err(&check));
 }

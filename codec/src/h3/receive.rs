@@ -62,7 +62,7 @@ impl Conn {
                     return self.pause(input, place);
                 };
                 (stream.frame, stream.left) = (allowed(kind, stream.phase)?, len);
-                // A section within the limit, which counts 32 octets a line, is not encoded in more,
+                // A section within the limit, which counts 32 octets a line, is encoded in no more,
                 // but for pieces of a cookie, of which only values count: twice holds those too.
                 let most = 2 * u64::from(shared.config.fields.list_bytes);
                 if stream.frame == Frame::Section && len > most {

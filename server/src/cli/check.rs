@@ -3,6 +3,7 @@
 
 use super::options::Parsed;
 use super::{End, complain, print};
+use ringway::Error;
 use ringway::config::{self, Config, Errors, Loaded, Origin, Trace};
 use std::fmt::Write;
 
@@ -14,13 +15,23 @@ pub(crate) fn run(parsed: &Parsed) -> End {
     if parsed.print {
         return print(&config::print(&loaded));
     }
-    match ringway::dns_records(&loaded.config) {
+    match examine(&loaded.config) {
         Ok(records) => print(&summary(&loaded.config, &records)),
         Err(error) => {
             complain(&error.to_string());
             End::Failed
         }
     }
+}
+
+/// Warns of what clients hold against the certificates; the records for the DNS.
+fn examine(config: &Config) -> Result<Vec<String>, Error> {
+    for certificate in ringway::certificates_of(config)? {
+        for flaw in &certificate.flaws {
+            complain(&format!("warning: {}: {flaw}", certificate.file.display()));
+        }
+    }
+    ringway::dns_records(config)
 }
 
 /// The configuration that the command line asks for; its mistakes are printed, not returned.

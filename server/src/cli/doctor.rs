@@ -1,19 +1,38 @@
 //! `ringway doctor`: the examination of `ringway-tuning`, with what only a ring can find out.
 
-use super::{End, print};
+use super::options::Parsed;
+use super::{End, check, complain, print};
 use ringway::{Found, probe};
 use ringway_tuning::Host;
-use ringway_tuning::doctor::{Facts, Feature, Ring, examine};
+use ringway_tuning::doctor::{Certificate, Facts, Feature, Ring, examine};
 
 /// Prints what was found; failed if any of it is harmful.
-pub(crate) fn run(json: bool) -> End {
+pub(crate) fn run(parsed: &Parsed) -> End {
+    let config = match check::load(parsed) {
+        Ok(loaded) => loaded.config,
+        Err(end) => return end,
+    };
+    let certificates = match ringway::certificates_of(&config) {
+        Ok(certificates) => certificates,
+        Err(error) => {
+            complain(&error.to_string());
+            return End::Failed;
+        }
+    };
     let ring = match probe() {
         Ok(found) => Ring::Works(features(&found)),
         Err(error) => Ring::Refused(error),
     };
-    let facts = Facts { ring: Some(ring), ..Facts::of_this_machine() };
+    let certificates = certificates.into_iter().map(|each| Certificate {
+        file: each.file.display().to_string(),
+        end: each.end,
+        flaws: each.flaws,
+        is_refused: each.is_refused,
+    });
+    let certificates = certificates.collect();
+    let facts = Facts { ring: Some(ring), certificates, ..Facts::of_this_machine() };
     let report = examine(&Host::live(), &facts);
-    match print(&if json { report.json() } else { report.text() }) {
+    match print(&if parsed.json { report.json() } else { report.text() }) {
         End::Fine if report.is_harmful() => End::Failed,
         end => end,
     }

@@ -61,7 +61,7 @@ pub(crate) const VERBS: &[VerbRow] = &[
         name: "doctor",
         operand: "",
         choices: &[],
-        doc: "say what the kernel and the machine lack: found, wanted, why, how",
+        doc: "say what the kernel, the machine and the certificates lack: found, wanted, why, how",
     },
     VerbRow {
         verb: Verb::Tune,
@@ -151,7 +151,7 @@ fn dispatch(parsed: &Parsed) -> End {
     match parsed.verb {
         Verb::Serve => serve::run(parsed),
         Verb::Check => check::run(parsed),
-        Verb::Doctor => doctor::run(parsed.json),
+        Verb::Doctor => doctor::run(parsed),
         Verb::Tune => tune::run(parsed),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),

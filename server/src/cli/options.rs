@@ -84,7 +84,7 @@ fn own(long: &'static str, effect: Effect, doc: &'static str) -> Opt {
 /// The options that `verb` takes, in the order of the help.
 pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     let mut all = Vec::new();
-    if matches!(verb, Verb::Serve | Verb::Check) {
+    if matches!(verb, Verb::Serve | Verb::Check | Verb::Doctor) {
         let config = own("config", Effect::Config, "read this configuration file");
         all.push(Opt { short: Some('c'), value: Some("FILE"), ..config });
     }
@@ -108,6 +108,10 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
         all.extend(SETTINGS.iter().filter_map(setting));
         let set = own("set", Effect::Set, "set any key of the configuration");
         all.push(Opt { value: Some("KEY=VALUE"), repeats: true, ..set });
+    }
+    if verb == Verb::Doctor {
+        let certificate = |of: &&Setting| matches!(of.key, "tls.cert" | "tls.key");
+        all.extend(SETTINGS.iter().filter(certificate).filter_map(setting));
     }
     all.push(Opt { short: Some('h'), ..own("help", Effect::Help, "print this help") });
     all

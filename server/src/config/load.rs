@@ -365,6 +365,11 @@ fn read(path: &Path) -> Result<String, Error> {
         return Err(whole(format!("{size} bytes are too many for a configuration")));
     }
     let bytes = std::fs::read(path).map_err(cannot)?;
+    // Editors of another system begin a text with a byte-order mark.
+    let bytes = match bytes.strip_prefix("\u{feff}".as_bytes()) {
+        Some(text) => text.to_vec(),
+        None => bytes,
+    };
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();

@@ -106,8 +106,20 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// The authorities, PEM, whose certificates clients have to show; none are asked for without.
     pub client_ca: Option<PathBuf>,
+    /// What a request gets for a host that the certificate of its connection does not cover.
+    pub misdirected: Misdirected,
     /// The Strict-Transport-Security that answers over TLS carry.
     pub hsts: Option<Hsts>,
+}
+
+/// What to do with requests for a host that the certificate does not cover (RFC 9110 section 7.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Misdirected {
+    /// Refuse them with 421 (Misdirected Request).
+    #[default]
+    Refuse,
+    /// Answer them as any other: probes by address, and proxies that do not verify names.
+    Serve,
 }
 
 /// A version of TLS.

@@ -4,7 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Written, Wrong, quote};
-use super::{Config, Congestion, Cpus, LogFormat, Simd, TlsVersion, Trace};
+use super::{Config, Congestion, Cpus, LogFormat, Misdirected, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key, and everything that is known about it.
@@ -280,6 +280,12 @@ fn service_fields() -> Vec<Setting> {
             None,
             "authorities, PEM: clients have to show a certificate of theirs"
         ),
+        field!(
+            "tls.misdirected",
+            tls.misdirected,
+            None,
+            "requests for a host that the certificate does not cover: 421, or served (probes by address)"
+        ),
         field!("tls.hsts", tls.hsts, None, "Strict-Transport-Security of answers over TLS"),
         field!(
             "http2.upgrade",
@@ -384,6 +390,8 @@ const CONGESTION: Words<Congestion> =
     &[("cubic", Congestion::Cubic), ("bbr2", Congestion::Bbr2), ("reno", Congestion::Reno)];
 const LOG: Words<LogFormat> =
     &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+const MISDIRECTED: Words<Misdirected> =
+    &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
@@ -406,7 +414,8 @@ macro_rules! typed_words {
     })* };
 }
 typed_words!(
-    Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION
+    Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
+    Misdirected, MISDIRECTED
 );
 
 /// Workers: more than this many is a mistake, not a machine.

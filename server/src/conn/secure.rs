@@ -89,8 +89,8 @@ impl Cover {
         Self { names, last: Vec::new(), alt }
     }
 
-    /// True for an authority, in canonical form, that the certificate does not stand for: the client
-    /// took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
+    /// True for an authority, in canonical form, that the certificate does not stand for: the
+    /// client took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
     fn is_misdirected(&mut self, authority: &str) -> bool {
         if authority.as_bytes() == self.last {
             return false;

@@ -1,7 +1,7 @@
 //! The handler behind `--metrics`: `/metrics` for Prometheus, `/stats.json` for people and scripts.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::StatusCode;
 
@@ -62,6 +62,10 @@ impl Endpoint {
                 let host = certificate.names().first().map_or("", String::as_str);
                 sample(out, name, &format!("name=\"{host}\""), certificate.not_after());
             }
+            let name = "ringway_certs_out_of_date";
+            let doc = "Certificates that are expired or not valid yet, or have such an issuer.";
+            family(out, name, "gauge", doc);
+            sample(out, name, "", tls.out_of_date(SystemTime::now()));
         }
         let name = "process_uptime_seconds";
         family(out, name, "gauge", "Seconds since the server started.");

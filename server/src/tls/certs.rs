@@ -41,27 +41,74 @@ impl Files {
     }
 }
 
+/// What clients hold against a certificate, or against an issuer in its chain. It is served all the
+/// same: a server that does not start helps nobody, least of all whoever renews it over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The certificate at this place of the chain, 0 for the server's own, ended at this second
+    /// since 1970.
+    Expired(usize, i64),
+    /// The certificate at this place of the chain begins at this second since 1970.
+    Early(usize, i64),
+    /// It has no subjectAltName with a host or an address, by which alone clients find it to be
+    /// the server's (RFC 9525 section 6.3).
+    Nameless,
+}
+
+impl Flaw {
+    /// Whether every client refuses the certificate for it.
+    pub(crate) fn is_refused_by_all(&self) -> bool {
+        matches!(self, Self::Expired(0, _) | Self::Early(0, _))
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consequence = |at: &usize| match at {
+            0 => "clients refuse it",
+            _ => "clients that need this issuer refuse the chain",
+        };
+        match self {
+            Self::Expired(at, end) => {
+                let why = consequence(at);
+                write!(f, "certificate {} expired on {}: {why}", at + 1, Day(*end))
+            }
+            Self::Early(at, begin) => {
+                let why = consequence(at);
+                write!(f, "certificate {} is not valid before {}: {why}", at + 1, Day(*begin))
+            }
+            Self::Nameless => f.write_str(
+                "certificate 1 names no host (no subjectAltName): clients refuse it, and requests \
+                 for any host are answered",
+            ),
+        }
+    }
+}
+
 /// A certificate with its key, fit to be served by either TLS stack.
 pub struct Certificate {
+    /// The file that the chain was read from, if any.
+    file: Option<PathBuf>,
     key: Arc<CertifiedKey>,
     key_der: PrivateKeyDer<'static>,
     /// The same for QUIC: made with it, so that both stacks take a certificate or neither.
     boring: boring::Credential,
     facts: x509::Facts,
+    /// The first and the last second of validity, since 1970, of each certificate of the chain.
+    validity: Vec<[i64; 2]>,
 }
 
 impl Certificate {
-    /// Reads and checks the files: both parse, the key belongs to the certificate, and every
-    /// certificate of the chain is valid at `now` (seconds since 1970).
-    pub(super) fn load(files: &Files, now: i64) -> Result<Self, ConfigError> {
-        let chain = read(&files.chain)?;
+    /// Reads and checks the files: both parse, and the key belongs to the certificate.
+    pub(super) fn load(files: &Files) -> Result<Self, ConfigError> {
+        let chain = read_pem(&files.chain)?;
         let chain = CertificateDer::pem_slice_iter(&chain)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ConfigError::new(&files.chain, bad_pem(error)))?;
         if chain.is_empty() {
             return Err(ConfigError::new(&files.chain, "holds no certificate"));
         }
-        let pem = read(&files.key)?;
+        let pem = read_pem(&files.key)?;
         if pem.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
             let reason = "the private key is encrypted: decrypt it, nobody is there to be asked";
             return Err(ConfigError::new(&files.key, reason));
@@ -69,10 +116,11 @@ impl Certificate {
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| ConfigError::new(&files.key, bad_pem(error)))?;
         let ocsp = files.ocsp.as_deref().map(read).transpose()?;
-        Self::new(chain, key, ocsp, now).map_err(|refused| match refused {
+        let made = Self::new(chain, key, ocsp).map_err(|refused| match refused {
             Refused::Chain(reason) => ConfigError::new(&files.chain, reason),
             Refused::Key(reason) => ConfigError::new(&files.key, reason),
-        })
+        });
+        Ok(Self { file: Some(files.chain.clone()), ..made? })
     }
 
     /// Checks what [`Certificate::load`] checks.
@@ -80,34 +128,48 @@ impl Certificate {
         chain: Vec<CertificateDer<'static>>,
         key_der: PrivateKeyDer<'static>,
         ocsp: Option<Vec<u8>>,
-        now: i64,
     ) -> Result<Self, Refused> {
         let mut facts = Vec::with_capacity(chain.len());
         for (at, der) in chain.iter().enumerate() {
             let of = x509::read(der)
                 .ok_or_else(|| Refused::Chain(format!("certificate {} is malformed", at + 1)))?;
-            if now > of.not_after {
-                let reason = format!("certificate {} expired on {}", at + 1, Day(of.not_after));
-                return Err(Refused::Chain(reason));
-            }
-            if now < of.not_before {
-                let day = Day(of.not_before);
-                let reason = format!("certificate {} is not valid before {day}", at + 1);
-                return Err(Refused::Chain(reason));
-            }
             facts.push(of);
         }
+        let validity = facts.iter().map(|of| [of.not_before, of.not_after]).collect();
+        let facts = facts.swap_remove(0);
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key_der)
             .map_err(|error| Refused::Key(format!("unusable private key: {error}")))?;
         let key = CertifiedKey { cert: chain, key: signer, ocsp };
-        key.keys_match().map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                Refused::Key("the private key does not belong to the certificate".into())
-            }
-            error => Refused::Chain(error.to_string()),
-        })?;
+        // Not `keys_match`, which takes no certificate of version 1: what `openssl x509 -req` makes
+        // without extensions is one.
+        let public = key.key.public_key();
+        if public.is_none_or(|public| public.as_ref() != &key.cert[0][facts.spki.clone()]) {
+            let reason = "the private key does not belong to the certificate";
+            return Err(Refused::Key(reason.into()));
+        }
         let boring = boring::Credential::new(&key.cert, &key_der, key.ocsp.as_deref())?;
-        Ok(Self { key: Arc::new(key), key_der, boring, facts: facts.swap_remove(0) })
+        Ok(Self { file: None, key: Arc::new(key), key_der, boring, facts, validity })
+    }
+
+    /// The file that its chain was read from; none if it was made at start.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What clients hold against it at `now` (seconds since 1970).
+    pub fn flaws(&self, now: i64) -> impl Iterator<Item = Flaw> {
+        let dates =
+            self.validity.iter().enumerate().filter_map(move |(at, [begin, end])| match now {
+                _ if now > *end => Some(Flaw::Expired(at, *end)),
+                _ if now < *begin => Some(Flaw::Early(at, *begin)),
+                _ => None,
+            });
+        dates.chain(self.is_nameless().then_some(Flaw::Nameless))
+    }
+
+    /// Whether it names neither a host nor an address.
+    fn is_nameless(&self) -> bool {
+        self.facts.names.is_empty() && self.facts.addresses.is_empty()
     }
 
     /// DNS names it covers, lower case, wildcards as they stand.
@@ -123,6 +185,11 @@ impl Certificate {
     /// The last second of its validity, since 1970.
     pub fn not_after(&self) -> i64 {
         self.facts.not_after
+    }
+
+    /// The last day of its validity: `2026-11-30`.
+    pub(crate) fn end(&self) -> String {
+        Day(self.facts.not_after).to_string()
     }
 
     /// The chain in DER, the certificate itself first.
@@ -197,17 +264,20 @@ pub(super) struct Store {
     /// The same by what stands behind `*.`.
     wildcard: HashMap<String, Vec<usize>>,
     everyone: Vec<usize>,
+    /// Whether requests for hosts that no certificate covers are answered all the same.
+    serve_misdirected: bool,
 }
 
 impl Store {
     /// `certificates` is not empty.
-    pub(super) fn new(certificates: Vec<Arc<Certificate>>) -> Self {
+    pub(super) fn new(certificates: Vec<Arc<Certificate>>, serve_misdirected: bool) -> Self {
         assert!(!certificates.is_empty());
         let mut store = Self {
             certificates,
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             everyone: vec![0],
+            serve_misdirected,
         };
         for (at, certificate) in store.certificates.iter().enumerate() {
             for name in certificate.names() {
@@ -234,6 +304,8 @@ impl Store {
     /// The certificates for `name`, best first; exact names before wildcards before the default.
     fn candidates(&self, name: Option<&str>) -> &[usize] {
         let Some(name) = name else { return &self.everyone };
+        // RFC 6066 section 3 has it without; clients pass on what was typed.
+        let name = name.strip_suffix('.').unwrap_or(name);
         let above = || name.split_once('.').and_then(|(_, above)| self.wildcard.get(above));
         self.exact.get(name).or_else(above).unwrap_or(&self.everyone)
     }
@@ -253,8 +325,13 @@ impl Store {
     }
 
     /// Whether a connection made for `name` may be asked for `host` (RFC 9110 §7.4: otherwise 421).
+    /// A certificate that names no host says nothing about that.
     pub(super) fn covers(&self, name: Option<&str>, host: &str) -> bool {
-        self.candidates(name).iter().any(|&at| self.certificates[at].covers(host))
+        let covers = |at: &usize| {
+            let certificate = &self.certificates[*at];
+            certificate.is_nameless() || certificate.covers(host)
+        };
+        self.serve_misdirected || self.candidates(name).iter().any(covers)
     }
 }
 
@@ -273,7 +350,7 @@ pub(super) fn clients(
     file: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-    let pem = read(file)?;
+    let pem = read_pem(file)?;
     let refuse = |reason: String| ConfigError::new(file, reason);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -293,6 +370,17 @@ const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|error| ConfigError::new(path, format!("cannot be read: {error}")))
+}
+
+/// Text that editors of another system may have begun with a byte-order mark. Files that were
+/// joined have theirs in the middle, where it would hide the certificate behind it.
+fn read_pem(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut pem = read(path)?;
+    while let Some(at) = pem.windows(MARK.len()).position(|part| part == MARK) {
+        pem.drain(at..at + MARK.len());
+    }
+    Ok(pem)
 }
 
 fn bad_pem(error: pem::Error) -> String {

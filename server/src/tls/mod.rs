@@ -37,7 +37,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 
-pub use certs::{Certificate, Files};
+pub use certs::{Certificate, Files, Flaw};
 pub use error::{ConfigError, Error};
 pub use keylog::KeyLog;
 pub use session::{Event, Names, Session, Step, Version};
@@ -84,6 +84,9 @@ pub struct Options {
     /// PEM: the authorities of which each client has to show a certificate. Such connections are
     /// never resumed, since a ticket would stand for a certificate that nobody looks at again.
     pub client_ca: Option<PathBuf>,
+    /// Answer requests for hosts that the connection's certificate does not cover, instead of
+    /// refusing them with 421 (RFC 9110 §7.4).
+    pub serve_misdirected: bool,
 }
 
 /// What happened in [`Tls::poll_changes`].
@@ -97,6 +100,8 @@ pub enum Change {
     TicketsRotated,
     /// They did, but could not be saved.
     TicketsUnsaved(ConfigError),
+    /// A certificate in use has a flaw that was not told yet.
+    Flawed(String),
 }
 
 /// The certificates, ticket keys and key log of the process. Clones share them.
@@ -123,6 +128,7 @@ impl Source {
 #[derive(Debug)]
 struct Shared {
     only_tls13: bool,
+    serve_misdirected: bool,
     /// Looks at clients' certificates, where they have to show one.
     clients: Option<Arc<dyn ClientCertVerifier>>,
     source: Mutex<Source>,
@@ -131,6 +137,8 @@ struct Shared {
     generation: AtomicU64,
     /// Counts the reloads that were not fit for use.
     kept: AtomicU64,
+    /// The flaws that were told of the certificates in use.
+    told: Mutex<Vec<String>>,
     tickets: Arc<Tickets>,
     key_log: Arc<KeyLog>,
     provider: Arc<CryptoProvider>,
@@ -147,18 +155,20 @@ impl Tls {
     pub fn new(options: Options) -> Result<Self, ConfigError> {
         let now = SystemTime::now();
         let source = Source::new(options.certificates);
-        let store = load(&source.files, now)?;
+        let store = load(&source.files, options.serve_misdirected, now)?;
         let tickets = Tickets::new(options.ticket_key.as_deref(), unix(now) as u64)?;
         let key_log = KeyLog::open(options.key_log.as_deref())?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let clients = options.client_ca.map(|file| certs::clients(&file, &provider)).transpose()?;
         let shared = Shared {
             only_tls13: options.only_tls13,
+            serve_misdirected: options.serve_misdirected,
             clients,
             source: Mutex::new(source),
             store: Mutex::new(Arc::new(store)),
             generation: AtomicU64::new(1),
             kept: AtomicU64::new(0),
+            told: Mutex::default(),
             tickets: Arc::new(tickets),
             key_log: Arc::new(key_log),
             provider,
@@ -203,7 +213,8 @@ impl Tls {
         })
     }
 
-    /// Rotates ticket keys when their time has come, and reloads certificates whose files changed.
+    /// Rotates ticket keys when their time has come, reloads certificates whose files changed, and
+    /// tells which have expired since.
     /// For a background thread, every second or so; certificates take two looks.
     pub fn poll_changes(&self, now: SystemTime) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -219,7 +230,31 @@ impl Tls {
                 Err(error) => Change::Kept(error),
             });
         }
+        drop(source);
+        changes.extend(self.new_flaws(now).into_iter().map(Change::Flawed));
         changes
+    }
+
+    /// What clients hold against the certificates in use, a line each with the file: of those that
+    /// were not told since the certificates were loaded.
+    pub fn new_flaws(&self, now: SystemTime) -> Vec<String> {
+        let mut flaws = Vec::new();
+        for certificate in self.certificates() {
+            let file = certificate.file().map(|file| format!("{}: ", file.display()));
+            let file = file.unwrap_or_default();
+            flaws.extend(certificate.flaws(unix(now)).map(|flaw| format!("{file}{flaw}")));
+        }
+        let mut told = lock(&self.shared.told);
+        let new = flaws.iter().filter(|flaw| !told.contains(flaw)).cloned().collect();
+        *told = flaws;
+        new
+    }
+
+    /// How many of the certificates in use clients refuse at `now` by a date in their chains.
+    pub fn out_of_date(&self, now: SystemTime) -> usize {
+        let by_date = |flaw| matches!(flaw, Flaw::Expired(..) | Flaw::Early(..));
+        let certificates = self.certificates();
+        certificates.iter().filter(|each| each.flaws(unix(now)).any(by_date)).count()
     }
 
     /// Reloads the certificates at once (SIGHUP); the new generation. A self-signed one stays.
@@ -300,10 +335,11 @@ impl Tls {
     }
 
     fn swap(&self, files: &[Files], now: SystemTime) -> Result<u64, ConfigError> {
-        let store = load(files, now).inspect_err(|_| {
+        let store = load(files, self.shared.serve_misdirected, now).inspect_err(|_| {
             self.shared.kept.fetch_add(1, Ordering::Relaxed);
         })?;
         let store = Arc::new(store);
+        lock(&self.shared.told).clear();
         let mut slot = self.store();
         *slot = store;
         // Counted under the lock: a worker that sees the number finds the store or a later one.
@@ -410,16 +446,15 @@ impl Acceptor {
     }
 }
 
-fn load(files: &[Files], now: SystemTime) -> Result<Store, ConfigError> {
-    let now = unix(now);
+fn load(files: &[Files], serve_misdirected: bool, now: SystemTime) -> Result<Store, ConfigError> {
     let mut certificates = Vec::with_capacity(files.len().max(1));
     for files in files {
-        certificates.push(Arc::new(Certificate::load(files, now)?));
+        certificates.push(Arc::new(Certificate::load(files)?));
     }
     if certificates.is_empty() {
-        certificates.push(Arc::new(self_signed::make(now)?));
+        certificates.push(Arc::new(self_signed::make(unix(now))?));
     }
-    Ok(Store::new(certificates))
+    Ok(Store::new(certificates, serve_misdirected))
 }
 
 /// Seconds since 1970; a clock before that counts as 0.

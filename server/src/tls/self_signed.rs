@@ -34,6 +34,6 @@ pub(super) fn make(now: i64) -> Result<Certificate, ConfigError> {
     params.distinguished_name.push(DnType::CommonName, "ringway development");
     let certificate = params.self_signed(&key).map_err(failed)?;
     let key_der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    Certificate::new(vec![certificate.der().clone()], key_der, None, now)
+    Certificate::new(vec![certificate.der().clone()], key_der, None)
         .map_err(|refused| ConfigError::general(refused.into_reason()))
 }

@@ -8,7 +8,7 @@ mod network;
 
 use crate::firewall::Firewall;
 use crate::netlink::{self, Route};
-use crate::report::Report;
+use crate::report::{Item, Report, Verdict};
 use crate::{Host, firewall, start};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -32,6 +32,21 @@ pub struct Facts {
     pub udp_gso: Option<bool>,
     /// Whether UDP sockets take `UDP_GRO` (batched receiving); none if nobody asked.
     pub udp_gro: Option<bool>,
+    /// The certificates of the configuration, where one was given.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate, as far as its clients care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file that it is in.
+    pub file: String,
+    /// The last day on which it is valid: `2026-11-30`.
+    pub end: String,
+    /// What clients hold against it, a line each.
+    pub flaws: Vec<String>,
+    /// Whether every client refuses it.
+    pub is_refused: bool,
 }
 
 /// What a probe of io_uring found.
@@ -74,6 +89,7 @@ pub fn examine(host: &Host, facts: &Facts) -> Report {
     items.extend(kernel::limits(host));
     items.extend(cpu::examine(host));
     items.extend(network::examine(host, facts));
+    items.extend(facts.certificates.iter().map(certificate));
     // A how that is long said already by the start-up answers is taken from there.
     if let Some(Ring::Refused(error)) = &facts.ring
         && let Some(item) = items.iter_mut().find(|item| item.name == "io_uring")
@@ -85,11 +101,22 @@ pub fn examine(host: &Host, facts: &Facts) -> Report {
     Report { items }
 }
 
+fn certificate(of: &Certificate) -> Item {
+    let found = match &of.flaws[..] {
+        [] => format!("valid until {}", of.end),
+        flaws => flaws.join("; "),
+    };
+    let verdict = if of.is_refused { Verdict::Harmful } else { Verdict::Better };
+    let why = "clients connect only where they can verify it";
+    Item::new("certificates", &*of.file, found, "valid today, and naming its hosts", why)
+        .unless(of.flaws.is_empty(), verdict)
+        .how("renew it with its hosts as subjectAltName; the server takes the new file by itself")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::fixture::Fixture;
-    use crate::report::Verdict;
 
     #[test]
     fn this_machine_is_examined_without_privilege() {
@@ -115,6 +142,32 @@ mod tests {
         for item in report.items.iter().filter(|item| item.group != "limits") {
             assert_eq!(item.verdict, Verdict::Note, "{item:?}");
         }
+    }
+
+    /// F6, F7.
+    #[test]
+    fn certificates_stand_as_their_clients_take_them() {
+        let certificate = |file: &str, flaws: &[&str], is_refused| Certificate {
+            file: file.into(),
+            end: "2020-12-31".into(),
+            flaws: flaws.iter().map(|flaw| (*flaw).into()).collect(),
+            is_refused,
+        };
+        let certificates = vec![
+            certificate("a.pem", &[], false),
+            certificate("b.pem", &["names no host"], false),
+            certificate("c.pem", &["expired on 2020-12-31"], true),
+        ];
+        let facts = Facts { certificates, ..Facts::default() };
+        let report = examine(&Fixture::new("certificates").host(), &facts);
+        let of = |file: &str| report.items.iter().find(|item| item.name == file).unwrap();
+        assert_eq!(
+            (of("a.pem").verdict, &*of("a.pem").found),
+            (Verdict::Fine, "valid until 2020-12-31")
+        );
+        assert_eq!(of("b.pem").verdict, Verdict::Better);
+        assert_eq!(of("c.pem").verdict, Verdict::Harmful);
+        assert!(report.is_harmful() && of("c.pem").found.contains("2020-12-31"));
     }
 
     #[test]

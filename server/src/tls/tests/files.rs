@@ -140,12 +140,6 @@ fn what_is_wrong_is_said_with_its_file() {
     says(refused(&half, &good.key), "half.pem", "is not valid PEM");
     let broken = dir.write("broken.pem", &whole.replace("\nMII", "\nMIA"));
     says(refused(&broken, &good.key), "broken.pem", "certificate 1 is malformed");
-    let (expired, key) = make(&["localhost"], KeyPair::generate().unwrap(), 2020);
-    let chain = dir.write("expired.pem", &expired);
-    let key = dir.write("expired.key", &key);
-    says(refused(&chain, &key), "expired.pem", "certificate 1 expired on 2020-12-31");
-    let chain = dir.write("chain.pem", &(whole.clone() + &expired));
-    says(refused(&chain, &good.key), "chain.pem", "certificate 2 expired on 2020-12-31");
     let nothing =
         dir.write("nothing.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     says(refused(&good.chain, &nothing), "nothing.key", "unusable private key");
@@ -329,17 +323,111 @@ fn other_files_may_take_over() {
     assert_eq!(served(&tls, "localhost"), ["localhost"]);
 }
 
+/// F6: a certificate that has expired, or an issuer, is served and told, once until it is loaded
+/// again.
 #[test]
-fn an_expired_replacement_is_not_taken() {
+fn f6_an_expired_certificate_is_told_and_served() {
+    let dir = Directory::new("expired");
+    let good = dir.pair("good", &["localhost"]);
+    let whole = fs::read_to_string(&good.chain).unwrap();
+    let (expired, key) = make(&["localhost"], KeyPair::generate().unwrap(), 2020);
+    let alone = Files::new(dir.write("expired.pem", &expired), dir.write("expired.key", &key));
+    let chain = Files::new(dir.write("chain.pem", &(whole + &expired)), good.key.clone());
+    for (files, says) in [
+        (&alone, "expired.pem: certificate 1 expired on 2020-12-31: clients refuse it"),
+        (&chain, "chain.pem: certificate 2 expired on 2020-12-31: "),
+    ] {
+        let tls = Tls::new(options(&[files])).unwrap();
+        let now = SystemTime::now();
+        let told = tls.new_flaws(now);
+        assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
+        assert!(tls.new_flaws(now).is_empty(), "it was told");
+        assert_eq!(tls.out_of_date(now), 1);
+        assert_eq!(served(&tls, "localhost"), ["localhost"]);
+        tls.reload().unwrap();
+        assert_eq!(tls.new_flaws(now), told);
+    }
+}
+
+/// F6: before it begins (a clock that was not set at boot) and after it ends.
+#[test]
+fn f6_dates_are_told_when_they_come() {
     let dir = Directory::new("expiry");
     let files = dir.pair("a", &["localhost"]);
     let tls = Tls::new(options(&[&files])).unwrap();
+    let now = SystemTime::now();
+    assert!(tls.poll_changes(now).is_empty() && tls.out_of_date(now) == 0);
+    let [Change::Flawed(flaw)] = &tls.poll_changes(SystemTime::UNIX_EPOCH)[..] else { panic!() };
+    assert!(flaw.contains("a.pem: certificate 1 is not valid before 2019-12-31"), "{flaw}");
+    assert!(tls.poll_changes(now).is_empty());
+    let century = now + Duration::from_secs(100 * 365 * 86_400);
+    let changes = tls.poll_changes(century);
+    let told =
+        |change: &Change| matches!(change, Change::Flawed(flaw) if flaw.contains("2090-12-31"));
+    assert!(changes.iter().any(told), "{changes:?}");
+    assert!(!tls.poll_changes(century).iter().any(told));
+    // A replacement that has expired is taken, and told.
     dir.pair("a", &["localhost", "new.example"]);
-    let century = SystemTime::now() + Duration::from_secs(100 * 365 * 86_400);
     tls.poll_changes(century);
     let changes = tls.poll_changes(century);
-    let [Change::Kept(error)] = &changes[..] else { panic!("{changes:?}") };
-    assert!(error.reason().contains("expired on 2090-12-31"));
+    let [Change::Reloaded(2), flaw] = &changes[..] else { panic!("{changes:?}") };
+    assert!(told(flaw));
+}
+
+/// F7: a certificate without subjectAltName, of version 3 and of version 1 (`openssl x509 -req`).
+#[test]
+fn f7_a_certificate_that_names_no_host_covers_all() {
+    let dir = Directory::new("nameless");
+    let files = dir.pair("a", &[]);
+    let tls = Tls::new(options(&[&files])).unwrap();
+    let told = tls.new_flaws(SystemTime::now());
+    assert!(told.len() == 1 && told[0].contains("no subjectAltName"), "{told:?}");
+    let acceptor = tls.acceptor(BOTH).unwrap();
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        assert!(acceptor.covers(Some("localhost"), host) && acceptor.covers(None, host));
+        assert!(tls.names(None).covers(host));
+    }
+    assert_eq!(tls.out_of_date(SystemTime::now()), 0);
+    // Beside one that names its hosts, each speaks for itself.
+    let named = dir.pair("b", &["b.example"]);
+    let acceptor = Tls::new(options(&[&files, &named])).unwrap().acceptor(BOTH).unwrap();
+    assert!(acceptor.covers(Some("else.example"), "any.example"));
+    assert!(!acceptor.covers(Some("b.example"), "any.example"));
+    let any = Options { serve_misdirected: true, ..options(&[&named]) };
+    let tls = Tls::new(any).unwrap();
+    assert!(tls.acceptor(BOTH).unwrap().covers(Some("b.example"), "any.example"));
+    tls.reload().unwrap();
+    assert!(tls.names(Some("b.example")).covers("any.example"), "a reload keeps that");
+    assert!(tls.new_flaws(SystemTime::now()).is_empty());
+}
+
+/// F8: a server name with the dot of a fully qualified name, which RFC 6066 section 3 has without.
+#[test]
+fn f8_a_server_name_may_end_in_a_dot() {
+    let dir = Directory::new("dotted");
+    let (first, second) = (dir.pair("a", &["a.example"]), dir.pair("b", &["*.b.example"]));
+    let tls = Tls::new(options(&[&first, &second])).unwrap();
+    let acceptor = tls.acceptor(BOTH).unwrap();
+    assert!(acceptor.covers(Some("x.b.example."), "y.b.example"));
+    assert!(!acceptor.covers(Some("x.b.example."), "a.example"));
+}
+
+/// F19: byte-order marks, at the beginning and where files were joined.
+#[test]
+fn f19_byte_order_marks_are_taken() {
+    let dir = Directory::new("marked");
+    let good = dir.pair("good", &["localhost"]);
+    let (certificate, key) =
+        (fs::read_to_string(&good.chain).unwrap(), fs::read_to_string(&good.key).unwrap());
+    let issuer = make(&["issuer.example"], KeyPair::generate().unwrap(), 2090).0;
+    let chain = dir.write("chain.pem", &format!("\u{feff}{certificate}\u{feff}{issuer}"));
+    let files = Files::new(chain, dir.write("marked.key", &format!("\u{feff}{key}")));
+    let client_ca = Some(dir.write("ca.pem", &format!("\u{feff}{issuer}\u{feff}{certificate}")));
+    assert!(Tls::new(Options { client_ca, ..options(&[&files]) }).is_ok());
+    let tls = Tls::new(options(&[&files])).unwrap();
+    assert_eq!(tls.certificates()[0].chain().len(), 2, "none is lost");
+    assert_eq!(served(&tls, "localhost"), ["localhost"]);
+    tls.reload().unwrap();
 }
 
 #[test]
