@@ -22,6 +22,7 @@ pub mod hpack;
 #[allow(unsafe_code)]
 pub mod huffman;
 pub mod message;
+pub mod path;
 pub mod qpack;
 #[allow(unsafe_code)]
 pub mod scan;

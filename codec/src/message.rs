@@ -9,6 +9,7 @@ use crate::field::{Field, Known};
 use crate::h1::Span;
 use crate::h1::request::{Line, Method};
 use crate::h2::Priority;
+use crate::path;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
@@ -72,8 +73,13 @@ pub struct Request {
     pub authority: Span,
     /// It is canonical as it stands, which nearly every one is.
     pub(crate) plain: bool,
-    /// `:path` up to the `?`, still percent-encoded; empty for CONNECT.
+    /// `:path` as it came.
+    pub target: Span,
+    /// `:path` up to the `?`, still percent-encoded; empty for CONNECT. [`canonical_path`] brings
+    /// it into the one form that [`path`] gives it.
     pub path: Span,
+    /// Whether `path` is in that form; if it still is not then, 400 is the answer.
+    pub canonical: bool,
     /// What follows the first `?` of `:path`, if there is one.
     pub query: Option<Span>,
     /// `:protocol` of an extended CONNECT (RFC 8441, RFC 9220).
@@ -91,12 +97,12 @@ pub struct Request {
 impl Request {
     /// What it asks for, as HTTP/1.1 has it.
     pub fn line(&self) -> Line {
-        let end = self.query.unwrap_or(self.path).end() as u32;
         Line {
             method: self.method,
             method_span: self.method_span,
-            target: Span { at: self.path.at, len: end - self.path.at },
+            target: self.target,
             path: self.path,
+            canonical: self.canonical,
             query: self.query,
             authority: (self.authority.len > 0).then_some(self.authority),
         }
@@ -193,6 +199,28 @@ fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
     }
 }
 
+/// Brings the path of a request that was read from `bytes` into canonical form, appended to them.
+/// Nothing where it came so, as nearly always.
+#[inline]
+pub fn canonical_path(bytes: &mut Vec<u8>, request: &mut Request) {
+    if !request.canonical {
+        rewrite_path(bytes, request);
+    }
+}
+
+#[cold]
+fn rewrite_path(bytes: &mut Vec<u8>, request: &mut Request) {
+    let mut made = Vec::with_capacity(request.path.len as usize);
+    // The query is told as it came, like the path before: what cannot be text is neither.
+    let query = request.query.map_or(&[][..], |query| query.of(bytes));
+    let is_text = core::str::from_utf8(query).is_ok();
+    if is_text && path::canonical(request.path.of(bytes), &mut made).is_ok() {
+        request.path = Span { at: bytes.len() as u32, len: made.len() as u32 };
+        request.canonical = true;
+        bytes.extend_from_slice(&made);
+    }
+}
+
 /// The number that a `content-length` value is (RFC 9110 section 8.6): digits only, at most 18, so
 /// that it cannot overflow.
 pub fn content_length(value: &[u8]) -> Option<u64> {
@@ -255,14 +283,14 @@ impl<'a> Seen<'a> {
         if self.protocol.is_some() && !(extended && method == Method::Connect) {
             return Err(Malformed::Connect);
         }
-        let (mut scheme, mut path, mut query) = (Span::default(), Span::default(), None);
+        let (mut scheme, mut target) = (Span::default(), Target::default());
         match (self.scheme, self.path) {
             // RFC 9110 section 9.3.6: only where to.
             (None, None) if is_tunnel => {}
             _ if is_tunnel => return Err(Malformed::Connect),
             (Some(of), Some(to)) if of.value_len > 0 => {
                 scheme = span(of);
-                (path, query) = split_path(to, bytes, method)?;
+                target = split_path(to, bytes, method)?;
             }
             _ => return Err(Malformed::Missing),
         }
@@ -272,8 +300,10 @@ impl<'a> Seen<'a> {
             scheme,
             authority,
             plain,
-            path,
-            query,
+            target: target.whole,
+            path: target.path,
+            canonical: !target.is_odd,
+            query: target.query,
             protocol: self.protocol.map(span),
             first,
             content_length: self.content_length,
@@ -324,13 +354,19 @@ fn connection_specific(field: &Field, bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
+/// A `:path`, taken apart.
+#[derive(Default)]
+struct Target {
+    whole: Span,
+    path: Span,
+    query: Option<Span>,
+    /// The path is not in canonical form, or the query has octets that are not ASCII.
+    is_odd: bool,
+}
+
 /// Splits `:path` at the `?`. It begins with `/`, or is `*` for OPTIONS, and has nothing that would
 /// end a request line.
-fn split_path(
-    field: &Field,
-    bytes: &[u8],
-    method: Method,
-) -> Result<(Span, Option<Span>), Malformed> {
+fn split_path(field: &Field, bytes: &[u8], method: Method) -> Result<Target, Malformed> {
     let (value, whole) = (field.value(bytes), span(field));
     if value.first() != Some(&b'/') && !(value == b"*" && method == Method::Options) {
         return Err(Malformed::Path);
@@ -339,12 +375,17 @@ fn split_path(
     if seen & NOT_IN_PATH != 0 {
         return Err(Malformed::Path);
     }
-    if seen & QUESTION == 0 {
-        return Ok((whole, None));
+    let mut target = Target { whole, path: whole, ..Target::default() };
+    if seen & QUESTION != 0 {
+        let at = value.iter().position(|byte| *byte == b'?').unwrap_or_default() as u32;
+        target.query = Some(Span { at: whole.at + at + 1, len: whole.len - at - 1 });
+        target.path.len = at;
     }
-    let at = value.iter().position(|byte| *byte == b'?').unwrap_or_default() as u32;
-    let query = Span { at: whole.at + at + 1, len: whole.len - at - 1 };
-    Ok((Span { at: whole.at, len: at }, Some(query)))
+    // Most paths have nothing that could have been written in another way.
+    let may_be_odd = seen & (DOT_OR_ESCAPE | NOT_ASCII) != 0;
+    target.is_odd =
+        may_be_odd && (seen & NOT_ASCII != 0 || !path::is_canonical(target.path.of(bytes)));
+    Ok(target)
 }
 
 /// What kinds of octets are among these.
@@ -357,16 +398,21 @@ fn classes(value: &[u8]) -> u8 {
 const NOT_IN_AUTHORITY: u8 = 1;
 const NOT_IN_PATH: u8 = 2;
 const QUESTION: u8 = 4;
+const DOT_OR_ESCAPE: u8 = 8;
+/// Controls and what is beyond ASCII.
+const NOT_ASCII: u8 = 16;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut octet = 0;
     while octet < 256 {
         if !(octet as u8).is_ascii_graphic() {
-            classes[octet] = NOT_IN_AUTHORITY;
+            classes[octet] = NOT_IN_AUTHORITY | NOT_ASCII;
         }
         octet += 1;
     }
+    classes[b'.' as usize] = DOT_OR_ESCAPE;
+    classes[b'%' as usize] = DOT_OR_ESCAPE;
     classes[b'@' as usize] = NOT_IN_AUTHORITY;
     classes[b'/' as usize] = NOT_IN_AUTHORITY;
     classes[b'\\' as usize] = NOT_IN_AUTHORITY;

@@ -228,6 +228,39 @@ fn a_first_host_line_is_as_any_other() {
     assert_eq!(outcome(&[line, line]), Err(Error::HostDuplicate));
 }
 
+/// F5: the parser says of every path whether it is canonical, wherever in a block it stands and
+/// whichever of the two readers takes the line.
+#[test]
+fn f5_a_path_says_whether_it_is_canonical() {
+    let paths = [
+        ("/", true),
+        ("/a.b/c..d/e.", true),
+        ("/a%20b", true),
+        ("/%2F", true),
+        ("//a", true),
+        ("/.a/..b/...", true),
+        ("/%2f", false),
+        ("/%61", false),
+        ("/%", false),
+        ("/.", false),
+        ("/..", false),
+        ("/./a", false),
+        ("/a/../b", false),
+        ("/a.b/..", false),
+    ];
+    for (path, want) in paths {
+        for pad in [0, 1, 30, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 120] {
+            for (method, query) in [("GET", ""), ("GET", "?/../%61"), ("PROPFIND", "")] {
+                let path = format!("/{}{path}", "x".repeat(pad));
+                let text = format!("{method} {path}{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+                let (h, _) = head(&text);
+                assert_eq!(h.line.path.of(text.as_bytes()), path.as_bytes());
+                assert_eq!(h.line.canonical, want, "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn targets() {
     let text = "GET http://example.org:81/p?q HTTP/1.1\r\nHost: other\r\n\r\n";
@@ -247,6 +280,18 @@ fn targets() {
         (h.line.method, h.line.authority.unwrap().of(text.as_bytes())),
         (Method::Connect, &b"a:443"[..])
     );
+    let raw = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    // F5: raw UTF-8 as over HTTP/2; anything else beyond ASCII is not text.
+    let text = raw("/é/日?ü".as_bytes());
+    let (h, _) = parse(&text).unwrap().unwrap();
+    assert_eq!(h.line.path.of(&text), "/é/日".as_bytes());
+    assert_eq!(h.line.query.unwrap().of(&text), "ü".as_bytes());
+    assert!(!h.line.canonical);
+    for bad in
+        [&b"/\xe9"[..], b"/\xc0\xaf", b"/\xed\xa0\x80", b"/?\xff", b"http://a/\xff", b"\xc3\xa9"]
+    {
+        assert_eq!(parse(&raw(bad)), Err(Error::Target), "{}", bad.escape_ascii());
+    }
     for bad in [
         "GET *",
         "GET a",
@@ -259,7 +304,6 @@ fn targets() {
         "GET http:///",
         "GET http://u@a/",
         "GET /\x7f",
-        "GET /é",
         "GET /#f",
         "GET /\t",
         "OPTIONS *x",

@@ -105,9 +105,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The path, still percent-encoded; `/` at least (`*` for `OPTIONS *`).
+    /// The path in its canonical form (RFC 3986 section 6.2.2), `/` at least (`*` for `OPTIONS *`):
+    /// without dot segments, and percent-encoded but for what need not be, so that it is the same
+    /// text however the client wrote it. An encoded slash stays `%2F`. See also [`Self::target`].
     pub fn path(&self) -> &'a str {
         ascii(self.line.path.of(self.bytes))
+    }
+
+    /// The request target as it came (RFC 9112 section 3.2; `:path` in HTTP/2 and 3): for
+    /// signatures and logs, not to decide by.
+    pub fn target(&self) -> &'a [u8] {
+        self.line.target.of(self.bytes)
     }
 
     /// What follows the `?`, still percent-encoded.
@@ -280,9 +288,14 @@ impl OwnedRequest {
         self.view().method()
     }
 
-    /// The path, still percent-encoded.
+    /// As [`Request::path`].
     pub fn path(&self) -> &str {
         self.view().path()
+    }
+
+    /// As [`Request::target`].
+    pub fn target(&self) -> &[u8] {
+        self.line.target.of(&self.bytes)
     }
 
     /// What follows the `?`, still percent-encoded.
@@ -338,7 +351,7 @@ fn hint(owner: Owner, links: impl IntoIterator<Item = HeaderValue>) {
     local::with(|local| local.hints.borrow_mut().push((owner, links)));
 }
 
-/// The codecs let only visible ASCII into targets and authorities.
+/// The codecs let only visible ASCII into paths and authorities, and raw UTF-8 into queries.
 fn ascii(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_default()
 }

@@ -1,8 +1,10 @@
 //! The router: method and path to handler.
 //!
-//! Paths are matched as they came, percent-encoding included. Literal routes are found by binary
-//! search; patterns are tried in order of how specific they are. Built once, then shared by all
-//! workers unchanged.
+//! Paths are matched in their canonical form ([`ringway_codec::path`]), which routes are brought
+//! into when they are added, and several slashes in a row count as one, as they do for files: what
+//! a route guards cannot be reached around it in another spelling. Literal routes are found by
+//! binary search; patterns are tried in order of how specific they are. Built once, then shared by
+//! all workers unchanged.
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 use http::{HeaderValue, Method, StatusCode, header};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Method as Verb;
+use ringway_codec::path::{self, merged};
 
 use crate::body::RequestBody;
 use crate::handler::{BodyMode, Handler, IntoHandler, ReadsBody, Reply};
@@ -21,6 +24,10 @@ use crate::response::Response;
 /// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or
 /// ends in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route
 /// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has.
+///
+/// Routes and requests are compared in canonical form (RFC 3986 section 6.2.2): `/caf%c3%a9` and
+/// `/café` are one route, `/a/../b` asks for `/b`, and `//` counts as `/`. [`Request::path`] keeps
+/// its slashes, and an encoded slash is no separator.
 #[derive(Default)]
 pub struct Router {
     /// Sorted by length, then ends, then text.
@@ -81,9 +88,9 @@ impl Router {
     /// Answers a method of a path.
     ///
     /// # Panics
-    /// When the path does not begin with `/`, has `*` elsewhere than as its last segment, has a
-    /// segment that is neither text nor one parameter (`{id}.json`, `{*rest}`, `{}`), the same
-    /// parameter twice, or more than six of them.
+    /// When the path does not begin with `/`, leads above it, is badly escaped, has `*` elsewhere
+    /// than as its last segment, has a segment that is neither text nor one parameter
+    /// (`{id}.json`, `{*rest}`, `{}`), the same parameter twice, or more than six of them.
     #[must_use]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
         let methods = &mut self.endpoint(path).methods;
@@ -129,6 +136,7 @@ impl Router {
 
     fn endpoint(&mut self, path: &str) -> &mut Endpoint {
         assert!(path.starts_with('/'), "a route's path begins with /: {path}");
+        let path = &*canonical(path);
         if !path.contains(['{', '*']) {
             let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
                 let (ends, endpoint) = (ends(path.as_bytes()), Endpoint::default());
@@ -178,7 +186,11 @@ impl Router {
         refuse: impl Fn(Response) -> R,
     ) -> R {
         let path = request.line.path.of(request.bytes);
-        if let Ok(at) = self.literal(path) {
+        let found = self.literal(path).or_else(|_| match merged(path) {
+            Some(merged) => self.literal(&merged),
+            None => Err(0),
+        });
+        if let Ok(at) = found {
             let endpoint = &self.literal[at].endpoint;
             return match endpoint.handler(request) {
                 Some(handler) => use_it(handler, request),
@@ -284,6 +296,16 @@ impl Endpoint {
     }
 }
 
+/// The path of a route as paths of requests are compared with it.
+pub(crate) fn canonical(path: &str) -> String {
+    let mut made = Vec::with_capacity(path.len());
+    if let Err(error) = path::canonical(path.as_bytes(), &mut made) {
+        panic!("{path}: {error}");
+    }
+    let made = merged(&made).unwrap_or(made);
+    String::from_utf8_lossy(&made).into_owned()
+}
+
 /// The first eight bytes of a path and the last, which overlap or are the same where it is shorter
 /// than sixteen; with its length they tell any two such paths apart.
 #[inline(always)]
@@ -351,6 +373,9 @@ impl Pattern {
         };
         for segment in &self.segments {
             let Some(rest) = path.get(cursor..) else { return false };
+            // Several slashes are one.
+            cursor += rest.len() - rest.trim_start_matches('/').len();
+            let rest = &path[cursor..];
             let end = cursor + rest.find('/').unwrap_or(rest.len());
             match segment {
                 Segment::Literal(wanted) if path[cursor..end] == **wanted => {}

@@ -93,6 +93,9 @@ pub struct Line {
     /// The path without the query. Begins with `/`, except for `OPTIONS *` (where it is `*`) and
     /// CONNECT (where it is empty). Still percent-encoded.
     pub path: Span,
+    /// Whether `path` is in the one form that [`crate::path`] gives it. Where it is not, that form
+    /// is still to be made in HTTP/1.1; in HTTP/2 and 3 there is none, and 400 is the answer.
+    pub canonical: bool,
     /// What follows the first `?`, if there is one.
     pub query: Option<Span>,
     /// The authority: of the target if that is in absolute or authority form, else the Host field's
@@ -108,8 +111,9 @@ pub struct Head {
     pub len: u32,
     /// The method and the target.
     pub line: Line,
-    /// The authority is canonical as it stands, or there is none. Where this is false it may be all
-    /// the same: [`crate::authority::canonical`] tells, with [`Head::default_port`].
+    /// The path is canonical as it stands, and so is the authority, or there is none. Where this is
+    /// false the authority may be all the same: [`crate::authority::canonical`] tells, with
+    /// [`Head::default_port`].
     pub plain: bool,
     /// The version.
     pub version: Version,
@@ -234,10 +238,11 @@ fn parse_head<B: Block>(
             method_span: span(line.start, line.target - 1),
             target: span(line.target, line.target_end),
             path: span(line.path, line.path_end),
+            canonical: line.canonical,
             query: (line.query <= line.target_end).then(|| span(line.query, line.target_end)),
             authority: authority.or(field),
         },
-        plain: plain && authority.is_none(),
+        plain: plain && authority.is_none() && line.canonical,
         version: line.version,
         framing: verdict.framing,
         close: verdict.close,

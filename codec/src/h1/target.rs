@@ -7,6 +7,7 @@
 use super::request::{Limits, Method, Version};
 use super::{Error, Span};
 use crate::authority::{is_plain, is_wellformed};
+use crate::path;
 use crate::scan::{Block, PLAIN_HOST, Padded, Set, TOKEN, VISIBLE, half, word};
 
 /// A request line, read: offsets into the input.
@@ -21,6 +22,8 @@ pub(super) struct RequestLine {
     pub(super) target_end: u32,
     pub(super) path: u32,
     pub(super) path_end: u32,
+    /// See [`super::request::Line::canonical`].
+    pub(super) canonical: bool,
     /// Where the query begins, one behind its `?`; beyond the target's end there is none.
     pub(super) query: u32,
     /// Of an absolute or authority form; at 0 there is none.
@@ -54,11 +57,16 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
     if first[at] != b'/' || method == Method::Connect {
         return None;
     }
-    // Where the path ends: nearly always at the space behind the target.
-    let gaps = block.outside(first, &PATH) & (u64::MAX << at);
-    let mark = match gaps {
-        0 => first_outside(block, input, 64, &PATH)?,
-        _ => gaps.trailing_zeros() as usize,
+    // Where the path ends: nearly always at the space behind the target, with nothing before it
+    // but dots within names.
+    let mut gaps = block.outside(first, &PLAIN_PATH) & (u64::MAX << at);
+    let (mark, plain) = loop {
+        let gap = gaps.trailing_zeros() as usize;
+        match first.get(gap) {
+            Some(b'.') if first[gap - 1] != b'/' => gaps &= gaps - 1,
+            Some(b'.' | b'%') | None => break (first_outside(block, input, gap, &PATH)?, false),
+            Some(_) => break (gap, true),
+        }
     };
     // What follows the target is a space, a version of eight bytes, CR and LF.
     let last = input.len() - 11;
@@ -92,6 +100,7 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
         target_end: to as u32,
         path: at as u32,
         path_end: mark as u32,
+        canonical: plain || path::is_canonical(&input.data()[at..mark]),
         query: mark as u32 + 1,
         authority: Span::default(),
         end: to + 11,
@@ -170,7 +179,7 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
         return Err(Error::RequestLine);
     };
     let version = read_version(version)?;
-    if target.is_empty() || !target.iter().all(|&b| TARGET.has(b)) {
+    if target.is_empty() || !is_target(target) {
         return Err(Error::Target);
     }
     let known = METHODS.into_iter().find(|(known, _)| known.trim_ascii_end() == name);
@@ -185,6 +194,7 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
         target_end: (at + target.len()) as u32,
         path: (at + parts.path.0) as u32,
         path_end: (at + parts.path.1) as u32,
+        canonical: path::is_canonical(&target[..parts.path.1][parts.path.0..]),
         query: (at + parts.query) as u32,
         authority: match parts.authority {
             Some((from, to)) => Span::new(at + from, at + to),
@@ -198,6 +208,12 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
 pub(super) fn too_long(line: &[u8], limits: &Limits) -> Error {
     let begun = line.iter().take(limits.request_line as usize).any(|&b| b == b' ');
     if begun { Error::LineTooLong } else { Error::Method }
+}
+
+/// Whether `target` holds nothing but what a target may: visible ASCII, and raw UTF-8, which
+/// clients send and HTTP/2 lets through.
+fn is_target(target: &[u8]) -> bool {
+    target.iter().all(|&b| b >= 0x80 || TARGET.has(b)) && core::str::from_utf8(target).is_ok()
 }
 
 /// What of an unfinished request line is already wrong: a peer that speaks something else
@@ -312,13 +328,17 @@ fn port_in_word(word: u64, len: usize) -> bool {
 
 const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
-/// What a target consists of: visible ASCII but `#`, because a fragment is never sent (RFC 9110
-/// section 7.1) and parties that cut it off disagree with parties that do not.
+/// What a target consists of but for raw UTF-8: visible ASCII but `#`, because a fragment is never
+/// sent (RFC 9110 section 7.1) and parties that cut it off disagree with parties that do not.
 static TARGET: Set = TARGET_SET;
 const TARGET_SET: Set = VISIBLE.without(b'#');
 
 /// A target up to its query.
-static PATH: Set = TARGET_SET.without(b'?');
+static PATH: Set = PATH_SET;
+const PATH_SET: Set = TARGET_SET.without(b'?');
+
+/// A path that is sure to be canonical, but for dots that begin a segment.
+static PLAIN_PATH: Set = PATH_SET.without(b'%').without(b'.');
 
 const SPACE_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
 const MINOR_0: u32 = u32::from_le_bytes(*b"0\r\n\0");

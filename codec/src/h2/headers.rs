@@ -122,6 +122,7 @@ impl Conn {
         let Ok(mut head) = message::request(&shared.bytes, &shared.fields, extended) else {
             return self.reject(id, end, false, turn);
         };
+        message::canonical_path(&mut shared.bytes, &mut head);
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
         message::canonical_authority(&mut shared.bytes, &mut head);
         shared.last.remember(self.serial, self.decoder.insertions(), block, head);

@@ -59,7 +59,8 @@ impl Conn {
             append(&mut shared.bytes, &mut shared.fields, known, value);
         }
         let id = self.next_push;
-        let head = message::request(&shared.bytes, &shared.fields, false).ok()?;
+        let mut head = message::request(&shared.bytes, &shared.fields, false).ok()?;
+        message::canonical_path(&mut shared.bytes, &mut head);
         rare.pushed.push(hash);
         self.next_push += 2;
         self.promise(parent.id, id, turn);

@@ -187,6 +187,7 @@ impl Conn {
         if end && stream.body_left.is_some_and(|left| left > 0) {
             return self.fail(input, Code::Message);
         }
+        message::canonical_path(&mut shared.bytes, &mut head);
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
         message::canonical_authority(&mut shared.bytes, &mut head);
         if let Some(at) = self.early.iter().position(|(early, _)| *early == id) {

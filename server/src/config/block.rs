@@ -4,6 +4,7 @@
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Typed, Written, Wrong, quote};
 use http::HeaderValue;
+use ringway_codec::path;
 use std::path::PathBuf;
 
 /// `[[tls.certificates]]`: one more certificate, served to the clients that ask for its names.
@@ -35,7 +36,7 @@ pub struct Push {
     pub push: Vec<UrlPath>,
 }
 
-/// The path of a URL, as requests write it: from its `/` on, percent-encoded.
+/// The path of a URL from its `/` on, percent-encoded; kept in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlPath(pub String);
 
@@ -129,8 +130,11 @@ impl Typed for UrlPath {
     fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
         let text = written.text("a path")?;
         let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+        let mut made = Vec::new();
         if text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_path) {
-            return Ok(Self(text.to_owned()));
+            // As requests are compared with it.
+            path::canonical(text.as_bytes(), &mut made).map_err(|e| Wrong::new(e.to_string()))?;
+            return Ok(Self(String::from_utf8_lossy(&made).into_owned()));
         }
         let wrong = Wrong::new(format!("expected a path like \"/index.html\", found \"{text}\""));
         Err(match text.starts_with('/') {

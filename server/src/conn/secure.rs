@@ -105,13 +105,17 @@ impl Cover {
 }
 
 /// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
-/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its authority is none;
-/// or it is meant for another server than the one that `cover` stands for.
+/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
+/// the root, is badly escaped or no text; its authority is none; or it is meant for another server
+/// than the one that `cover` stands for.
 #[inline]
 pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<StatusCode> {
     // Only a CONNECT without a protocol has no path.
     if request.line.path.len == 0 {
         return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if !request.line.canonical {
+        return Some(StatusCode::BAD_REQUEST);
     }
     let Some(authority) = request.authority() else {
         // HTTP/1.0 alone may do without.

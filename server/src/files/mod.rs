@@ -82,6 +82,9 @@ impl Files {
     }
 
     /// Takes `prefix` off each path before looking for the file: set it to where the route is.
+    ///
+    /// # Panics
+    /// When the prefix leads above the root or is badly escaped.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
         self.with(|settings| *settings = settings.clone().mounted(prefix))
@@ -207,9 +210,14 @@ impl Handler for Files {
         }
         let bytes = request.bytes;
         let target = request.line.path.of(bytes);
-        let Some(below) = self.settings.below(target) else {
-            return self.refuse(StatusCode::NOT_FOUND);
-        };
+        let merged;
+        let mut below = self.settings.below(target);
+        if below.is_none() {
+            // Several slashes are one, also in front of the mount point and in it.
+            merged = ringway_codec::path::merged(target);
+            below = merged.as_deref().and_then(|target| self.settings.below(target));
+        }
+        let Some(below) = below else { return self.refuse(StatusCode::NOT_FOUND) };
         if below.is_empty() && !target.ends_with(b"/") {
             // The mount point without its slash, where relative links would lead elsewhere.
             return Reply::Ready(site::redirect(&location(request)));
@@ -233,7 +241,7 @@ impl Handler for Files {
             Err(Refusal::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
             Err(Refusal::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
         }
-        if escaped {
+        if path != below {
             held = site.held(&path);
         }
         if let Held::Fresh(file) = held {

@@ -1,9 +1,12 @@
 //! From the path of a request target to a path below the root, and to redirect locations.
 //!
 //! Decodes percent-encoding exactly once and refuses whatever could mean two things: encoded
-//! slashes, backslashes, control bytes, dot segments and empty segments, so that the result names
-//! at most one file and that file is below the root. It never looks at the disk: the kernel's
-//! `RESOLVE_BENEATH` guards against symbolic links. RFC 3986 sections 2.1 and 3.3, RFC 8615.
+//! slashes, raw backslashes, and dot segments (which `ringway_codec::path` has taken out of every
+//! request's path), so that the result names at most one file and that file is below the root.
+//! Several slashes in a row are one. It never looks at the disk: the kernel's `RESOLVE_BENEATH`
+//! guards against symbolic links. RFC 3986 sections 2.1 and 3.3, RFC 8615.
+
+use ringway_codec::path::{merged, push_escaped};
 
 /// Why a request path names nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,29 +25,36 @@ pub(crate) fn relative(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
         at += 1;
-        if byte != b'%' {
-            out.push(allowed(byte)?);
-            continue;
-        }
-        let (Some(high), Some(low)) = (raw.get(at).and_then(hex), raw.get(at + 1).and_then(hex))
-        else {
-            return Err(Refusal::Malformed);
-        };
-        at += 2;
-        match high << 4 | low {
-            // An encoded slash is data, not a separator, and no file name holds one.
-            b'/' => return Err(Refusal::NotServed),
-            byte => out.push(allowed(byte)?),
+        match byte {
+            // Of several slashes the first counts, and the root has none.
+            b'/' if matches!(out[start..].last(), None | Some(b'/')) => {}
+            // A separator elsewhere, hence only ever an attempt here; escaped it is of a name.
+            b'\\' => return Err(Refusal::NotServed),
+            b'%' => {
+                let digits = (raw.get(at).and_then(hex), raw.get(at + 1).and_then(hex));
+                let (Some(high), Some(low)) = digits else { return Err(Refusal::Malformed) };
+                at += 2;
+                match high << 4 | low {
+                    0 => return Err(Refusal::Malformed),
+                    // An encoded slash is data, not a separator, and no file name holds one.
+                    b'/' => return Err(Refusal::NotServed),
+                    byte => out.push(byte),
+                }
+            }
+            0 => return Err(Refusal::Malformed),
+            byte => out.push(byte),
         }
     }
     segments(&out[start..])
 }
 
 /// The reference for a `Location` field: `path` (as received: [`relative`] has accepted it) with
-/// `suffix`, then the query. Never starts with `//` or `/\`, which browsers read as another host,
-/// and holds nothing but URI characters, so it cannot end the field line.
+/// `suffix`, one slash for several, then the query. Never starts with `//` or `/\`, which browsers
+/// read as another host, and holds nothing but URI characters, so it cannot end the field line.
 pub(crate) fn location(path: &[u8], suffix: &str, query: Option<&[u8]>) -> Vec<u8> {
     let path = path.trim_ascii_start();
+    let merged = merged(path);
+    let path = merged.as_deref().unwrap_or(path);
     let first = path.iter().position(|&byte| byte != b'/' && byte != b'\\').unwrap_or(path.len());
     let mut out = Vec::with_capacity(path.len() + suffix.len() + 2 + query.map_or(0, <[u8]>::len));
     out.push(b'/');
@@ -81,24 +91,8 @@ fn escape(text: &[u8], also: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn push_escaped(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.push(b'%');
-    out.push(DIGITS[usize::from(byte >> 4)]);
-    out.push(DIGITS[usize::from(byte & 15)]);
-}
-
 fn hex(digit: &u8) -> Option<u8> {
     char::from(*digit).to_digit(16).map(|value| value as u8)
-}
-
-fn allowed(byte: u8) -> Result<u8, Refusal> {
-    match byte {
-        0 => Err(Refusal::Malformed),
-        // Backslash: a separator elsewhere, hence only ever an attempt here.
-        1..=0x1f | 0x7f | b'\\' => Err(Refusal::NotServed),
-        byte => Ok(byte),
-    }
 }
 
 fn segments(path: &[u8]) -> Result<(), Refusal> {
@@ -108,7 +102,6 @@ fn segments(path: &[u8]) -> Result<(), Refusal> {
     let named = path.strip_suffix(b"/").unwrap_or(path);
     for (index, segment) in named.split(|&byte| byte == b'/').enumerate() {
         match segment {
-            b"" => return Err(Refusal::NotServed),
             b"." | b".." => return Err(Refusal::Malformed),
             // RFC 8615: the one dot name that is public, and only at the top.
             b".well-known" if index == 0 => {}
@@ -145,6 +138,15 @@ mod tests {
             ("/.well-known/acme-challenge/x", ".well-known/acme-challenge/x"),
             ("/a..b/c.", "a..b/c."),
             ("/%252e%252e/x", "%2e%2e/x"),
+            // F14: bytes of a name, as a listing links them.
+            ("/a%5Cb", "a\\b"),
+            ("/%0d%0aX:1", "\r\nX:1"),
+            ("/a%09%7f", "a\t\x7f"),
+            // F5: one slash for several.
+            ("//", ""),
+            ("//a", "a"),
+            ("/a//b", "a/b"),
+            ("/a///", "a/"),
         ] {
             assert_eq!(mapped(raw).as_deref(), Ok(want), "{raw}");
         }
@@ -166,18 +168,14 @@ mod tests {
             ("/..%2fetc", NotServed),
             ("/..%5cetc", NotServed),
             ("/..\\etc", NotServed),
+            ("/a\\b", NotServed),
             ("/a%00.html", Malformed),
             ("/%", Malformed),
             ("/%4", Malformed),
             ("/%zz", Malformed),
             ("/%+1", Malformed),
-            ("/%0d%0aX:1", NotServed),
-            ("/%7f", NotServed),
-            ("//", NotServed),
-            ("//evil.com/%2e%2e", NotServed),
-            ("//evil.com/..", NotServed),
-            ("/a//b", NotServed),
-            ("/a//", NotServed),
+            ("//evil.com/%2e%2e", Malformed),
+            ("//evil.com/..", Malformed),
             ("/.git/config", NotServed),
             ("/a/.env", NotServed),
             ("/%2egit/", NotServed),
@@ -212,7 +210,8 @@ mod tests {
                 }
                 out.clear();
                 if relative(&raw[..length as usize], &mut out).is_ok() && !out.is_empty() {
-                    assert!(!out.starts_with(b"/") && !out.contains(&0) && !out.contains(&b'\\'));
+                    assert!(!out.starts_with(b"/") && !out.contains(&0));
+                    assert!(!raw[..length as usize].contains(&b'\\'), "only escaped");
                     let named = out.strip_suffix(b"/").unwrap_or(&out);
                     for segment in named.split(|&byte| byte == b'/') {
                         assert!(!segment.is_empty() && !segment.starts_with(b"."));
@@ -230,6 +229,7 @@ mod tests {
             ("/docs", Some("a=1&b=%20"), "/docs/?a=1&b=%20"),
             ("/docs", Some(""), "/docs/?"),
             ("//evil.com", None, "/evil.com/"),
+            ("/a//b///c", Some("//"), "/a/b/c/?//"),
             ("///evil.com", None, "/evil.com/"),
             ("/\\evil.com", None, "/evil.com/"),
             ("\\/\\evil.com", None, "/evil.com/"),

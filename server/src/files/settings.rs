@@ -70,9 +70,9 @@ impl Settings {
         .mounted(prefix)
     }
 
-    /// The same, mounted at `prefix`.
+    /// The same, mounted at `prefix`, which is compared with canonical paths.
     pub(crate) fn mounted(mut self, prefix: &str) -> Self {
-        self.prefix = format!("/{}", prefix.trim_matches('/'));
+        self.prefix = crate::router::canonical(&format!("/{}", prefix.trim_matches('/')));
         if !self.prefix.ends_with('/') {
             self.prefix.push('/');
         }
@@ -128,6 +128,8 @@ mod tests {
             ("/static", "/statics", None),
             ("/static", "/", None),
             ("/", "//a", Some("/a")),
+            ("/my files/é", "/my%20files/%C3%A9/a", Some("a")),
+            ("/a//%62/", "/a/b/c", Some("c")),
         ] {
             let settings = Settings::new(prefix, PathBuf::new());
             let want = want.map(str::as_bytes);

@@ -9,6 +9,7 @@ use ringway_codec::field::Field;
 use ringway_codec::h1::chunked::Item;
 use ringway_codec::h1::request::{self, Head, Method, Version};
 use ringway_codec::h1::{Error, Span};
+use ringway_codec::path;
 use ringway_codec::scan::{PAD, Padded};
 
 use super::super::Cx;
@@ -115,8 +116,8 @@ impl Http1 {
         }
     }
 
-    /// As [`Self::begin`], once the authority has been made canonical, for which the head is copied
-    /// if it is not.
+    /// As [`Self::begin`], once path and authority have been made canonical, behind a copy of the
+    /// head where they are not. A path that has no canonical form stays as it is.
     #[cold]
     fn begin_canonical(
         &mut self,
@@ -131,23 +132,30 @@ impl Http1 {
         let text = head.line.authority.map_or(&[][..], |authority| authority.of(bytes));
         // The octets behind a refused CONNECT may be meant for the tunnel.
         head.close |= head.line.method == Method::Connect;
-        match authority::canonical(text, port) {
-            Ok(Cow::Borrowed(_)) => self.begin(bytes, rest, &head, fields, link, cx),
-            Ok(Cow::Owned(form)) => {
-                let (at, len) = (bytes.len() as u32, form.len() as u32);
-                head.line.authority = Some(Span { at, len });
-                self.begin(&[bytes, &form].concat(), rest, &head, fields, link, cx)
-            }
-            Err(_) => {
-                let error = Error::HostInvalid;
-                self.refuse_unread(StatusCode::BAD_REQUEST, error.reason(), bytes, link, cx);
-                0
+        let Ok(form) = authority::canonical(text, port) else {
+            let error = Error::HostInvalid;
+            self.refuse_unread(StatusCode::BAD_REQUEST, error.reason(), bytes, link, cx);
+            return 0;
+        };
+        let mut all = Cow::Borrowed(bytes);
+        if let Cow::Owned(form) = form {
+            let (at, len) = (all.len() as u32, form.len() as u32);
+            head.line.authority = Some(Span { at, len });
+            all.to_mut().extend_from_slice(&form);
+        }
+        if !head.line.canonical {
+            let at = all.len();
+            let made = path::canonical(head.line.path.of(bytes), all.to_mut());
+            if made.is_ok() {
+                head.line.path = Span { at: at as u32, len: (all.len() - at) as u32 };
+                head.line.canonical = true;
             }
         }
+        self.begin(&all, rest, &head, fields, link, cx)
     }
 
     /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
-    /// `bytes` are the head's, and perhaps its authority's; `rest` is what follows the head.
+    /// `bytes` are the head's, and perhaps canonical forms; `rest` is what follows the head.
     fn begin(
         &mut self,
         bytes: &[u8],
@@ -381,4 +389,5 @@ fn is_ordinary(head: &Head) -> bool {
         && head.framing == request::Framing::None
         && !head.close
         && !head.upgrade_h2c
+        && head.line.canonical
 }

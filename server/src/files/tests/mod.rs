@@ -98,13 +98,22 @@ fn directories_redirect_on_this_host() {
         let answer = worker.get(target);
         assert_eq!((answer.status, answer.field("location")), (308, Some(location)), "{target}");
     }
-    for target in ["//docs", "//evil.com/%2e%2e", "//evil.com/..", "/%0d%0aX:1"] {
+    // F5: several slashes are one, and never another host.
+    for target in ["//docs", "///docs", "/.//docs"] {
+        let answer = worker.get(target);
+        let want = if target.contains('.') { (400, None) } else { (308, Some("/docs/")) };
+        assert_eq!((answer.status, answer.field("location")), want, "{target}");
+    }
+    for target in ["//evil.com/%2e%2e", "//evil.com/..", "/%0d%0aX:1"] {
         let answer = worker.get(target);
         assert!(matches!(answer.status, 400 | 404), "{target}");
         assert_eq!(answer.field("location"), None, "{target}");
     }
     let mut worker = Worker::new(Files::new(&tree.0).prefix("/site"));
     assert_eq!(worker.get("/site/docs").field("location"), Some("/site/docs/"));
+    assert_eq!(worker.get("//site///docs").field("location"), Some("/site/docs/"));
+    assert_eq!(worker.get("/site//docs//").text(), "y");
+    assert_eq!(worker.get("//site").field("location"), Some("/site/"));
     assert_eq!(worker.get("/site?q").field("location"), Some("/site/?q"));
     assert_eq!(worker.get("/other/docs").status, 404);
     assert_eq!(worker.get("/site/docs/").text(), "y");

@@ -138,6 +138,7 @@ impl Worker {
             method_span: span(0, 0),
             target: span(0, target.len()),
             path: span(0, question),
+            canonical: true,
             query: (question < target.len()).then(|| span(question + 1, target.len())),
             authority: None,
         };
