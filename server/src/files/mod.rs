@@ -23,6 +23,7 @@ mod range;
 mod respond;
 mod root;
 mod settings;
+mod sidecar;
 mod site;
 mod store;
 
