@@ -34,8 +34,9 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Validators<'a> {
     /// The strong entity tag, with quotes.
     pub(crate) etag: &'a [u8],
-    /// `Last-Modified` in seconds since 1970.
-    pub(crate) modified: i64,
+    /// The time of its content in seconds since 1970, where that tells versions apart; conditions
+    /// by date are void without it (RFC 9110 sections 13.1.3 to 13.1.5).
+    pub(crate) modified: Option<i64>,
     /// When the file last changed in any way (replaced, renamed into place), in seconds.
     pub(crate) changed: i64,
     /// The time of the request, in seconds.
@@ -89,7 +90,7 @@ impl<'a> Asked<'a> {
             }
         } else if let Some(value) = &self.if_unmodified_since
             && let Some(date) = date::parse(value)
-            && !current.unchanged_since(date)
+            && current.unchanged_since(date) == Some(false)
         {
             return Verdict::Failed;
         }
@@ -99,7 +100,7 @@ impl<'a> Asked<'a> {
             }
         } else if let Some(value) = &self.if_modified_since
             && let Some(date) = date::parse(value)
-            && current.unchanged_since(date)
+            && current.unchanged_since(date) == Some(true)
         {
             return Verdict::NotModified;
         }
@@ -117,11 +118,11 @@ impl<'a> Asked<'a> {
             [b'"', ..] => condition == current.etag,
             [b'W', b'/', ..] => false,
             // A date is a strong validator once the second in which it was true is over.
-            _ => {
-                date::parse(condition) == Some(current.modified)
-                    && current.modified < current.now
+            _ => current.modified.is_some_and(|modified| {
+                date::parse(condition) == Some(modified)
+                    && modified < current.now
                     && current.changed < current.now
-            }
+            }),
         };
         holds.then_some(range)
     }
@@ -155,12 +156,13 @@ impl<'a> Asked<'a> {
 }
 
 impl Validators<'_> {
-    /// Whether a client that saw the file at `date` has its current content. Equality with
-    /// `Last-Modified` says so; a later date does only if nothing happened to the file since: a
-    /// release that is rolled back brings an older modification time, and comparing that alone
-    /// would keep the newer copy alive for ever (ATTACKS row 37).
-    fn unchanged_since(&self, date: i64) -> bool {
-        self.modified == date || (self.modified < date && self.changed <= date && date <= self.now)
+    /// Whether a client that saw the file at `date` has its current content; nothing where its time
+    /// does not say. Equality with `Last-Modified` says so; a later date does only if nothing
+    /// happened to the file since: a release that is rolled back brings an older modification time,
+    /// and comparing that alone would keep the newer copy alive for ever (ATTACKS row 37).
+    fn unchanged_since(&self, date: i64) -> Option<bool> {
+        let modified = self.modified?;
+        Some(modified == date || (modified < date && self.changed <= date && date <= self.now))
     }
 }
 
@@ -207,8 +209,12 @@ mod tests {
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:39 GMT";
     const FUTURE: &str = "Sun, 06 Nov 2094 08:49:37 GMT";
 
-    const CURRENT: Validators<'static> =
-        Validators { etag: ETAG, modified: MODIFIED, changed: MODIFIED + 1, now: MODIFIED + 100 };
+    const CURRENT: Validators<'static> = Validators {
+        etag: ETAG,
+        modified: Some(MODIFIED),
+        changed: MODIFIED + 1,
+        now: MODIFIED + 100,
+    };
 
     fn asked<'a>(lines: &'a [(&'a str, &'a str)]) -> Asked<'a> {
         Asked::gather(
@@ -245,7 +251,8 @@ mod tests {
         assert_eq!(verdict(&both), Verdict::Proceed);
         let twice = [("if-modified-since", THEN), ("if-modified-since", THEN)];
         assert_eq!(verdict(&twice), Verdict::Proceed);
-        let rolled_back = Validators { modified: MODIFIED - 50, changed: MODIFIED + 50, ..CURRENT };
+        let rolled_back =
+            Validators { modified: Some(MODIFIED - 50), changed: MODIFIED + 50, ..CURRENT };
         let asked = asked(&[("if-modified-since", AFTER)]);
         assert_eq!(asked.evaluate(&rolled_back), Verdict::Proceed);
     }
@@ -282,5 +289,23 @@ mod tests {
             assert!(!range(condition, &CURRENT), "{condition}");
         }
         assert!(!range(THEN, &Validators { now: MODIFIED, ..CURRENT }));
+    }
+
+    /// F12: without a date that says something, tags alone decide.
+    #[test]
+    fn f12_without_a_date_conditions_by_date_are_void() {
+        let undated = Validators { modified: None, ..CURRENT };
+        for date in [BEFORE, THEN, AFTER, FUTURE, "Thu, 01 Jan 1970 00:00:01 GMT"] {
+            for name in ["if-modified-since", "if-unmodified-since"] {
+                let lines = [(name, date)];
+                assert_eq!(asked(&lines).evaluate(&undated), Verdict::Proceed, "{name} {date}");
+            }
+            let lines = [("range", "bytes=0-1"), ("if-range", date)];
+            assert_eq!(asked(&lines).range(&undated), None, "{date}");
+        }
+        let both = [("if-modified-since", BEFORE), ("if-none-match", "\"now\"")];
+        assert_eq!(asked(&both).evaluate(&undated), Verdict::NotModified);
+        let lines = [("range", "bytes=0-1"), ("if-range", "\"now\"")];
+        assert!(asked(&lines).range(&undated).is_some());
     }
 }

@@ -31,8 +31,9 @@ pub(crate) struct File {
     pub(crate) codings: Codings,
     /// What the disk said when this was made.
     pub(crate) metas: Metas,
-    /// `Last-Modified` of all forms, in seconds since 1970.
-    pub(crate) modified: i64,
+    /// When the content of all forms last changed, in seconds since 1970, where its time says so:
+    /// see [`Meta::dated`].
+    pub(crate) modified: Option<i64>,
     /// When the file last changed in any way, in seconds since 1970.
     pub(crate) changed: i64,
     /// The content type.
@@ -99,8 +100,11 @@ impl File {
         let describe = Describe {
             content_type,
             cache_control,
-            // A time in the future must not be sent (RFC 9110, 8.8.2.1).
-            modified: (source.modified_ns <= now).then(|| source.modified()),
+            // In the place of a time in the future stands the present (RFC 9110, 8.8.2.1).
+            modified: match source.modified_ns > now {
+                true => Some(now.div_euclid(1_000_000_000) as i64),
+                false => source.dated(now),
+            },
             varies: codings != Codings::default().with(Coding::Identity),
             settings,
         };
@@ -115,7 +119,7 @@ impl File {
             forms,
             codings,
             metas,
-            modified: source.modified(),
+            modified: source.dated(now),
             changed: source.changed(),
             content_type,
             max_age: cache_control.and_then(max_age).filter(|_| settings.expires),

@@ -51,10 +51,21 @@ impl From<Stat> for Meta {
     }
 }
 
+/// 1980-01-01, where the dates of zip archives begin. Whoever erases times writes this one or an
+/// earlier one.
+const ERASED: i64 = 315_532_800;
+
 impl Meta {
     /// When the content was last modified, in whole seconds since 1970.
     pub(crate) fn modified(&self) -> i64 {
         self.modified_ns.div_euclid(1_000_000_000) as i64
+    }
+
+    /// [`Self::modified`] where it is a date that tells versions apart: not in the future at `now`
+    /// (nanoseconds since 1970), and not one that reproducible images and package stores give to
+    /// every file.
+    pub(crate) fn dated(&self, now: i128) -> Option<i64> {
+        Some(self.modified()).filter(|seconds| *seconds > ERASED && self.modified_ns <= now)
     }
 
     /// When the inode last changed, in whole seconds since 1970, rounded up.

@@ -320,13 +320,46 @@ mod tests {
         assert!(response.body.len() < Some(2000));
     }
 
-    #[test]
-    fn a_file_from_the_future_has_no_date() {
-        let meta = Some(Meta { modified_ns: 3 * SECOND, size: 1, ..Meta::default() });
+    fn at(modified_ns: i128, now: i128) -> File {
+        let meta = Some(Meta { modified_ns, size: 1, ..Meta::default() });
         let content = Some(Content::Memory(Rc::from(&b"x"[..])));
         let settings = Settings::new("/", PathBuf::new());
-        let contents = [None, None, None, content];
-        let file = File::new(b"a", [None, None, None, meta], contents, &settings, 2 * SECOND);
-        assert_eq!(field(&ask(&file, &[]), "last-modified"), None);
+        File::new(b"a", [None, None, None, meta], [None, None, None, content], &settings, now)
+    }
+
+    /// F12: what is sent for a time in the future is the present, and no condition goes by it.
+    #[test]
+    fn f12_a_file_from_the_future_has_the_date_of_its_answer() {
+        const NOW: i128 = 1_000_000_000 * SECOND;
+        let file = at(NOW + SECOND, NOW);
+        let told = field(&ask(&file, &[]), "last-modified");
+        assert_eq!(told.as_deref(), Some("Sun, 09 Sep 2001 01:46:40 GMT"));
+        for date in ["Sun, 09 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:41 GMT"] {
+            let answer = ask(&file, &[("if-modified-since", date)]);
+            assert_eq!(answer.status_code().as_u16(), 200, "{date}");
+        }
+        let lines = [("range", "bytes=0-0"), ("if-range", "Sun, 09 Sep 2001 01:46:40 GMT")];
+        assert_eq!(ask(&file, &lines).status_code().as_u16(), 200);
+    }
+
+    /// F12: times that were erased say nothing.
+    #[test]
+    fn f12_a_file_with_an_erased_time_has_no_date() {
+        const NOW: i128 = 1_000_000_000 * SECOND;
+        const DOS: i128 = 315_532_800 * SECOND;
+        for erased in [0, SECOND, 7 * SECOND / 2, -SECOND, DOS, DOS + SECOND / 2] {
+            let file = at(erased, NOW);
+            assert_eq!(field(&ask(&file, &[]), "last-modified"), None, "{erased}");
+            let date = "Thu, 01 Jan 1970 00:00:01 GMT";
+            for name in ["if-modified-since", "if-unmodified-since"] {
+                assert_eq!(ask(&file, &[(name, date)]).status_code().as_u16(), 200, "{erased}");
+            }
+            let tag = field(&ask(&file, &[]), "etag").unwrap();
+            let answer = ask(&file, &[("if-none-match", &tag), ("if-modified-since", date)]);
+            assert_eq!(answer.status_code().as_u16(), 304);
+        }
+        let file = at(DOS + SECOND, NOW);
+        let told = field(&ask(&file, &[]), "last-modified");
+        assert_eq!(told.as_deref(), Some("Tue, 01 Jan 1980 00:00:01 GMT"));
     }
 }
