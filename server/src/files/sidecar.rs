@@ -1,9 +1,9 @@
 //! What a compressed file can tell of the file that it was made from.
 //!
 //! Its time says little: tools cut it, copies get a new one. gzip ends with the length of what it
-//! holds, a zstd frame may begin with it; where that is not the length of the file beside it, it was
-//! made from another version (ATTACKS row 38). Brotli says nothing. RFC 1952 section 2.3.1, RFC 8878
-//! section 3.1.1.
+//! holds, a zstd frame may begin with it; where that is not the length of the file beside it, it
+//! was made from another version (ATTACKS row 38). Brotli says nothing. RFC 1952 section 2.3.1, RFC
+//! 8878 section 3.1.1.
 
 use std::io;
 
