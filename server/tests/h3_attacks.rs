@@ -296,6 +296,85 @@ fn row_65_qpack() {
     });
 }
 
+/// Streams that wait for a table entry, as many as may, each with so much content.
+fn waiting(client: &mut H3, content: &[u8]) -> Vec<u64> {
+    let head = [&[2, 0][..], &section(&request("POST", "/upload"))[2..], &[0x80]].concat();
+    let whole = [frame(HEADERS, &head), frame(DATA, content)].concat();
+    let ids: Vec<u64> = (0..16).map(|_| client.id()).collect();
+    for id in &ids {
+        client.raw(*id, &whole, true);
+    }
+    ids
+}
+
+/// Row 92: streams that wait for a table entry, each with more content than may be sent. What they
+/// hold is what the connection's window let in, its first 1 MiB: no credit is given for what cannot
+/// be read, whatever quiche would let a window grow to.
+#[test]
+fn row_92_blocked_streams_that_are_full() {
+    let server = app("");
+    Watch::new(&server, "/hello").during(CAP, || {
+        let mut clients: Vec<H3> = (0..4).map(|_| connect(&server)).collect();
+        for client in &mut clients {
+            waiting(client, &pattern(200 << 10));
+            client.run_for(Duration::from_millis(500));
+            let taken = client.taken();
+            client.run_for(Duration::from_millis(500));
+            assert_eq!(client.taken(), taken, "no more credit came");
+            println!("{taken} octets were taken of 16 streams that wait");
+            assert!((900_000..=1 << 20).contains(&taken), "{taken}");
+            assert!(client.conn.peer_error().is_none(), "{}", client.why());
+        }
+        assert_eq!(connect(&server).get("/hello").text(), "hello");
+        clients.into_iter().for_each(H3::close);
+    });
+}
+
+/// Row 92: nothing of what waited is lost when the entry comes.
+#[test]
+fn row_92_blocked_streams_that_go_on() {
+    let server = app("");
+    let mut client = connect(&server);
+    let content = pattern(60 << 10);
+    let ids = waiting(&mut client, &content);
+    client.run("they are sent", |client| client.is_sent());
+    client.run_for(Duration::from_millis(50));
+    assert!(ids.iter().all(|id| client.streams[id].heads.is_empty()), "they wait");
+    let entry = [&[0x3f, 0xe1, 0x1f][..], &insert(b"x-late", b"yes")].concat();
+    client.raw(ENCODER, &entry, false);
+    for id in ids {
+        let answer = client.answer(id);
+        assert_eq!((answer.status(), answer.text()), (200, harness::app::checksum(&content)));
+    }
+    client.close();
+}
+
+/// Row 92: streams that wait for an entry and are given up hold nothing, over and over.
+#[test]
+fn row_92_blocked_streams_that_are_reset() {
+    let server = app("");
+    Watch::new(&server, "/hello").during(CAP, || {
+        let mut client = connect(&server);
+        let head = frame(HEADERS, &[&[2, 0, 0x80][..], &[0x80; 30_000]].concat());
+        for round in 0..40 {
+            let ids: Vec<u64> = (0..16).map(|_| client.id()).collect();
+            for id in &ids {
+                client.raw(*id, &head, false);
+            }
+            client.run("they are sent", |client| client.is_sent());
+            for id in ids {
+                let how = ringway_quic::quiche::Shutdown::Write;
+                client.conn.stream_shutdown(id, how, 0x10c).unwrap();
+                client.streams.remove(&id);
+            }
+            client.run_for(Duration::from_millis(5));
+            assert!(client.conn.peer_error().is_none(), "{round}: {}", client.why());
+        }
+        assert_eq!(client.get("/hello").text(), "hello");
+        client.close();
+    });
+}
+
 /// The bomb: an entry of nearly the table, referred to by single octets.
 #[test]
 fn row_65_the_qpack_bomb() {

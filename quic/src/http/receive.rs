@@ -4,6 +4,11 @@ use super::{Conn, Cursor, Early, Error, Event, Http, Kept, Request, Shared, Wait
 use ringway_codec::h1::request::Method;
 use ringway_codec::h3::{self, Code};
 
+/// Read of a request at a time until its head is known. What is read of one that waits for QPACK
+/// table entries is kept here, and quiche counts it as consumed: so most of it stays in the windows
+/// that the client was given, the connection's too.
+const HEAD_CHUNK: usize = 4096;
+
 impl Http {
     /// What has happened on the connection's streams. Call after each batch of datagrams until
     /// [`Event::More`], before any other connection's; then [`output`](Self::output). An error has
@@ -72,14 +77,17 @@ impl Http {
             if self.blocked.iter().any(|kept| kept.stream == id) {
                 continue;
             }
-            if let Some(key) = self.streams.key(id)
+            let key = self.streams.key(id);
+            if let Some(key) = key
                 && let Some(stream) = self.streams.find(key)
                 && stream.unconsumed >= shared.read_ahead
             {
                 stream.is_paused = true;
                 continue;
             }
-            match conn.read(id, &mut shared.chunk) {
+            let may_block = key.is_none() && id & 3 == 0;
+            let most = if may_block { HEAD_CHUNK } else { shared.chunk.len() };
+            match conn.read(id, &mut shared.chunk[..most]) {
                 Ok((len, fin)) => {
                     self.cursor = Some(Cursor { stream: id, len, at: 0, fin });
                     return Ok(true);

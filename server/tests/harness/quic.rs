@@ -241,6 +241,11 @@ impl H3 {
         self.unsent.is_empty()
     }
 
+    /// Octets of content that have found room, of streams that have more to say.
+    pub fn taken(&self) -> usize {
+        self.unsent.values().map(|unsent| unsent.at).sum()
+    }
+
     /// A new request stream, with nothing on it.
     pub fn id(&mut self) -> u64 {
         self.next += 4;
