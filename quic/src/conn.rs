@@ -2,6 +2,8 @@
 //! segments come out, and a deadline says when to come again. Not for what the streams mean: that
 //! is [`crate::http`]'s.
 
+mod handshake;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,11 @@ use ringway_codec::h3::Code;
 
 use crate::buf::Buffers;
 use crate::gso::{Batch, Transmit};
+use crate::initial::Initial;
+use crate::parameters;
 use crate::pieces::{self, Excess, Pieces};
 use crate::replay;
+pub(crate) use handshake::is_unfixed;
 
 /// Packets that are due within this time of one another go out together. quiche stamps each packet
 /// with its own reading of the clock, so the stamps of an unpaced burst differ by microseconds; its
@@ -47,6 +52,8 @@ pub struct Conn {
     pieces: Option<Pieces>,
     /// Datagrams made since it was closed and last heard or waited.
     last: u8,
+    /// A server's, until the client has shown that it can read Handshake packets.
+    initial: Option<Box<Initial>>,
     /// A server's: see [`Self::is_stuck`].
     silence: Option<Silence>,
     /// How often quiche is asked once more when it has nothing to send: see [`Self::is_stuck`].
@@ -97,6 +104,7 @@ impl Conn {
             retries: 0,
             pieces: None,
             last: 0,
+            initial: None,
             silence: None,
             rounds: 0,
             asked: false,
@@ -104,16 +112,20 @@ impl Conn {
         }
     }
 
-    /// Around a server's, which closes when more pieces of content than this are held. It ends by
-    /// itself when it has been silent for `idle_timeout`, unless that is zero.
+    /// Around a server's, which closes when `pieces` finds more than may be held, and can say so in
+    /// an `initial`. It ends by itself when it has been silent for `idle_timeout`, unless that is
+    /// zero.
     pub(crate) fn bounded(
-        quic: quiche::Connection<Buffers>,
-        pieces: u32,
+        mut quic: quiche::Connection<Buffers>,
+        initial: Initial,
+        pieces: Pieces,
         idle_timeout: Duration,
         now: Instant,
     ) -> Self {
+        parameters::expect(quic.as_mut(), &initial.theirs);
         Self {
-            pieces: Some(Pieces::new(pieces)),
+            pieces: Some(pieces),
+            initial: Some(Box::new(initial)),
             silence: Some(Silence { since: now, allowed: idle_timeout }),
             ..Self::new(quic)
         }
@@ -137,24 +149,43 @@ impl Conn {
         to: SocketAddr,
     ) -> Result<(), Error> {
         self.seen = Some((to, from));
-        let before = self.before_count(segment);
         (self.last, self.asked) = (0, false);
-        let result = self.quic.recv(segment, RecvInfo { from, to });
-        self.count_pieces(segment, before);
+        let (mut rest, mut result) = (segment, Ok(()));
+        while !rest.is_empty() && result.is_ok() {
+            let (packet, behind) = rest.split_at_mut(handshake::packet_end(rest));
+            result = self.receive_packet(packet, RecvInfo { from, to });
+            rest = behind;
+        }
         if self.quic.is_in_early_data() {
             self.tag_early();
         }
         self.note_paths();
+        result
+    }
+
+    fn receive_packet(&mut self, packet: &mut [u8], info: RecvInfo) -> Result<(), Error> {
+        if self.pieces.is_some() && is_unfixed(packet) {
+            // quiche has to count it towards what may be sent, and to make nothing of it.
+            packet.fill(0);
+        }
+        let (was_early, packets) = self.before_count(packet);
+        let result = self.quic.recv(packet, info);
+        let is_new = packets.map(|packets| self.packets() != packets);
+        self.judge(packet, result, is_new);
+        // Otherwise somebody may have sent a client's packet again.
+        if is_new != Some(false) {
+            self.count_pieces(packet, was_early);
+        }
         match result {
             Ok(_) | Err(Error::Done) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// What is to be known before a datagram is taken so that its pieces can be counted after:
+    /// What is to be known before a packet is taken so that its pieces can be counted after:
     /// whether early data has come, and, where it matters, how many packets have.
-    fn before_count(&self, segment: &[u8]) -> (bool, Option<usize>) {
-        let is_long = segment.first().is_some_and(|first| first & 0x80 != 0);
+    fn before_count(&self, packet: &[u8]) -> (bool, Option<usize>) {
+        let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);
         let matters = self.pieces.as_ref().is_some_and(|pieces| is_long || pieces.any());
         (self.quic.is_in_early_data(), matters.then(|| self.packets()))
     }
@@ -163,21 +194,18 @@ impl Conn {
         self.quic.path_stats().map(|path| path.recv).sum()
     }
 
-    fn count_pieces(&mut self, segment: &[u8], before: (bool, Option<usize>)) {
-        let (was_early, packets) = before;
-        // Nothing in it was new: somebody may have sent a client's datagram again.
-        if packets.is_some_and(|packets| self.packets() == packets) {
-            return;
-        }
+    fn count_pieces(&mut self, packet: &[u8], was_early: bool) {
         let Some(pieces) = &mut self.pieces else { return };
         let keys = pieces::Keys {
             early: was_early || self.quic.is_in_early_data(),
             established: self.quic.is_established(),
         };
-        pieces.count(segment, keys, |id| self.quic.stream_finished(id));
+        pieces.count(packet, keys, |id| self.quic.stream_finished(id));
         // `Done` says that it is closed already.
         let _ = match pieces.excess() {
-            None => Ok(()),
+            None => pieces
+                .wrong_stream()
+                .map_or(Ok(()), |(code, what)| self.quic.close(false, code, what.as_bytes())),
             Some(Excess::Crypto) => {
                 self.quic.close(false, CRYPTO_BUFFER_EXCEEDED, b"too many pieces")
             }
@@ -249,7 +277,7 @@ impl Conn {
                 Batch::begin(held.to, held.from, held.packet.len())
             }
             None => {
-                let (len, info) = self.make(out)?;
+                let (len, info) = self.make(out, now)?;
                 if !is_due(info.at) {
                     self.hold(&out[..len], info);
                     return None;
@@ -262,7 +290,7 @@ impl Conn {
         let quantum = if is_paced { self.quic.send_quantum() } else { usize::MAX };
         while !batch.is_full() && batch.len() < quantum && batch.next_end() <= out.len() {
             let at = batch.len();
-            let Some((len, info)) = self.make(&mut out[at..]) else { break };
+            let Some((len, info)) = self.make(&mut out[at..], now) else { break };
             if !is_due(info.at) || !batch.join(info.to, info.from, len) {
                 self.hold(&out[at..at + len], info);
                 break;
@@ -284,12 +312,15 @@ impl Conn {
     }
 
     /// The next datagram.
-    fn make(&mut self, out: &mut [u8]) -> Option<(usize, SendInfo)> {
+    fn make(&mut self, out: &mut [u8], now: Instant) -> Option<(usize, SendInfo)> {
         if self.quic.local_error().is_some() {
             if self.last == LAST_MAX {
                 return None;
             }
             self.last += 1;
+            if let Some(initial) = self.initial.take() {
+                return self.make_last(&initial, out, now);
+            }
         }
         (0..=self.rounds).find_map(|_| self.quic.send(out).ok())
     }

@@ -17,6 +17,8 @@ use frames::{Frame, Reader, next_packet};
 
 pub(crate) use frames::Keys;
 
+use crate::settings::Streams;
+
 /// Frames with this much content or more cost less than twice what they carry.
 const LONG: u64 = 512;
 
@@ -26,6 +28,10 @@ const ORDINARY: u64 = 1500;
 /// CRYPTO frames of a connection. A client's handshake is two or three packets, which some browsers
 /// cut into ten pieces each, and send again in a few round trips.
 const CRYPTO_FRAMES: u32 = 512;
+
+/// RFC 9000 section 20.1.
+const STREAM_LIMIT_ERROR: u64 = 0x4;
+const STREAM_STATE_ERROR: u64 = 0x5;
 
 /// How a bound was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,10 @@ pub(crate) struct Pieces {
     has_stopped_ours: bool,
     /// By stream number, those of which a part has come or been read.
     streams: Vec<Stream>,
+    /// How many streams the client may open at first, and how many it has opened at most.
+    allowed: Streams,
+    opened: Streams,
+    wrong_stream: Option<(u64, &'static str)>,
 }
 
 #[derive(Default)]
@@ -71,9 +81,20 @@ struct Held {
 }
 
 impl Pieces {
-    /// `most`: pieces of content that may be held.
-    pub(crate) fn new(most: u32) -> Self {
-        Self { most, held: 0, crypto: 0, stops: 0, has_stopped_ours: false, streams: Vec::new() }
+    /// `most`: pieces of content that may be held. `allowed`: streams that the client may open at
+    /// first.
+    pub(crate) fn new(most: u32, allowed: Streams) -> Self {
+        Self {
+            most,
+            held: 0,
+            crypto: 0,
+            stops: 0,
+            has_stopped_ours: false,
+            streams: Vec::new(),
+            allowed,
+            opened: Streams { bidi: 0, uni: 0 },
+            wrong_stream: None,
+        }
     }
 
     /// Whether any are held, so that repeated packets have to be told from new ones.
@@ -100,6 +121,12 @@ impl Pieces {
         }
     }
 
+    /// The error and the reason, if STREAM_DATA_BLOCKED came for a stream that the client may not
+    /// have: quiche looks at no such frame.
+    pub(crate) fn wrong_stream(&self) -> Option<(u64, &'static str)> {
+        self.wrong_stream
+    }
+
     /// Counts the frames of a datagram that quiche has decrypted. `is_over`: whether all of a
     /// stream has been read, or quiche knows it no more.
     pub(crate) fn count(
@@ -108,6 +135,11 @@ impl Pieces {
         keys: Keys,
         is_over: impl Fn(u64) -> bool + Copy,
     ) {
+        if keys.early {
+            // quiche may have taken packets that were not seen here.
+            self.opened.bidi = self.opened.bidi.max(self.allowed.bidi);
+            self.opened.uni = self.opened.uni.max(self.allowed.uni);
+        }
         let mut rest = datagram;
         while let Some(payload) = next_packet(&mut rest, keys) {
             let mut frames = Reader(payload);
@@ -117,10 +149,46 @@ impl Pieces {
                     Frame::Stop { id } => {
                         self.stops += 1;
                         self.has_stopped_ours |= id & 1 == 1;
+                        self.open(id);
                     }
-                    Frame::Stream { id, at, len } => self.hold(id, at, len, is_over),
+                    Frame::Stream { id, at, len, is_held } => {
+                        self.open(id);
+                        if is_held {
+                            self.hold(id, at, len, is_over);
+                        }
+                    }
+                    Frame::About { id } => self.open(id),
+                    Frame::Blocked { id } => self.check(id),
                 }
             }
+        }
+    }
+
+    /// A frame has come that opens this stream, if it is a client's (RFC 9000 section 2.1).
+    fn open(&mut self, id: u64) {
+        if id & 1 == 0 {
+            let is_bidi = id & 2 == 0;
+            let opened = if is_bidi { &mut self.opened.bidi } else { &mut self.opened.uni };
+            *opened = (*opened).max((id >> 2) + 1);
+        }
+    }
+
+    /// RFC 9000 sections 4.6 and 19.13. quiche does not tell which limit it has given. It gives the
+    /// first until half of it is used; later, one more for each stream that is over, which are no
+    /// more than have been opened: so far beyond the limit a frame may then go unpunished.
+    fn check(&mut self, id: u64) {
+        let (allowed, opened) = match id & 3 {
+            0 => (self.allowed.bidi, self.opened.bidi),
+            2 => (self.allowed.uni, self.opened.uni),
+            _ => {
+                self.wrong_stream = Some((STREAM_STATE_ERROR, "no stream that a client sends on"));
+                return;
+            }
+        };
+        let is_first = allowed.saturating_sub(opened) > allowed / 2;
+        let limit = if is_first { allowed } else { allowed + opened };
+        if id >> 2 >= limit {
+            self.wrong_stream = Some((STREAM_LIMIT_ERROR, "a stream above the limit"));
         }
     }
 
@@ -198,6 +266,9 @@ mod tests {
     const TAG: usize = 16;
 
     const ALL: Keys = Keys { early: true, established: true };
+    const LATE: Keys = Keys { early: false, established: true };
+
+    const STREAMS: Streams = Streams { bidi: 100, uni: 16 };
 
     fn varint(value: u64) -> Vec<u8> {
         (value | 0xc000_0000_0000_0000).to_be_bytes().to_vec()
@@ -248,13 +319,13 @@ mod tests {
             &[0x1e],
         ];
         for frames in kinds {
-            let mut pieces = Pieces::new(10);
+            let mut pieces = Pieces::new(10, STREAMS);
             let datagram = short(&[frames, &stream(0, 9, b"x")].concat());
             pieces.count(&datagram, ALL, living);
             assert_eq!(pieces.held, 1, "{frames:x?}");
             // Whatever is cut off, nothing is read beyond.
             for end in 0..datagram.len() {
-                Pieces::new(10).count(&datagram[..end], ALL, living);
+                Pieces::new(10, STREAMS).count(&datagram[..end], ALL, living);
             }
         }
     }
@@ -265,7 +336,7 @@ mod tests {
         let datagram =
             [long(0, &[6, 0, 1, 1]), long(2, &[6, 1, 1, 1]), long(1, &frames), short(&frames)];
         let counted = |early, established| {
-            let mut pieces = Pieces::new(10);
+            let mut pieces = Pieces::new(10, STREAMS);
             pieces.count(&datagram.concat(), Keys { early, established }, living);
             (pieces.crypto, pieces.held)
         };
@@ -276,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_is_long_or_whole_or_known_costs_nothing() {
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         pieces.count(&short(&stream(0, 9, &[1; LONG as usize])), ALL, living);
         pieces.count(&short(&[0x0b, 4, 2, 1, 1]), ALL, living);
         pieces.count(&short(&stream(8, 9, b"")), ALL, living);
@@ -294,7 +365,7 @@ mod tests {
     fn long_frames_that_overlap_are_counted() {
         for len in [LONG, 1350] {
             let content = vec![1; len as usize];
-            let mut pieces = Pieces::new(10);
+            let mut pieces = Pieces::new(10, STREAMS);
             for n in 0..=11 {
                 assert_eq!(pieces.excess(), None, "{n} of {len}");
                 pieces.count(&short(&stream(0, 9000 - n, &content)), ALL, living);
@@ -302,7 +373,7 @@ mod tests {
             assert_eq!(pieces.excess(), Some(Excess::Content), "{len}");
         }
         // What comes late into holes is forgiven when it is read.
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         for n in [1, 3, 2, 0] {
             pieces.count(&short(&stream(0, n * LONG, &[1; LONG as usize])), ALL, living);
         }
@@ -315,9 +386,39 @@ mod tests {
         assert_eq!(pieces.held, 6);
     }
 
+    /// Row 93: the first stream above the limit, of either direction, and those that are none of a
+    /// client's; the limit grows no sooner than quiche's.
+    #[test]
+    fn row_93_blocked_streams_above_the_limit() {
+        let blocked = |id: u64| short(&[&[0x15][..], &varint(id), &[1]].concat());
+        let after = |opened: u64, id: u64| {
+            let mut pieces = Pieces::new(10, STREAMS);
+            if opened > 0 {
+                pieces.count(&short(&stream(4 * (opened - 1), 0, b"x")), LATE, living);
+            }
+            pieces.count(&blocked(id), LATE, living);
+            pieces.wrong_stream().map(|(code, _)| code)
+        };
+        for opened in [0, 1, 49] {
+            assert_eq!(after(opened, 4 * 99), None);
+            assert_eq!(after(opened, 4 * 100), Some(STREAM_LIMIT_ERROR));
+        }
+        assert_eq!(after(50, 4 * 149), None);
+        assert_eq!(after(50, 4 * 150), Some(STREAM_LIMIT_ERROR));
+        assert_eq!((after(0, 2 + 4 * 15), after(0, 2 + 4 * 16)), (None, Some(STREAM_LIMIT_ERROR)));
+        assert_eq!(
+            (after(0, 1), after(0, 3)),
+            (Some(STREAM_STATE_ERROR), Some(STREAM_STATE_ERROR))
+        );
+        // Of early data quiche may have taken what was not seen.
+        let mut pieces = Pieces::new(10, STREAMS);
+        pieces.count(&blocked(4 * 199), ALL, living);
+        assert_eq!(pieces.wrong_stream(), None);
+    }
+
     #[test]
     fn wishes_to_stop_are_noted() {
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         pieces.count(&short(&[5, 4, 9, 5, 8, 9]), ALL, living);
         assert_eq!((pieces.stops(), pieces.has_stopped_ours()), (2, false));
         pieces.count(&short(&[5, 7, 9]), ALL, living);
@@ -327,7 +428,7 @@ mod tests {
     /// A stream with a hole at every time: what is read is forgiven all the same.
     #[test]
     fn pieces_are_forgotten_as_they_are_read() {
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         for at in 0..1000 {
             pieces.count(&short(&stream(0, at * 100 + 50, b"x")), ALL, living);
             pieces.read(0, 100, false);
@@ -339,7 +440,7 @@ mod tests {
 
     #[test]
     fn streams_that_are_given_up_hold_nothing() {
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         for id in (0..400).step_by(4) {
             pieces.count(&short(&stream(id, 5, b"x")), ALL, living);
             pieces.stop(id, |other| other < id);
@@ -351,13 +452,13 @@ mod tests {
 
     #[test]
     fn one_more_than_the_bound_is_too_many() {
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         for n in 0..11 {
             assert_eq!(pieces.excess(), None);
             pieces.count(&short(&stream(n % 3 * 4, 2 * n + 1, b"x")), ALL, living);
         }
         assert_eq!(pieces.excess(), Some(Excess::Content));
-        let mut pieces = Pieces::new(10);
+        let mut pieces = Pieces::new(10, STREAMS);
         for _ in 0..=CRYPTO_FRAMES {
             assert_eq!(pieces.excess(), None);
             pieces.count(&long(0, &[6, 2, 1, 1]), ALL, living);

@@ -87,6 +87,15 @@ impl Default for Settings {
 pub struct Config {
     pub(crate) quic: quiche::Config,
     pub(crate) idle_timeout: Duration,
+    /// Streams that a client may open at first, of either direction.
+    pub(crate) streams: Streams,
+}
+
+/// Numbers of streams, by direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    pub(crate) bidi: u64,
+    pub(crate) uni: u64,
 }
 
 impl Config {
@@ -108,7 +117,8 @@ impl Settings {
         config.set_initial_max_stream_data_bidi_remote(self.stream_window);
         // A server opens no bidirectional streams, and quiche counts nothing against this.
         config.set_initial_max_stream_data_bidi_local(0);
-        Ok(Config { quic: config, idle_timeout: self.idle_timeout })
+        let streams = Streams { bidi: self.streams, uni: UNI_STREAMS };
+        Ok(Config { quic: config, idle_timeout: self.idle_timeout, streams })
     }
 
     /// What holds for either side of a connection.

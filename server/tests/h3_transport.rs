@@ -9,13 +9,13 @@ mod harness;
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::process::Process;
 use harness::quic::{self as h3, H3};
+use harness::rude::*;
 use harness::watch::Watch;
-use harness::{eventually, missing, pattern};
+use harness::{eventually, pattern};
 use serde_json::Value;
 
 /// What memory may grow by during an attack.
@@ -296,58 +296,6 @@ fn row_77_lives_that_end_anyhow() {
     println!("handlers still at work for clients that vanished: {}", running());
 }
 
-/// Runs the cases of `quic_attacks.py`: for each the code that the server closed with, and whether
-/// it went on answering.
-fn rude(server: &Process, cases: &[&str]) -> Option<HashMap<String, (Option<u64>, bool)>> {
-    let Some(python) = std::env::var_os("RINGWAY_TEST_PYTHON") else {
-        missing("RINGWAY_TEST_PYTHON, a Python with aioquic");
-        return None;
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/quic_attacks.py");
-    let port = server.at("h3").port().to_string();
-    let mut command = Command::new(python);
-    command.arg(script).arg(port).args(cases).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    println!("{said}");
-    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let answer = |v: Value| {
-        (v["case"].as_str().unwrap().into(), (v["code"].as_u64(), v["alive"].as_bool().unwrap()))
-    };
-    Some(lines.map(answer).collect())
-}
-
-const FLOW_CONTROL_ERROR: u64 = 0x3;
-const STREAM_LIMIT_ERROR: u64 = 0x4;
-const STREAM_STATE_ERROR: u64 = 0x5;
-const FINAL_SIZE_ERROR: u64 = 0x6;
-const FRAME_ENCODING_ERROR: u64 = 0x7;
-const TRANSPORT_PARAMETER_ERROR: u64 = 0x8;
-const CONNECTION_ID_LIMIT_ERROR: u64 = 0x9;
-const PROTOCOL_VIOLATION: u64 = 0xa;
-const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
-const EXCESSIVE_LOAD: u64 = h3::EXCESSIVE_LOAD;
-
-/// No code of the RFC's: the server says nothing more on that connection.
-const SILENCE: u64 = u64::MAX;
-
-/// Each case must close with one of these codes, or, where there are none, be survived.
-fn expect(cases: &[(&str, &[u64])]) {
-    let server = Process::app_measured("");
-    Watch::new(&server, "/hello").during(CAP, || {
-        let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
-        let Some(answers) = rude(&server, &names) else { return };
-        for (name, codes) in cases {
-            let (code, alive) = answers[*name];
-            let survived = (codes.is_empty() && alive) || (codes.contains(&SILENCE) && !alive);
-            let is_expected = code.map_or(survived, |code| codes.contains(&code));
-            assert!(is_expected, "{name}: closed with {code:?}, alive {alive}");
-        }
-        serves(&server);
-    });
-}
-
 #[test]
 fn row_69_crypto_beyond_any_buffer() {
     expect(&[("crypto", &[CRYPTO_BUFFER_EXCEEDED])]);
@@ -429,28 +377,6 @@ fn row_73_holes() {
         ("all_holes", &[EXCESSIVE_LOAD]),
         ("overlaps", &[EXCESSIVE_LOAD]),
         ("first:crypto_holes", &[CRYPTO_BUFFER_EXCEEDED]),
-    ]);
-}
-
-#[test]
-fn alone_row_74_transport_parameters() {
-    let refused = &[TRANSPORT_PARAMETER_ERROR, SILENCE][..];
-    expect(&[
-        ("parameter:ack_delay_exponent", refused),
-        ("parameter:max_ack_delay", refused),
-        ("parameter:max_udp_payload_size", refused),
-        ("parameter:active_connection_id_limit", refused),
-        ("parameter:max_streams_bidi", refused),
-        ("parameter:max_streams_uni", refused),
-        ("parameter:original_destination", refused),
-        ("parameter:stateless_reset_token", refused),
-        ("parameter:preferred_address", refused),
-        ("parameter:retry_source", refused),
-        ("parameter:twice", refused),
-        ("parameter:idle_cut", refused),
-        ("parameter:other_source", refused),
-        // As large as they may be.
-        ("parameter:extremes", &[]),
     ]);
 }
 

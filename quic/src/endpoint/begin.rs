@@ -7,6 +7,8 @@ use quiche::{ConnectionId, Header, RetryConnectionIds};
 
 use super::{Drop, Endpoint, INITIAL_MIN, Received, answer};
 use crate::conn::Conn;
+use crate::initial::Initial;
+use crate::pieces::Pieces;
 use crate::table::Id;
 use crate::token::Refused;
 
@@ -58,6 +60,8 @@ impl<T: Default> Endpoint<T> {
         }
         let scid = self.cids.mint(self.policy.origin);
         self.config.quic.set_stateless_reset_token(Some(self.resets.token(&scid)));
+        let initial =
+            Initial { destination: header.dcid.to_vec(), theirs: header.scid.to_vec(), ours: scid };
         let scid = ConnectionId::from_ref(&scid);
         let quic = match &original {
             None => quiche::accept_with_buf_factory(&scid, None, to, from, &mut self.config.quic),
@@ -71,8 +75,9 @@ impl<T: Default> Endpoint<T> {
         };
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
+        let pieces = Pieces::new(self.policy.pieces, self.config.streams);
         let id = self.table.insert(
-            Conn::bounded(quic, self.policy.pieces, self.config.idle_timeout, now),
+            Conn::bounded(quic, initial, pieces, self.config.idle_timeout, now),
             T::default(),
             now,
         );

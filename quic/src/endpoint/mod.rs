@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use quiche::{ConnectionId, Header, Type};
 
 use crate::cid::{self, Cids, Origin};
-use crate::conn::Conn;
+use crate::conn::{Conn, is_unfixed};
 use crate::gso::Transmit;
 use crate::keys::Keys;
 use crate::reset::{Budget, Resets};
@@ -330,7 +330,7 @@ impl<T: Default> Endpoint<T> {
             return Err(self.negotiate(&header, datagram.len(), from, to, now, out));
         }
         self.divert_foreign(&header.dcid)?;
-        if header.ty != Type::Initial {
+        if header.ty != Type::Initial || is_unfixed(datagram) {
             return Err(Received::Dropped(Drop::UnknownLong));
         }
         if datagram.len() < INITIAL_MIN || header.dcid.len() < INITIAL_CID_MIN {

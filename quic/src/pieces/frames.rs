@@ -56,8 +56,24 @@ pub(super) fn next_packet<'a>(rest: &mut &'a [u8], keys: Keys) -> Option<&'a [u8
 /// What is counted.
 pub(super) enum Frame {
     Crypto,
-    Stop { id: u64 },
-    Stream { id: u64, at: u64, len: u64 },
+    Stop {
+        id: u64,
+    },
+    /// `is_held`: there is something in it, and it is not all of its stream.
+    Stream {
+        id: u64,
+        at: u64,
+        len: u64,
+        is_held: bool,
+    },
+    /// STREAM_DATA_BLOCKED.
+    Blocked {
+        id: u64,
+    },
+    /// Another frame that opens a stream.
+    About {
+        id: u64,
+    },
 }
 
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
@@ -78,11 +94,7 @@ impl Reader<'_> {
                     self.skip(len)?;
                     return Some(Frame::Crypto);
                 }
-                0x08..=0x0f => {
-                    if let Some(frame) = self.stream(kind)? {
-                        return Some(frame);
-                    }
-                }
+                0x08..=0x0f => return self.stream(kind),
                 // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID.
                 0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => self.varints(1)?,
                 0x05 => {
@@ -90,10 +102,17 @@ impl Reader<'_> {
                     self.varints(1)?;
                     return Some(Frame::Stop { id });
                 }
-                // MAX_STREAM_DATA, STREAM_DATA_BLOCKED.
-                0x11 | 0x15 => self.varints(2)?,
-                // RESET_STREAM.
-                0x04 => self.varints(3)?,
+                0x15 => {
+                    let id = self.varint()?;
+                    self.varints(1)?;
+                    return Some(Frame::Blocked { id });
+                }
+                // RESET_STREAM, MAX_STREAM_DATA.
+                0x04 | 0x11 => {
+                    let id = self.varint()?;
+                    self.varints(if kind == 0x04 { 2 } else { 1 })?;
+                    return Some(Frame::About { id });
+                }
                 // NEW_CONNECTION_ID.
                 0x18 => {
                     self.varints(2)?;
@@ -117,14 +136,13 @@ impl Reader<'_> {
         if has_ecn { self.varints(3) } else { Some(()) }
     }
 
-    /// A STREAM frame, if there is something in it and it is not all of its stream.
-    fn stream(&mut self, kind: u8) -> Option<Option<Frame>> {
+    fn stream(&mut self, kind: u8) -> Option<Frame> {
         let id = self.varint()?;
         let at = if kind & 4 == 0 { 0 } else { self.varint()? };
         let len = if kind & 2 == 0 { self.0.len() as u64 } else { self.varint()? };
         self.skip(len)?;
         let is_whole = at == 0 && kind & 1 == 1;
-        Some((len > 0 && !is_whole).then_some(Frame::Stream { id, at, len }))
+        Some(Frame::Stream { id, at, len, is_held: len > 0 && !is_whole })
     }
 
     fn octet(&mut self) -> Option<u8> {

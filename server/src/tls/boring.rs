@@ -7,7 +7,7 @@
 //! moment, and a context is made once. `unsafe` is here for the ticket callback alone.
 
 use ringway_quic::boring;
-use ringway_quic::replay;
+use ringway_quic::{parameters, replay};
 
 use boring::error::ErrorStack;
 use boring::hash::{MessageDigest, hmac_sha256};
@@ -60,9 +60,16 @@ fn build(tls: &Tls) -> Result<SslContextBuilder, ErrorStack> {
     Ok(context)
 }
 
-/// Before anything of a ClientHello is answered: its certificate, and whether its early data is a
-/// repetition (RFC 8446 section 8.2).
+/// Before anything of a ClientHello is answered: whether its transport parameters are in order, its
+/// certificate, and whether its early data is a repetition (RFC 8446 section 8.2). A handshake with
+/// parameters that are not waits for ever: an error here would be told as an alert, and the
+/// connection has a better one to tell.
 fn on_hello(tls: &Tls, mut hello: ClientHello<'_>) -> Result<(), SelectCertError> {
+    let found = hello.get_extension(ExtensionType::QUIC_TRANSPORT_PARAMETERS_STANDARD);
+    if let Some(violation) = found.and_then(|found| parameters::violation(hello.ssl(), found)) {
+        parameters::note(hello.ssl_mut(), violation);
+        return Err(SelectCertError::RETRY);
+    }
     let name = hello.servername(NameType::HOST_NAME).map(str::to_ascii_lowercase);
     let schemes = signature_schemes(&hello);
     let store = tls.store().clone();

@@ -32,6 +32,33 @@ class Rude(QuicConnection):
         self.parameters = parameters
         # Whether it acknowledges what it has not received.
         self.is_optimist = False
+        # A frame for 0-RTT packets, and what is done to packets of a level from the first one on.
+        self.early = None
+        self.bent = None
+        self.has_parameters = True
+
+    def _initialize(self, peer_cid):
+        super()._initialize(peer_cid)
+        if not self.has_parameters:
+            self.tls.handshake_extensions = []
+        if self.bent:
+            self.bend(*self.bent)
+
+    def bend(self, epoch, change, forged=False, most=1 << 30):
+        """Changes the first octet of so many packets, before they are sealed; behind that an octet
+        of those that are to be forged."""
+        pair, count = self._cryptos[epoch], 0
+        plain = pair.encrypt_packet
+
+        def encrypt(header, payload, number):
+            nonlocal count
+            count += 1
+            if count > most:
+                return plain(header, payload, number)
+            sealed = plain(bytes([change(header[0])]) + header[1:], payload, number)
+            return sealed[:-1] + bytes([sealed[-1] ^ 1]) if forged else sealed
+
+        pair.encrypt_packet = encrypt
 
     def _write_ack_frame(self, builder, space, now):
         if self.is_optimist and len(space.ack_queue):
@@ -46,6 +73,12 @@ class Rude(QuicConnection):
         super()._write_handshake(builder, epoch, now)
 
     def _write_application(self, builder, network_path, now):
+        crypto = self._cryptos[tls.Epoch.ZERO_RTT]
+        if self.early and crypto.send.is_valid():
+            builder.start_packet(QuicPacketType.ZERO_RTT, crypto)
+            kind, body = self.early
+            self.early = None
+            builder.start_frame(kind, capacity=len(body) + 8).push_bytes(body)
         if self._cryptos[tls.Epoch.ONE_RTT].send.is_valid():
             while self.rude:
                 builder.start_packet(QuicPacketType.ONE_RTT, self._cryptos[tls.Epoch.ONE_RTT])
@@ -60,12 +93,17 @@ class Rude(QuicConnection):
 
 
 class Client:
-    def __init__(self, port, parameters=None, token=b"", **frames):
+    def __init__(self, port, parameters=None, token=b"", ticket=None, **frames):
         configuration = QuicConfiguration(
             is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE, token=token
         )
         configuration.server_name = "localhost"
-        self.quic = Rude(parameters, configuration=configuration, **frames)
+        configuration.session_ticket = ticket
+        self.tickets = []
+        handler = self.tickets.append
+        self.quic = Rude(
+            parameters, configuration=configuration, session_ticket_handler=handler, **frames
+        )
         self.to = ("127.0.0.1", port)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.connect(self.to)
@@ -79,8 +117,11 @@ class Client:
 
     def connect(self, patience=PATIENCE):
         self.quic.connect(self.to, now=time.time())
+        if self.quic.configuration.session_ticket:
+            # A server that takes early data opens its streams before the handshake is complete.
+            self.http = H3Connection(self.quic)
         self.run(lambda: self.ready or self.end, patience)
-        if self.ready and not self.end:
+        if self.ready and not self.end and not self.http:
             self.http = H3Connection(self.quic)
         return self
 
@@ -163,6 +204,14 @@ def twice(found):
     return found + [found[0]]
 
 
+def behind(octets):
+    return lambda plain: plain + octets
+
+
+def without(kind):
+    return parameters(lambda found: [pair for pair in found if pair[0] != kind])
+
+
 MOST = (1 << 62) - 1
 
 # Row 74: identifier and value, none of which a client may send.
@@ -178,8 +227,21 @@ PARAMETERS = {
     "preferred_address": put(0x0D, bytes(41)),
     "retry_source": put(0x10, b"12345678"),
     "twice": parameters(twice),
+    "unknown_twice": behind(var(0x7B) + var(0) + var(0x7B) + var(0)),
     "idle_cut": put(0x01, b"\xff"),
+    "idle_long": put(0x01, var(5) + b"\0"),
+    "data_empty": put(0x04, b""),
+    "datagrams_cut": put(0x20, b"\x80"),
+    "migration_not_empty": put(0x0C, b"\x01"),
+    "cut": lambda plain: plain[:-1],
+    "trailing": behind(b"\x40"),
+    "length_beyond": behind(var(0x7B) + var(4) + b"abc"),
     "other_source": put(0x0F, b"not the one"),
+    "empty_source": put(0x0F, b""),
+    "no_source": without(0x0F),
+    "nothing": lambda plain: b"",
+    "migration": put(0x0C, b""),
+    "reserved": behind(var(0x1B) + var(3) + b"any"),
     "extremes": parameters(
         lambda found: [(k, var(MOST) if k in (1, 4, 5, 6, 7) else v) for k, v in found]
     ),
@@ -243,6 +305,18 @@ FRAMES = {
     "all_holes": lambda: [f for s in range(STREAM, STREAM + 60, 4) for f in holes(s, 65_400, 1)],
     "overlaps": lambda: [f for s in range(STREAM, STREAM + 8, 4) for f in overlaps(s, 16_000, 512)],
     "crypto_holes": lambda: crypto(2000),
+    # Row 93.
+    "stop_above": lambda: [frame(0x05, 4 * 100, 0)],
+    "reset_above": lambda: [frame(0x04, 4 * 100, 0, 0)],
+    "reset_uni_above": lambda: [frame(0x04, 4 * 16 + 2, 0, 0)],
+    "max_data_above": lambda: [frame(0x11, 4 * 100, 9)],
+    "blocked_above": lambda: [frame(0x15, 4 * 100, 9)],
+    "blocked_uni_above": lambda: [frame(0x15, 4 * 16 + 2, 9)],
+    "blocked_far_above": lambda: [frame(0x15, MOST - 3, MOST)],
+    "blocked_last": lambda: [frame(0x15, 4 * 99, 9), frame(0x15, 4 * 15 + 2, 9)],
+    "blocked_theirs": lambda: [frame(0x15, 3, 9)],
+    "blocked_none": lambda: [frame(0x15, 1, 9)],
+    "max_data_none": lambda: [frame(0x11, 1, 9)],
     # Row 79. Two frames of one packet, so that no answer comes between.
     "reset_beyond": lambda: [frame(0x04, STREAM, 0, MOST)],
     "reset_changed": lambda: [ended(b"\x04" + var(STREAM) + var(0) + var(20))],
@@ -262,6 +336,52 @@ FRAMES = {
 }
 
 
+RESERVED_OF_LONG = [0x04, 0x08, 0x0C]
+EPOCHS = {
+    "initial": tls.Epoch.INITIAL,
+    "early": tls.Epoch.ZERO_RTT,
+    "handshake": tls.Epoch.HANDSHAKE,
+    "application": tls.Epoch.ONE_RTT,
+}
+
+# F2: frames that are for no 0-RTT packet (RFC 9000 section 12.4, RFC 9001 section 8.3).
+EARLY = {
+    "crypto": frame(0x06, 0, 4, tail=b"late"),
+    "ack": frame(0x02, 0, 0, 0, 0),
+    "done": (0x1E, b""),
+    "retire": frame(0x19, 0),
+    "ping": (0x01, b""),
+}
+
+
+def resume(port):
+    """A client that has a ticket."""
+    client = Client(port).connect()
+    assert client.get(b"/hello") == b"hello" and client.run(lambda: client.tickets)
+    client.quic.close()
+    client.step(0)
+    return Client(port, ticket=client.tickets[0])
+
+
+def bent(port, level, change, most):
+    """A client that changes the first octets of packets of a level: so many of them, which are then
+    forged, or all."""
+    change = int(change, 0)
+    apply = (lambda first: first & ~0x40) if change == 0x40 else (lambda first: first | change)
+    how = (EPOCHS[level], apply, most > 0, most or 1 << 30)
+    client = resume(port) if level == "early" else Client(port)
+    client.quic.early = EARLY["ping"] if level == "early" else None
+    if level == "application":
+        client.connect()
+        assert client.get(b"/hello") == b"hello"
+        client.quic.bend(*how)
+        client.send([(0x01, b"")] * 3)
+    else:
+        client.quic.bent = how
+        client.connect(patience=5)
+    return client
+
+
 # Row 70: none that the server has made. aioquic's go into its Initial.
 TOKENS = {
     "token": b"\x00forged" + os.urandom(60),
@@ -272,9 +392,26 @@ TOKENS = {
 
 
 def run(port, name):
-    if name.startswith("parameter:"):
-        # quiche says nothing to most of them: a handshake that is going to be answered is by then.
-        client = Client(port, PARAMETERS[name.split(":")[1]]).connect(patience=2)
+    if name == "parameter:none":
+        client = Client(port)
+        client.quic.has_parameters = False
+        client.connect(patience=5)
+    elif name.startswith("parameter:"):
+        client = Client(port, PARAMETERS[name.split(":")[1]]).connect(patience=5)
+    elif name.startswith("early:"):
+        client = resume(port)
+        client.quic.early = EARLY[name.split(":")[1]]
+        client.connect(patience=5)
+    elif name.startswith("bits:"):
+        client = bent(port, *name.split(":")[1:], most=0)
+    elif name.startswith("forged:"):
+        client = bent(port, *name.split(":")[1:], most=2)
+    elif name == "unfixed":
+        # A frame that closes, in packets that are to be discarded.
+        client = Client(port).connect()
+        assert client.get(b"/hello") == b"hello"
+        client.quic.bend(tls.Epoch.ONE_RTT, lambda first: first & ~0x40, most=1)
+        client.send(FRAMES["unknown"]())
     elif name.startswith("first:"):
         client = Client(port, first=FRAMES[name.split(":")[1]]()).connect()
     elif name in TOKENS:

@@ -11,6 +11,7 @@ pub mod client;
 pub mod h2;
 pub mod process;
 pub mod quic;
+pub mod rude;
 pub mod slow;
 pub mod tls;
 pub mod watch;
