@@ -297,12 +297,12 @@ fn row_65_qpack() {
 }
 
 /// Streams that wait for a table entry, as many as may, each with so much content.
-fn waiting(client: &mut H3, content: &[u8]) -> Vec<u64> {
+fn waiting(client: &mut H3, content: &[u8], fin: bool) -> Vec<u64> {
     let head = [&[2, 0][..], &section(&request("POST", "/upload"))[2..], &[0x80]].concat();
     let whole = [frame(HEADERS, &head), frame(DATA, content)].concat();
     let ids: Vec<u64> = (0..16).map(|_| client.id()).collect();
     for id in &ids {
-        client.raw(*id, &whole, true);
+        client.raw(*id, &whole, fin);
     }
     ids
 }
@@ -316,7 +316,7 @@ fn row_92_blocked_streams_that_are_full() {
     Watch::new(&server, "/hello").during(CAP, || {
         let mut clients: Vec<H3> = (0..4).map(|_| connect(&server)).collect();
         for client in &mut clients {
-            waiting(client, &pattern(200 << 10));
+            waiting(client, &pattern(200 << 10), true);
             client.run_for(Duration::from_millis(500));
             let taken = client.taken();
             client.run_for(Duration::from_millis(500));
@@ -330,23 +330,29 @@ fn row_92_blocked_streams_that_are_full() {
     });
 }
 
-/// Row 92: nothing of what waited is lost when the entry comes.
+/// Row 92: nothing of what waited is lost when the entry comes, nor an end that came alone.
 #[test]
 fn row_92_blocked_streams_that_go_on() {
     let server = app("");
-    let mut client = connect(&server);
-    let content = pattern(60 << 10);
-    let ids = waiting(&mut client, &content);
-    client.run("they are sent", |client| client.is_sent());
-    client.run_for(Duration::from_millis(50));
-    assert!(ids.iter().all(|id| client.streams[id].heads.is_empty()), "they wait");
-    let entry = [&[0x3f, 0xe1, 0x1f][..], &insert(b"x-late", b"yes")].concat();
-    client.raw(ENCODER, &entry, false);
-    for id in ids {
-        let answer = client.answer(id);
-        assert_eq!((answer.status(), answer.text()), (200, harness::app::checksum(&content)));
+    for (len, fin) in [(60 << 10, true), (60 << 10, false), (100, true), (100, false)] {
+        let mut client = connect(&server);
+        let content = pattern(len);
+        let ids = waiting(&mut client, &content, fin);
+        client.run("they are sent", |client| client.is_sent());
+        client.run_for(Duration::from_millis(50));
+        if !fin {
+            ids.iter().for_each(|id| client.raw(*id, b"", true));
+            client.run_for(Duration::from_millis(50));
+        }
+        assert!(ids.iter().all(|id| client.streams[id].heads.is_empty()), "they wait");
+        let entry = [&[0x3f, 0xe1, 0x1f][..], &insert(b"x-late", b"yes")].concat();
+        client.raw(ENCODER, &entry, false);
+        for id in ids {
+            let answer = client.answer(id);
+            assert_eq!((answer.status(), answer.text()), (200, harness::app::checksum(&content)));
+        }
+        client.close();
     }
-    client.close();
 }
 
 /// Row 92: streams that wait for an entry and are given up hold nothing, over and over.

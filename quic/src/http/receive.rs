@@ -39,6 +39,7 @@ impl Http {
             return Err(Error { code: Code::ClosedCriticalStream, what });
         }
         self.begin(conn, shared);
+        self.look_at_blocked(conn)?;
         loop {
             if self.cursor.is_none() && !self.advance(conn, shared)? {
                 break;
@@ -61,6 +62,21 @@ impl Http {
             self.h3 = Some(Box::new(h3::Conn::new(&shared.h3)));
             self.send_control(conn);
         }
+    }
+
+    /// Whether the client has given up a stream that waits for table entries. quiche does not name
+    /// it again when RESET_STREAM comes behind content that is not read, so that it is asked, with
+    /// no room for any content; if there is none, it may give the stream's end.
+    fn look_at_blocked(&mut self, conn: &mut Conn) -> Result<(), Error> {
+        for at in (0..self.blocked.len()).rev() {
+            let id = self.blocked[at].stream;
+            match conn.read(id, &mut []) {
+                Ok((_, fin)) => self.blocked[at].fin |= fin,
+                Err(quiche::Error::StreamReset(code)) => self.on_reset(id, code, conn)?,
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Brings the next piece of a stream into the chunk; `false` when there is none.
