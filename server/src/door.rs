@@ -1,6 +1,7 @@
 //! A worker's listeners and whether they accept.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use ringway_codec::Time;
@@ -14,6 +15,10 @@ use crate::tls::Acceptor;
 /// How long accepting rests when the process or the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
 
+/// Connections that wait for room, beside those in the kernel's queue: one for each listener that
+/// accepts one at a time, and what had come before it did.
+const WAITING_MAX: usize = 8;
+
 /// A worker's listeners.
 pub(crate) struct Doors {
     doors: Vec<Door>,
@@ -23,6 +28,10 @@ pub(crate) struct Doors {
     pub(crate) ways: Vec<String>,
     paused: bool,
     closed: bool,
+    /// One connection is accepted at a time.
+    narrow: bool,
+    /// Those that were accepted and for which there is no room yet, with their listeners.
+    waiting: VecDeque<(Id, RawFd)>,
     retry_at: Option<Time>,
     /// Times that accepting failed for want of descriptors or memory.
     pub(crate) exhausted: u64,
@@ -80,6 +89,8 @@ impl Doors {
             ways,
             paused: false,
             closed: false,
+            narrow: false,
+            waiting: VecDeque::new(),
             retry_at: None,
             exhausted: 0,
         }
@@ -93,7 +104,8 @@ impl Doors {
         for (index, door) in self.doors.iter_mut().enumerate() {
             if let (false, Some(socket)) = (door.accepting, &door.socket) {
                 door.accepting = true;
-                ring.accept(Id { index: index as u32, generation: 0 }, socket.as_raw_fd());
+                let id = Id { index: index as u32, generation: 0 };
+                ring.accept(id, socket.as_raw_fd(), self.narrow);
             }
         }
     }
@@ -141,23 +153,55 @@ impl Doors {
         self.retry_at
     }
 
-    /// Tries again if the rest is over.
-    pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) {
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.retry_at = None;
+    /// Tries again if the rest is over, and says so.
+    pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) -> bool {
+        let is_over = self.retry_at.is_some_and(|at| at <= now);
+        if is_over {
+            self.retry_at = (!self.waiting.is_empty()).then(|| now + REST);
             self.open(ring);
         }
+        is_over
     }
 
-    /// Leaves further connections in the kernel's queue: there is no slot for them.
-    pub(crate) fn pause(&mut self, ring: &mut Ring) {
+    /// Keeps a connection for which there is no room, and leaves further ones in the kernel's
+    /// queue; gives back one too many.
+    pub(crate) fn wait(&mut self, door: Id, fd: i32, now: Time, ring: &mut Ring) -> Option<i32> {
         if !self.paused {
             self.paused = true;
             self.stop(ring);
         }
+        if self.closed || self.waiting.len() >= WAITING_MAX {
+            return Some(fd);
+        }
+        self.waiting.push_back((door, fd));
+        // One that is idle by then makes room.
+        self.retry_at.get_or_insert(now + REST);
+        None
     }
 
-    /// A slot is free again.
+    /// Whether a connection waits for room.
+    pub(crate) fn is_anyone_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The connection that has waited for longest, and its listener.
+    pub(crate) fn next_waiting(&mut self) -> Option<(Id, i32)> {
+        self.waiting.pop_front()
+    }
+
+    /// Has listeners accept one connection at a time, or all that come.
+    #[inline]
+    pub(crate) fn narrow(&mut self, narrow: bool, ring: &mut Ring) {
+        if self.narrow != narrow {
+            self.narrow = narrow;
+            // What is under way goes on until it ends; it is begun the other way then.
+            if narrow && !self.paused {
+                self.stop(ring);
+            }
+        }
+    }
+
+    /// There is room again.
     pub(crate) fn resume(&mut self, ring: &mut Ring) {
         if self.paused {
             self.paused = false;
@@ -170,6 +214,7 @@ impl Doors {
         if !self.closed {
             self.closed = true;
             self.retry_at = None;
+            self.waiting.drain(..).for_each(|(_, fd)| ring.close(fd));
             self.stop(ring);
             for door in &mut self.doors {
                 door.socket = None;

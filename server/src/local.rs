@@ -56,6 +56,8 @@ pub(crate) struct Local {
     pub(crate) hints: RefCell<Vec<(Owner, Vec<HeaderValue>)>>,
     /// Timers asked for since the worker last looked: key and deadline.
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
+    /// Somebody found no descriptor free: connections that are idle are to give theirs.
+    pub(crate) starved: Cell<bool>,
     sleepers: RefCell<Slab<Waker>>,
     /// File operations asked for since the worker last looked.
     pub(crate) new_jobs: RefCell<Vec<(Id, job::Request)>>,

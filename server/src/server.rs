@@ -8,8 +8,10 @@ use std::sync::mpsc::{self, Sender};
 use core_affinity::CoreId;
 use http::HeaderValue;
 use ringway_codec::scan::Backend;
+use ringway_tuning::start;
 
 use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
+use crate::descriptors;
 use crate::desk::Desk;
 use crate::door::{AltSvc, Doors, Share};
 use crate::error::Error;
@@ -53,6 +55,8 @@ pub struct Server {
     recv: RecvMode,
     log: LogConfig,
     metrics: Option<Result<Address, String>>,
+    /// Its connections are reckoned with by another server, whose metrics it shows.
+    is_reckoned: bool,
 }
 
 /// What other threads tell a worker.
@@ -94,6 +98,7 @@ impl Server {
             recv: RecvMode::default(),
             log: LogConfig::default(),
             metrics: None,
+            is_reckoned: false,
         }
     }
 
@@ -255,6 +260,12 @@ impl Server {
             .map_err(Error::Ring)?;
         let bound = listeners.iter().flat_map(Listener::lines).collect();
         self.app.start();
+        if !self.is_reckoned
+            && let Some(fitted) =
+                descriptors::fit(&mut self.limits, workers, metrics.is_some(), start::descriptors())
+        {
+            note!("{fitted}");
+        }
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
         let mut running = Running::new(bound, log, keeper);
@@ -282,7 +293,9 @@ impl Server {
         if let Some(address) = metrics {
             let endpoint = running.endpoint(published);
             // Idle but for its readers, so no CPU of its own.
-            let server = Self::new(endpoint).workers(1).cpus([]);
+            let mut server = Self::new(endpoint).workers(1).cpus([]);
+            server.limits.connections = descriptors::METRICS;
+            server.is_reckoned = true;
             running.add_metrics(server.listen(Scheme::Metrics, address).spawn()?);
         }
         Ok(running)
@@ -399,7 +412,7 @@ impl Server {
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
         let settings = Settings {
             recv: self.recv,
-            connections: limits.connections as usize,
+            connections: (limits.connections + descriptors::OVER) as usize,
             udp: sizes,
             busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
             batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),

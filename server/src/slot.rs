@@ -85,10 +85,17 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All live tenants.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.entries.iter().enumerate().filter_map(|(n, entry)| {
+            let id = Id { index: n as u32, generation: entry.generation };
+            Some((id, entry.value.as_ref()?))
+        })
+    }
+
     /// The identities of all live tenants.
     pub(crate) fn ids(&self) -> Vec<Id> {
-        let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());
-        live.map(|(n, entry)| Id { index: n as u32, generation: entry.generation }).collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 }
 

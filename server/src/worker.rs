@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringway_codec::Time;
 
 use crate::conn::{Conn, Cx, Event, Op};
+use crate::descriptors::OVER;
 use crate::desk::Desk;
 use crate::door::Doors;
 use crate::executor::Owner;
@@ -18,6 +19,7 @@ use crate::local::{self, Local};
 use crate::ring::token::{Id, Op as Kind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::server::Control;
+use crate::shed::{GRACE, Shed};
 use crate::slot::Slab;
 use crate::timer::Wheel;
 use crate::udp::{self, Udp};
@@ -41,7 +43,11 @@ struct Table {
     slots: Slab<Slot>,
     timers: Wheel,
     over: Vec<Id>,
+    shed: Shed,
 }
+
+/// Connections are accepted one at a time when there is room for no more than so many.
+const NEAR: usize = 64;
 
 /// A connection and its descriptor.
 struct Slot {
@@ -57,13 +63,14 @@ impl Worker {
     pub(crate) fn new(ring: Ring, doors: Doors, mut desk: Desk, udp: Option<Box<Udp>>) -> Self {
         let now = desk.now();
         desk.advertise(&doors.ways);
-        let most = desk.limits().connections as usize;
+        let most = (desk.limits().connections + OVER) as usize;
         Self {
             ring,
             table: Table {
                 slots: Slab::with_room(most),
                 timers: Wheel::with_room(most, now),
                 over: Vec::with_capacity(64),
+                shed: Shed::default(),
             },
             doors,
             desk,
@@ -76,6 +83,7 @@ impl Worker {
 
     /// Works until told to stop.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        self.narrow();
         self.doors.open(&mut self.ring);
         if let Some(udp) = &mut self.udp {
             udp.open(&mut self.ring);
@@ -182,28 +190,80 @@ impl Worker {
 
     fn accepted(&mut self, door: Id, result: i32, more: bool) {
         if result >= 0 {
-            let full = self.table.slots.len() >= self.desk.limits().connections as usize;
-            if full {
-                self.doors.pause(&mut self.ring);
-            }
-            let host = if full { None } else { self.desk.crowd.admit(result) };
-            self.desk.tally.counters.crowded += u64::from(!full && host.is_none());
-            let arrival = host.and_then(|_| self.doors.arrival(door));
-            let refused = host.is_some() && arrival.is_none();
-            self.desk.tally.counters.crowded_handshakes += u64::from(refused);
-            if let (Some(host), Some(arrival)) = (host, arrival) {
-                let desk = &mut self.desk;
-                let id = self.table.slots.insert_with(|id| {
-                    let conn = Conn::new(id, result, arrival, &mut desk.cx());
-                    Slot { fd: result, host, armed: Time::NEVER, conn }
-                });
-                self.tell(id, Event::Nudge { stream: 0 });
-            } else {
-                host.into_iter().for_each(|host| self.desk.crowd.leave(host));
-                self.ring.close(result);
-            }
+            self.arrived(door, result);
+        } else if matches!(-result, libc::EMFILE | libc::ENFILE) {
+            self.shed_some(GRACE);
         }
         self.doors.accepted(door, result, more, self.desk.now(), &mut self.ring);
+    }
+
+    /// Takes a connection in, in the place of one that is idle where all places are taken. Where
+    /// none is, it waits.
+    fn arrived(&mut self, door: Id, fd: i32) {
+        if self.has_room() {
+            self.take_in(door, fd);
+        } else if let Some(refused) = self.doors.wait(door, fd, self.desk.now(), &mut self.ring) {
+            self.ring.close(refused);
+        }
+    }
+
+    fn take_in(&mut self, door: Id, fd: i32) {
+        let host = self.desk.crowd.admit(fd);
+        self.desk.tally.counters.crowded += u64::from(host.is_none());
+        let arrival = host.and_then(|_| self.doors.arrival(door));
+        let refused = host.is_some() && arrival.is_none();
+        self.desk.tally.counters.crowded_handshakes += u64::from(refused);
+        if let (Some(host), Some(arrival)) = (host, arrival) {
+            let desk = &mut self.desk;
+            let id = self.table.slots.insert_with(|id| {
+                let conn = Conn::new(id, fd, arrival, &mut desk.cx());
+                Slot { fd, host, armed: Time::NEVER, conn }
+            });
+            self.tell(id, Event::Nudge { stream: 0 });
+            self.narrow();
+        } else {
+            host.into_iter().for_each(|host| self.desk.crowd.leave(host));
+            self.ring.close(fd);
+        }
+    }
+
+    /// Whether there is room for one more connection, which one that is idle may have to make.
+    fn has_room(&mut self) -> bool {
+        self.table.slots.len() < self.desk.limits().connections as usize || self.shed(GRACE)
+    }
+
+    /// Accepts one connection at a time where there is hardly room: of many at once, those for
+    /// which there is none could not be left in the kernel's queue.
+    fn narrow(&mut self) {
+        let most = self.desk.limits().connections as usize;
+        let is_near = self.table.slots.len() + NEAR >= most;
+        self.doors.narrow(is_near, &mut self.ring);
+    }
+
+    /// Takes in those that waited for room, as far as there is some.
+    fn admit_waiting(&mut self) {
+        while self.doors.is_anyone_waiting() && self.has_room() {
+            if let Some((door, fd)) = self.doors.next_waiting() {
+                self.take_in(door, fd);
+            }
+        }
+        if !self.doors.is_anyone_waiting() {
+            self.doors.resume(&mut self.ring);
+        }
+    }
+
+    /// Closes the connection that has been idle for longest; false where none is, or enough are
+    /// closing.
+    fn shed(&mut self, grace: Duration) -> bool {
+        let Some(id) = self.table.oldest_idle(self.desk.now(), grace) else { return false };
+        self.desk.tally.counters.shed += 1;
+        self.tell(id, Event::Shed);
+        true
+    }
+
+    /// Closes as many idle connections as may be closed at once: descriptors are wanted.
+    fn shed_some(&mut self, grace: Duration) {
+        while self.shed(grace) {}
     }
 
     fn run_tasks(&mut self) {
@@ -221,6 +281,10 @@ impl Worker {
         let hints = std::mem::take(&mut *local.hints.borrow_mut());
         for (Owner { conn, stream }, links) in hints {
             self.tell(conn, Event::Hint { stream, links });
+        }
+        if local.starved.take() {
+            // A request is at hand, which counts for more than one that may come.
+            self.shed_some(Duration::ZERO);
         }
         for (id, request) in local.new_jobs.borrow_mut().drain(..) {
             self.ring.job(id, request);
@@ -245,7 +309,9 @@ impl Worker {
             self.tell(id, Event::Deadline { acknowledged });
         }
         self.due = due;
-        self.doors.retry(now, &mut self.ring);
+        if self.doors.retry(now, &mut self.ring) && self.doors.is_anyone_waiting() {
+            self.admit_waiting();
+        }
     }
 
     /// Flushes every connection that was touched: output gathered, one send each.
@@ -263,6 +329,9 @@ impl Worker {
             let Some(fd) = self.table.slots.get_mut(id).map(|slot| slot.fd) else { continue };
             perform(op, id, fd, &mut self.ring);
         }
+        if self.table.over.is_empty() {
+            return;
+        }
         while let Some(id) = self.table.over.pop() {
             let Some(slot) = self.table.slots.remove(id) else { continue };
             self.table.timers.disarm(id.index);
@@ -273,8 +342,9 @@ impl Worker {
             self.desk.crowd.leave(slot.host);
             self.desk.forget(id);
             self.ring.close(slot.fd);
-            self.doors.resume(&mut self.ring);
         }
+        self.admit_waiting();
+        self.narrow();
     }
 
     fn control(&mut self, token: Token) {
@@ -402,6 +472,28 @@ impl Table {
             perform(op, id, slot.fd, ring);
         }
         Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    /// The connection that has been idle for longest, if there is one and it may go now.
+    fn oldest_idle(&mut self, now: Time, grace: Duration) -> Option<Id> {
+        let Self { slots, shed, .. } = self;
+        if !shed.has_room(|id| slots.get_mut(id).is_some()) {
+            return None;
+        }
+        loop {
+            while let Some((idle, id)) = shed.next() {
+                // One that has done something since is not the oldest any more.
+                if slots.get_mut(id).and_then(|slot| slot.conn.idle()) == Some(idle) {
+                    shed.goes(id);
+                    return Some(id);
+                }
+            }
+            if !shed.may_scan(now) {
+                return None;
+            }
+            let idle = slots.iter().filter_map(|(id, slot)| Some((slot.conn.idle()?, id)));
+            shed.scanned(idle.collect(), grace, now);
+        }
     }
 
     fn abandon(&mut self, id: Id, cx: &mut Cx<'_>) {

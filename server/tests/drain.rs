@@ -75,11 +75,14 @@ fn a_second_signal_ends_it_at_once() {
 fn a_signal_arrives_where_connections_have_every_descriptor() {
     let site = TempDir::with(&[("index.html", b"home")]);
     let (program, root) = (env!("CARGO_BIN_EXE_ringway"), site.path().display());
-    let script = format!("ulimit -n 64; exec {program} serve {root} --http 127.0.0.1:0");
+    let script = format!("ulimit -n 128; exec {program} serve {root} --http 127.0.0.1:0");
     let mut server = Process::start(Command::new("bash").args(["-c", &script]));
+    // Fewer than what connections were fitted to at the start (row F11).
+    let (pid, few) = (format!("--pid={}", server.pid()), "--nofile=40:40");
+    assert!(Command::new("prlimit").args([&pid, few]).status().unwrap().success());
     let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(server.http()).unwrap()).collect();
     let is_open = |fd| std::fs::exists(format!("/proc/{}/fd/{fd}", server.pid())).unwrap();
-    eventually("they have them all", || (0..64).all(is_open));
+    eventually("they have them all", || (0..40).all(is_open));
     server.signal("TERM");
     assert!(server.wait().success());
     drop(clients);

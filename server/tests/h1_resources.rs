@@ -110,6 +110,10 @@ fn row_28_out_of_descriptors() {
     server.wait_for("http,metrics");
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
+    // What connections were fitted to at the start (row F11) does not hold any more.
+    let few = format!("--nofile={0}:{0}", server.descriptors() + 4);
+    let pid = format!("--pid={}", server.pid());
+    assert!(Command::new("prlimit").args([&pid, &few]).status().unwrap().success());
     // More than it can hold: they wait in the kernel's queue or are shed.
     let mut flood: Vec<Client> = (0..200).map(|_| server.client()).collect();
     thread::sleep(Duration::from_millis(300));

@@ -171,6 +171,23 @@ pub fn raise_descriptors() -> Descriptors {
     Descriptors { before: number(current), now: number(if raised { maximum } else { current }) }
 }
 
+/// Descriptors of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// How many it may have: the soft limit.
+    pub limit: u64,
+    /// How many it has.
+    pub open: u64,
+}
+
+/// How many descriptors the process may have, and has.
+pub fn descriptors() -> Usage {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    // One of those that are listed is the list's own. Where there is no /proc, a guess.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(64, |listed| listed.count() as u64);
+    Usage { limit, open }
+}
+
 /// Has the calling thread run where the process may, and not only on the CPU of the thread that
 /// started it: a worker is pinned, and what it starts must not take turns with it.
 pub fn leave_the_cpu_of_the_caller() {

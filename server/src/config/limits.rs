@@ -116,7 +116,7 @@ const HOUR: u64 = 3600 * SECOND;
 // key, field: type, unit = default, min => max; why
 limits! {
     "limits.connections" connections: u32, Count = 65_536, 8 => 16_777_215;
-        "connections per worker; further ones wait in the kernel's accept queue"
+        "connections per worker, fitted at the start to the descriptors that the process may have; a further one takes the place of the one that was idle for longest, or waits in the kernel's accept queue"
     "limits.connections_per_ip" connections_per_ip: u32, Count = 65_536, 8 => 16_777_215;
         "connections per worker from one address (IPv6: one /64); a browser needs 8"
     "limits.request_line" request_line: u32, Bytes = 8 * KIB, 256 => MIB;

@@ -132,6 +132,21 @@ impl Http2 {
         self.conn.is_idle()
     }
 
+    /// Since when no stream has been open.
+    pub(super) fn idle_since(&self) -> Option<Time> {
+        (self.is_idle() && !self.conn.is_done()).then_some(self.since)
+    }
+
+    /// Ends the connection, which is idle, for others that need the room. The client is told, and
+    /// its answer is not waited for.
+    pub(super) fn shed(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.is_idle() {
+            link.output(cx);
+            self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut turn(link, cx));
+            link.close(false, cx);
+        }
+    }
+
     /// When the connection wants to hear that time has passed.
     pub(super) fn deadline(&self, limits: &Limits) -> Time {
         let idle = self.conn.is_idle().then(|| self.since + self.patience(limits));

@@ -100,6 +100,13 @@ impl Link {
         self.sending
     }
 
+    /// True when nothing is to be sent, worked on or ended.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.sending && !self.dirty && !self.ended && !self.is_closing() && {
+            self.queued() == 0 && self.kept() == 0
+        }
+    }
+
     /// True when there is, or may be, something to send, to work on, or to end.
     #[inline]
     pub(super) fn has_more_to_do(&self) -> bool {

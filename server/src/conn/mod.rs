@@ -70,6 +70,8 @@ pub(crate) enum Event {
     Nudge { stream: u64 },
     /// The server wants to stop.
     Drain,
+    /// Others need the room of this connection, which is idle.
+    Shed,
 }
 
 /// A connection.
@@ -86,6 +88,15 @@ pub(crate) struct Conn {
     failed: bool,
     rested: bool,
     since: Time,
+}
+
+/// A connection that is idle. What comes first in order is missed least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Idle {
+    /// The client has said something of HTTP by now.
+    pub(crate) has_spoken: bool,
+    /// Since when it is idle.
+    pub(crate) since: Time,
 }
 
 /// What a connection speaks.
@@ -186,6 +197,11 @@ impl Conn {
                 Proto::H1(http) => http.drain(&mut self.link, cx),
                 Proto::H2(http) => http.drain(&mut self.link, cx),
             },
+            Event::Shed if self.is_handshaking() => self.link.close_now(cx),
+            Event::Shed => match &mut self.proto {
+                Proto::H1(http) => http.drain(&mut self.link, cx),
+                Proto::H2(http) => http.shed(&mut self.link, cx),
+            },
         }
         self.link.steer_receiving(cx);
     }
@@ -249,6 +265,22 @@ impl Conn {
             Proto::H2(http) => http.deadline(limits),
         };
         if self.rested { due } else { due.min(self.since + REST) }
+    }
+
+    /// Whether nothing is under way and nothing begun, so that it is the client's turn. A handshake
+    /// that has stood still counts as well.
+    pub(crate) fn idle(&self) -> Option<Idle> {
+        if !self.link.is_quiet() {
+            return None;
+        }
+        if self.is_handshaking() {
+            return self.rested.then_some(Idle { has_spoken: false, since: self.since });
+        }
+        let since = match &self.proto {
+            Proto::H1(http) => http.idle_since(),
+            Proto::H2(http) => http.idle_since(),
+        };
+        since.map(|since| Idle { has_spoken: self.counted, since: since.max(self.since) })
     }
 
     /// True when nothing is under way any more and the descriptor can be closed.

@@ -9,15 +9,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::encoding::Coding;
 use super::file::{Content, File, Metas};
 use super::meta::{Kind, Meta};
 use super::mime;
+use super::root::is_exhausted;
 use super::settings::Settings;
 use super::sidecar;
 use crate::io as ring;
+use crate::local;
 
 /// What a path turned out to be.
 pub(crate) enum Seen {
@@ -57,11 +59,14 @@ pub(crate) async fn look(
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
             let mut name = path.to_vec();
             name.extend_from_slice(coding.suffix().as_bytes());
-            if let Ok((file, meta)) = open(root, &name).await
-                && meta.kind == Kind::File
-            {
-                seen.metas[coding as usize] = Some(meta);
-                seen.open[coding as usize] = Some(file);
+            match open(root, &name).await {
+                Ok((file, meta)) if meta.kind == Kind::File => {
+                    seen.metas[coding as usize] = Some(meta);
+                    seen.open[coding as usize] = Some(file);
+                }
+                // It may be there: without a descriptor nobody knows.
+                Err(error) if is_exhausted(&error) => return Err(error),
+                _ => {}
             }
         }
     }
@@ -125,14 +130,28 @@ fn is_older(meta: &Meta, source: &Meta) -> bool {
 
 const TIME_LOST_NS: i128 = 2_000_000_000;
 
+/// How long, and how often, an open that found no descriptor waits for idle connections to give
+/// theirs.
+const WAIT: Duration = Duration::from_millis(20);
+const WAITS: u32 = 5;
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 async fn open(root: &Arc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta)> {
     let path = if path.is_empty() { b"." } else { path };
     let path = CString::new(path).map_err(|_| io::ErrorKind::NotFound)?;
-    let mut tries = 0;
+    let (mut tries, mut waits) = (0, 0);
     let file = loop {
         match ring::open_beneath(root, &path).await {
             // openat2(2): a rename raced with the check that the path stays below the root.
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 3 => tries += 1,
+            Err(error) if is_out_of_descriptors(&error) && waits < WAITS => {
+                waits += 1;
+                local::with(|local| local.starved.set(true));
+                ring::sleep(WAIT).await;
+            }
             other => break Rc::new(other?),
         }
     };

@@ -187,7 +187,7 @@ impl Watched {
 /// Compares the roots until all of them are gone.
 fn run() {
     ringway_tuning::start::leave_the_cpu_of_the_caller();
-    let mut watched = Watched::lock();
+    let (mut watched, mut roots) = (Watched::lock(), Vec::new());
     loop {
         watched.roots.retain(|root| root.strong_count() > 0);
         if watched.roots.is_empty() {
@@ -195,10 +195,10 @@ fn run() {
             return;
         }
         let reopen = std::mem::take(&mut watched.reopen);
-        let roots: Vec<_> = watched.roots.iter().filter_map(Weak::upgrade).collect();
+        roots.extend(watched.roots.iter().filter_map(Weak::upgrade));
         drop(watched);
         roots.iter().for_each(|root| root.look(reopen));
-        drop(roots);
+        roots.clear();
         watched = Watched::lock();
         if !watched.reopen {
             let waited = WAKE.wait_timeout(watched, EVERY);

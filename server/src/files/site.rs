@@ -21,6 +21,7 @@ use super::file::{Content, File};
 use super::listing;
 use super::load::{self, Look, Seen};
 use super::respond;
+use super::root::is_exhausted;
 use super::settings::Settings;
 use super::store::Store;
 use crate::local;
@@ -189,6 +190,12 @@ impl Site {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && tries < 3 => {
                     tries += 1;
                 }
+                // For want of descriptors or memory nothing was found out: what is in memory is
+                // better than nothing.
+                Err(error) if is_exhausted(&error) => {
+                    let kept = self.store.borrow().find(path).map(Rc::clone);
+                    return kept.map(Found::File).ok_or(error);
+                }
                 Err(error) => {
                     self.forget(path);
                     return Err(error);
@@ -271,13 +278,19 @@ impl Site {
         }
         let name = path.strip_suffix(b"/").unwrap_or(path);
         let (_, root) = self.root().ok()?;
-        let seen = load::look(&root, name, &self.settings).await.ok()?;
-        let Seen::Directory(directory) = seen else { return None };
+        let directory = match load::look(&root, name, &self.settings).await {
+            Ok(Seen::Directory(directory)) => directory,
+            Err(error) if is_exhausted(&error) => return Some(status_of(&error).into()),
+            _ => return None,
+        };
         if self.listings.get() >= LISTINGS_MAX {
             return Some(StatusCode::SERVICE_UNAVAILABLE.into());
         }
         let _counted = Counted::new(&self.listings);
-        let rows = listing::read(&directory).await.ok()?;
+        let rows = match listing::read(&directory).await {
+            Ok(rows) => rows,
+            Err(error) => return is_exhausted(&error).then(|| status_of(&error).into()),
+        };
         let mut response = Response::html(listing::page(name, rows));
         response.fields.push(b"cache-control", b"no-cache");
         Some(response)

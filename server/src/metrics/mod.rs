@@ -85,6 +85,8 @@ counters! {
         "Connections closed at once: as many were there as may be."
     crowded_handshakes "ringway_connections_refused_total" r#"kind="handshakes""#
         "Connections closed at once: as many were there as may be."
+    shed "ringway_connections_shed_total" ""
+        "Idle connections closed because others needed the room, or files a descriptor."
     quic_migrations "ringway_quic_migrations_total" ""
         "Times that a client has moved to another address."
     quic_retries "ringway_quic_retry_total" "" "Retry packets sent."

@@ -273,8 +273,13 @@ impl Ring {
     }
 
     /// Accepts on a listener until told otherwise.
-    pub(crate) fn accept(&mut self, listener: Id, fd: RawFd) {
-        let entry = opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build();
+    pub(crate) fn accept(&mut self, listener: Id, fd: RawFd, once: bool) {
+        let entry = if once {
+            let accept = opcode::Accept::new(Fd(fd), std::ptr::null_mut(), std::ptr::null_mut());
+            accept.flags(libc::SOCK_CLOEXEC).build()
+        } else {
+            opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+        };
         self.push(entry, Token::new(Op::Accept, 0, listener));
     }
 

@@ -145,6 +145,11 @@ impl Http1 {
         self.incoming.is_none() && matches!(self.outgoing, Outgoing::None)
     }
 
+    /// Since when no request has been at hand, nor a part of one.
+    pub(super) fn idle_since(&self) -> Option<Time> {
+        (self.is_idle() && !self.exchange.partial).then_some(self.since)
+    }
+
     pub(super) fn describe(&self) -> &'static str {
         match (&self.incoming, &self.outgoing) {
             (Some(_), _) => "receiving a body",

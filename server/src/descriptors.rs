@@ -1,0 +1,108 @@
+//! How many connections the descriptors that the process may have are enough for, said at the
+//! start; what files and logs need is kept back.
+
+use std::fmt;
+
+use ringway_tuning::start::Usage;
+
+use crate::config::Limits;
+
+/// Descriptors of the process that are kept back for the files that are being sent, and for logs: a
+/// quarter, within these bounds.
+const KEPT_MIN: u64 = 16;
+const KEPT_MAX: u64 = 4096;
+/// What a worker needs beside its connections: its ring, its place in the list of the others, and
+/// those that it has beyond its bound for a moment while it sheds others.
+const WORKER: u64 = 4 + OVER as u64;
+/// What the process opens after the start: certificates, ticket keys, a log that is reopened,
+/// threads.
+const PROCESS: u64 = 4;
+/// Connections for the readers of metrics.
+pub(crate) const METRICS: u32 = 8;
+/// Connections that a worker may have beyond its bound, while as many are being closed for them.
+pub(crate) const OVER: u32 = 4;
+/// The fewest that may be set.
+const LEAST: u64 = 8;
+
+/// What was fitted, for a person.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fitted {
+    wanted: u32,
+    most: u32,
+    limit: u64,
+    kept: u64,
+}
+
+/// Lowers `limits.connections` to what there are descriptors for; says so where it does.
+pub(crate) fn fit(
+    limits: &mut Limits,
+    workers: usize,
+    measured: bool,
+    usage: Usage,
+) -> Option<Fitted> {
+    let Usage { limit, open } = usage;
+    let kept = (limit / 4).clamp(KEPT_MIN, KEPT_MAX);
+    let metrics = if measured { WORKER + u64::from(METRICS) + 1 } else { 0 };
+    let workers = workers.max(1) as u64;
+    let others = open + kept + PROCESS + metrics + workers * WORKER;
+    let most = (limit.saturating_sub(others) / workers).max(LEAST);
+    let wanted = limits.connections;
+    if most >= u64::from(wanted) {
+        return None;
+    }
+    limits.connections = most as u32;
+    Some(Fitted { wanted, most: most as u32, limit, kept })
+}
+
+impl fmt::Display for Fitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, most, limit, kept } = self;
+        write!(
+            f,
+            "limits.connections is {most} for each worker instead of {wanted}: the process may have \
+             {limit} descriptors, of which {kept} are kept for files and logs\n  to mend it: ulimit \
+             -n in the shell that starts it, LimitNOFILE= in the unit, or a lower limits.connections"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(limit: u64, open: u64, workers: usize, measured: bool) -> (u32, Option<u64>) {
+        let mut limits = Limits::default();
+        let said = fit(&mut limits, workers, measured, Usage { limit, open });
+        (limits.connections, said.map(|said| said.kept))
+    }
+
+    /// Row F11.
+    #[test]
+    fn f11_connections_are_fitted_to_the_descriptors() {
+        assert_eq!(fitted(1 << 20, 20, 2, false), (65_536, None), "there are enough");
+        assert_eq!(fitted(u64::MAX, 20, 64, true), (65_536, None));
+        let cases =
+            [(1024, 20, 2, false), (1024, 400, 8, true), (100, 8, 1, false), (4096, 9, 2, true)];
+        for (limit, open, workers, measured) in cases {
+            let (each, kept) = fitted(limit, open, workers, measured);
+            let (each, kept) = (u64::from(each), kept.unwrap());
+            assert!(each >= LEAST && kept >= KEPT_MIN, "{limit}");
+            let all = open + workers as u64 * (each + WORKER) + PROCESS + kept;
+            assert!(all <= limit, "{all} of {limit}");
+            assert!(all + 100 > limit, "{all} of {limit}: as many as may be");
+        }
+        // Too few for anything: the least, and not none.
+        assert_eq!(fitted(16, 12, 4, false).0, LEAST as u32);
+        // QUIC's sockets are among those that are open.
+        assert!(fitted(1024, 30, 2, false).0 < fitted(1024, 20, 2, false).0);
+    }
+
+    #[test]
+    fn f11_what_is_said_names_the_remedy() {
+        let mut limits = Limits::default();
+        let said = fit(&mut limits, 1, false, Usage { limit: 1024, open: 10 }).unwrap();
+        let said = said.to_string();
+        assert!(said.contains("instead of 65536") && said.contains("1024 descriptors"), "{said}");
+        assert!(said.contains("ulimit -n") && said.contains("LimitNOFILE"), "{said}");
+    }
+}
