@@ -11,7 +11,7 @@ use crate::tls::{Alpn, Error, Session, Version};
 use crate::trace::Way;
 
 /// How an HTTP/2 client begins (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// So much of the preface says that HTTP/2 is meant: no client sends the method PRI (RFC 9113
 /// section 11.6).

@@ -273,6 +273,14 @@ impl Session {
         Ok(step)
     }
 
+    /// Leaves our key so many records, the last four of which are for alerts.
+    #[cfg(test)]
+    pub(crate) fn wear(&mut self, left: u64) {
+        let tx = self.link().halves().1;
+        let used = (1 << 24) - tx.remaining();
+        tx.jump(used, used + left);
+    }
+
     /// The record layer: tests reach its limits through it.
     #[cfg(test)]
     pub(super) fn link(&mut self) -> &mut Link {

@@ -5,6 +5,8 @@
 //! byte for byte those of an undisturbed run, or a prefix of them when the peer or a limit ended
 //! it.
 
+mod tls;
+
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
@@ -66,12 +68,16 @@ struct World {
 
 impl World {
     fn new(seed: u64, limits: Limits) -> Self {
+        Self::begun(seed, limits, Arrival::Http)
+    }
+
+    fn begun(seed: u64, limits: Limits, arrival: Arrival) -> Self {
         let executor = Executor::new(Arc::clone(&MAILBOX));
         let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);
         desk.set_now(now);
-        let conn = Conn::new(id, -1, Arrival::Http, &mut desk.cx());
+        let conn = Conn::new(id, -1, arrival, &mut desk.cx());
         let mut world = Self {
             desk,
             conn,
@@ -157,9 +163,15 @@ impl World {
         }
         let most = self.input.len().min([1, 7, 100, 5000, 16_000][self.random.below(5)]);
         let n = 1 + self.random.below(most);
-        let mut bytes: Vec<u8> = self.input.drain(..n).collect();
-        bytes.extend_from_slice(&[b'\n'; PAD]);
+        let bytes: Vec<u8> = self.input.drain(..n).collect();
         let more = self.random.chance(80);
+        self.give(bytes, more);
+    }
+
+    /// These bytes come, all at once.
+    fn give(&mut self, mut bytes: Vec<u8>, more: bool) {
+        assert!(self.receiving);
+        bytes.extend_from_slice(&[b'\n'; PAD]);
         self.receiving = more;
         self.conn.received(&mut bytes, more, &mut self.desk.cx());
     }
@@ -278,18 +290,19 @@ fn requests(random: &mut Random, n: usize) -> Vec<u8> {
         let length = random.below(40_000);
         let body = vec![b'b'; length];
         match random.below(8) {
-            0 => all.extend_from_slice(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n"),
-            1 => all.extend_from_slice(b"GET /later HTTP/1.1\r\nHost: t\r\n\r\n"),
-            2 => all.extend_from_slice(b"GET /stream HTTP/1.1\r\nHost: t\r\n\r\n"),
+            0 => all.extend_from_slice(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            1 => all.extend_from_slice(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            2 => all.extend_from_slice(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"),
             3 | 4 => {
                 let path = if random.chance(50) { "/echo" } else { "/count" };
-                let head = format!("POST {path} HTTP/1.1\r\nHost: t\r\ncontent-length: {length}");
+                let head =
+                    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\ncontent-length: {length}");
                 all.extend_from_slice(head.as_bytes());
                 all.extend_from_slice(b"\r\n\r\n");
                 all.extend_from_slice(&body);
             }
             5 => {
-                all.extend_from_slice(b"POST /count HTTP/1.1\r\nHost: t\r\n");
+                all.extend_from_slice(b"POST /count HTTP/1.1\r\nHost: localhost\r\n");
                 all.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
                 for part in body.chunks(9000) {
                     all.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
@@ -298,7 +311,7 @@ fn requests(random: &mut Random, n: usize) -> Vec<u8> {
                 }
                 all.extend_from_slice(b"0\r\n\r\n");
             }
-            _ => all.extend_from_slice(b"GET /small HTTP/1.1\r\nHost: t\r\n\r\n"),
+            _ => all.extend_from_slice(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         }
     }
     all
@@ -446,7 +459,7 @@ fn timeouts_close_what_stands_still() {
     assert!(world.conn.is_over() && world.output.is_empty());
     // A head that stops half-way, and a body that does: 408.
     let (head, body) =
-        ("GET / HT", "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 9999\r\n\r\nx");
+        ("GET / HT", "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nx");
     for (input, after) in [(head, limits.header_timeout), (body, limits.rate_grace)] {
         let mut world = World::new(5, limits.clone());
         world.input = input.as_bytes().to_vec();
@@ -466,7 +479,7 @@ fn timeouts_close_what_stands_still() {
 fn a_reader_that_stands_still_is_reset() {
     let limits = Limits::default();
     let mut world = World::new(9, limits.clone());
-    world.input = b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n".to_vec();
+    world.input = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
     while world.sending.is_none() {
         world.step();
     }
@@ -482,7 +495,7 @@ fn a_reader_that_stands_still_is_reset() {
 fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
     let limits = Limits { output_bytes: 16 * 1024, spill_bytes: 4 * 1024, ..Limits::default() };
     let mut world = World::new(11, limits);
-    let request = b"GET /small HTTP/1.1\r\nHost: t\r\n\r\n";
+    let request = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n";
     world.input = request.repeat(100_000);
     let before = world.input.len();
     for _ in 0..5000 {
