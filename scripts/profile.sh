@@ -59,7 +59,7 @@ if [ -z "$pid" ]; then
     pid=$!
     started+=("$pid")
     for _ in $(seq 100); do
-        port=$(sed -n "s/^listening $scheme .*:\([0-9]*\)$/\1/p" "$out/server.log")
+        port=$(sed -n "s/^listening $scheme [^ ]*:\([0-9]*\).*/\1/p" "$out/server.log")
         [ -z "$port" ] || break
         sleep 0.1
     done

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,18 @@ impl Listener {
             lines.push((Scheme::H3, self.bound.clone()));
         }
         lines
+    }
+
+    /// Whether it takes IPv6 alone or IPv4 as well, where its address does not tell
+    /// (`IPV6_V6ONLY`, ipv6(7)): every address of IPv6.
+    pub(crate) fn families(&self) -> &'static str {
+        let any_v6 = |ip: &SocketAddr| ip.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let Bound::Ip(bound) = &self.bound else { return "" };
+        match self.sockets.first().map(|socket| socket2::SockRef::from(socket).only_v6()) {
+            Some(Ok(true)) if any_v6(bound) => " (IPv6 only)",
+            Some(Ok(false)) if any_v6(bound) => " (IPv4 and IPv6)",
+            _ => "",
+        }
     }
 
     /// Has each worker's socket take the connections that arrive on the worker's CPU

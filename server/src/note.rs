@@ -18,11 +18,12 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Says on standard output where a server listens: `listening http 127.0.0.1:8080`, a line each.
+/// Says on standard output where a server listens: `listening http 127.0.0.1:8080`, a line each;
+/// behind `[::]:8080` stands whether that is IPv6 alone.
 pub(crate) fn listeners(running: &Running) {
     let mut out = io::stdout().lock();
-    for (scheme, bound) in running.listeners() {
-        let _ = writeln!(out, "listening {scheme} {bound}");
+    for line in running.lines() {
+        let _ = writeln!(out, "listening {line}");
     }
     let _ = out.flush();
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Error;
-use crate::listen::{Bound, Scheme};
+use crate::listen::{Bound, Listener, Scheme};
 use crate::log::Writer;
 use crate::metrics::{Endpoint, Published};
 use crate::note::note;
@@ -71,6 +71,8 @@ fn tell_flaws(tls: &Tls) {
 /// A server that is serving.
 pub struct Running {
     bound: Vec<(Scheme, Bound)>,
+    /// Of each, what [`Listener::families`] says.
+    families: Vec<&'static str>,
     workers: Vec<Handle>,
     log: Option<Writer>,
     keeper: Option<Keeper>,
@@ -79,13 +81,14 @@ pub struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(
-        bound: Vec<(Scheme, Bound)>,
-        log: Option<Writer>,
-        keeper: Option<Keeper>,
-    ) -> Self {
+    pub(crate) fn new(listeners: &[Listener], log: Option<Writer>, keeper: Option<Keeper>) -> Self {
+        let (mut bound, mut families) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            bound.extend(listener.lines());
+            families.resize(bound.len(), listener.families());
+        }
         let started = Instant::now();
-        Self { bound, workers: Vec::new(), log, keeper, metrics: None, started }
+        Self { bound, families, workers: Vec::new(), log, keeper, metrics: None, started }
     }
 
     pub(crate) fn add(&mut self, worker: Handle) {
@@ -105,12 +108,20 @@ impl Running {
     /// Takes the server of the metrics in: it ends with this one.
     pub(crate) fn add_metrics(&mut self, metrics: Self) {
         self.bound.extend_from_slice(metrics.listeners());
+        self.families.extend_from_slice(&metrics.families);
         self.metrics = Some(Box::new(metrics));
     }
 
     /// Where it listens, in the order in which the listeners were added.
     pub fn listeners(&self) -> &[(Scheme, Bound)] {
         &self.bound
+    }
+
+    /// The same as a program reads it: `http 127.0.0.1:8080`, and behind an address that stands for
+    /// every one whether IPv4 is among them.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let pairs = self.bound.iter().zip(&self.families);
+        pairs.map(|((scheme, bound), families)| format!("{scheme} {bound}{families}"))
     }
 
     /// How many workers it has.

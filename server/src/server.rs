@@ -258,7 +258,6 @@ impl Server {
             .iter()
             .try_for_each(|listener| listener.bound_unsent(unsent))
             .map_err(Error::Ring)?;
-        let bound = listeners.iter().flat_map(Listener::lines).collect();
         self.app.start();
         if !self.is_reckoned
             && let Some(fitted) =
@@ -268,7 +267,7 @@ impl Server {
         }
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
-        let mut running = Running::new(bound, log, keeper);
+        let mut running = Running::new(&listeners, log, keeper);
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (shares, sockets) = self.by_worker(listeners, workers)?;

@@ -343,7 +343,7 @@ fn f7_misdirected_requests_are_served_where_told() {
     certificate(&dir, &["localhost"], 2020..=2090);
     for (option, right) in [("tls.misdirected=serve", 200), ("tls.misdirected=refuse", 421)] {
         let server = serve(&dir, &["--set", option]);
-        assert!(!server.output().contains("warning"), "{}", server.output());
+        assert!(!server.output().contains("certificate 1"), "{}", server.output());
         for (host, right) in [("other.test", right), ("127.0.0.1", right), ("localhost.", 200)] {
             let (h1, fields) = root(host);
             for (way, status, _) in over_tls(&server, &h1, &fields) {
@@ -383,4 +383,29 @@ fn f19_byte_order_marks_are_taken() {
     let mut check = Command::new(RINGWAY.unwrap());
     let check = check.args(["check", "-c"]).arg(dir.path().join("wrong.toml")).output().unwrap();
     assert!(err(&check).contains("wrong.toml:1:1: "), "{}", err(&check));
+}
+
+/// F19: whether `[::]` is IPv6 alone is said where it listens, and is so.
+#[test]
+fn f19_the_families_of_every_address_are_said() {
+    let dir = site();
+    certificate(&dir, &["localhost"], 2020..=2090);
+    for (address, families, by_v4) in
+        [("[::]:0", " (IPv6 only)", false), (":0", " (IPv4 and IPv6)", true)]
+    {
+        let mut command = command("serve", dir.path(), &["--workers", "1"]);
+        command.args(["--http", address, "--https", address, "--h2c", "0.0.0.0:0"]);
+        let server = Process::start(command.arg(dir.path().join("site")));
+        server.wait_for("http,https,h3,h2c");
+        for kind in ["http", "https", "h3"] {
+            let port = server.at(kind).port();
+            let line = format!("listening {kind} [::]:{port}{families}");
+            assert!(server.output().lines().any(|said| said == line), "{}", server.output());
+        }
+        let line = format!("listening h2c 0.0.0.0:{}", server.at("h2c").port());
+        assert!(server.output().lines().any(|said| said == line), "{}", server.output());
+        let port = server.http().port();
+        assert_eq!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(), by_v4, "{address}");
+        assert!(std::net::TcpStream::connect(("::1", port)).is_ok(), "{address}");
+    }
 }

@@ -93,7 +93,8 @@ pub(crate) fn man() -> String {
     }
     out.push_str(
         ".SH CONFIGURATION\nA TOML file. Durations are strings such as \"10s\", sizes such as \
-         \"64KiB\", addresses such as \":8080\", \"[::]:443\", \"unix:/path\" or \"fd:3\". \
+         \"64KiB\", addresses such as \":8080\" (every address, IPv6 and IPv4), \"[::]:443\" (IPv6 \
+         only), \"unix:/path\" or \"fd:3\". \
          Relative paths start from the directory of the file. The command line wins \
          over the environment, \
          that over the file, that over the default.\n",

@@ -367,9 +367,11 @@ the file over the default; any key can be given as `--set KEY=VALUE`.
 
 A key stands in the block before its dot: `limits.header_bytes` is `header_bytes` in `[limits]`.
 Durations are strings such as `\"10s\"`, sizes such as `\"64KiB\"` (or a number of bytes), addresses
-such as `\":8080\"`, `\"[::]:443\"`, `\"unix:/run/ringway.sock\"` or `\"fd:3\"`. Relative paths
-start from the directory of the file. `ringway check -c FILE` finds what is wrong and says where;
-`ringway check --print` shows every value with where it comes from.
+such as `\":8080\"`, `\"[::]:443\"`, `\"unix:/run/ringway.sock\"` or `\"fd:3\"`. `:8080` is every
+address of the machine, IPv6 and IPv4; `[::]:8080` is IPv6 only, `0.0.0.0:8080` IPv4 only; the line
+`listening …` at start says which it is. Relative paths start from the directory of the file.
+`ringway check -c FILE` finds what is wrong and says where; `ringway check --print` shows every value
+with where it comes from.
 
 This page is made from the tables in `src/config/`: `RINGWAY_WRITE=1 cargo test -p ringway
 the_committed_reference` writes it anew.

@@ -102,8 +102,9 @@ impl Process {
     fn listening(&self) -> HashMap<String, SocketAddr> {
         let lines = self.lines.lock().unwrap();
         let words = lines.iter().filter_map(|line| line.split_once("listening "));
-        let pairs = words.filter_map(|(_, rest)| rest.split_once(' '));
-        pairs.filter_map(|(kind, at)| Some((kind.into(), at.trim().parse().ok()?))).collect()
+        let words = words.map(|(_, rest)| rest.split_whitespace());
+        let pairs = words.filter_map(|mut words| Some((words.next()?, words.next()?)));
+        pairs.filter_map(|(kind, at)| Some((kind.into(), at.parse().ok()?))).collect()
     }
 
     /// Everything printed until now.
