@@ -1,7 +1,7 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::additions::Additions;
-use crate::config::{Address, Config, Misdirected, SETTINGS, Simd, TlsVersion};
+use crate::config::{Address, Config, KeyLog, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::error::Error;
 use crate::files;
 use crate::listen::Scheme;
@@ -174,14 +174,31 @@ fn looked_at(config: &Config) -> Result<Tls, Error> {
 }
 
 fn tls(config: &Config) -> Result<Tls, Error> {
-    Ok(Tls::new(Options {
+    let named = std::env::var_os("SSLKEYLOGFILE").filter(|name| !name.is_empty());
+    let named = named.map(PathBuf::from);
+    let key_log = named.clone().filter(|_| config.tls.key_log == KeyLog::Env);
+    let tls = Tls::new(Options {
         certificates: certificates(config),
         ticket_key: config.tls.ticket_key.clone(),
-        key_log: std::env::var_os("SSLKEYLOGFILE").map(Into::into),
+        key_log,
         only_tls13: config.tls.min_version == TlsVersion::Tls13,
         client_ca: config.tls.client_ca.clone(),
         serve_misdirected: config.tls.misdirected == Misdirected::Serve,
-    })?)
+    })?;
+    match (config.tls.key_log, named.as_ref().map(|file| file.display())) {
+        (KeyLog::Env, Some(file)) => note!(
+            "warning: the secrets of every TLS and QUIC connection are written to {file}, as \
+             `tls.key_log` and SSLKEYLOGFILE ask"
+        ),
+        (KeyLog::Env, None) => note!(
+            "warning: `tls.key_log` is \"env\", but SSLKEYLOGFILE names no file: no secrets are written"
+        ),
+        (KeyLog::Off, Some(file)) => note!(
+            "SSLKEYLOGFILE names {file}: no secrets are written to it unless `tls.key_log` is \"env\""
+        ),
+        (KeyLog::Off, None) => {}
+    }
+    Ok(tls)
 }
 
 fn backend(simd: Simd) -> Option<Backend> {

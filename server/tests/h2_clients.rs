@@ -176,7 +176,8 @@ fn c35_secrets_for_wireshark() {
     let log = site.path().join("keys.log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
     command.arg("serve").arg(site.path().join("site")).args(["--workers", "1"]);
-    command.args(["--https", "127.0.0.1:0"]).env("SSLKEYLOGFILE", &log);
+    command.args(["--https", "127.0.0.1:0", "--set", "tls.key_log=env"]);
+    command.env("SSLKEYLOGFILE", &log);
     let server = Process::start(&mut command);
     server.wait_for("https");
     // What the server logs is what the client knows: lines for the same random, the same secrets.

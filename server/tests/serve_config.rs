@@ -512,3 +512,45 @@ fn json_lines_tell_of_the_connection_and_its_session() {
     assert!(lines[4].get("tls").is_none() && lines[4]["rtt_us"].as_u64().unwrap() > 0);
     assert_eq!(lines[4]["retrans"].as_u64(), Some(0));
 }
+
+/// F27: `SSLKEYLOGFILE` alone, which an environment may hold unnoticed, logs no secret, and the
+/// server says so; asked for by an option or the file it names where they go.
+#[test]
+fn f27_secrets_are_logged_on_request_alone() {
+    let dir = site("");
+    let log = dir.path().join("keys.log");
+    let start = |options: &[&str], variable: Option<&Path>| {
+        let mut command = Command::new(RINGWAY.unwrap());
+        command.arg("serve").arg(dir.path()).args(["--workers", "1", "--https", "127.0.0.1:0"]);
+        command.args(options).env_remove("SSLKEYLOGFILE").env_remove("RINGWAY_TLS_KEY_LOG");
+        command.envs(variable.map(|file| ("SSLKEYLOGFILE", file)));
+        let server = Process::start(&mut command);
+        answer(tls::connect(server.at("https"), &[b"http/1.1"], "localhost"), "/");
+        server
+    };
+    let name = log.display().to_string();
+    for options in [&[][..], &["--set", "tls.key_log=off"]] {
+        let server = start(options, Some(&log));
+        let said = server.output();
+        assert!(said.contains(&name) && said.contains("no secrets are written"), "{said}");
+        assert!(!log.exists());
+    }
+    let said = start(&["--set", "tls.key_log=env"], None).output();
+    assert!(said.contains("names no file"), "{said}");
+    let empty = start(&["--set", "tls.key_log=env"], Some(Path::new("")));
+    assert!(empty.output().contains("names no file"));
+    assert!(!start(&[], None).output().contains("secrets"));
+    let server = start(&["--set", "tls.key_log=env"], Some(&log));
+    let said = server.output();
+    assert!(said.contains(&format!("are written to {name}")), "{said}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("SERVER_TRAFFIC_SECRET_0 "), "{text}");
+    // A configuration that cannot be followed is no start.
+    let mut command = Command::new(RINGWAY.unwrap());
+    command.arg("serve").arg(dir.path()).args(["--https", "127.0.0.1:0"]);
+    command.args(["--set", "tls.key_log=env"]).env("SSLKEYLOGFILE", "/nowhere/at/all");
+    let refused = command.output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("/nowhere/at/all: cannot log TLS secrets"), "{said}");
+}

@@ -110,6 +110,20 @@ pub struct Tls {
     pub misdirected: Misdirected,
     /// The Strict-Transport-Security that answers over TLS carry.
     pub hsts: Option<Hsts>,
+    /// Whether the secrets of connections are logged.
+    pub key_log: KeyLog,
+}
+
+/// Where the secrets of TLS and QUIC connections are logged, for Wireshark. Whoever reads them can
+/// read the connections, so an environment that happens to hold `SSLKEYLOGFILE` (a developer's
+/// shell, a container's image, a service manager's defaults) does not switch it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyLog {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// In the file that the environment variable `SSLKEYLOGFILE` names.
+    Env,
 }
 
 /// What to do with requests for a host that the certificate does not cover (RFC 9110 section 7.4).

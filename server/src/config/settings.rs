@@ -4,7 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Written, Wrong, quote};
-use super::{Config, Congestion, Cpus, LogFormat, Misdirected, Simd, TlsVersion, Trace};
+use super::{Config, Congestion, Cpus, KeyLog, LogFormat, Misdirected, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key, and everything that is known about it.
@@ -288,6 +288,12 @@ fn service_fields() -> Vec<Setting> {
         ),
         field!("tls.hsts", tls.hsts, None, "Strict-Transport-Security of answers over TLS"),
         field!(
+            "tls.key_log",
+            tls.key_log,
+            None,
+            "env: write the secrets of every connection to the file that SSLKEYLOGFILE names"
+        ),
+        field!(
             "http2.upgrade",
             http2.upgrade,
             means("no-h2c-upgrade", "false", "do not upgrade HTTP/1.1 connections to HTTP/2"),
@@ -392,6 +398,7 @@ const LOG: Words<LogFormat> =
     &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
 const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
+const KEY_LOG: Words<KeyLog> = &[("off", KeyLog::Off), ("env", KeyLog::Env)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
@@ -415,7 +422,7 @@ macro_rules! typed_words {
 }
 typed_words!(
     Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
-    Misdirected, MISDIRECTED
+    Misdirected, MISDIRECTED; KeyLog, KEY_LOG
 );
 
 /// Workers: more than this many is a mistake, not a machine.
