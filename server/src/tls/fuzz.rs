@@ -9,7 +9,8 @@ use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use super::error::Error;
 use super::link::Link;
-use super::record::{HEADER, Half, MAX_BODY_12, MAX_PLAIN, Secret, content};
+use super::record::{HEADER, Half, MAX_BODY_12, MAX_PLAIN, content};
+use super::secret::Secret;
 
 const DATA: u8 = content::APPLICATION_DATA;
 
@@ -40,11 +41,11 @@ type Seal = fn(&mut Link, &mut Vec<u8>, &[u8]) -> Result<(), Error>;
 
 /// A session's record layer and a peer with the keys.
 struct Pair {
-    link: Link,
+    link: Box<Link>,
     tx: Half,
     rx: Half,
-    tx_secret: Secret,
-    rx_secret: Secret,
+    tx_secret: Box<Secret>,
+    rx_secret: Box<Secret>,
     /// Records on their way to the session, and what it has not consumed of them.
     wire: Vec<u8>,
     kept: Vec<u8>,
@@ -72,8 +73,12 @@ impl Pair {
         };
         let make = || {
             let extracted = ExtractedSecrets { rx: (0, keys(1)), tx: (0, keys(2)) };
-            let mut link = Link::new(&extracted, (secret()?, secret()?), tls13)?;
-            let (tx, mut rx) = (Half::new(&keys(1), 0, tls13)?, Half::new(&keys(2), 0, tls13)?);
+            let (tx_secret, rx_secret) = (secret()?, secret()?);
+            let secrets = tls13.then_some((&*tx_secret, &*rx_secret));
+            let mut link = Link::new(&extracted, secrets)?;
+            let (mut tx, mut rx) = (Half::blank(tls13), Half::blank(tls13));
+            tx.load(&keys(1), 0)?;
+            rx.load(&keys(2), 0)?;
             if shape & 4 != 0 {
                 // Four records of a key are kept back.
                 let near = (1 << 24) - 4 - u64::from(shape >> 3);
@@ -81,7 +86,6 @@ impl Pair {
                 rx.jump(near, 1 << 24);
             }
             let (wire, kept, due) = (Vec::new(), Vec::new(), Vec::new());
-            let (tx_secret, rx_secret) = (secret()?, secret()?);
             let (at_fault, updates, cut, closed) = (false, 0, false, false);
             Some(Self {
                 link,

@@ -5,8 +5,10 @@ use rustls::{AlertDescription, ExtractedSecrets};
 
 use super::error::Error;
 use super::record::{
-    Fault, Half, MAX_BODY_12, MAX_BODY_13, MAX_PLAIN, Secret, Unsealable, content,
+    CLOSE_NOTIFY, FATAL, Fault, Half, MAX_BODY_12, MAX_BODY_13, MAX_PLAIN, Unsealable, WARNING,
+    content,
 };
+use super::secret::{Secret, wipe_stack};
 use super::session::{BadHeader, Event, Step, record_len};
 
 /// Key updates a peer may send before it earns more: one for every [`RECORDS_PER_UPDATE`] records
@@ -22,12 +24,12 @@ const RESERVE: u64 = 4;
 /// Records of a TLS 1.2 key that are kept for what was asked already: 1 GiB.
 const WORN: u64 = 1 << 16;
 
-/// The alert by which a side says that it sends no more (RFC 8446 §6.1).
-const CLOSE_NOTIFY: u8 = 0;
-const FATAL: u8 = 2;
-const WARNING: u8 = 1;
 const USER_CANCELED: u8 = 90;
 const NO_RENEGOTIATION: u8 = 100;
+
+/// Handshake messages by which a TLS 1.2 client would ask for a renegotiation (RFC 5246 §7.4.1).
+const HELLO_REQUEST: u8 = 0;
+const CLIENT_HELLO: u8 = 1;
 
 /// A KeyUpdate message: type, length, request (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
@@ -68,17 +70,18 @@ enum Input {
 }
 
 impl Link {
-    /// Takes over the keys; `None` if the AEAD refuses them.
+    /// Takes over the keys, and in TLS 1.3 the secrets of the client and the server; `None` if the
+    /// AEAD refuses them. Boxed before it holds any, so that they do not move.
     pub(super) fn new(
         keys: &ExtractedSecrets,
-        (rx_secret, tx_secret): (Secret, Secret),
-        tls13: bool,
-    ) -> Option<Self> {
-        Some(Self {
-            rx: Half::new(&keys.rx.1, keys.rx.0, tls13)?,
-            tx: Half::new(&keys.tx.1, keys.tx.0, tls13)?,
-            rx_secret,
-            tx_secret,
+        secrets: Option<(&Secret, &Secret)>,
+    ) -> Option<Box<Self>> {
+        let tls13 = secrets.is_some();
+        let mut link = Box::new(Self {
+            rx: Half::blank(tls13),
+            tx: Half::blank(tls13),
+            rx_secret: Secret::NONE,
+            tx_secret: Secret::NONE,
             partial: [0; KEY_UPDATE.len()],
             partial_len: 0,
             updates: UPDATES,
@@ -89,7 +92,14 @@ impl Link {
             sent_close: false,
             input: Input::Open,
             last: CLOSE_NOTIFY,
-        })
+        });
+        link.rx.load(&keys.rx.1, keys.rx.0)?;
+        link.tx.load(&keys.tx.1, keys.tx.0)?;
+        if let Some((rx, tx)) = secrets {
+            link.rx_secret.copy(rx);
+            link.tx_secret.copy(tx);
+        }
+        Some(link)
     }
 
     /// Opens the first record of `input`. After an error nothing more is read; what is owed to the
@@ -239,7 +249,13 @@ impl Link {
                 step.plain = plain;
             }
             content::ALERT => step.event = self.alert(&record[plain])?,
+            content::HANDSHAKE if plain.is_empty() => {
+                return Err(unexpected("an empty handshake record"));
+            }
             content::HANDSHAKE if tls13 => self.handshake(&record[plain])?,
+            content::HANDSHAKE if !matches!(record[plain.start], HELLO_REQUEST | CLIENT_HELLO) => {
+                return Err(unexpected("a handshake message that asks for no renegotiation"));
+            }
             content::HANDSHAKE => {
                 let what = "a renegotiation";
                 return Err(Error::peer(AlertDescription::NoRenegotiation, what));
@@ -268,8 +284,13 @@ impl Link {
     }
 
     fn alert(&mut self, plain: &[u8]) -> Result<Event, Error> {
-        let &[level, alert] = plain else {
-            return Err(Error::peer(AlertDescription::DecodeError, "an alert not of two bytes"));
+        let (level, alert) = match *plain {
+            [level, alert] => (level, alert),
+            [] => return Err(unexpected("an empty alert")),
+            _ => {
+                let what = "an alert not of two bytes";
+                return Err(Error::peer(AlertDescription::DecodeError, what));
+            }
         };
         if alert == CLOSE_NOTIFY {
             self.input = Input::Closed;
@@ -290,9 +311,6 @@ impl Link {
 
     /// A client has only one message to send after the handshake: KeyUpdate.
     fn handshake(&mut self, plain: &[u8]) -> Result<(), Error> {
-        if plain.is_empty() {
-            return Err(unexpected("an empty handshake record"));
-        }
         for (at, &byte) in plain.iter().enumerate() {
             let have = usize::from(self.partial_len);
             if have < self.partial.len() {
@@ -301,10 +319,11 @@ impl Link {
                 if self.partial[0] != KEY_UPDATE[0] {
                     return Err(unexpected("a handshake message other than KeyUpdate"));
                 }
+                // Its length is wrong as soon as a byte of it is: more may never come.
+                if byte != KEY_UPDATE[have] {
+                    return Err(Error::peer(AlertDescription::DecodeError, "a KeyUpdate's length"));
+                }
                 continue;
-            }
-            if self.partial != KEY_UPDATE {
-                return Err(Error::peer(AlertDescription::DecodeError, "a KeyUpdate's length"));
             }
             // Keys change here, so nothing may follow in this record (§5.1).
             if at + 1 != plain.len() {
@@ -351,7 +370,15 @@ impl Link {
     }
 }
 
-fn unexpected(what: &'static str) -> Error {
+/// The nonce of a key's first record is its vector, and the calls that used it have left it behind.
+impl Drop for Link {
+    fn drop(&mut self) {
+        wipe_stack();
+    }
+}
+
+/// The peer sent what may not come here.
+pub(super) fn unexpected(what: &'static str) -> Error {
     Error::peer(AlertDescription::UnexpectedMessage, what)
 }
 

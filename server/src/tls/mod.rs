@@ -14,10 +14,12 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod handshake;
 mod keylog;
 mod link;
 mod record;
 mod reload;
+mod secret;
 mod self_signed;
 mod session;
 mod tap;
@@ -77,7 +79,8 @@ pub struct Options {
     pub certificates: Vec<Files>,
     /// Where the master secret of session tickets is kept, so that tickets survive a restart.
     pub ticket_key: Option<PathBuf>,
-    /// Where session secrets are logged for debugging (`SSLKEYLOGFILE`).
+    /// Where session secrets are logged for debugging, in the form of `SSLKEYLOGFILE`. Whoever
+    /// reads that file can read the connections.
     pub key_log: Option<PathBuf>,
     /// Refuse TLS 1.2.
     pub only_tls13: bool,
@@ -436,7 +439,8 @@ impl Acceptor {
         let Some(unfinished) = self.handshakes.begin() else {
             return Err(Error::Internal("too many unfinished handshakes".into()));
         };
-        Session::new(Arc::clone(&self.config), Arc::clone(&self.store), unfinished)
+        let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
+        Session::new(config, self.tls.shared.only_tls13, store, unfinished)
     }
 
     /// Whether the certificate of a connection made for server name `sni` covers `host` (lower

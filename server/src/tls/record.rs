@@ -9,8 +9,9 @@ use std::ops::Range;
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
-use aws_lc_rs::hkdf::{self, HKDF_SHA256, HKDF_SHA384, Prk};
-use rustls::ConnectionTrafficSecrets;
+use rustls::{CipherSuite, ConnectionTrafficSecrets};
+
+use super::secret::{Material, Secret, wipe_stack};
 
 /// Type, legacy version and length: what stands before every record.
 pub(super) const HEADER: usize = 5;
@@ -18,7 +19,7 @@ pub(super) const HEADER: usize = 5;
 pub(super) const MAX_PLAIN: usize = 1 << 14;
 /// The most an encrypted record body may measure in TLS 1.3 (RFC 8446 §5.2).
 pub(super) const MAX_BODY_13: usize = MAX_PLAIN + 256;
-/// The same in TLS 1.2 (RFC 5246 §6.2.3), and of anything during a handshake.
+/// The same in TLS 1.2 (RFC 5246 §6.2.3).
 pub(super) const MAX_BODY_12: usize = MAX_PLAIN + 2048;
 
 /// Content types (RFC 8446 §5.1).
@@ -29,8 +30,32 @@ pub(super) mod content {
     pub(in crate::tls) const APPLICATION_DATA: u8 = 23;
 }
 
-const TAG: usize = 16;
+/// The levels of alerts (RFC 8446 §6).
+pub(super) const WARNING: u8 = 1;
+pub(super) const FATAL: u8 = 2;
+/// The alert by which a side says that it sends no more (RFC 8446 §6.1).
+pub(super) const CLOSE_NOTIFY: u8 = 0;
+
+pub(super) const TAG: usize = 16;
 const EXPLICIT_NONCE: usize = 8;
+
+/// The AEADs of rustls' suites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cipher {
+    Aes128Gcm,
+    Aes256Gcm,
+    ChaCha20,
+}
+
+impl Cipher {
+    fn algorithm(self) -> &'static Algorithm {
+        match self {
+            Self::Aes128Gcm => &AES_128_GCM,
+            Self::Aes256Gcm => &AES_256_GCM,
+            Self::ChaCha20 => &CHACHA20_POLY1305,
+        }
+    }
+}
 
 /// How nonce and additional data are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,98 +85,14 @@ pub(super) enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unsealable;
 
-/// A TLS 1.3 traffic secret: the parent of one direction's keys and of the next secret. Forgotten
-/// secrets are overwritten.
-#[derive(Clone)]
-pub(super) struct Secret {
-    bytes: [u8; 48],
-    len: u8,
-}
-
-impl Secret {
-    /// No secret: TLS 1.2 has none.
-    pub(super) const NONE: Self = Self { bytes: [0; 48], len: 0 };
-
-    /// Copies `secret`; `None` unless it is the output of SHA-256 or SHA-384.
-    pub(super) fn new(secret: &[u8]) -> Option<Self> {
-        if secret.len() != 32 && secret.len() != 48 {
-            return None;
-        }
-        let mut bytes = [0; 48];
-        bytes[..secret.len()].copy_from_slice(secret);
-        Some(Self { bytes, len: secret.len() as u8 })
-    }
-
-    /// The secret itself.
-    pub(super) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-
-    /// HKDF-Expand-Label with an empty context (RFC 8446 §7.1).
-    fn expand(&self, label: &str, out: &mut [u8]) -> Option<()> {
-        struct Len(usize);
-        impl hkdf::KeyType for Len {
-            fn len(&self) -> usize {
-                self.0
-            }
-        }
-        let hash = if self.len == 48 { HKDF_SHA384 } else { HKDF_SHA256 };
-        let length = (out.len() as u16).to_be_bytes();
-        let label_len = [("tls13 ".len() + label.len()) as u8];
-        let info = [&length[..], &label_len, b"tls13 ", label.as_bytes(), &[0]];
-        let prk = Prk::new_less_safe(hash, self.as_slice());
-        prk.expand(&info, Len(out.len())).ok()?.fill(out).ok()
-    }
-
-    /// The secret after a KeyUpdate (RFC 8446 §7.2).
-    fn next(&self) -> Option<Self> {
-        let mut next = Self { bytes: [0; 48], len: self.len };
-        self.expand("traffic upd", &mut next.bytes[..usize::from(self.len)])?;
-        Some(next)
-    }
-}
-
-/// A key as the handshake gave it.
-struct RawKey([u8; 32]);
-
-impl Drop for RawKey {
-    fn drop(&mut self) {
-        forget(&mut self.0);
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        forget(&mut self.bytes);
-    }
-}
-
-/// Overwrites key material; the compiler may not leave it out.
-fn forget(bytes: &mut [u8]) {
-    bytes.fill(0);
-    std::hint::black_box(bytes);
-}
-
-impl std::fmt::Debug for RawKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RawKey")
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secret({} bytes)", self.len)
-    }
-}
-
 /// One direction of an established connection.
 #[derive(Debug)]
 pub(super) struct Half {
     /// The expanded key, about 600 bytes on the heap; none while at rest.
     key: Option<LessSafeKey>,
-    algorithm: &'static Algorithm,
-    raw: RawKey,
-    iv: [u8; 12],
+    raw: Material<32>,
+    iv: Material<12>,
+    cipher: Cipher,
     form: Form,
     sequence: u64,
     /// Records this key may still protect: for AES-GCM 2^24 (RFC 8446 §5.5), else until the
@@ -160,40 +101,50 @@ pub(super) struct Half {
 }
 
 impl Half {
-    /// The direction whose keys rustls handed over, at `sequence`.
-    pub(super) fn new(
-        secrets: &ConnectionTrafficSecrets,
-        sequence: u64,
-        tls13: bool,
-    ) -> Option<Self> {
-        let (algorithm, key, iv) = match secrets {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
-            _ => return None,
-        };
-        let form = match tls13 {
-            true => Form::Tls13,
-            false if *algorithm == CHACHA20_POLY1305 => Form::ChaCha12,
-            false => Form::Gcm12,
-        };
-        let iv = iv.as_ref().try_into().ok()?;
-        Self::from_parts(algorithm, key.as_ref(), iv, form, sequence)
+    /// A direction in wait of [`Half::load`] or [`Half::derive`].
+    pub(super) fn blank(tls13: bool) -> Self {
+        Self {
+            key: None,
+            raw: Material::BLANK,
+            iv: Material::BLANK,
+            cipher: Cipher::Aes128Gcm,
+            form: if tls13 { Form::Tls13 } else { Form::Gcm12 },
+            sequence: 0,
+            limit: 0,
+        }
     }
 
-    fn from_parts(
-        algorithm: &'static Algorithm,
-        key: &[u8],
-        iv: [u8; 12],
-        form: Form,
-        sequence: u64,
-    ) -> Option<Self> {
-        let mut raw = RawKey([0; 32]);
-        raw.0.get_mut(..key.len())?.copy_from_slice(key);
-        let limit = if *algorithm == CHACHA20_POLY1305 { u64::MAX } else { 1 << 24 };
-        let mut half = Self { key: None, algorithm, raw, iv, form, sequence, limit };
-        half.wake()?;
-        Some(half)
+    /// Takes over the keys that rustls hands out, at `sequence`.
+    #[inline(never)]
+    pub(super) fn load(&mut self, secrets: &ConnectionTrafficSecrets, sequence: u64) -> Option<()> {
+        let (cipher, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Cipher::ChaCha20, key, iv),
+            _ => return None,
+        };
+        if self.form != Form::Tls13 && cipher == Cipher::ChaCha20 {
+            self.form = Form::ChaCha12;
+        }
+        self.raw.get_mut(..key.as_ref().len())?.copy_from_slice(key.as_ref());
+        self.iv.copy_from_slice(iv.as_ref().get(..12)?);
+        self.begin(cipher, sequence)
+    }
+
+    /// Derives the TLS 1.3 keys of a traffic secret (RFC 8446 §7.3).
+    #[inline(never)]
+    fn derive(&mut self, cipher: Cipher, secret: &Secret) -> Option<()> {
+        secret.expand("key", &mut self.raw[..cipher.algorithm().key_len()])?;
+        secret.expand("iv", &mut self.iv[..])?;
+        self.begin(cipher, 0)
+    }
+
+    /// Begins to use the key and the vector that were put in their places.
+    fn begin(&mut self, cipher: Cipher, sequence: u64) -> Option<()> {
+        let limit = if cipher == Cipher::ChaCha20 { u64::MAX } else { 1 << 24 };
+        (self.cipher, self.sequence, self.limit) = (cipher, sequence, limit);
+        self.key = None;
+        self.wake().map(|_| ())
     }
 
     /// Drops the expanded key; the next record expands it again.
@@ -203,8 +154,9 @@ impl Half {
 
     fn wake(&mut self) -> Option<&LessSafeKey> {
         if self.key.is_none() {
-            let raw = &self.raw.0[..self.algorithm.key_len()];
-            self.key = Some(LessSafeKey::new(UnboundKey::new(self.algorithm, raw).ok()?));
+            let algorithm = self.cipher.algorithm();
+            let raw = &self.raw[..algorithm.key_len()];
+            self.key = Some(LessSafeKey::new(UnboundKey::new(algorithm, raw).ok()?));
         }
         self.key.as_ref()
     }
@@ -212,19 +164,22 @@ impl Half {
     /// Goes on to the next traffic secret and its keys (RFC 8446 §7.2, §7.3); the sequence starts
     /// anew.
     pub(super) fn update(&mut self, secret: &mut Secret) -> Option<()> {
-        *secret = secret.next()?;
-        *self = Self::from_secret(self.algorithm, secret)?;
-        Some(())
+        let done = secret.advance().and_then(|()| self.derive(self.cipher, secret));
+        wipe_stack();
+        done
     }
 
-    /// TLS 1.3 keys of a traffic secret (RFC 8446 §7.3).
-    fn from_secret(algorithm: &'static Algorithm, secret: &Secret) -> Option<Self> {
-        let mut key = RawKey([0; 32]);
-        let key = &mut key.0[..algorithm.key_len()];
-        let mut iv = [0; 12];
-        secret.expand("key", key)?;
-        secret.expand("iv", &mut iv)?;
-        Self::from_parts(algorithm, key, iv, Form::Tls13, 0)
+    /// The direction that the first traffic secret of a TLS 1.3 connection protects.
+    pub(super) fn of_secret(suite: CipherSuite, secret: &Secret) -> Option<Box<Self>> {
+        let cipher = match suite {
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => Cipher::Aes128Gcm,
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => Cipher::Aes256Gcm,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Cipher::ChaCha20,
+            _ => return None,
+        };
+        let mut half = Box::new(Self::blank(true));
+        half.derive(cipher, secret)?;
+        Some(half)
     }
 
     /// How many records may still be sealed with this key.
@@ -353,7 +308,7 @@ impl Half {
     /// The static vector with the sequence number on its low bytes (RFC 8446 §5.3, RFC 7905 §2).
     /// For AES-GCM in TLS 1.2 the sender may choose as it likes: this is unique too.
     fn nonce(&self) -> [u8; 12] {
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (byte, sequence) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
             *byte ^= sequence;
         }
@@ -374,6 +329,15 @@ impl Half {
     #[cfg(any(test, fuzzing))]
     pub(super) fn jump(&mut self, sequence: u64, limit: u64) {
         (self.sequence, self.limit) = (sequence, limit);
+    }
+}
+
+/// How much longer than its content a record's body is in TLS 1.2.
+pub(super) fn overhead_12(suite: CipherSuite) -> usize {
+    match suite {
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => TAG,
+        _ => EXPLICIT_NONCE + TAG,
     }
 }
 

@@ -7,15 +7,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustls::server::{ServerConfig, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::server::ServerConfig;
+use rustls::{CipherSuite, NamedGroup};
 
 use super::certs::Store;
 use super::error::Error;
+use super::handshake::Handshake;
 use super::link::Link;
-use super::record::{HEADER, MAX_BODY_12, Secret, content};
-use super::tap::{self, Heard};
+use super::record::{HEADER, content};
+use super::secret::wipe_stack;
 use super::{Alpn, Unfinished};
 
 /// What one [`Session::read`] did.
@@ -70,10 +70,9 @@ pub struct Session {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the one that lasts")]
 enum State {
     Handshake(Box<Handshake>),
-    Open(Link),
+    Open(Box<Link>),
     Over,
 }
 
@@ -97,26 +96,24 @@ impl Names {
 
 /// What the handshake settled.
 #[derive(Debug, Default)]
-struct About {
-    name: Option<Box<str>>,
-    suite: Option<CipherSuite>,
-    group: Option<NamedGroup>,
-    alpn: Option<Alpn>,
-    version: Option<Version>,
-    resumed: bool,
+pub(super) struct About {
+    pub(super) name: Option<Box<str>>,
+    pub(super) suite: Option<CipherSuite>,
+    pub(super) group: Option<NamedGroup>,
+    pub(super) alpn: Option<Alpn>,
+    pub(super) version: Option<Version>,
+    pub(super) resumed: bool,
 }
 
 impl Session {
     /// A session that awaits a ClientHello.
     pub(super) fn new(
         config: Arc<ServerConfig>,
+        only_tls13: bool,
         store: Arc<Store>,
         unfinished: Unfinished,
     ) -> Result<Self, Error> {
-        let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
-        let (rx, tx, pending) = (None, None, Vec::new());
-        let handshake =
-            Handshake { rustls, pending, rx, tx, begun: false, _unfinished: unfinished };
+        let handshake = Handshake::new(config, only_tls13, unfinished)?;
         Ok(Self { state: State::Handshake(Box::new(handshake)), about: About::default(), store })
     }
 
@@ -131,10 +128,14 @@ impl Session {
     pub fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
         let read = match &mut self.state {
             State::Open(link) => return link.read(input),
-            State::Handshake(handshake) => match handshake.read(input, out, &mut self.about) {
-                Ok(step) if step.event == Event::Established => self.establish(step),
-                read => read,
-            },
+            State::Handshake(handshake) => {
+                let read = match handshake.read(input, out, &mut self.about) {
+                    Ok(step) if step.event == Event::Established => self.establish(step),
+                    read => read,
+                };
+                wipe_stack();
+                read
+            }
             State::Over => Err(Error::Over),
         };
         if read.is_err() {
@@ -211,17 +212,12 @@ impl Session {
     /// Appends the alert that our side ends with, once: the fatal one that an error of
     /// [`Session::read`] called for, else close_notify (RFC 8446 §6.1). We send nothing more, and
     /// may still receive. Nothing is said to a client that has said nothing, nor while rustls alone
-    /// holds the keys that an alert would need (TLS 1.3 between ServerHello and Finished).
+    /// holds the keys that an alert would need (a resumed TLS 1.2 handshake).
     pub fn close(&mut self, out: &mut Vec<u8>) {
         match &mut self.state {
             State::Open(link) => link.close(out),
-            State::Handshake(handshake) => {
-                if handshake.begun && handshake.is_plain() {
-                    out.extend_from_slice(&CLOSE_NOTIFY);
-                    self.state = State::Over;
-                }
-            }
-            State::Over => {}
+            State::Handshake(handshake) if handshake.close(out) => self.state = State::Over,
+            State::Handshake(_) | State::Over => {}
         }
     }
 
@@ -291,199 +287,6 @@ impl Session {
     }
 }
 
-/// A handshake in progress.
-struct Handshake {
-    rustls: UnbufferedServerConnection,
-    /// Whole records that rustls could not finish with: a handshake message that spans records.
-    pending: Vec<u8>,
-    rx: Option<Secret>,
-    tx: Option<Secret>,
-    /// A record has been seen, so the client does speak TLS.
-    begun: bool,
-    /// Counted among those of the acceptor while this lives.
-    _unfinished: Unfinished,
-}
-
-/// A ClientHello of 16 KiB cut into one-byte records fits; rustls stops at 64 KiB of message.
-const MAX_PENDING: usize = 128 * 1024;
-
-impl Handshake {
-    fn read(
-        &mut self,
-        input: &mut [u8],
-        out: &mut Vec<u8>,
-        about: &mut About,
-    ) -> Result<Step, Error> {
-        let header = record_len(input, MAX_BODY_12);
-        let consumed = match header {
-            Ok(Some(len)) => len,
-            Ok(None) => return Ok(Step::default()),
-            Err(_) if !self.begun && is_text(input[0]) => return Err(Error::NotTls),
-            Err(bad) if !self.begun => {
-                let error = Error::from(bad);
-                out.extend(error.alert().iter().flat_map(|alert| plain_alert(*alert)));
-                return Err(error);
-            }
-            Err(_) if input.len() < HEADER => return Ok(Step::default()),
-            // rustls knows whether an alert must be encrypted by now: let it refuse the record.
-            Err(_) => HEADER,
-        };
-        self.begun = true;
-        let record = &mut input[..consumed];
-        // rustls overlooks a close_notify in the handshake, or takes it for an error.
-        if matches!(record, [content::ALERT, _, _, 0, 2, _, 0]) && self.is_plain() {
-            return Ok(Step { consumed, plain: 0..0, event: Event::Closed });
-        }
-        let fresh = self.pending.is_empty();
-        let (driven, heard) = tap::listen(|| {
-            if fresh {
-                return drive(&mut self.rustls, record, out);
-            }
-            self.pending.extend_from_slice(record);
-            drive(&mut self.rustls, &mut self.pending, out)
-        });
-        self.note(heard, about);
-        let (used, event) = driven?;
-        if header.is_err() {
-            return Err(Error::Peer { alert: None, what: "no TLS record".into() });
-        }
-        match fresh {
-            true => self.pending.extend_from_slice(&record[used..]),
-            false => drop(self.pending.drain(..used)),
-        }
-        if self.pending.len() > MAX_PENDING {
-            let what = "handshake message too long or too finely cut";
-            return Err(Error::Peer { alert: None, what: what.into() });
-        }
-        if event == Event::Established && !self.pending.is_empty() {
-            let what = "data behind the Finished message in its record";
-            return Err(Error::Peer { alert: None, what: what.into() });
-        }
-        Ok(Step { consumed, plain: 0..0, event })
-    }
-
-    /// Whether alerts are unencrypted yet, both ways: in TLS 1.3 until ServerHello, in TLS 1.2 to
-    /// the handshake's end.
-    fn is_plain(&self) -> bool {
-        self.rustls.protocol_version() != Some(ProtocolVersion::TLSv1_3)
-    }
-
-    fn note(&mut self, heard: Heard, about: &mut About) {
-        self.rx = heard.client.or(self.rx.take());
-        self.tx = heard.server.or(self.tx.take());
-        about.name = heard.name.or(about.name.take());
-    }
-
-    /// Takes the keys over from rustls and lets go of it.
-    fn into_link(self, about: &mut About) -> Result<Link, Error> {
-        let rustls = self.rustls;
-        about.suite = rustls.negotiated_cipher_suite().map(|suite| suite.suite());
-        about.group = rustls.negotiated_key_exchange_group().map(|group| group.name());
-        about.alpn = rustls.alpn_protocol().and_then(Alpn::from_name);
-        about.resumed = rustls.handshake_kind() == Some(HandshakeKind::Resumed);
-        let version = match rustls.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
-            _ => Version::Tls12,
-        };
-        about.version = Some(version);
-        // The kernel connection could derive key updates too; `tap` has the secrets for 98 bytes.
-        let (keys, _kernel) = rustls.dangerous_into_kernel_connection().map_err(internal)?;
-        let secrets = match (version, self.rx, self.tx) {
-            (Version::Tls12, ..) => (Secret::NONE, Secret::NONE),
-            (Version::Tls13, Some(rx), Some(tx)) => (rx, tx),
-            (Version::Tls13, ..) => return Err(Error::Internal("no traffic secrets".into())),
-        };
-        Link::new(&keys, secrets, version == Version::Tls13)
-            .ok_or(Error::Internal("the AEAD refused its key".into()))
-    }
-}
-
-impl std::fmt::Debug for Handshake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handshake").field("pending", &self.pending.len()).finish_non_exhaustive()
-    }
-}
-
-/// Lets rustls process `records`; its answers go to `out`. How many bytes it is done with.
-fn drive(
-    rustls: &mut UnbufferedServerConnection,
-    records: &mut [u8],
-    out: &mut Vec<u8>,
-) -> Result<(usize, Event), Error> {
-    let mut used = 0;
-    loop {
-        let UnbufferedStatus { discard, state } = rustls.process_tls_records(&mut records[used..]);
-        let event = match state {
-            Ok(ConnectionState::EncodeTlsData(mut message)) => {
-                encode(|out| message.encode(out), out)?;
-                None
-            }
-            Ok(ConnectionState::TransmitTlsData(message)) => {
-                message.done();
-                None
-            }
-            Ok(ConnectionState::BlockedHandshake) => Some(Event::None),
-            Ok(ConnectionState::WriteTraffic(_)) => Some(Event::Established),
-            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Some(Event::Closed),
-            // Early data is off, and no record is passed on once the handshake is done.
-            Ok(_) => return Err(Error::Internal("data during the handshake".into())),
-            Err(error) => return Err(refusal(rustls, error, out)),
-        };
-        used += discard;
-        if let Some(event) = event {
-            return Ok((used, event));
-        }
-    }
-}
-
-/// Appends what `encode` writes: asked with no room, it says how much it needs.
-fn encode(
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    if let Err(EncodeError::InsufficientSize(room)) = encode(&mut []) {
-        let at = out.len();
-        out.resize(at + room.required_size, 0);
-        let written = encode(&mut out[at..]).map_err(|error| internal(&error))?;
-        out.truncate(at + written);
-    }
-    Ok(())
-}
-
-/// After rustls failed: appends the alert that it queued, and says who erred.
-fn refusal(
-    rustls: &mut UnbufferedServerConnection,
-    error: rustls::Error,
-    out: &mut Vec<u8>,
-) -> Error {
-    let at = out.len();
-    // What is queued comes out before rustls looks at any record; asked once more it would look
-    // for the bytes it remembers.
-    while rustls.wants_write() {
-        let queued = rustls.process_tls_records(&mut []).state;
-        let Ok(ConnectionState::EncodeTlsData(mut message)) = queued else { break };
-        if encode(|out| message.encode(out), out).is_err() {
-            break;
-        }
-    }
-    // Readable while nothing is encrypted yet, which is when most refusals happen.
-    let alert = match out[at..].last_chunk::<7>() {
-        Some([content::ALERT, _, _, 0, 2, _, alert]) => Some(*alert),
-        _ if error == rustls::Error::NoApplicationProtocol => {
-            Some(AlertDescription::NoApplicationProtocol.into())
-        }
-        _ => None,
-    };
-    match error {
-        rustls::Error::AlertReceived(alert) => Error::Alerted(alert.into()),
-        rustls::Error::General(_)
-        | rustls::Error::FailedToGetCurrentTime
-        | rustls::Error::FailedToGetRandomBytes
-        | rustls::Error::EncryptError => internal(error),
-        error => Error::Peer { alert, what: error.to_string().into() },
-    }
-}
-
 /// What is wrong with a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
@@ -513,22 +316,10 @@ pub(super) fn record_len(input: &[u8], max_body: usize) -> Result<Option<usize>,
 }
 
 /// Whether an HTTP request may begin so, which no TLS record does.
-fn is_text(first: u8) -> bool {
+pub(super) fn is_text(first: u8) -> bool {
     matches!(first, b'!'..=b'~' | b'\r' | b'\n')
 }
 
 fn is_known(kind: u8) -> bool {
     (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&kind)
-}
-
-/// close_notify while nothing is encrypted yet.
-const CLOSE_NOTIFY: [u8; 7] = [content::ALERT, 3, 3, 0, 2, 1, 0];
-
-/// A fatal alert while nothing is encrypted yet.
-fn plain_alert(alert: u8) -> [u8; 7] {
-    [content::ALERT, 3, 3, 0, 2, 2, alert]
-}
-
-fn internal(error: impl std::fmt::Display) -> Error {
-    Error::Internal(error.to_string().into())
 }

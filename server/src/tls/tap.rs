@@ -4,19 +4,19 @@
 //! Both run on the thread that drives the handshake, inside the very call that processes the
 //! client's records, so a thread-local carries them to the session that made the call. Keeping the
 //! two secrets ourselves costs 98 bytes where rustls' kernel connection, which can derive key
-//! updates too, costs about 800.
+//! updates too, costs about 800. They are boxed: see `secret`.
 
 use std::cell::RefCell;
 
-use super::record::Secret;
+use super::secret::Secret;
 
 /// What was heard during one call into rustls.
 #[derive(Default)]
 pub(super) struct Heard {
     /// The client's first application traffic secret.
-    pub(super) client: Option<Secret>,
+    pub(super) client: Option<Box<Secret>>,
     /// The server's.
-    pub(super) server: Option<Secret>,
+    pub(super) server: Option<Box<Secret>>,
     /// The name in the client's SNI extension, lower case.
     pub(super) name: Option<Box<str>>,
 }

@@ -77,7 +77,16 @@ pub fn config_of(
     versions: &[&'static rustls::SupportedProtocolVersion],
     alpn: &[&[u8]],
 ) -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    config_with(aws_lc_rs::default_provider(), versions, alpn)
+}
+
+/// The same, with these suites and groups.
+pub fn config_with(
+    provider: CryptoProvider,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> ClientConfig {
+    let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions).unwrap();
     let any = Arc::new(Any(provider));

@@ -30,7 +30,8 @@ fn rfc_8448_vectors() {
     let server_close = "17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64
         a9";
 
-    let mut rx = Half::from_secret(&AES_128_GCM, &client).unwrap();
+    let suite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+    let mut rx = Half::of_secret(suite, &client).unwrap();
     let mut record = hex(from_client);
     assert_eq!(rx.open(&mut record), Ok((content::APPLICATION_DATA, 5..55)));
     assert_eq!(record[5..55], data);
@@ -38,7 +39,7 @@ fn rfc_8448_vectors() {
     assert_eq!(rx.open(&mut record), Ok((content::ALERT, 5..7)));
     assert_eq!(record[5..7], [1, 0]);
 
-    let mut tx = Half::from_secret(&AES_128_GCM, &server).unwrap();
+    let mut tx = Half::of_secret(suite, &server).unwrap();
     tx.jump(1, 1 << 24); // a ticket went first
     let mut out = Vec::new();
     tx.seal(content::APPLICATION_DATA, &data, &mut out).unwrap();
@@ -48,25 +49,29 @@ fn rfc_8448_vectors() {
     assert_eq!(out, hex(server_close));
 }
 
-fn half(algorithm: &'static Algorithm, form: Form) -> Half {
-    let key = [7; 32];
-    Half::from_parts(algorithm, &key[..algorithm.key_len()], [9; 12], form, 5).unwrap()
+fn half(cipher: Cipher, form: Form) -> Half {
+    let mut half = Half::blank(form == Form::Tls13);
+    half.raw.fill(7);
+    half.iv.fill(9);
+    half.form = form;
+    half.begin(cipher, 5).unwrap();
+    half
 }
 
-const SHAPES: [(&Algorithm, Form); 6] = [
-    (&AES_128_GCM, Form::Tls13),
-    (&AES_256_GCM, Form::Tls13),
-    (&CHACHA20_POLY1305, Form::Tls13),
-    (&AES_128_GCM, Form::Gcm12),
-    (&AES_256_GCM, Form::Gcm12),
-    (&CHACHA20_POLY1305, Form::ChaCha12),
+const SHAPES: [(Cipher, Form); 6] = [
+    (Cipher::Aes128Gcm, Form::Tls13),
+    (Cipher::Aes256Gcm, Form::Tls13),
+    (Cipher::ChaCha20, Form::Tls13),
+    (Cipher::Aes128Gcm, Form::Gcm12),
+    (Cipher::Aes256Gcm, Form::Gcm12),
+    (Cipher::ChaCha20, Form::ChaCha12),
 ];
 
 #[test]
 fn every_bit_is_authenticated() {
-    for (algorithm, form) in SHAPES {
+    for (cipher, form) in SHAPES {
         let mut record = Vec::new();
-        half(algorithm, form)
+        half(cipher, form)
             .seal(content::HANDSHAKE, b"twenty-four bytes or so", &mut record)
             .unwrap();
         for bit in 0..record.len() * 8 {
@@ -77,13 +82,13 @@ fn every_bit_is_authenticated() {
             if form != Form::Tls13 && (24..40).contains(&bit) {
                 continue;
             }
-            assert_eq!(half(algorithm, form).open(&mut broken), Err(Fault::BadMac));
+            assert_eq!(half(cipher, form).open(&mut broken), Err(Fault::BadMac));
         }
         for len in HEADER..record.len() {
             let mut short = record[..len].to_vec();
-            assert_eq!(half(algorithm, form).open(&mut short), Err(Fault::BadMac));
+            assert_eq!(half(cipher, form).open(&mut short), Err(Fault::BadMac));
         }
-        let (kind, plain) = half(algorithm, form).open(&mut record).unwrap();
+        let (kind, plain) = half(cipher, form).open(&mut record).unwrap();
         assert_eq!(kind, content::HANDSHAKE);
         assert_eq!(&record[plain], b"twenty-four bytes or so");
     }
@@ -91,20 +96,20 @@ fn every_bit_is_authenticated() {
 
 #[test]
 fn plaintext_has_a_limit_and_padding_is_stripped() {
-    for (algorithm, form) in SHAPES {
+    for (cipher, form) in SHAPES {
         for len in [MAX_PLAIN, MAX_PLAIN + 1] {
-            let mut sender = half(algorithm, form);
+            let mut sender = half(cipher, form);
             let mut record = vec![1; sender.before() + len + sender.behind()];
             sender.protect(23, &mut record).unwrap();
-            let opened = half(algorithm, form).open(&mut record).map(|(_, plain)| plain.len());
+            let opened = half(cipher, form).open(&mut record).map(|(_, plain)| plain.len());
             let expected = if len > MAX_PLAIN { Err(Fault::Overflow) } else { Ok(len) };
             assert_eq!(opened, expected);
         }
     }
     let padded = |inner: &[u8]| {
         let mut record = Vec::new();
-        half(&AES_128_GCM, Form::Tls13).seal(0, inner, &mut record).unwrap();
-        let opened = half(&AES_128_GCM, Form::Tls13).open(&mut record);
+        half(Cipher::Aes128Gcm, Form::Tls13).seal(0, inner, &mut record).unwrap();
+        let opened = half(Cipher::Aes128Gcm, Form::Tls13).open(&mut record);
         opened.map(|(kind, plain)| (kind, record[plain].to_vec()))
     };
     assert_eq!(padded(&[5, 0, 6, 23, 0, 0]), Ok((23, vec![5, 0, 6])));
@@ -114,7 +119,7 @@ fn plaintext_has_a_limit_and_padding_is_stripped() {
 
 #[test]
 fn sequences_end() {
-    let mut half = half(&AES_128_GCM, Form::Tls13);
+    let mut half = half(Cipher::Aes128Gcm, Form::Tls13);
     half.jump((1 << 24) - 1, 1 << 24);
     let mut out = Vec::new();
     assert_eq!(half.seal(23, b"last", &mut out), Ok(()));
