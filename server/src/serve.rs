@@ -19,7 +19,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn start(config: &Config) -> Result<Running, Error> {
     let files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
-        .cache(config.limits.cache_bytes, config.limits.cache_file_bytes);
+        .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
+        .content_tags(config.limits.tags, config.limits.tag_rate);
     let server = match Additions::new(files, config) {
         Ok(files) => Server::new(files),
         Err(files) => Server::new(files),

@@ -5,7 +5,7 @@
 use super::host::CAP_SYS_ADMIN;
 use super::sockets::holders;
 use super::{Host, Transport};
-use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpid, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use std::fmt;
 use std::io;
@@ -193,6 +193,13 @@ pub fn descriptors() -> Usage {
 pub fn leave_the_cpu_of_the_caller() {
     // Without it the thread works on, where it is.
     let _ = sched_getaffinity(Some(getpid())).and_then(|cpus| sched_setaffinity(None, &cpus));
+}
+
+/// As [`leave_the_cpu_of_the_caller`], and gives way to everything else.
+pub fn work_in_the_background() {
+    leave_the_cpu_of_the_caller();
+    // On Linux the priority is the calling thread's alone.
+    let _ = setpriority_process(None, 19);
 }
 
 /// Says so if the process may not have `wanted` descriptors (one for each connection, and a few for

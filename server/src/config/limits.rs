@@ -157,6 +157,10 @@ limits! {
         "bytes of file contents that each worker keeps in memory"
     "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 2 * MIB, 0 => GIB;
         "size of the largest file that is kept in memory"
+    "limits.tags" tags: usize, Count = 16_384, 0 => 16_777_216;
+        "entity tags of the content that are kept for larger files; 0 leaves them tags of inode and times"
+    "limits.tag_rate" tag_rate: u64, Rate = 64 * MIB, 0 => 64 * GIB;
+        "bytes a second of such files that are read in the background, one file at a time, each once; 0 is none"
     "http2.streams" h2_streams: u32, Count = 100, 1 => 32_000;
         "requests that a client may have open at once on a connection"
     "http2.stream_window" h2_stream_window: u32, Bytes = 65_535, 0 => 0x7fff_ffff;

@@ -82,6 +82,13 @@ impl<'a> Asked<'a> {
             && self.range.is_none()
     }
 
+    /// Whether a condition names this tag.
+    pub(crate) fn names(&self, tag: &[u8]) -> bool {
+        let lists = [&self.if_match, &self.if_none_match];
+        lists.into_iter().flatten().any(|list| any_tag(list, |_, other| other == tag))
+            || self.if_range.as_deref().is_some_and(|value| value.trim_ascii() == tag)
+    }
+
     /// Evaluates the preconditions of a GET or HEAD request.
     pub(crate) fn evaluate(&self, current: &Validators<'_>) -> Verdict {
         if let Some(tags) = &self.if_match {

@@ -2,8 +2,10 @@
 //!
 //! A file that is held in memory is tagged by its content: the tag changes exactly when the bytes
 //! do, survives `touch`, and is the same on every machine that serves the same tree. A file that
-//! is streamed from disk is tagged by what `statx` says of it (size, modification and change time
-//! in nanoseconds, inode): it changes whenever the content does, and also when only those do.
+//! is streamed from disk is tagged so as well once its content was read in the background
+//! ([`tags`](super::tags)), and until then by what `statx` says of it (size, modification and
+//! change time in nanoseconds, inode): that changes whenever the content does, and also when only
+//! those do. It goes on to count beside the other while those stay, for downloads under way.
 //! Each content coding has a tag of its own. RFC 9110 section 8.8.3.
 
 use super::encoding::Coding;
@@ -20,18 +22,23 @@ pub(crate) struct ETag {
 impl ETag {
     /// The tag of `content`, coded as `coding`.
     pub(crate) fn of_content(content: &[u8], coding: Coding) -> Self {
-        let hash = fingerprint(content);
+        Self::of_fingerprint(fingerprint(content), coding)
+    }
+
+    /// The tag of a content with this fingerprint, coded as `coding`.
+    pub(crate) fn of_fingerprint(hash: u128, coding: Coding) -> Self {
         // 96 bits are sixteen characters: accidental equality stays beyond reach.
         Self::new((hash >> 32) as u64, hash as u32, coding)
     }
 
     /// The tag of the file that `meta` describes, coded as `coding`.
     pub(crate) fn of_meta(meta: &Meta, coding: Coding) -> Self {
-        let mut bytes = [0; 48];
+        let mut bytes = [0; 56];
         bytes[..8].copy_from_slice(&meta.size.to_le_bytes());
         bytes[8..24].copy_from_slice(&meta.modified_ns.to_le_bytes());
         bytes[24..40].copy_from_slice(&meta.changed_ns.to_le_bytes());
-        bytes[40..].copy_from_slice(&meta.inode.to_le_bytes());
+        bytes[40..48].copy_from_slice(&meta.inode.to_le_bytes());
+        bytes[48..].copy_from_slice(&meta.device.to_le_bytes());
         Self::of_content(&bytes, coding)
     }
 
@@ -120,6 +127,7 @@ mod tests {
             Meta { modified_ns: 2, ..meta },
             Meta { changed_ns: 3, ..meta },
             Meta { inode: 4, ..meta },
+            Meta { device: 1, ..meta },
         ] {
             assert_ne!(same, ETag::of_meta(&other, Coding::Identity));
         }

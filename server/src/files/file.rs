@@ -53,6 +53,8 @@ pub(crate) struct File {
 pub(crate) struct Form {
     /// Its entity tag.
     pub(crate) etag: ETag,
+    /// Another that it had, or has where memory is short: of inode and times.
+    pub(crate) former: Option<ETag>,
     /// Its bytes.
     pub(crate) content: Content,
     /// The field lines of 200 and 206.
@@ -97,7 +99,13 @@ impl File {
             .filter(|coding| contents[*coding as usize].is_some())
             .fold(Codings::default(), Codings::with);
         let cache_control = settings.policy.value(path, content_type);
+        // A file from the far future is not racy: its next change brings the time back.
+        let recent = |time: i128| (now - CLOCK_GRAIN_NS..now + LOOK_NS).contains(&time);
+        let is_recent = |meta: &Meta| recent(meta.modified_ns) || recent(meta.changed_ns);
+        let racy = metas.iter().flatten().any(is_recent);
         let describe = Describe {
+            path,
+            racy,
             content_type,
             cache_control,
             // In the place of a time in the future stands the present (RFC 9110, 8.8.2.1).
@@ -113,8 +121,6 @@ impl File {
             let meta = metas[coding as usize].unwrap_or_default();
             forms[coding as usize] = content.map(|content| describe.form(coding, content, &meta));
         }
-        // A file from the far future is not racy: its next change brings the time back.
-        let recent = |time: i128| (now - CLOCK_GRAIN_NS..now + LOOK_NS).contains(&time);
         Self {
             forms,
             codings,
@@ -123,10 +129,7 @@ impl File {
             changed: source.changed(),
             content_type,
             max_age: cache_control.and_then(max_age).filter(|_| settings.expires),
-            racy: metas
-                .iter()
-                .flatten()
-                .any(|meta| recent(meta.modified_ns) || recent(meta.changed_ns)),
+            racy,
             checked: Cell::new(Time(0)),
             looking: Cell::new(false),
         }
@@ -155,6 +158,8 @@ const LOOK_NS: i128 = 60_000_000_000;
 
 /// What the forms of a file have in common.
 struct Describe<'a> {
+    path: &'a [u8],
+    racy: bool,
     content_type: &'static str,
     cache_control: Option<&'a str>,
     modified: Option<i64>,
@@ -163,11 +168,22 @@ struct Describe<'a> {
 }
 
 impl Describe<'_> {
+    /// The entity tag, and another that means the same.
+    fn tags(&self, coding: Coding, content: &Content, meta: &Meta) -> (ETag, Option<ETag>) {
+        let of_meta = ETag::of_meta(meta, coding);
+        match content {
+            Content::Memory(bytes) => {
+                (ETag::of_content(bytes, coding), (!self.racy).then_some(of_meta))
+            }
+            Content::Disk(..) => match self.settings.fingerprint(self.path, coding, meta) {
+                Some(hash) => (ETag::of_fingerprint(hash, coding), Some(of_meta)),
+                None => (of_meta, None),
+            },
+        }
+    }
+
     fn form(&self, coding: Coding, content: Content, meta: &Meta) -> Form {
-        let etag = match &content {
-            Content::Memory(bytes) => ETag::of_content(bytes, coding),
-            Content::Disk(..) => ETag::of_meta(meta, coding),
-        };
+        let (etag, former) = self.tags(coding, &content, meta);
         let mut unchanged = FieldBlock::default();
         unchanged.push(b"etag", etag.as_bytes());
         if let Some(value) = self.cache_control {
@@ -192,6 +208,6 @@ impl Describe<'_> {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
             unchanged.push(name.as_str().as_bytes(), value.as_bytes());
         }
-        Form { etag, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
+        Form { etag, former, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
     }
 }

@@ -1,9 +1,12 @@
 //! What the file system says of a file: the little of `statx` that serving needs.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
 use crate::io::Stat;
 
 /// The kind of a directory entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// A regular file: the only kind whose content is served.
     #[default]
@@ -15,7 +18,7 @@ pub(crate) enum Kind {
 }
 
 /// A file's identity and version. Equal values mean that a cached copy is still right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Meta {
     /// What it is.
     pub(crate) kind: Kind,
@@ -54,6 +57,19 @@ impl From<Stat> for Meta {
 /// 1980-01-01, where the dates of zip archives begin. Whoever erases times writes this one or an
 /// earlier one.
 const ERASED: i64 = 315_532_800;
+
+impl From<&Metadata> for Meta {
+    fn from(found: &Metadata) -> Self {
+        Self::from(Stat {
+            mode: found.mode(),
+            size: found.size(),
+            device: found.dev(),
+            inode: found.ino(),
+            modified: (found.mtime(), found.mtime_nsec() as u32),
+            changed: (found.ctime(), found.ctime_nsec() as u32),
+        })
+    }
+}
 
 impl Meta {
     /// When the content was last modified, in whole seconds since 1970.

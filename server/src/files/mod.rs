@@ -26,6 +26,7 @@ mod settings;
 mod sidecar;
 mod site;
 mod store;
+mod tags;
 
 pub(crate) use root::reopen;
 
@@ -46,6 +47,7 @@ use conditional::Asked;
 use path::Refusal;
 use settings::Settings;
 use site::{Ask, Held, Site};
+use tags::Tags;
 
 /// Serves the files of a directory: GET and HEAD, with validators, ranges and the compressed files
 /// that lie beside the plain ones (`app.js.br`, `app.js.zst`, `app.js.gz`).
@@ -157,6 +159,14 @@ impl Files {
         })
     }
 
+    /// Reads larger files once, in the background, at so many bytes a second (64 MiB unless set),
+    /// and keeps so many of the entity tags (16,384) that equal copies of them then share. 0 of
+    /// either: their tags are of inode and times, and differ on each machine.
+    #[must_use]
+    pub fn content_tags(self, tags: usize, rate: u64) -> Self {
+        self.with(|settings| settings.tags = Arc::new(Tags::new(tags, rate)))
+    }
+
     /// For how long a file in memory is answered without looking whether it has changed on disk:
     /// 100 ms unless set. Zero looks each time.
     #[must_use]
@@ -199,7 +209,7 @@ impl Files {
 
 impl Handler for Files {
     fn start(&self) {
-        self.settings.root.watch();
+        self.settings.start();
     }
 
     fn call(&self, request: &Request<'_>) -> Reply {

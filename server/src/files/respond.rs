@@ -13,6 +13,7 @@ use ringway_codec::date::Date;
 
 use super::conditional::{Asked, Validators, Verdict};
 use super::encoding::{Accepted, Coding};
+use super::etag::ETag;
 use super::file::{Content, File, Form};
 use super::multipart::{self, Multipart};
 use super::range;
@@ -38,8 +39,30 @@ fn decide(file: &File, form: &Form, head: bool, asked: &Asked<'_>) -> Response {
     if asked.is_plain() {
         return whole(form);
     }
+    // A client that has the other tag keeps it: parts are put together, and stored answers brought
+    // up to date, by equal tags (RFC 9110, 15.3.7.3; RFC 9111, 4.3.4).
+    let named = |tag: &ETag| asked.names(tag.as_bytes());
+    let former = form.former.as_ref().filter(|former| named(former) && !named(&form.etag));
+    let mut response = decide_by(former.unwrap_or(&form.etag), file, form, head, asked);
+    if let Some(tag) = former {
+        retag(&mut response, tag);
+    }
+    response
+}
+
+/// Puts `tag` in the place of the form's own.
+fn retag(response: &mut Response, tag: &ETag) {
+    let own = std::mem::take(&mut response.fields);
+    let shared = response.shared.take();
+    for (_, _, name, value) in shared.iter().flat_map(|block| block.iter()).chain(own.iter()) {
+        let is_tag = name.eq_ignore_ascii_case(b"etag");
+        response.fields.push(name, if is_tag { tag.as_bytes() } else { value });
+    }
+}
+
+fn decide_by(etag: &ETag, file: &File, form: &Form, head: bool, asked: &Asked<'_>) -> Response {
     let current = Validators {
-        etag: form.etag.as_bytes(),
+        etag: etag.as_bytes(),
         modified: file.modified,
         changed: file.changed,
         now: unix_seconds(),

@@ -1,6 +1,8 @@
 //! What a static service is told once, before it serves: the same for every worker.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +11,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::cache_control::Policy;
 use super::encoding::Coding;
+use super::meta::Meta;
 use super::root::Root;
+use super::tags::Tags;
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes: usize,
     /// The largest file that is kept in memory; larger ones are streamed from disk.
     pub(crate) cache_file_bytes: u64,
+    /// Tags of the content of larger files.
+    pub(crate) tags: Arc<Tags>,
     /// How old a look at the disk may be before the next request takes another.
     pub(crate) fresh_for: Duration,
     /// The compressed files of which a warning was given. Locked by loads that find one unusable,
@@ -45,6 +51,9 @@ pub(crate) struct Settings {
     warned: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
 
+/// Tags that are kept, and bytes a second that are read for them, unless set.
+const TAGS: usize = 16_384;
+const TAG_RATE: u64 = 64 << 20;
 /// Files that are warned of; a tree with more of them has been noticed by then.
 const WARNINGS_MAX: usize = 1000;
 
@@ -64,6 +73,7 @@ impl Settings {
             pages: Vec::new(),
             cache_bytes: 64 << 20,
             cache_file_bytes: 2 << 20,
+            tags: Arc::new(Tags::new(TAGS, TAG_RATE)),
             fresh_for: Duration::from_millis(100),
             warned: Arc::default(),
         }
@@ -77,6 +87,29 @@ impl Settings {
             self.prefix.push('/');
         }
         self
+    }
+
+    /// The fingerprint of a file that is not in memory, where it is known.
+    pub(crate) fn fingerprint(&self, path: &[u8], coding: Coding, meta: &Meta) -> Option<u128> {
+        self.tags.find(meta, || {
+            let name = [path, coding.suffix().as_bytes()].concat();
+            self.root.dir.join(OsStr::from_bytes(&name))
+        })
+    }
+
+    /// Opens the root and has what is to be known of its large files found out, both once.
+    pub(crate) fn start(&self) {
+        self.root.watch();
+        self.find_tags();
+    }
+
+    /// Has the tags of large files found out, once for each directory that is the root.
+    pub(crate) fn find_tags(&self) {
+        let above = if self.cache_bytes == 0 { 0 } else { self.cache_file_bytes };
+        let generation = self.root.generation();
+        if generation > 0 {
+            self.tags.walk(generation, &self.root.dir, above);
+        }
     }
 
     /// Tells the operator, once, of a compressed file beside `path` that is not sent.

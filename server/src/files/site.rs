@@ -79,7 +79,7 @@ const BUDGET: usize = 2;
 impl Site {
     /// A worker's side of the service; its root is opened at the first one's.
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        settings.root.watch();
+        settings.start();
         Self {
             root: RefCell::new(settings.root.current()),
             store: RefCell::new(Store::new(settings.cache_bytes)),
@@ -98,6 +98,7 @@ impl Site {
         if root.0 != self.settings.root.generation() {
             *root = self.settings.root.current();
             self.clear();
+            self.settings.find_tags();
         }
         match *root {
             (_, Some(_)) => Ok(()),
