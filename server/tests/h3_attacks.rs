@@ -349,7 +349,9 @@ fn row_92_blocked_streams_that_go_on() {
         client.raw(ENCODER, &entry, false);
         for id in ids {
             let answer = client.answer(id);
-            assert_eq!((answer.status(), answer.text()), (200, harness::app::checksum(&content)));
+            let why = client.why();
+            let whole = (200, harness::app::checksum(&content));
+            assert_eq!((answer.status(), answer.text()), whole, "{len} {fin} {answer:?} {why}");
         }
         client.close();
     }

@@ -66,14 +66,12 @@ impl Http {
 
     /// Whether the client has given up a stream that waits for table entries. quiche does not name
     /// it again when RESET_STREAM comes behind content that is not read, so that it is asked, with
-    /// no room for any content; if there is none, it may give the stream's end.
+    /// no room for any content: that takes nothing from the stream, its end neither.
     fn look_at_blocked(&mut self, conn: &mut Conn) -> Result<(), Error> {
         for at in (0..self.blocked.len()).rev() {
             let id = self.blocked[at].stream;
-            match conn.read(id, &mut []) {
-                Ok((_, fin)) => self.blocked[at].fin |= fin,
-                Err(quiche::Error::StreamReset(code)) => self.on_reset(id, code, conn)?,
-                Err(_) => {}
+            if let Err(quiche::Error::StreamReset(code)) = conn.read(id, &mut []) {
+                self.on_reset(id, code, conn)?;
             }
         }
         Ok(())
