@@ -5,9 +5,10 @@
 //! is derived is derived into its place. All of it is overwritten when it is dropped, and
 //! [`wipe_stack`] clears the frames of the calls that have worked with it.
 //!
-//! Not ours: what rustls 0.23.46 leaves of a handshake. Its states move from one box to the next, and
-//! the freed ones keep the first traffic secrets; `Iv`, and the key block of TLS 1.2, are not
-//! overwritten at all. `tests/tls_memory.rs` lists these copies and counts them. QUIC's secrets are BoringSSL's, which hands none out.
+//! Not ours: what rustls 0.23.46 leaves of a handshake. Its states move from one box to the next,
+//! and the freed ones keep the first traffic secrets; `Iv`, and the key block of TLS 1.2, are not
+//! overwritten at all. `tests/tls_memory.rs` lists these copies and counts them. QUIC's secrets are
+//! BoringSSL's, which hands none out.
 
 use std::ops::{Deref, DerefMut};
 
