@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use quiche::{Error, PathEvent, PathStats, RecvInfo, SendInfo};
 use ringway_codec::h3::Code;
 
+use crate::amplification::Unvalidated;
 use crate::buf::Buffers;
 use crate::gso::{Batch, Transmit};
 use crate::initial::Initial;
@@ -44,6 +45,8 @@ pub struct Conn {
     early_last: Option<u64>,
     /// The path that the last datagram came by.
     seen: Option<(SocketAddr, SocketAddr)>,
+    /// A server's: paths to which little may go.
+    unvalidated: Unvalidated,
     /// Where the client has moved to: a validated path.
     moved_to: Option<(SocketAddr, SocketAddr)>,
     /// Validations in a row that failed and were begun anew.
@@ -100,6 +103,7 @@ impl Conn {
             held: None,
             early_last: None,
             seen: None,
+            unvalidated: Unvalidated::default(),
             moved_to: None,
             retries: 0,
             pieces: None,
@@ -114,16 +118,18 @@ impl Conn {
 
     /// Around a server's, which closes when `pieces` finds more than may be held, and can say so in
     /// an `initial`. It ends by itself when it has been silent for `idle_timeout`, unless that is
-    /// zero.
+    /// zero. `unvalidated`: the paths of which the client has not shown that they are its own.
     pub(crate) fn bounded(
         mut quic: quiche::Connection<Buffers>,
         initial: Initial,
         pieces: Pieces,
         idle_timeout: Duration,
+        unvalidated: Unvalidated,
         now: Instant,
     ) -> Self {
         parameters::expect(quic.as_mut(), &initial.theirs);
         Self {
+            unvalidated,
             pieces: Some(pieces),
             initial: Some(Box::new(initial)),
             silence: Some(Silence { since: now, allowed: idle_timeout }),
@@ -150,6 +156,8 @@ impl Conn {
     ) -> Result<(), Error> {
         self.seen = Some((to, from));
         (self.last, self.asked) = (0, false);
+        self.unvalidated.received(to, from, segment.len());
+        let len = segment.len();
         let (mut rest, mut result) = (segment, Ok(()));
         while !rest.is_empty() && result.is_ok() {
             let (packet, behind) = rest.split_at_mut(handshake::packet_end(rest));
@@ -159,7 +167,7 @@ impl Conn {
         if self.quic.is_in_early_data() {
             self.tag_early();
         }
-        self.note_paths();
+        self.note_paths(len);
         result
     }
 
@@ -171,6 +179,9 @@ impl Conn {
         let (was_early, packets) = self.before_count(packet);
         let result = self.quic.recv(packet, info);
         let is_new = packets.map(|packets| self.packets() != packets);
+        if handshake::is_handshake(packet) && is_new == Some(true) {
+            self.unvalidated.validate_first();
+        }
         self.judge(packet, result, is_new);
         // Otherwise somebody may have sent a client's packet again.
         if is_new != Some(false) {
@@ -313,16 +324,21 @@ impl Conn {
 
     /// The next datagram.
     fn make(&mut self, out: &mut [u8], now: Instant) -> Option<(usize, SendInfo)> {
-        if self.quic.local_error().is_some() {
+        let is_last = self.quic.local_error().is_some();
+        let room = self.unvalidated.room(out.len(), is_last)?;
+        let out = &mut out[..room];
+        if is_last {
             if self.last == LAST_MAX {
                 return None;
             }
             self.last += 1;
-            if let Some(initial) = self.initial.take() {
-                return self.make_last(&initial, out, now);
-            }
         }
-        (0..=self.rounds).find_map(|_| self.quic.send(out).ok())
+        let made = match self.initial.take_if(|_| is_last && room >= handshake::LAST_ROOM) {
+            Some(initial) => self.make_last(&initial, out, now),
+            None => (0..=self.rounds).find_map(|_| self.quic.send(out).ok()),
+        };
+        let (len, info) = made?;
+        self.unvalidated.spend(info.from, info.to, &out[..len]).then_some((len, info))
     }
 
     /// Whether quiche may keep back what it has to send, for good. A stream whose data a probe was
@@ -361,13 +377,14 @@ impl Conn {
     /// Lets the timers that are due take effect.
     pub fn expire(&mut self) {
         (self.last, self.asked) = (0, false);
+        self.unvalidated.expired();
         if self.moved_to.is_none() {
             self.quic.on_timeout();
-            return self.note_paths();
+            return self.note_paths(0);
         }
         let before: Vec<PathStats> = self.left_paths().collect();
         self.quic.on_timeout();
-        self.note_paths();
+        self.note_paths(0);
         let is_owed = |path: &PathStats| {
             let same = |other: &&PathStats| other.peer_addr == path.peer_addr;
             let probes = before.iter().find(same).map(|before| before.total_pto_count);
@@ -466,7 +483,9 @@ impl Conn {
         let mut packet = [0; 1500];
         if let Ok((len, info)) = self.quic.send_on_path(&mut packet, Some(from), Some(to)) {
             let info = SendInfo { to: peer, from: local, ..info };
-            self.hold(&packet[..len], info);
+            if self.unvalidated.spend(local, peer, &packet[..len]) {
+                self.hold(&packet[..len], info);
+            }
         }
     }
 
@@ -485,9 +504,11 @@ impl Conn {
         }
     }
 
-    fn note_paths(&mut self) {
+    /// What has become of paths, after a datagram of `len` octets or a timer.
+    fn note_paths(&mut self, len: usize) {
         while let Some(event) = self.quic.path_event_next() {
             match event {
+                PathEvent::New(local, peer) => self.unvalidated.begin(local, peer, len),
                 PathEvent::PeerMigrated(local, peer) => {
                     self.counts.migrations += 1;
                     self.moved_to = Some((local, peer));
@@ -503,5 +524,6 @@ impl Conn {
                 _ => {}
             }
         }
+        self.unvalidated.validate(&self.quic);
     }
 }

@@ -81,6 +81,7 @@
 //! second. When the socket takes no more, keep that batch's bytes and call `transmit` again later.
 #![forbid(unsafe_code)]
 
+mod amplification;
 mod buf;
 pub mod cid;
 pub mod cmsg;

@@ -36,12 +36,20 @@ const RESERVED_OF_SHORT: u8 = 0x18;
 /// section 5.4.2): four octets, and sixteen.
 const SAMPLED: usize = 20;
 
+/// The most that an Initial of ours takes which tells of the end.
+pub(super) const LAST_ROOM: usize = 150;
+
 /// The tag behind every packet (RFC 9001 section 5.3).
 const TAG: usize = 16;
 
 /// Whether a packet is none of version 1, to be discarded (RFC 9000 sections 17.2 and 17.3.1).
 pub(crate) fn is_unfixed(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & FIXED == 0)
+}
+
+/// Whether it is a Handshake packet.
+pub(super) fn is_handshake(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first & (LONG | KIND) == LONG | HANDSHAKE)
 }
 
 /// Where the first packet of a datagram ends (RFC 9000 section 12.2). Of what is no long packet, or
@@ -151,8 +159,9 @@ impl Conn {
             }
             Ok((more, info)) => Some((len + more, info)),
             Err(_) => {
-                let (from, to) = self.seen?;
-                Some((len, SendInfo { from, to, at: now }))
+                // Not to where the last datagram came from, which may have been made up.
+                let path = self.quic.path_stats().find(|path| path.active)?;
+                Some((len, SendInfo { from: path.local_addr, to: path.peer_addr, at: now }))
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use quiche::{ConnectionId, Header, RetryConnectionIds};
 
 use super::{Drop, Endpoint, INITIAL_MIN, Received, answer};
+use crate::amplification::Unvalidated;
 use crate::conn::Conn;
 use crate::initial::Initial;
 use crate::pieces::Pieces;
@@ -75,12 +76,15 @@ impl<T: Default> Endpoint<T> {
         };
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
+        // A token of ours has come back from where it was sent to.
+        let unvalidated = match original {
+            Some(_) => Unvalidated::default(),
+            None => Unvalidated::handshake(to, from),
+        };
         let pieces = Pieces::new(self.policy.pieces, self.config.streams);
-        let id = self.table.insert(
-            Conn::bounded(quic, initial, pieces, self.config.idle_timeout, now),
-            T::default(),
-            now,
-        );
+        let idle_timeout = self.config.idle_timeout;
+        let conn = Conn::bounded(quic, initial, pieces, idle_timeout, unvalidated, now);
+        let id = self.table.insert(conn, T::default(), now);
         self.table.learn(&scid, id);
         self.table.learn(&header.dcid, id);
         self.table.arm(id, Some(now + self.policy.handshake_timeout));

@@ -54,6 +54,12 @@ pub struct Client {
 
 pub fn config() -> Config {
     let mut config = Config::new(quiche::PROTOCOL_VERSION).unwrap();
+    set(&mut config);
+    config
+}
+
+/// What every client wants.
+pub fn set(config: &mut Config) {
     config.set_application_protos(&[b"h3"]).unwrap();
     config.verify_peer(false);
     config.set_max_idle_timeout(20_000);
@@ -65,7 +71,6 @@ pub fn config() -> Config {
     config.set_active_connection_id_limit(4);
     config.set_disable_active_migration(false);
     config.enable_early_data();
-    config
 }
 
 impl Client {
