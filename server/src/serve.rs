@@ -17,10 +17,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts what a configuration describes.
 pub fn start(config: &Config) -> Result<Running, Error> {
-    let files = files::Files::new(config.files.root.clone())
+    let mut files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
         .content_tags(config.limits.tags, config.limits.tag_rate);
+    for (extension, value) in &config.files.types.0 {
+        files = files.content_type(extension, value.clone());
+    }
     let server = match Additions::new(files, config) {
         Ok(files) => Server::new(files),
         Err(files) => Server::new(files),

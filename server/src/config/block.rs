@@ -84,6 +84,92 @@ impl<'a, 'b> Block<'a, 'b> {
     }
 }
 
+/// `[files.types]`: the content type of each extension, as `cjs = "text/javascript"` in a file and
+/// `cjs=text/javascript` elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContentTypes(pub Vec<(String, HeaderValue)>);
+
+impl ContentTypes {
+    fn add(&mut self, extension: &str, value: &str) -> Result<(), Wrong> {
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
+        if extension.is_empty() || extension.len() > 32 || !extension.bytes().all(is_of_name) {
+            let wanted = "expected an extension like cjs, which stands behind a name's last dot";
+            let wrong = Wrong::new(format!("{wanted}, found \"{extension}\""));
+            let meant = extension.rsplit('.').next().filter(|last| !last.is_empty());
+            return Err(match meant.filter(|_| extension.contains('.')) {
+                Some(meant) => wrong.meant(format!("`{meant}`")),
+                None => wrong,
+            });
+        }
+        let extension = extension.to_ascii_lowercase();
+        if self.0.iter().any(|(other, _)| *other == extension) {
+            return Err(Wrong::new(format!("`{extension}` is there twice")));
+        }
+        match HeaderValue::from_str(value) {
+            Ok(content_type) if is_media_type(value) => {
+                self.0.push((extension, content_type));
+                Ok(())
+            }
+            _ => Err(Wrong::new(format!(
+                "expected a content type like \"text/javascript; charset=utf-8\", found \"{value}\""
+            ))),
+        }
+    }
+}
+
+/// `type "/" subtype *( OWS ";" OWS parameter )` (RFC 9110 section 8.3.1).
+fn is_media_type(text: &str) -> bool {
+    let is_token = |text: &str| {
+        let is = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !text.is_empty() && text.bytes().all(is)
+    };
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().and_then(|essence| essence.split_once('/'));
+    essence.is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+        && parts.all(|parameter| {
+            parameter.split_once('=').is_some_and(|(name, value)| {
+                let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+                let is_text = |text: &str| !text.contains(['"', '\\']);
+                is_token(name) && (is_token(value) || quoted.is_some_and(is_text))
+            })
+        })
+}
+
+impl Typed for ContentTypes {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let wanted = "a block of content types by extension";
+        let mut types = Self::default();
+        let mut pair = |text: &str| match text.split_once('=') {
+            Some((extension, value)) => types.add(extension.trim(), value.trim()),
+            None => Err(Wrong::new(format!("expected cjs=text/javascript, found \"{text}\""))),
+        };
+        match &written.shape {
+            Shape::Block(entries) => {
+                for Entry { name, at, value } in entries {
+                    let add = value.text("a content type").and_then(|text| types.add(name, text));
+                    add.map_err(|wrong| Wrong { at: Some(*at), ..wrong })?;
+                }
+            }
+            Shape::List(items) => {
+                items.iter().try_for_each(|item| item.text(wanted).and_then(&mut pair))?;
+            }
+            _ => written.text(wanted)?.split(',').try_for_each(pair)?,
+        }
+        Ok(types)
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let pairs = self.0.iter().map(|(extension, value)| {
+            let value = quote(&String::from_utf8_lossy(value.as_bytes()));
+            format!("{} = {value}", quote(extension))
+        });
+        format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// A table in one line, without what is not set.
 fn inline(entries: &[(&str, String)]) -> String {
     let set = entries.iter().filter(|(_, value)| !value.is_empty());

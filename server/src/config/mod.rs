@@ -15,7 +15,7 @@ mod suggest;
 mod value;
 
 pub use address::{Address, BadAddress, Descriptor};
-pub use block::{Certificate, Hints, Hsts, Link, Push, UrlPath};
+pub use block::{Certificate, ContentTypes, Hints, Hsts, Link, Push, UrlPath};
 pub use error::{Error, Errors, Origin};
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{Given, Loaded, Sources, load};
@@ -80,11 +80,13 @@ pub struct Files {
     pub root: PathBuf,
     /// Whether a directory without an index file is listed.
     pub browse: bool,
+    /// Content types by extension, before those that are built in.
+    pub types: ContentTypes,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { root: PathBuf::from("."), browse: false }
+        Self { root: PathBuf::from("."), browse: false, types: ContentTypes::default() }
     }
 }
 

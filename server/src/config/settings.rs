@@ -257,6 +257,8 @@ fn service_fields() -> Vec<Setting> {
             means("browse", "true", ""),
             "list directories that have no index file"
         ),
+        field!(list "files.types", files.types, None,
+            "[files.types] with extension = \"type/subtype\": content types of files"),
         field!(
             "tls.cert",
             tls.cert,

@@ -93,7 +93,7 @@ impl File {
         now: i128,
     ) -> Self {
         let source = metas[Coding::Identity as usize].unwrap_or_default();
-        let content_type = mime::of(path);
+        let content_type = settings.type_of(path);
         let codings = Coding::ALL
             .into_iter()
             .filter(|coding| contents[*coding as usize].is_some())
@@ -113,6 +113,7 @@ impl File {
                 true => Some(now.div_euclid(1_000_000_000) as i64),
                 false => source.dated(now),
             },
+            gzipped: mime::is_gzipped(path),
             varies: codings != Codings::default().with(Coding::Identity),
             settings,
         };
@@ -163,6 +164,8 @@ struct Describe<'a> {
     content_type: &'static str,
     cache_control: Option<&'a str>,
     modified: Option<i64>,
+    /// The file as it is has been compressed.
+    gzipped: bool,
     varies: bool,
     settings: &'a Settings,
 }
@@ -194,7 +197,14 @@ impl Describe<'_> {
         }
         let mut fields = FieldBlock::default();
         fields.push(b"content-type", self.content_type.as_bytes());
-        if let Some(token) = coding.token() {
+        // A file that only says so by its name is sent as what it is.
+        let gzipped = self.gzipped
+            && match &content {
+                Content::Memory(bytes) => bytes.starts_with(&[0x1f, 0x8b]),
+                Content::Disk(..) => true,
+            };
+        let inherent = gzipped.then_some(Coding::Gzip).and_then(Coding::token);
+        if let Some(token) = coding.token().or(inherent) {
             fields.push(b"content-encoding", token.as_bytes());
         }
         for (_, _, name, value) in unchanged.iter() {

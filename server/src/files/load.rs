@@ -55,7 +55,8 @@ pub(crate) async fn look(
     let mut seen = Look { metas: [None; 4], open: [const { None }; 4], now };
     seen.metas[Coding::Identity as usize] = Some(meta);
     seen.open[Coding::Identity as usize] = Some(file);
-    if settings.precompressed && mime::compressible(mime::of(path)) {
+    let is_worth = mime::compressible(settings.type_of(path)) && !mime::is_gzipped(path);
+    if settings.precompressed && is_worth {
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
             let mut name = path.to_vec();
             name.extend_from_slice(coding.suffix().as_bytes());

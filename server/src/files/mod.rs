@@ -117,6 +117,19 @@ impl Files {
         self.with(|settings| settings.expires = expires)
     }
 
+    /// Sends files with this extension (what stands behind the last dot, in any case) as this
+    /// content type, whatever is known of them without (RFC 9110 section 8.3). The text is kept for
+    /// the life of the process.
+    #[must_use]
+    pub fn content_type(self, extension: &str, value: HeaderValue) -> Self {
+        let value: &'static str = String::from_utf8_lossy(value.as_bytes()).into_owned().leak();
+        let extension = extension.trim_start_matches('.').to_ascii_lowercase();
+        self.with(|settings| {
+            settings.types.retain(|(other, _)| *other != extension);
+            settings.types.push((extension, value));
+        })
+    }
+
     /// Sends a field with every file.
     #[must_use]
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::cache_control::Policy;
 use super::encoding::Coding;
 use super::meta::Meta;
+use super::mime;
 use super::root::Root;
 use super::tags::Tags;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// Whether `Expires` says what `max-age` says.
     pub(crate) expires: bool,
+    /// Content types of extensions (lower case), before those of [`mime`].
+    pub(crate) types: Vec<(String, &'static str)>,
     /// Fields that every file is sent with.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a directory without index is listed.
@@ -66,6 +69,7 @@ impl Settings {
             index: "index.html".to_owned(),
             policy: Policy::default(),
             expires: false,
+            types: Vec::new(),
             headers: Vec::new(),
             browse: false,
             precompressed: true,
@@ -121,6 +125,14 @@ impl Settings {
             crate::note::note!("ringway: {} {why}: not sent", shown.display());
             warned.insert(name);
         }
+    }
+
+    /// The content type of the file at `path`.
+    pub(crate) fn type_of(&self, path: &[u8]) -> &'static str {
+        let own = mime::extension(path).and_then(|extension| {
+            self.types.iter().find(|(of, _)| of.as_bytes().eq_ignore_ascii_case(extension))
+        });
+        own.map_or_else(|| mime::of(path), |(_, content_type)| content_type)
     }
 
     /// The part of a request's path below the mount point; `None` when it is not below it. The
