@@ -3,7 +3,8 @@
 use std::ffi::CStr;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,6 +63,21 @@ pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result
         Response::Opened(file) => Ok(file),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Where `path` leads from `root`, symbolic links followed wherever they go: the name of what is
+/// there, which has not been opened for reading.
+pub(crate) async fn locate(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<PathBuf> {
+    let request = Request::Locate { root: Arc::clone(root), path: path.to_owned() };
+    match run(request).await? {
+        Response::Opened(file) => name_of(&file),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The name of an open file, as the kernel knows it; no disk is asked.
+pub(crate) fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Asks what an open file is.

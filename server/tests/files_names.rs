@@ -190,3 +190,94 @@ fn f5_routes_are_compared_in_canonical_form() {
     assert_eq!(client.response("POST").body, b"abc");
     assert_eq!(client.get("http://other/x/../target?a").body, b"/target a other");
 }
+
+/// F14: of more names than a page has the first by name are shown, and how many are not is said.
+#[test]
+fn f14_a_large_directory_says_what_it_leaves_out() {
+    let site = TempDir::with(&[("many/z-folder/x", b"x")]);
+    for number in 0..10_050 {
+        site.write(&format!("many/{:05}", 99_999 - number), b"");
+    }
+    let server = serve(site.path(), &["--browse"]);
+    let mut clients = Clients::of(&server);
+    let page = clients.get("/many/").text;
+    assert!(page.contains("The first 10000 names; 51 others are left out."));
+    assert_eq!(page.matches("<tr>").count(), 10_001);
+    let place = |name: &str| page.find(&format!("href=\"{name}\""));
+    assert!(place("z-folder/") < place("89950") && place("89950") < place("89951"));
+    assert!(place("99948").is_some() && place("99949").is_none());
+    let json = clients.ask("/many/", &[("accept", "application/json")]);
+    assert_eq!(json.field("content-type"), Some("application/json"));
+    assert!(json.text.starts_with("{\"path\":\"/many\",\"left_out\":51,\"uncounted\":false,"));
+}
+
+/// F15: codings and types, those of the configuration too.
+#[test]
+fn f15_types_and_codings() {
+    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let site = TempDir::with(&[
+        ("x.svgz", &gzip),
+        ("x.svgz.br", b"BR"),
+        ("plain.svgz", b"<svg/>"),
+        ("x.cjs", b"1"),
+        ("x.topojson", b"{}"),
+        ("x.odd", b"1"),
+        ("x.css", b"p{}"),
+    ]);
+    let own = ["--set", "files.types=odd=application/x-odd; v=1,css=text/x-own"];
+    let server = serve(site.path(), &own);
+    let mut clients = Clients::of(&server);
+    for (target, content_type, coding) in [
+        ("/x.svgz", "image/svg+xml", Some("gzip")),
+        ("/plain.svgz", "image/svg+xml", None),
+        ("/x.cjs", "text/javascript; charset=utf-8", None),
+        ("/x.topojson", "application/json", None),
+        ("/x.odd", "application/x-odd; v=1", None),
+        ("/x.css", "text/x-own", None),
+    ] {
+        for accept in ["br", "identity"] {
+            let answer = clients.ask(target, &[("accept-encoding", accept)]);
+            let seen = (answer.field("content-type"), answer.field("content-encoding"));
+            assert_eq!(seen, (Some(content_type), coding), "{target}");
+        }
+    }
+}
+
+/// F4 and F12: a compressed file whose time was cut is sent; a file whose time was erased is told
+/// apart by its tag alone.
+#[test]
+fn f4_and_f12_times_that_tools_cut_or_erase() {
+    let long = "x".repeat(3 << 20);
+    let site = TempDir::with(&[
+        ("cut.js", "x".repeat(99).as_bytes()),
+        ("cut.js.br", b"BR"),
+        ("large.js", long.as_bytes()),
+        (
+            "large.js.gz",
+            &[&[0x1f, 0x8b, 8, 0][..], &[0; 14], &(3_u32 << 20).to_le_bytes()].concat(),
+        ),
+        ("other.js", long.as_bytes()),
+        ("other.js.gz", &[&[0x1f, 0x8b, 8, 0][..], &[0; 14], &[9, 0, 0, 0]].concat()),
+        ("epoch.css", b"old"),
+    ]);
+    let time = |name: &str, nanoseconds: u64| {
+        let file = std::fs::File::options().append(true).open(site.path().join(name)).unwrap();
+        let since = std::time::Duration::from_nanos(nanoseconds);
+        file.set_modified(std::time::UNIX_EPOCH + since).unwrap();
+    };
+    time("cut.js", 1_700_000_001_999_999_999);
+    time("cut.js.br", 1_700_000_000_000_000_000);
+    time("epoch.css", 1_000_000_000);
+    let server = serve(site.path(), &[]);
+    let mut clients = Clients::of(&server);
+    let coding = |clients: &mut Clients, target: &str, accept: &str| {
+        let answer = clients.ask(target, &[("accept-encoding", accept)]);
+        answer.field("content-encoding").map(str::to_owned)
+    };
+    assert_eq!(coding(&mut clients, "/cut.js", "br").as_deref(), Some("br"));
+    assert_eq!(coding(&mut clients, "/large.js", "gzip").as_deref(), Some("gzip"));
+    assert_eq!(coding(&mut clients, "/other.js", "gzip"), None);
+    assert_eq!(clients.get("/epoch.css").field("last-modified"), None);
+    let date = [("if-modified-since", "Thu, 01 Jan 1970 00:00:01 GMT")];
+    assert_eq!(clients.ask("/epoch.css", &date).status, 200);
+}

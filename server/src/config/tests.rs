@@ -436,9 +436,44 @@ enabled = false
     assert_eq!(load(&again.sources()).unwrap().config, *config);
 }
 
+/// F15: in a file, as a variable and as an option.
+#[test]
+fn f15_content_types_of_extensions() {
+    let text = "http = \":0\"\n[files.types]\n\"c++\" = \"text/x-c\"\n\
+                odd = \"application/x-odd; v=\\\"1\\\"\"";
+    let scratch = Scratch::new("types", text);
+    let loaded = load(&scratch.sources()).unwrap();
+    let types = |loaded: &Loaded| {
+        let types = loaded.config.files.types.0.iter();
+        types.map(|(of, to)| format!("{of}={}", to.to_str().unwrap())).collect::<Vec<_>>()
+    };
+    let mut seen = types(&loaded);
+    seen.sort();
+    assert_eq!(seen, ["c++=text/x-c", "odd=application/x-odd; v=\"1\""]);
+    let again = Scratch::new("types-again", &print(&loaded));
+    assert_eq!(load(&again.sources()).unwrap().config.files.types, loaded.config.files.types);
+    let mut sources = scratch.sources();
+    sources.environment = vec![("RINGWAY_FILES_TYPES".into(), "A=b/c, d=e/f;g=h".into())];
+    assert_eq!(types(&load(&sources).unwrap()), ["a=b/c", "d=e/f;g=h"]);
+}
+
 #[test]
 fn mistakes_inside_tables_have_their_place() {
     for (text, wanted) in [
+        (
+            "[files.types]\n\".odd\" = \"a/b\"",
+            "2:1: `files.types`: expected an extension like cjs, which stands behind a name's last dot, found \".odd\"; did you mean `odd`",
+        ),
+        (
+            "[files.types]\nx = \"html\"",
+            "2:1: `files.types`: expected a content type like \"text/javascript; charset=utf-8\", found \"html\"",
+        ),
+        ("[files.types]\nx = 1", "2:1: `files.types`: expected a content type, found an integer"),
+        ("[files.types]\nx = \"a/b\"\nX = \"a/b\"", "2:1: `files.types`: `x` is there twice"),
+        (
+            "[files]\ntypes = true",
+            "2:9: `files.types`: expected a block of content types by extension, found a boolean",
+        ),
         (
             "[[hints]]\npath = \"/\"\nlink = []",
             "3:1: `hints`: unknown key `link`; did you mean `links`",

@@ -149,7 +149,7 @@ impl Recent {
 }
 
 /// A `q` parameter in thousandths: `q=0.5` is 500.
-fn weight(parameter: &[u8]) -> Option<u16> {
+pub(crate) fn weight(parameter: &[u8]) -> Option<u16> {
     let parameter = parameter.trim_ascii();
     let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), fraction @ ..] = parameter else {
         return None;

@@ -4,9 +4,11 @@
 //! kernel keeps paths below the root (`RESOLVE_BENEATH`), and what is read is what was looked at,
 //! because both go through the same descriptor.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,7 +47,7 @@ pub(crate) async fn look(
     settings: &Settings,
 ) -> io::Result<Seen> {
     let now = unix_ns();
-    let (file, meta) = open(root, path).await?;
+    let (file, meta) = open(root, path, settings).await?;
     match meta.kind {
         Kind::File => {}
         Kind::Directory => return Ok(Seen::Directory(file)),
@@ -60,7 +62,7 @@ pub(crate) async fn look(
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
             let mut name = path.to_vec();
             name.extend_from_slice(coding.suffix().as_bytes());
-            match open(root, &name).await {
+            match open(root, &name, settings).await {
                 Ok((file, meta)) if meta.kind == Kind::File => {
                     seen.metas[coding as usize] = Some(meta);
                     seen.open[coding as usize] = Some(file);
@@ -140,12 +142,16 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-async fn open(root: &Arc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta)> {
-    let path = if path.is_empty() { b"." } else { path };
-    let path = CString::new(path).map_err(|_| io::ErrorKind::NotFound)?;
+async fn open(
+    root: &Arc<OwnedFd>,
+    path: &[u8],
+    settings: &Settings,
+) -> io::Result<(Rc<OwnedFd>, Meta)> {
+    let name = if path.is_empty() { b"." } else { path };
+    let name = CString::new(name).map_err(|_| io::ErrorKind::NotFound)?;
     let (mut tries, mut waits) = (0, 0);
     let file = loop {
-        match ring::open_beneath(root, &path).await {
+        match ring::open_beneath(root, &name).await {
             // openat2(2): a rename raced with the check that the path stays below the root.
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 3 => tries += 1,
             Err(error) if is_out_of_descriptors(&error) && waits < WAITS => {
@@ -153,11 +159,45 @@ async fn open(root: &Arc<OwnedFd>, path: &[u8]) -> io::Result<(Rc<OwnedFd>, Meta
                 local::with(|local| local.starved.set(true));
                 ring::sleep(WAIT).await;
             }
+            Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
+                break Rc::new(through_links(root, &name, settings).await?);
+            }
             other => break Rc::new(other?),
         }
     };
     let meta = Meta::from(ring::stat(&file).await?);
     Ok((file, meta))
+}
+
+/// Opens what a path leads to by symbolic links that are absolute or leave the root and come back
+/// (F19). The kernel follows them, without opening what is there; if that is below the root, its
+/// own name is opened as any other, with all checks.
+async fn through_links(
+    root: &Arc<OwnedFd>,
+    path: &CStr,
+    settings: &Settings,
+) -> io::Result<OwnedFd> {
+    let target = ring::locate(root, path).await?;
+    let top = ring::name_of(root)?;
+    let Ok(below) = target.strip_prefix(&top) else {
+        warn_of_link(root, path.to_bytes(), settings).await;
+        return Err(io::Error::from_raw_os_error(libc::EXDEV));
+    };
+    let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+    let name = CString::new(below.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::NotFound)?;
+    ring::open_beneath(root, &name).await
+}
+
+/// Tells the operator of the link by which `path` leaves the root: the first part of it that does.
+async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &Settings) {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends.chain([path.len()]) {
+        let Ok(name) = CString::new(&path[..end]) else { return };
+        let opened = ring::open_beneath(root, &name).await;
+        if opened.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV)) {
+            return settings.warn_of_link(&path[..end]);
+        }
+    }
 }
 
 /// Reads a file that should have `size` bytes; an error when it has become shorter.

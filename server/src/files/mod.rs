@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use ringway_codec::field::Known;
 use ringway_codec::h1::request::Method;
 
 use crate::handler::{BodyMode, Handler, Reply};
@@ -52,8 +53,9 @@ use tags::Tags;
 /// Serves the files of a directory: GET and HEAD, with validators, ranges and the compressed files
 /// that lie beside the plain ones (`app.js.br`, `app.js.zst`, `app.js.gz`).
 ///
-/// Names that begin with a dot (but for `.well-known`), symbolic links that are absolute or leave
-/// the directory, and anything that is not a regular file are not served.
+/// Names that begin with a dot (but for `.well-known`), symbolic links that lead out of the
+/// directory (which standard error says once), and anything that is not a regular file are not
+/// served.
 ///
 /// ```
 /// use http::HeaderValue;
@@ -136,7 +138,8 @@ impl Files {
         self.with(|settings| settings.headers.push((name, value)))
     }
 
-    /// Lists directories that have no index. Off unless set.
+    /// Lists directories that have no index, as HTML, or as JSON for clients whose `Accept` prefers
+    /// `application/json`: the first 10,000 names, and how many more there are. Off unless set.
     #[must_use]
     pub fn browse(self, browse: bool) -> Self {
         self.with(|settings| settings.browse = browse)
@@ -276,6 +279,7 @@ impl Handler for Files {
             asked: asked.into_owned(),
             head,
             look: matches!(held, Held::Ageing),
+            json: listing::wants_json(request.known(Known::Accept)),
             location: location(request),
         })))
     }

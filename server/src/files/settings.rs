@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     pub(crate) tags: Arc<Tags>,
     /// How old a look at the disk may be before the next request takes another.
     pub(crate) fresh_for: Duration,
-    /// The compressed files of which a warning was given. Locked by loads that find one unusable,
+    /// The files of which a warning was given. Locked by loads that find one unusable,
     /// never by an answer from memory.
     warned: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
@@ -118,11 +118,22 @@ impl Settings {
 
     /// Tells the operator, once, of a compressed file beside `path` that is not sent.
     pub(crate) fn warn(&self, path: &[u8], coding: Coding, why: &str) {
-        let name = [path, coding.suffix().as_bytes()].concat();
+        self.say([path, coding.suffix().as_bytes()].concat(), &format!("{why}: not sent"));
+    }
+
+    /// Tells the operator, once, of the symbolic link at `path`.
+    pub(crate) fn warn_of_link(&self, path: &[u8]) {
+        let why = "is a symbolic link out of the directory that is served: answered with 404";
+        self.say(path.to_vec(), why);
+    }
+
+    fn say(&self, name: Vec<u8>, what: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < WARNINGS_MAX && !warned.contains(&name) {
+            // Names may hold anything, a line is a line.
             let shown = self.root.dir.join(String::from_utf8_lossy(&name).as_ref());
-            crate::note::note!("ringway: {} {why}: not sent", shown.display());
+            let shown = shown.display().to_string();
+            crate::note::note!("ringway: {} {what}", shown.escape_debug());
             warned.insert(name);
         }
     }

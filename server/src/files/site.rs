@@ -50,6 +50,8 @@ pub(crate) struct Ask {
     pub(crate) head: bool,
     /// Whether to look at the disk even if memory could answer.
     pub(crate) look: bool,
+    /// Whether a listing is wanted as JSON.
+    pub(crate) json: bool,
     /// Where to redirect to if the path turns out to be that of a directory.
     pub(crate) location: Vec<u8>,
 }
@@ -144,7 +146,7 @@ impl Site {
         };
         let status = status_of(&error);
         if status == StatusCode::NOT_FOUND {
-            if let Some(response) = self.list(&ask.path).await {
+            if let Some(response) = self.list(&ask.path, ask.json).await {
                 return response;
             }
             if let Some(fallback) = &self.settings.fallback
@@ -273,7 +275,7 @@ impl Site {
     }
 
     /// The listing of the directory at `path`, where that is allowed and there is one.
-    async fn list(&self, path: &[u8]) -> Option<Response> {
+    async fn list(&self, path: &[u8], json: bool) -> Option<Response> {
         if !self.settings.browse || !is_directory(path) {
             return None;
         }
@@ -288,11 +290,15 @@ impl Site {
             return Some(StatusCode::SERVICE_UNAVAILABLE.into());
         }
         let _counted = Counted::new(&self.listings);
-        let rows = match listing::read(&directory).await {
-            Ok(rows) => rows,
+        let listing = match listing::read(&directory).await {
+            Ok(listing) => listing,
             Err(error) => return is_exhausted(&error).then(|| status_of(&error).into()),
         };
-        let mut response = Response::html(listing::page(name, rows));
+        let mut response = match json {
+            true => Response::json(listing.json(name)),
+            false => Response::html(listing.html(name)),
+        };
+        response.fields.push(b"vary", b"accept");
         response.fields.push(b"cache-control", b"no-cache");
         Some(response)
     }

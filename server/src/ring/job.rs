@@ -16,6 +16,9 @@ use io_uring::{opcode, squeue, types};
 pub(crate) enum Request {
     /// openat2(2) below a root directory that no path may leave.
     OpenBeneath { root: Arc<OwnedFd>, path: CString },
+    /// openat2(2) with `O_PATH`, wherever symbolic links lead: tells where that is, and neither
+    /// reads nor touches it.
+    Locate { root: Arc<OwnedFd>, path: CString },
     /// statx(2) of an open descriptor.
     Stat { file: Rc<OwnedFd> },
     /// pread(2): fills `buffer` up to its capacity from `offset` on.
@@ -67,19 +70,22 @@ impl Job {
     pub(super) fn new(request: Request) -> Box<Self> {
         // SAFETY: `statx` is plain old data for which all zeroes is a valid value.
         let statx = unsafe { std::mem::zeroed() };
-        let how = types::OpenHow::new().flags(OPEN_FLAGS as u64).resolve(RESOLVE);
+        let how = match request {
+            Request::Locate { .. } => types::OpenHow::new()
+                .flags((libc::O_PATH | libc::O_CLOEXEC) as u64)
+                .resolve(libc::RESOLVE_NO_MAGICLINKS),
+            _ => types::OpenHow::new().flags(OPEN_FLAGS as u64).resolve(RESOLVE),
+        };
         Box::new(Self { request, how, statx })
     }
 
     /// The submission entry. Its pointers go into `self`, which must stay in its box until done.
     pub(super) fn entry(&mut self) -> squeue::Entry {
         match &mut self.request {
-            Request::OpenBeneath { root, path } => opcode::OpenAt2::new(
-                types::Fd(root.as_raw_fd()),
-                path.as_ptr(),
-                &raw const self.how,
-            )
-            .build(),
+            Request::OpenBeneath { root, path } | Request::Locate { root, path } => {
+                let root = types::Fd(root.as_raw_fd());
+                opcode::OpenAt2::new(root, path.as_ptr(), &raw const self.how).build()
+            }
             Request::Stat { file } => opcode::Statx::new(
                 types::Fd(file.as_raw_fd()),
                 c"".as_ptr(),
@@ -104,7 +110,7 @@ impl Job {
             return Err(io::Error::from_raw_os_error(-result));
         }
         Ok(match self.request {
-            Request::OpenBeneath { .. } => {
+            Request::OpenBeneath { .. } | Request::Locate { .. } => {
                 // SAFETY: openat2 returned this descriptor to us and to nobody else.
                 Response::Opened(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
             }

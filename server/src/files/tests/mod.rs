@@ -1,6 +1,7 @@
 //! The service against a real directory and a real ring, without connections: a request goes in,
 //! a response comes out.
 
+mod names;
 mod worker;
 
 use std::fs;
