@@ -58,14 +58,14 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
         return None;
     }
     // Where the path ends: nearly always at the space behind the target, with nothing before it
-    // but dots within names.
+    // but dots within names. Octet 0 stands for what is behind this block: it is a method's.
     let mut gaps = block.outside(first, &PLAIN_PATH) & (u64::MAX << at);
     let (mark, plain) = loop {
         let gap = gaps.trailing_zeros() as usize;
-        match first.get(gap) {
-            Some(b'.') if first[gap - 1] != b'/' => gaps &= gaps - 1,
-            Some(b'.' | b'%') | None => break (first_outside(block, input, gap, &PATH)?, false),
-            Some(_) => break (gap, true),
+        match first[gap % 64] {
+            b' ' | b'?' => break (gap, true),
+            b'.' if first[(gap - 1) % 64] != b'/' => gaps &= gaps - 1,
+            _ => break path_end(block, input, gap)?,
         }
     };
     // What follows the target is a space, a version of eight bytes, CR and LF.
@@ -148,6 +148,20 @@ fn first_outside<B: Block>(
         at += 64;
     }
     None
+}
+
+/// Where the path ends, of which the octets before `at` are plain, and whether all are but for dots
+/// within names.
+#[inline(always)]
+fn path_end<B: Block>(block: B, input: Padded<'_>, mut at: usize) -> Option<(usize, bool)> {
+    loop {
+        at = first_outside(block, input, at, &PLAIN_PATH)?;
+        match input.byte(at) {
+            b'.' if input.byte(at - 1) != b'/' => at += 1,
+            b'.' | b'%' => return Some((first_outside(block, input, at, &PATH)?, false)),
+            _ => return Some((at, true)),
+        }
+    }
 }
 
 /// Reads any request line, or says what is wrong with it. Passes over one empty line before it.

@@ -1,5 +1,6 @@
 //! The handler behind `--metrics`: `/metrics` for Prometheus, `/stats.json` for people and scripts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -58,9 +59,15 @@ impl Endpoint {
             }
             let name = "ringway_cert_not_after_seconds";
             family(out, name, "gauge", "When certificates end: seconds since 1970.");
+            // An RSA and an ECDSA certificate may have one name; what ends first is told.
+            let mut ends = BTreeMap::new();
             for certificate in tls.certificates() {
-                let host = certificate.names().first().map_or("", String::as_str);
-                sample(out, name, &format!("name=\"{host}\""), certificate.not_after());
+                let host = certificate.names().first().map_or("", String::as_str).to_owned();
+                let end = ends.entry(host).or_insert(i64::MAX);
+                *end = certificate.not_after().min(*end);
+            }
+            for (host, end) in ends {
+                sample(out, name, &format!("name=\"{host}\""), end);
             }
             let name = "ringway_certs_out_of_date";
             let doc = "Certificates that are expired or not valid yet, or have such an issuer.";
