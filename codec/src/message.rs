@@ -95,6 +95,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// The client waits for a 100 (Continue) before it sends content, and says not that there is
+    /// none.
+    pub fn expects_more(&self) -> bool {
+        self.expect_continue && self.content_length != Some(0)
+    }
+
     /// What it asks for, as HTTP/1.1 has it.
     pub fn line(&self) -> Line {
         Line {

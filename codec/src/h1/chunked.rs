@@ -218,7 +218,12 @@ impl Decoder {
     /// Reads one trailer line; `None` when it was one to pass over.
     fn trailer(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Item>, Error> {
         let rest = &input[*at..];
-        let Some(lf) = memchr::memchr(b'\n', rest) else {
+        let lf = memchr::memchr(b'\n', rest);
+        let line = lf.map_or(rest, |lf| &rest[..lf]);
+        if memchr::memchr(b'\r', line).is_some_and(|cr| cr + 1 < line.len()) {
+            return Err(Error::LineEnd);
+        }
+        let Some(lf) = lf else {
             return match rest.len() > self.limits.trailer_bytes as usize + 2 {
                 true => Err(Error::Trailers),
                 false => Ok(Some(Item::More)),

@@ -147,6 +147,12 @@ impl Head {
             scheme => authority::default_port(scheme),
         }
     }
+
+    /// The client waits for a 100 (Continue) before it sends content, and there is some: RFC 9110
+    /// section 10.1.1 allows for the expectation where there is none.
+    pub fn expects_more(&self) -> bool {
+        self.expect_continue && self.framing != Framing::Length(0)
+    }
 }
 
 /// Parses the request head at the beginning of `input`. `Ok(None)`: it is not all there yet.

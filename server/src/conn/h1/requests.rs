@@ -336,11 +336,12 @@ impl Http1 {
         request.stream.set(Some(RequestBody::new(pipe.clone())));
         self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Pipe(pipe), cx)));
         // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
-        self.exchange.linger = head.expect_continue && nothing_there;
+        let expects = head.expects_more() && nothing_there;
+        self.exchange.linger = expects;
         let reply = cx.app.call(request);
         // What the handler left in the request is a body that it did not want.
         drop(request.stream.take());
-        if head.expect_continue && nothing_there && matches!(reply, Reply::Later(_)) {
+        if expects && matches!(reply, Reply::Later(_)) {
             self.exchange.linger = false;
             link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
