@@ -394,10 +394,10 @@ fn row_27_responses_that_are_not_read() {
     world.run_for(Duration::from_millis(50));
     let now = Instant::now();
     world.server.expire(now);
-    world.server.expire(now + Duration::from_secs(29));
+    world.server.expire(now + Duration::from_secs(59));
     world.run_for(Duration::from_millis(5));
     assert!(world.server.resets.is_empty());
-    world.server.expire(now + Duration::from_secs(30));
+    world.server.expire(now + Duration::from_secs(60));
     world.run(|world| !world.server.resets.is_empty());
     assert_eq!(world.server.resets, [(0x107, false)]);
     world.clients[0].reads = true;

@@ -324,6 +324,9 @@ impl Desk {
 /// How often a busy worker publishes what it counts.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
+/// No larger window is asked of a client: many give theirs back by halves of 65,535 octets.
+const STALL_MAX: u64 = 32_767;
+
 /// HTTP/2's configuration, from the table of bounds.
 fn h2_config(limits: &Limits) -> h2::Config {
     let micros = |time: Duration| time.as_micros() as u64;
@@ -344,6 +347,7 @@ fn h2_config(limits: &Limits) -> h2::Config {
         ping_interval: micros(limits.h2_ping_interval),
         ping_timeout: micros(limits.h2_ping_timeout),
         stall_timeout: micros(limits.h2_stall_timeout),
+        stall_octets: limits.least_taken(limits.h2_stall_timeout).min(STALL_MAX) as u16,
         header_timeout: micros(limits.header_timeout),
         ..h2::Config::default()
     };

@@ -3,7 +3,6 @@
 //! 9113 sections 3.3, 3.4, 5.4 and 6.8.
 
 use super::budget::{Buckets, Kind};
-use super::control::USEFUL_WINDOW;
 use super::frame::{self, Code, MAX_31};
 use super::queue::Queue;
 use super::send::Memos;
@@ -129,6 +128,8 @@ pub(super) struct Rare {
     pub(super) drain_due: Time,
     /// When the connection's window, rather than a stream's, began to hold everything up.
     pub(super) stalled_since: Option<Time>,
+    /// Octets sent since then, or since a time before; saturates.
+    pub(super) stall_progress: u32,
 }
 
 impl Conn {
@@ -496,18 +497,36 @@ impl Conn {
     #[cold]
     fn reap_stalled(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
         let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
-        let since = self.rare.as_ref().and_then(|rare| rare.stalled_since);
-        if since.is_some_and(|since| turn.now >= since + timeout) && self.send_window <= 0 {
-            let what = "no WINDOW_UPDATE for the connection in time";
-            return Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, what));
+        let enough = turn.shared.config.stall_octets;
+        let mut next = Time::NEVER;
+        if let Some(rare) = &mut self.rare
+            && let Some(mut since) = rare.stalled_since
+        {
+            if self.send_window > 0 {
+                rare.stalled_since = None;
+            } else {
+                if rare.stall_progress >= u32::from(enough) {
+                    (since, rare.stall_progress) = (turn.now, 0);
+                    rare.stalled_since = Some(since);
+                }
+                if turn.now >= since + timeout {
+                    let what = "too little WINDOW_UPDATE for the connection";
+                    return Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, what));
+                }
+                next = since + timeout;
+            }
         }
-        let mut next = since.filter(|_| self.send_window <= 0).map_or(Time::NEVER, |s| s + timeout);
         for slot in 0..self.streams.slots() {
             if !self.streams.is_live(slot) || !self.streams.see(slot).has(STALLED) {
                 continue;
             }
             let stream = self.streams.at(slot);
-            if i32::from(stream.progress) >= USEFUL_WINDOW {
+            if !stream.has(WANTS) || stream.send_window > 0 {
+                // It has all that it wants, or is held up by others.
+                stream.clear(STALLED);
+                continue;
+            }
+            if stream.progress >= enough {
                 (stream.since, stream.progress) = (millis(turn.now), 0);
             }
             let due = due_after(stream.since, timeout, turn.now);

@@ -10,9 +10,6 @@ use super::tree::Place;
 use super::{Error, Event, Priority, Turn};
 use crate::Time;
 
-/// A window at least this large, or as many octets sent through smaller ones, ends a stall.
-pub(super) const USEFUL_WINDOW: i32 = 1024;
-
 impl Conn {
     #[cold]
     pub(super) fn control(
@@ -156,7 +153,7 @@ impl Conn {
     /// A stream's send window is another: it may go on, or has to wait.
     fn window_changed(&mut self, slot: u16, turn: &mut Turn<'_>) {
         let stream = self.streams.at(slot);
-        if stream.send_window >= USEFUL_WINDOW {
+        if stream.send_window >= i32::from(turn.shared.config.stall_octets) {
             stream.clear(STALLED);
         }
         self.update_ready(slot, turn);
@@ -201,7 +198,8 @@ impl Conn {
         self.charge(Kind::WindowUpdate, id, turn)?;
         let increment = u32_at(payload, 0) & MAX_31;
         if id == 0 {
-            return self.connection_window_update(increment).map(|()| None);
+            let useful = turn.shared.config.stall_octets;
+            return self.connection_window_update(increment, useful).map(|()| None);
         }
         let Some(slot) = self.streams.slot(id) else {
             if self.is_unborn(id) {
@@ -222,7 +220,7 @@ impl Conn {
         Ok(None)
     }
 
-    fn connection_window_update(&mut self, increment: u32) -> Result<(), Error> {
+    fn connection_window_update(&mut self, increment: u32, useful: u16) -> Result<(), Error> {
         if increment == 0 {
             let what = "WINDOW_UPDATE of 0 for the connection";
             return Err(Error::new(Code::PROTOCOL_ERROR, 0, what));
@@ -232,7 +230,7 @@ impl Conn {
             return Err(Error::new(Code::FLOW_CONTROL_ERROR, 0, what));
         };
         self.send_window = window;
-        if window >= USEFUL_WINDOW
+        if window >= i32::from(useful)
             && let Some(rare) = &mut self.rare
         {
             rare.stalled_since = None;

@@ -415,6 +415,9 @@ impl Conn {
     #[inline]
     fn sent(&mut self, slot: u16, n: usize, turn: &mut Turn<'_>) {
         self.send_window -= n as i32;
+        if let Some(rare) = &mut self.rare {
+            rare.stall_progress = rare.stall_progress.saturating_add(n as u32);
+        }
         let stream = self.streams.at(slot);
         stream.send_window -= n as i32;
         if stream.has(STALLED) {
@@ -476,7 +479,10 @@ impl Conn {
     #[cold]
     fn connection_stalled(&mut self, turn: &mut Turn<'_>) {
         let rare = self.rare.get_or_insert_default();
-        let since = *rare.stalled_since.get_or_insert(turn.now);
+        let since = *rare.stalled_since.get_or_insert_with(|| {
+            rare.stall_progress = 0;
+            turn.now
+        });
         let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
         self.stall_due = self.stall_due.min(since + timeout);
     }

@@ -69,8 +69,11 @@ pub struct Config {
     /// Microseconds that the first GOAWAY of a drain waits for its PING before the second follows
     /// anyway.
     pub drain_round_trip: u64,
-    /// Microseconds that a response may wait for window before its stream is reset.
+    /// Microseconds that a response may wait for window before its stream is reset, unless so many
+    /// octets could be sent meanwhile as `stall_octets` says.
     pub stall_timeout: u64,
+    /// A window of so many octets, or as many sent through smaller ones, ends a wait for window.
+    pub stall_octets: u16,
     /// Microseconds that a header block may take from its first frame to its last.
     pub header_timeout: u64,
     /// What a peer may cost us.
@@ -100,7 +103,8 @@ impl Default for Config {
             ping_interval: 0,
             ping_timeout: 10 * SECOND,
             drain_round_trip: SECOND,
-            stall_timeout: 30 * SECOND,
+            stall_timeout: 60 * SECOND,
+            stall_octets: 60 * 240,
             header_timeout: 10 * SECOND,
             budgets: super::Budgets::default(),
         }

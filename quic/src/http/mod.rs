@@ -15,7 +15,7 @@ use ringway_codec::{h3, message};
 
 use crate::buf::Buf;
 use crate::conn::Conn;
-use streams::{Stream, Streams, Waiting};
+use streams::{Stall, Stream, Streams, Waiting};
 
 pub use ringway_codec::h3::Code;
 pub use send::Head;
@@ -32,8 +32,11 @@ pub struct Shared {
     pub h3: h3::Shared,
     /// A request's head must be here within this time.
     pub header_timeout: Duration,
-    /// A response of which the client takes nothing for this long is given up.
+    /// A response of which the client takes nothing for this long is given up; one that waits for
+    /// it this long also where all responses together gave it less than `stall_octets`.
     pub stall_timeout: Duration,
+    /// See `stall_timeout`.
+    pub stall_octets: u64,
     /// Content not consumed by the server at which a stream is no longer read.
     pub read_ahead: usize,
     /// The piece of a stream that [`Event::Data`] points into.
@@ -48,7 +51,8 @@ impl Shared {
         Self {
             h3: h3::Shared::new(config),
             header_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            stall_octets: 60 * 240,
             read_ahead: 64 * 1024,
             chunk: vec![0; CHUNK].into(),
             scratch: Vec::with_capacity(CHUNK),
@@ -207,6 +211,8 @@ pub struct Http {
     requests: u64,
     /// The highest stream that brought a request.
     last: u64,
+    /// Octets of responses that quiche has taken.
+    taken: u64,
     /// STOP_SENDING frames received.
     stops: u64,
     is_refusing: bool,
@@ -305,9 +311,17 @@ impl Http {
         }
         for key in self.streams.keys() {
             let Some(stream) = self.streams.find(key) else { continue };
-            if stream.waiting == Waiting::Room {
-                let since = *stream.stalled.get_or_insert(now);
-                if late(since, shared.stall_timeout) {
+            if stream.waiting != Waiting::Room {
+                stream.stall = None;
+                continue;
+            }
+            let began = Stall { since: now, taken: stream.taken, of_all: self.taken };
+            let stall = *stream.stall.get_or_insert(began);
+            if late(stall.since, shared.stall_timeout) {
+                // A slow link that others use is no fault of this stream's client.
+                let few = self.taken - stall.of_all < shared.stall_octets;
+                stream.stall = None;
+                if few || stream.taken == stall.taken {
                     let code = Code::ExcessiveLoad;
                     self.reset(key, code, conn);
                     let code = code.number();

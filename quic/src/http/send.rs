@@ -308,6 +308,7 @@ impl Http {
         let Some(stream) = self.streams.find(key) else { return };
         stream.waiting = Waiting::Application;
         while let Some(bytes) = stream.pending.pop_front() {
+            let len = bytes.as_ref().len();
             let is_last = stream.pending.is_empty() && stream.fin;
             let sent = match conn.quic().stream_capacity(id) {
                 // Without room quiche would drop what it is given.
@@ -321,12 +322,14 @@ impl Http {
                 Err(error) => Err(error),
             };
             match sent {
-                Ok((_, None)) => stream.stalled = None,
+                Ok((_, None)) => {
+                    stream.taken += len as u64;
+                    self.taken += len as u64;
+                }
                 Ok((_, Some(rest))) if rest.as_ref().is_empty() => {}
                 Ok((taken, Some(rest))) => {
-                    if taken > 0 {
-                        stream.stalled = None;
-                    }
+                    stream.taken += taken as u64;
+                    self.taken += taken as u64;
                     stream.pending.push_front(rest);
                     stream.waiting = Waiting::Room;
                     let _ = conn.quic().stream_writable(id, 1);

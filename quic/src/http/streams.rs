@@ -68,8 +68,20 @@ pub(super) struct Stream {
     /// Not read, because the application does not keep up.
     pub(super) is_paused: bool,
     pub(super) unconsumed: usize,
-    /// Since when quiche has taken nothing, as `expire` found it.
-    pub(super) stalled: Option<Instant>,
+    /// Octets that quiche has taken.
+    pub(super) taken: u64,
+    /// When it began to wait for room, as `expire` found it.
+    pub(super) stall: Option<Stall>,
+}
+
+/// What had been sent when a stream began to wait for room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    pub(super) since: Instant,
+    /// Octets of the stream.
+    pub(super) taken: u64,
+    /// Octets of all streams.
+    pub(super) of_all: u64,
 }
 
 const FREE: u64 = u64::MAX;

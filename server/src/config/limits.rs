@@ -112,6 +112,8 @@ macro_rules! limits {
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
+/// The window of every minimum rate, whatever the protocol.
+const RATE_WINDOW: u64 = 60 * SECOND;
 
 // key, field: type, unit = default, min => max; why
 limits! {
@@ -144,11 +146,11 @@ limits! {
     "limits.idle_timeout" idle_timeout: Duration, Time = 60 * SECOND, 10 => 24 * HOUR;
         "time for which a connection may stand idle between requests"
     "limits.body_rate" body_rate: u64, Rate = 240, 0 => GIB;
-        "bytes a second at which a request body must come in, after the grace time; 0 is off"
+        "bytes a second at which a request body must come in, on average over limits.rate_grace; 0 is off"
     "limits.write_rate" write_rate: u64, Rate = 240, 0 => GIB;
-        "bytes a second at which a peer must take a response, after the grace time; 0 is off"
-    "limits.rate_grace" rate_grace: Duration, Time = 5 * SECOND, 10 => HOUR;
-        "time before the minimum rates are applied"
+        "bytes a second at which a peer must take a response, on average over limits.rate_grace, and where it holds streams up over the stall_timeout of its protocol; 0 is off"
+    "limits.rate_grace" rate_grace: Duration, Time = RATE_WINDOW, 10 => HOUR;
+        "window over which minimum rates are averaged: a pause that is shorter costs nothing"
     "limits.drain_timeout" drain_timeout: Duration, Time = 30 * SECOND, 0 => 24 * HOUR;
         "time that requests in flight have to finish once the server is told to stop"
     "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
@@ -183,8 +185,8 @@ limits! {
         "silence after which a client is asked whether it lives; 0 is never"
     "http2.ping_timeout" h2_ping_timeout: Duration, Time = 10 * SECOND, 10 => HOUR;
         "time in which it has to answer"
-    "http2.stall_timeout" h2_stall_timeout: Duration, Time = 30 * SECOND, 10 => HOUR;
-        "time for which a response may wait for the client's window"
+    "http2.stall_timeout" h2_stall_timeout: Duration, Time = RATE_WINDOW, 10 => HOUR;
+        "time for which a response may wait for the client's window, which opens at less than limits.write_rate"
     "http2.resets" h2_resets: u16, Count = 500, 1 => 65_535;
         "streams that a client may cancel in a burst, and a tenth of it each second"
     "http2.pings" h2_pings: u16, Count = 1000, 1 => 65_535;
@@ -209,8 +211,8 @@ limits! {
         "bytes of each connection's header compression tables"
     "http3.blocked_streams" h3_blocked_streams: u16, Count = 16, 0 => 1024;
         "requests of a connection that may wait for entries of its table"
-    "http3.stall_timeout" h3_stall_timeout: Duration, Time = 30 * SECOND, 10 => HOUR;
-        "time for which a response may wait for its client to take something"
+    "http3.stall_timeout" h3_stall_timeout: Duration, Time = RATE_WINDOW, 10 => HOUR;
+        "time for which a response may wait for its client, which takes nothing, or all responses at less than limits.write_rate"
     "http3.retry_from" h3_retry_from: u32, Count = 100, 0 => 16_777_215;
         "unfinished handshakes from which clients must show that they own their address; 0: always"
     "http3.answers" h3_answers: u32, Count = 1000, 1 => 1_000_000;
@@ -233,9 +235,32 @@ limits! {
         "connections in a hundred that are told of HTTP/3"
 }
 
+impl Limits {
+    /// Octets that a client has to take in `window` at least, and never none.
+    pub(crate) fn least_taken(&self, window: Duration) -> u64 {
+        least(self.write_rate, window).max(1)
+    }
+}
+
+/// Octets that `rate`, in octets a second, comes to in `time`.
+pub(crate) fn least(rate: u64, time: Duration) -> u64 {
+    rate.saturating_mul(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)) / 1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// F9: one window for every protocol, of a minute.
+    #[test]
+    fn f9_rates_are_averages_over_a_minute() {
+        let limits = Limits::default();
+        let window = Duration::from_secs(60);
+        let Limits { rate_grace, h2_stall_timeout, h3_stall_timeout, .. } = limits;
+        assert_eq!([rate_grace, h2_stall_timeout, h3_stall_timeout], [window; 3]);
+        assert_eq!(limits.least_taken(window), 14_400);
+        assert_eq!(Limits { write_rate: 0, ..limits }.least_taken(window), 1);
+    }
 
     #[test]
     fn every_default_is_in_its_range_and_every_range_fits_its_field() {

@@ -17,6 +17,7 @@ mod value;
 pub use address::{Address, BadAddress, Descriptor};
 pub use block::{Certificate, ContentTypes, Hints, Hsts, Link, Push, UrlPath};
 pub use error::{Error, Errors, Origin};
+pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{Given, Loaded, Sources, load};
 pub use paths::missing_paths;

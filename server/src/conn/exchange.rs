@@ -8,6 +8,7 @@ use ringway_codec::Time;
 
 use super::Cx;
 use crate::body::Producer;
+use crate::config::{Limits, least};
 use crate::executor::{Executor, Owner as Stream, Work};
 use crate::local::Waiter;
 use crate::log::Entry;
@@ -28,6 +29,9 @@ pub(crate) struct Exchange<K> {
     /// The handler's task, while its answer is awaited.
     pub(crate) task: Option<Id>,
     pub(crate) sink: Option<Sink>,
+    /// Octets of the body that came since `mark`, for the minimum rate.
+    received: u64,
+    mark: Time,
     pub(crate) source: Option<Source>,
     /// The request's line in the access log.
     pub(crate) entry: Option<Box<Entry>>,
@@ -47,6 +51,9 @@ pub(crate) enum Given {
     /// The producer gave up, or did not keep to the length that it announced.
     Broken,
 }
+
+/// A reader that leaves so much unread holds its client up, not the other way.
+const BEHIND: u64 = 4096;
 
 /// Where body bytes go.
 pub(crate) enum Sink {
@@ -88,6 +95,8 @@ impl<K> Exchange<K> {
             status: StatusCode::OK,
             task: None,
             sink: None,
+            received: 0,
+            mark: started,
             source: None,
             entry: None,
         }
@@ -95,6 +104,7 @@ impl<K> Exchange<K> {
 
     /// Takes body bytes; says how many are used already, and so may be credited to the peer.
     pub(crate) fn receive(&mut self, bytes: &[u8], end: bool, conn: Id) -> Result<usize, TooLarge> {
+        self.received += bytes.len() as u64;
         match &mut self.sink {
             Some(Sink::Buffer { request, limit }) => {
                 if (request.body.len() + bytes.len()) as u64 > *limit {
@@ -121,10 +131,41 @@ impl<K> Exchange<K> {
         let now = *written - pipe.len() as u64;
         let fresh = now - *read;
         *read = now;
+        if fresh + pipe.len() as u64 >= BEHIND {
+            // What the client may send was the reader's to say.
+            self.received = u64::MAX / 2;
+        }
         if !pipe.reader_gone() {
             pipe.wait_write(Waiter::Conn(conn, self.stream));
         }
         fresh as usize
+    }
+
+    /// Whether too little of the body came in the window that is over, which ends here if not. The
+    /// client is not to blame while its reader has more to read, nor once it is being answered: a
+    /// conversation goes at the handler's pace.
+    fn is_slow(&mut self, now: Time, limits: &Limits) -> bool {
+        let window = now.since(self.mark);
+        let waits = match &self.sink {
+            _ if self.source.is_some() => false,
+            None => false,
+            Some(Sink::Buffer { .. }) => true,
+            Some(Sink::Pipe { pipe, .. }) => pipe.len() == 0 && !pipe.reader_gone(),
+        };
+        if waits && window < limits.rate_grace {
+            return false;
+        }
+        if waits && self.received < least(limits.body_rate, window) {
+            return true;
+        }
+        (self.mark, self.received) = (now, 0);
+        false
+    }
+
+    /// The rest of the body is not waited for: whoever works for it stops.
+    pub(crate) fn give_up_body(&mut self, executor: &mut Executor) {
+        self.abandon(executor);
+        (self.task, self.sink) = (None, None);
     }
 
     /// Gives up to `max` bytes of the response's body.
@@ -205,6 +246,20 @@ pub(crate) struct Exchanges<K>(Vec<Option<Box<Exchange<K>>>>);
 impl<K> Default for Exchanges<K> {
     fn default() -> Self {
         Self(Vec::new())
+    }
+}
+
+impl<K: Copy + PartialEq> Exchanges<K> {
+    /// A stream whose body came too slowly, or when to ask again; never where no body is awaited.
+    pub(crate) fn slow_body(&mut self, now: Time, limits: &Limits) -> Result<K, Time> {
+        let mut next = Time::NEVER;
+        for exchange in self.0.iter_mut().flatten().filter(|exchange| exchange.sink.is_some()) {
+            if exchange.is_slow(now, limits) {
+                return Ok(exchange.key);
+            }
+            next = next.min(exchange.mark + limits.rate_grace);
+        }
+        Err(next)
     }
 }
 

@@ -11,12 +11,13 @@ mod asked;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use http::StatusCode;
 use ringway_codec::Time;
 use ringway_codec::h2::{self, Key, Pulled};
 use ringway_codec::scan::PAD;
 
 use super::Cx;
-use super::exchange::{Exchange, Exchanges, Given};
+use super::exchange::{Exchange, Exchanges, Given, Sink};
 use super::link::Link;
 use super::secure::{Cover, LEND_MIN};
 use super::upgrade::Upgrade;
@@ -47,6 +48,8 @@ pub(crate) struct Http2 {
     ahead: Option<usize>,
     /// Since when no stream has been open.
     since: Time,
+    /// When too little of a body may have come.
+    bodies_due: Time,
 }
 
 impl Http2 {
@@ -96,6 +99,7 @@ impl Http2 {
             finished: Vec::new(),
             ahead: None,
             since: cx.now,
+            bodies_due: Time::NEVER,
         }
     }
 
@@ -151,7 +155,7 @@ impl Http2 {
     pub(super) fn deadline(&self, limits: &Limits) -> Time {
         let idle = self.conn.is_idle().then(|| self.since + self.patience(limits));
         let own = self.conn.deadline();
-        own.into_iter().chain(idle).min().unwrap_or(Time::NEVER)
+        own.into_iter().chain(idle).min().unwrap_or(Time::NEVER).min(self.bodies_due)
     }
 
     /// A deadline has passed.
@@ -164,10 +168,29 @@ impl Http2 {
                 Err(error) => return self.fail(&error, link, cx),
             }
         }
+        if cx.now >= self.bodies_due {
+            self.bodies_due = self.refuse_slow_bodies(link, cx);
+        }
         if self.conn.is_idle() && cx.now >= self.since + self.patience(cx.limits) {
             self.conn.close(h2::Code::NO_ERROR, "idle", &mut turn(link, cx));
         }
         self.settle(link, cx);
+    }
+
+    /// Answers 408 where too little of a body came; says when to look again.
+    fn refuse_slow_bodies(&mut self, link: &mut Link, cx: &mut Cx<'_>) -> Time {
+        loop {
+            match self.exchanges.slow_body(cx.now, cx.limits) {
+                Err(next) => return next,
+                Ok(key) => {
+                    cx.tally.counters.slow_bodies += 1;
+                    if let Some(exchange) = self.exchange_of(key) {
+                        exchange.give_up_body(cx.executor);
+                    }
+                    self.respond(key, StatusCode::REQUEST_TIMEOUT.into(), link, cx);
+                }
+            }
+        }
     }
 
     /// How long the connection may be without a stream. A client that has said that it leaves is to
@@ -302,6 +325,12 @@ impl Http2 {
             self.abandon(cx);
             link.close(true, cx);
         }
+    }
+
+    /// A body is to come on the stream, and where to.
+    fn await_body(&mut self, key: Key, sink: Sink, cx: &Cx<'_>) {
+        self.bodies_due = self.bodies_due.min(cx.now + cx.limits.rate_grace);
+        self.open(key, cx.now).sink = Some(sink);
     }
 
     fn open(&mut self, key: Key, now: Time) -> &mut Exchange<Key> {

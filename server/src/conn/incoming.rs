@@ -8,7 +8,7 @@ use ringway_codec::h1::chunked::{self, Decoder, Item};
 use ringway_codec::h1::{Error, request};
 
 use super::Cx;
-use crate::config::Limits;
+use crate::config::{Limits, least};
 use crate::local::Waiter;
 use crate::pipe::{End, Pipe};
 use crate::request::OwnedRequest;
@@ -142,8 +142,7 @@ impl Incoming {
     /// Whether too little has come since the mark; moves the mark if not.
     pub(super) fn is_slow(&mut self, cx: &Cx<'_>) -> bool {
         let Some(mark) = self.mark else { return false };
-        let due = cx.limits.body_rate * cx.now.since(mark).as_millis() as u64 / 1000;
-        if self.received < due {
+        if self.received < least(cx.limits.body_rate, cx.now.since(mark)) {
             return true;
         }
         self.mark = Some(cx.now);

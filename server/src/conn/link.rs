@@ -12,7 +12,7 @@ use ringway_codec::scan::PAD;
 
 use super::secure::{self, Lent, Secure};
 use super::{Cx, Op};
-use crate::config::Limits;
+use crate::config::{Limits, least};
 use crate::pool::Aside;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
@@ -421,8 +421,7 @@ impl Link {
             return;
         }
         let taken = u64::from(acknowledged.wrapping_sub(self.acknowledged));
-        let due = cx.limits.write_rate * cx.now.since(self.since).as_millis() as u64 / 1000;
-        if cx.limits.write_rate > 0 && taken < due {
+        if taken < least(cx.limits.write_rate, cx.now.since(self.since)) {
             cx.tally.counters.slow_readers += 1;
             return self.reset(cx);
         }

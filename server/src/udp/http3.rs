@@ -41,6 +41,8 @@ pub(super) struct Http3 {
     pub(super) peer: Option<SocketAddr>,
     /// Since when no stream has been open.
     pub(super) since: Time,
+    /// When too little of a body may have come.
+    bodies_due: Time,
     /// It is among those that are looked at in this turn.
     pub(super) is_touched: bool,
     /// It has been counted among the connections that were opened.
@@ -63,8 +65,11 @@ pub(super) struct Turn<'a, 'w> {
 }
 
 impl Http3 {
-    /// Works on what has come.
+    /// Works on what has come, and on what should have.
     pub(super) fn receive(&mut self, t: &mut Turn<'_, '_>) {
+        if t.cx.now >= self.bodies_due {
+            self.bodies_due = self.refuse_slow_bodies(t);
+        }
         loop {
             match self.http.receive(t.conn, t.shared) {
                 Ok(h3::Event::More) => break,
@@ -217,9 +222,8 @@ impl Http3 {
                 stream.set(Some(RequestBody::new(pipe.clone())));
                 let reply = cx.app.call(&request);
                 drop(stream.take());
-                let sink = Sink::Pipe { pipe, read: 0, written: 0 };
-                self.open(key, cx.now).sink = Some(sink);
-                if asked.head.expect_continue && matches!(reply, Reply::Later(_)) {
+                self.await_body(key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
+                if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.http.inform(key, 100, t.conn, |_| {});
                 }
                 return self.take_reply(key, reply, t);
@@ -229,8 +233,8 @@ impl Http3 {
             return self.respond(key, StatusCode::PAYLOAD_TOO_LARGE.into(), t);
         }
         let request = Box::new(request.to_owned());
-        self.open(key, cx.now).sink = Some(Sink::Buffer { request, limit });
-        if asked.head.expect_continue {
+        self.await_body(key, Sink::Buffer { request, limit }, cx);
+        if asked.head.expects_more() {
             self.http.inform(key, 100, t.conn, |_| {});
         }
     }
@@ -365,6 +369,28 @@ impl Http3 {
             }
         });
         finish(*exchange, t.cx);
+    }
+
+    /// A body is to come on the stream, and where to.
+    fn await_body(&mut self, key: Key, sink: Sink, cx: &Cx<'_>) {
+        self.bodies_due = self.bodies_due.min(cx.now + cx.limits.rate_grace);
+        self.open(key, cx.now).sink = Some(sink);
+    }
+
+    /// Answers 408 where too little of a body came; says when to look again.
+    fn refuse_slow_bodies(&mut self, t: &mut Turn<'_, '_>) -> Time {
+        loop {
+            match self.exchanges.slow_body(t.cx.now, t.cx.limits) {
+                Err(next) => return next,
+                Ok(key) => {
+                    t.cx.tally.counters.slow_bodies += 1;
+                    if let Some(exchange) = self.exchanges.get(number(key)) {
+                        exchange.give_up_body(t.cx.executor);
+                    }
+                    self.respond(key, StatusCode::REQUEST_TIMEOUT.into(), t);
+                }
+            }
+        }
     }
 
     fn open(&mut self, key: Key, now: Time) -> &mut Exchange<Key> {

@@ -115,6 +115,7 @@ impl Setup {
         let mut shared = http::Shared::new(h3_config(desk.backend(), limits));
         shared.header_timeout = limits.header_timeout;
         shared.stall_timeout = limits.h3_stall_timeout;
+        shared.stall_octets = limits.least_taken(limits.h3_stall_timeout);
         shared.read_ahead = limits.h3_stream_window as usize;
         let door = |socket| Door { socket, receiving: false };
         Udp {

@@ -90,8 +90,8 @@ impl Http2 {
                 stream.set(Some(RequestBody::new(pipe.clone())));
                 let reply = app.call(&request);
                 drop(stream.take());
-                self.open(asked.key, cx.now).sink = Some(Sink::Pipe { pipe, read: 0, written: 0 });
-                if asked.head.expect_continue && matches!(reply, Reply::Later(_)) {
+                self.await_body(asked.key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
+                if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
                 }
                 return self.take_reply(asked.key, reply, link, cx);
@@ -101,8 +101,8 @@ impl Http2 {
             return self.respond(asked.key, StatusCode::PAYLOAD_TOO_LARGE.into(), link, cx);
         }
         let request = Box::new(request.to_owned());
-        self.open(asked.key, cx.now).sink = Some(Sink::Buffer { request, limit });
-        if asked.head.expect_continue {
+        self.await_body(asked.key, Sink::Buffer { request, limit }, cx);
+        if asked.head.expects_more() {
             self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
         }
     }
