@@ -48,5 +48,6 @@ toolchain() {
     command -v rustc >/dev/null || die "rustc is missing: install Rust 1.89 or newer (rustup.rs)"
 }
 
-# What a build needs besides Rust: a C and C++ compiler; cmake and libclang for QUIC's BoringSSL.
-build_packages=(gcc g++ libc6-dev make cmake libclang-dev)
+# What a build needs besides Rust: a C and C++ compiler; cmake, libclang and git (its build script
+# applies patches) for QUIC's BoringSSL.
+build_packages=(gcc g++ libc6-dev make cmake libclang-dev git)

@@ -87,8 +87,10 @@ prepare() {
 
 passed=0
 failed=0
-# Every step builds in this profile, so that each C library is compiled once.
+# Every step builds in this profile and with these features, so that each C library is compiled
+# once: build scripts are built anew where a feature of one of their dependencies changes.
 profile=tested
+scope=(--workspace --features ringway-bench/peers)
 
 # step NAME COMMAND...: run a step with its output shown and kept.
 step() {
@@ -117,12 +119,12 @@ sum() {
 # targets to run, and the tests of the examples start them, so they are built first.
 run_tests() {
     if has_nextest; then
-        step test cargo nextest run --workspace --no-fail-fast --cargo-profile $profile
+        step test cargo nextest run "${scope[@]}" --no-fail-fast --cargo-profile $profile
         summaries=$(grep -aE 'Summary \[' "$logs/test.log" || true)
     else
-        check examples cargo build --workspace --examples --profile $profile
+        check examples cargo build "${scope[@]}" --examples --profile $profile
         step test cargo --config "target.'cfg(unix)'.runner = 'scripts/run-test.sh'" \
-            test --workspace --no-fail-fast --profile $profile --tests
+            test "${scope[@]}" --no-fail-fast --profile $profile --tests
         summaries=$(grep -aE '^test result:' "$logs/test.log" || true)
     fi
     tally
@@ -132,9 +134,9 @@ run_tests() {
 # first, and nextest says the binary in front of each test.
 same_names() {
     cargo --config "target.'cfg(unix)'.runner = 'scripts/run-test.sh'" \
-        test --workspace --profile $profile --tests -- --list --format terse 2>/dev/null |
+        test "${scope[@]}" --profile $profile --tests -- --list --format terse 2>/dev/null |
         sed -nE 's/^(.*): test$/\1/p' | sort >"$logs/names-cargo"
-    cargo nextest list --workspace --cargo-profile $profile --message-format json 2>/dev/null |
+    cargo nextest list "${scope[@]}" --cargo-profile $profile --message-format json 2>/dev/null |
         python3 -c '
 import json, sys
 for suite in json.load(sys.stdin)["rust-suites"].values():
@@ -145,7 +147,7 @@ for suite in json.load(sys.stdin)["rust-suites"].values():
 }
 
 run_doc_tests() {
-    step doc cargo test --workspace --doc --no-fail-fast --profile $profile
+    step doc cargo test "${scope[@]}" --doc --no-fail-fast --profile $profile
     summaries=$(grep -aE '^test result:' "$logs/doc.log" || true)
     tally
 }
@@ -182,8 +184,7 @@ for name in "${steps[@]}"; do
     case $name in
     fmt) check fmt cargo fmt --all -- --check ;;
     clippy)
-        check clippy cargo clippy --profile $profile --workspace --all-targets \
-            --features ringway-bench/peers -- -D warnings
+        check clippy cargo clippy --profile $profile "${scope[@]}" --all-targets -- -D warnings
         ;;
     test) run_tests ;;
     doc) run_doc_tests ;;
