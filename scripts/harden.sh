@@ -57,7 +57,7 @@ asan() {
 }
 
 # What is meant to live as long as the process: the names in routes, the test application's bytes.
-leaks_meant=('ringway::router::Pattern>::new' 'ringway::router::Router>::endpoint'
+leaks_meant=('ringway::app::router::Pattern>::new' 'ringway::app::router::Router>::endpoint'
     '::harness::pattern')
 # The server's tests that cannot hold there, each with its reason.
 asan_skips=(

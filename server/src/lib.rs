@@ -18,62 +18,40 @@
 //! ```
 //!
 //! Where to look: `worker` has the turn that everything happens in, `conn` a connection's life,
-//! `ring` all contact with the kernel, `handler` and `router` what an application is made of.
+//! `proto` what the protocols share, `ring` all contact with the kernel, `app` what an application
+//! is made of.
 
 #![deny(unsafe_code)]
-// See `note`.
+// See `observe::console`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-mod additions;
-mod body;
+mod app;
 pub mod config;
 mod conn;
-mod crowd;
-mod descriptors;
-mod desk;
-mod door;
-mod error;
-mod executor;
 mod files;
-mod handler;
-mod io;
-mod listen;
-mod local;
-pub mod log;
-mod metrics;
-mod note;
-mod pipe;
-mod pool;
-mod request;
-mod response;
+mod observe;
+mod proto;
 #[allow(unsafe_code)]
 mod ring;
-mod router;
-mod running;
+mod rt;
 mod serve;
-mod server;
-mod shed;
-mod signals;
-mod slot;
-mod timer;
 pub mod tls;
-mod trace;
 mod udp;
-mod welcome;
 mod worker;
 
-pub use body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
-pub use error::Error;
+pub use app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
+pub use app::error::Error;
+pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
+pub use app::request::{OwnedRequest, Protocol, Request};
+pub use app::response::{Body, Inline, Response};
+pub use app::router::Router;
+pub use config::Scheme;
 pub use files::Files;
-pub use handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
-pub use io::{Sleep, sleep};
-pub use listen::{Bound, Scheme};
-pub use request::{OwnedRequest, Protocol, Request};
-pub use response::{Body, Inline, Response};
+pub use observe::log;
 pub use ring::RecvMode;
 pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
-pub use router::Router;
-pub use running::Running;
-pub use serve::{CertificateReport, certificates_of, dns_records, serve, start};
-pub use server::Server;
+pub use rt::io::{Sleep, sleep};
+pub use serve::{
+    Bound, CertificateReport, Running, Server, certificates_of, dns_records, serve, start,
+};

@@ -13,6 +13,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_WARN: usize = 500;
 const FILE_LINES_MAX: usize = 700;
 
+#[path = "tidy/layers.rs"]
+mod layers;
+
 /// The only places where `unsafe` may stand (a prefix of the path), and why.
 const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("codec/src/scan/", "vector instructions"),

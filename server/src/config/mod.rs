@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod paths;
 mod print;
+mod scheme;
 mod settings;
 mod suggest;
 mod value;
@@ -22,6 +23,7 @@ pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{Given, Loaded, Sources, load};
 pub use paths::missing_paths;
 pub use print::{print, reference};
+pub use scheme::Scheme;
 pub use settings::{Flag, SETTINGS, Setting, Takes};
 pub use suggest::nearest;
 

@@ -2,13 +2,13 @@
 
 use ringway_codec::scan::PAD;
 
-use super::h2::Http2;
-use super::secure::{Cover, Opened, Secure};
-use super::upgrade::Upgrade;
 use super::{Conn, Cx, Proto};
 use crate::config::Trace;
+use crate::observe::trace::Way;
+use crate::proto::h2::Http2;
+use crate::proto::tls_io::{Cover, Opened, Secure};
+use crate::proto::upgrade::Upgrade;
 use crate::tls::{Alpn, Error, Session, Version};
-use crate::trace::Way;
 
 /// How an HTTP/2 client begins (RFC 9113 section 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -4,75 +4,22 @@
 //! what is to be sent; all leave the other operations they want in [`Cx::ops`]. No socket, ring or
 //! clock is touched here, so every race of completions is replayed in tests from a seed.
 
-mod cx;
-pub(crate) mod exchange;
-mod h1;
-mod h2;
-mod head;
-mod incoming;
 mod input;
-pub(crate) mod link;
-mod outgoing;
-mod secure;
 #[cfg(test)]
 mod tests;
-mod upgrade;
 
 use std::os::fd::RawFd;
-use std::time::Duration;
 
-use http::HeaderValue;
 use ringway_codec::Time;
 
-pub(crate) use cx::{CLEAR, Common, Cx, OVER_TLS};
-pub(crate) use head::{Heads, is_bodiless};
-pub(crate) use secure::{Cover, refusal, refused};
-
 use crate::config::Limits;
-use crate::response::Response;
+use crate::proto::h1::Http1;
+use crate::proto::h2::Http2;
+use crate::proto::output::{Gathered, Link};
+use crate::proto::tls_io::Secure;
+use crate::proto::{Cx, Event, REST};
 use crate::ring::token::Id;
 use crate::tls::Session;
-use h1::Http1;
-use h2::Http2;
-use link::{Gathered, Link};
-use secure::Secure;
-
-/// What a connection wants done.
-#[derive(Debug)]
-pub(crate) enum Op {
-    /// Receive.
-    Recv,
-    /// Cancel the receive that is under way.
-    Pause,
-    /// Cancel everything that is under way.
-    Cancel,
-    /// Send FIN.
-    Finish,
-    /// Let the close that follows be a reset.
-    Reset,
-}
-
-/// What happened to a connection.
-pub(crate) enum Event {
-    /// Receiving ended: the peer is done (0), or an errno.
-    Ended { errno: i32, more: bool },
-    /// The kernel refused to send: the peer is gone.
-    Unsent(Vec<u8>),
-    /// A cancellation is through.
-    Cancelled,
-    /// The connection's deadline may have passed; so much did the peer acknowledge.
-    Deadline { acknowledged: u32 },
-    /// The handler of a stream answered.
-    Reply { stream: u64, response: Response },
-    /// The handler of a stream has hints to send ahead of its answer.
-    Hint { stream: u64, links: Vec<HeaderValue> },
-    /// A stream's pipe has moved.
-    Nudge { stream: u64 },
-    /// The server wants to stop.
-    Drain,
-    /// Others need the room of this connection, which is idle.
-    Shed,
-}
 
 /// A connection.
 pub(crate) struct Conn {
@@ -114,9 +61,6 @@ pub(crate) enum Arrival {
     /// TLS, and then what was negotiated. What its clients are told of HTTP/3: see [`Cx::common`].
     Tls(Box<Session>, u8),
 }
-
-/// After so long without a sign of the peer a connection gives back what it can.
-const REST: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// A connection that was just accepted.
@@ -418,12 +362,4 @@ impl Conn {
             http.rest();
         }
     }
-}
-
-/// How far ahead the nearest deadline of HTTP/1 lies at least when it begins.
-pub(crate) fn soonest(limits: &Limits) -> Duration {
-    let Limits { header_timeout, idle_timeout, handshake_timeout, rate_grace, .. } = *limits;
-    [header_timeout, idle_timeout, handshake_timeout, rate_grace, link::LINGER, REST]
-        .into_iter()
-        .fold(REST, Duration::min)
 }

@@ -17,7 +17,7 @@ use super::etag::ETag;
 use super::meta::Meta;
 use super::mime;
 use super::settings::Settings;
-use crate::response::FieldBlock;
+use crate::app::response::FieldBlock;
 
 /// What is known of the file itself and of the compressed ones beside it, by [`Coding`]; absent
 /// where there is none. Equal values mean that nothing has changed.

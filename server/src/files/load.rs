@@ -20,8 +20,8 @@ use super::mime;
 use super::root::is_exhausted;
 use super::settings::Settings;
 use super::sidecar;
-use crate::io as ring;
-use crate::local;
+use crate::rt::io as ring;
+use crate::rt::local;
 
 /// What a path turned out to be.
 pub(crate) enum Seen {

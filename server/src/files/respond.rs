@@ -17,9 +17,9 @@ use super::etag::ETag;
 use super::file::{Content, File, Form};
 use super::multipart::{self, Multipart};
 use super::range;
-use crate::body::{BodyWriter, Producer};
-use crate::io as ring;
-use crate::response::{Body, FieldBlock, Response};
+use crate::app::body::{BodyWriter, Producer};
+use crate::app::response::{Body, FieldBlock, Response};
+use crate::rt::io as ring;
 
 /// Answers GET and HEAD (`head`) of `file`; `accepted` is what `Accept-Encoding` says.
 pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Accepted) -> Response {

@@ -86,7 +86,7 @@ impl Settings {
 
     /// The same, mounted at `prefix`, which is compared with canonical paths.
     pub(crate) fn mounted(mut self, prefix: &str) -> Self {
-        self.prefix = crate::router::canonical(&format!("/{}", prefix.trim_matches('/')));
+        self.prefix = crate::app::router::canonical(&format!("/{}", prefix.trim_matches('/')));
         if !self.prefix.ends_with('/') {
             self.prefix.push('/');
         }
@@ -133,7 +133,7 @@ impl Settings {
             // Names may hold anything, a line is a line.
             let shown = self.root.dir.join(String::from_utf8_lossy(&name).as_ref());
             let shown = shown.display().to_string();
-            crate::note::note!("ringway: {} {what}", shown.escape_debug());
+            crate::observe::console::note!("ringway: {} {what}", shown.escape_debug());
             warned.insert(name);
         }
     }

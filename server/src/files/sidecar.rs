@@ -9,7 +9,7 @@ use std::io;
 
 use super::encoding::Coding;
 use super::file::Content;
-use crate::io as ring;
+use crate::rt::io as ring;
 
 /// Whether a compressed file looks whole and made from a file of `source` bytes. Of one that stays
 /// on disk the beginning and the end are read, a few bytes each.

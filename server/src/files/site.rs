@@ -24,8 +24,8 @@ use super::respond;
 use super::root::is_exhausted;
 use super::settings::Settings;
 use super::store::Store;
-use crate::local;
-use crate::response::Response;
+use crate::app::response::Response;
+use crate::rt::local;
 
 /// A worker's side of a service.
 pub(crate) struct Site {

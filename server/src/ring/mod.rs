@@ -14,6 +14,7 @@ pub(crate) mod datagram;
 pub(crate) mod job;
 pub(crate) mod message;
 pub(crate) mod probe;
+pub(crate) mod reserve;
 pub(crate) mod send;
 pub(crate) mod sys;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use io_uring::types::{CancelBuilder, Fd, Napi, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringway_codec::scan::PAD;
 
-use crate::slot::{grow, room};
+use crate::ring::reserve::{grow, room};
 use buffers::Buffers;
 use job::Job;
 use send::{Pinned, Send, Sending};

@@ -12,16 +12,17 @@ use ringway_codec::h1::request::Method;
 use ringway_quic::http::{self as h3, Code, Early, Http, Key, Pulled, Sent};
 use ringway_quic::{Buf, Conn};
 
-use crate::body::RequestBody;
-use crate::conn::exchange::{Exchange, Exchanges, Given, Sink, Source};
-use crate::conn::{Cover, Cx, OVER_TLS, is_bodiless, refusal, refused};
-use crate::executor::{Owner, Work};
-use crate::handler::{BodyMode, Reply};
-use crate::pipe::{End, Pipe};
-use crate::request::{Params, Peer, Protocol, Request};
-use crate::response::{Body, FieldBlock, Rank, Response};
+use crate::app::body::RequestBody;
+use crate::app::body_channel::{End, Pipe};
+use crate::app::handler::{BodyMode, Reply};
+use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::response::is_bodiless;
+use crate::app::response::{Body, FieldBlock, Rank, Response};
+use crate::proto::exchange::{Exchange, Exchanges, Given, Sink, Source};
+use crate::proto::{Cover, Cx, OVER_TLS, refusal, refused};
 use crate::ring::send::{Owner as Bytes, Pinned};
 use crate::ring::token::Id;
+use crate::rt::executor::{Owner, Work};
 use crate::tls::Tls;
 
 /// Bodies up to this long are copied behind their heads, longer ones sent from where they lie.

@@ -16,10 +16,10 @@ use ringway_codec::Time;
 use ringway_quic::http::{self, Code};
 use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
-use crate::conn::{Cx, Event};
-use crate::desk::Desk;
-use crate::metrics::Counters;
-use crate::note::note;
+use crate::observe::console::note;
+use crate::observe::metrics::Counters;
+use crate::proto::state::Desk;
+use crate::proto::{Cx, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};

@@ -13,11 +13,11 @@ use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
 use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
 use super::{Door, Replies, Siblings, Socket, Stage, Udp};
+use crate::app::error::Error;
 use crate::config::{Http3, Limits};
-use crate::desk::Desk;
-use crate::error::Error;
-use crate::metrics::Counters;
-use crate::note::note;
+use crate::observe::console::note;
+use crate::observe::metrics::Counters;
+use crate::proto::state::Desk;
 use crate::ring::sys;
 use crate::tls::{ConfigError, Tls, boring};
 

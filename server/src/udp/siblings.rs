@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, Op, Token};
-use crate::worker::Mailbox;
 
 /// A datagram that came to the wrong worker.
 pub(super) struct Stray {
@@ -25,7 +25,7 @@ pub(crate) struct Siblings {
 struct Inbox {
     strays: Mutex<Vec<Stray>>,
     /// Where the worker is told of them, once it has started.
-    mailbox: OnceLock<Mailbox>,
+    mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Siblings {
@@ -36,7 +36,7 @@ impl Siblings {
     }
 
     /// A worker has started.
-    pub(crate) fn started(&self, worker: usize, mailbox: &Mailbox) {
+    pub(crate) fn started(&self, worker: usize, mailbox: &Arc<Mailbox>) {
         if let Some(inbox) = self.inboxes.get(worker) {
             let _ = inbox.mailbox.set(Arc::clone(mailbox));
         }
@@ -80,7 +80,6 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::message;
 
     #[test]
     fn a_full_inbox_takes_no_more_until_it_is_emptied() {
@@ -90,7 +89,7 @@ mod tests {
         assert!(!siblings.forward(1, stray()), "it has not started");
         assert!(!siblings.forward(9, stray()), "there is none");
         let ring = io_uring::IoUring::new(8).unwrap();
-        let mailbox = message::Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&ring));
+        let mailbox = Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&ring));
         siblings.started(1, &Arc::new(mailbox));
         let taken = (0..5).filter(|_| siblings.forward(1, stray())).count();
         let mut strays = Vec::new();
@@ -108,7 +107,7 @@ mod tests {
         let stray = || Stray { from: address, to: address, bytes: [7; 9].into() };
         // No ring: a message to it fails.
         let file = std::fs::File::open("/dev/null").unwrap();
-        let mailbox = message::Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&file));
+        let mailbox = Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&file));
         siblings.started(0, &Arc::new(mailbox));
         for _ in 0..5 {
             assert!(!siblings.forward(0, stray()));

@@ -15,14 +15,17 @@ use std::time::Duration;
 use ringway_codec::scan::{Backend, PAD};
 
 use super::*;
-use crate::desk::Desk;
-use crate::executor::Executor;
-use crate::request::{OwnedRequest, Request};
-use crate::response::Response;
+use crate::app::handler::panicked;
+use crate::app::request::{OwnedRequest, Request};
+use crate::app::response::Response;
+use crate::app::router::Router;
+use crate::proto::Op;
+use crate::proto::state::Desk;
 use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
-use crate::router::Router;
-use crate::{BodyWriter, RequestBody, local};
+use crate::rt::executor::Executor;
+use crate::rt::local;
+use crate::{BodyWriter, RequestBody};
 
 /// A small generator of numbers (xorshift64*), so that a seed tells the whole story.
 struct Random(u64);
@@ -72,7 +75,7 @@ impl World {
     }
 
     fn begun(seed: u64, limits: Limits, arrival: Arrival) -> Self {
-        let executor = Executor::new(Arc::clone(&MAILBOX));
+        let executor = Executor::new(Arc::clone(&MAILBOX), panicked);
         let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);

@@ -8,6 +8,7 @@ use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 use rustls::{Error, SupportedProtocolVersion};
 
 use super::*;
+use crate::proto::CLEAR;
 use crate::tls::{Acceptor, Alpn, Tls};
 
 type Version = &'static SupportedProtocolVersion;

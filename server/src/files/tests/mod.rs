@@ -15,9 +15,9 @@ use http::{HeaderValue, StatusCode};
 use ringway_codec::h1::request::Method;
 
 use super::Files;
-use crate::handler::Reply;
-use crate::local;
-use crate::response::{Body, Response};
+use crate::app::handler::Reply;
+use crate::app::response::{Body, Response};
+use crate::rt::local;
 use worker::{Tree, Worker};
 
 fn fresh() -> Duration {

@@ -14,14 +14,14 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::{Line, Method};
 
+use crate::app::body_channel::{End, Read};
+use crate::app::handler::{Handler, Reply};
+use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::response::{Body, FieldBlock, Response};
 use crate::files::Files;
-use crate::handler::{Handler, Reply};
-use crate::local;
-use crate::pipe::{End, Read};
-use crate::request::{Params, Peer, Protocol, Request};
-use crate::response::{Body, FieldBlock, Response};
 use crate::ring::token::Op;
 use crate::ring::{self, Ring};
+use crate::rt::local;
 
 /// A directory that is gone when the test is over.
 pub(super) struct Tree(pub(super) PathBuf);
@@ -152,7 +152,7 @@ impl Worker {
             peer: Peer::Address(None),
             params: Params::default(),
             stream: &Cell::new(None),
-            owner: crate::executor::Owner::default(),
+            owner: crate::rt::executor::Owner::default(),
         })
     }
 

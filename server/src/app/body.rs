@@ -1,0 +1,226 @@
+//! Bodies that flow: a request's as it arrives, a response's as it is produced.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::task::{Context, Poll};
+
+use crate::app::body_channel::{End, Pipe, Read};
+use crate::app::response::Body;
+use crate::ring::send::Pinned;
+use crate::rt::executor::UnitFuture;
+use crate::rt::local::Waiter;
+
+/// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest
+/// off the connection, or closes it, whichever is cheaper.
+pub struct RequestBody {
+    pipe: Pipe,
+}
+
+/// A piece of a body.
+pub struct Chunk(Pinned);
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+/// The body did not arrive whole: the client left, broke its framing or was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete;
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client's request body ended before it was complete")
+    }
+}
+
+impl std::error::Error for Incomplete {}
+
+/// Pieces handed to a reader are at most this large.
+const CHUNK_MAX: usize = 256 * 1024;
+
+impl RequestBody {
+    pub(crate) fn new(pipe: Pipe) -> Self {
+        Self { pipe }
+    }
+
+    /// The body of a request that has none.
+    pub(crate) fn empty() -> Self {
+        let pipe = Pipe::default();
+        pipe.finish(End::Complete);
+        Self { pipe }
+    }
+
+    /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
+    /// is buffered and the client is made to wait.
+    pub async fn next(&mut self) -> Option<Result<Chunk, Incomplete>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The fields that followed the body, once [`Self::next`] has said that it is over.
+    pub fn trailers(&self) -> Vec<(String, String)> {
+        self.pipe.take_trailers()
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Incomplete>>> {
+        match self.pipe.read(CHUNK_MAX) {
+            Read::Chunk(chunk) => Poll::Ready(Some(Ok(Chunk(chunk)))),
+            Read::End(End::Complete) => Poll::Ready(None),
+            Read::End(End::Aborted) => Poll::Ready(Some(Err(Incomplete))),
+            Read::Empty => {
+                self.pipe.wait_read(Waiter::Task(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.pipe.close_reader();
+    }
+}
+
+/// Where a producer writes a response's body.
+pub struct BodyWriter {
+    pipe: Pipe,
+}
+
+/// Nobody reads the body any more: the client left, or it was not to be sent (HEAD).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client no longer reads the response")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl BodyWriter {
+    /// Queues bytes and waits until there is room for more.
+    pub async fn write(&mut self, bytes: impl Into<Body>) -> Result<(), Closed> {
+        self.pipe.push(bytes.into().pin());
+        poll_fn(|context| {
+            if self.pipe.is_full() {
+                self.pipe.wait_write(Waiter::Task(context.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(if self.pipe.reader_gone() { Err(Closed) } else { Ok(()) })
+        })
+        .await
+    }
+
+    /// Sets the fields that follow the body (trailers, RFC 9110 section 6.5). They are sent where
+    /// the protocol can: HTTP/2, HTTP/3, and HTTP/1.1 when the body is chunked.
+    pub fn trailers<'a>(&mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let keep = |(name, value): &(&str, &str)| {
+            http::HeaderName::try_from(*name).is_ok() && http::HeaderValue::try_from(*value).is_ok()
+        };
+        let owned = |(name, value): (&str, &str)| (name.to_ascii_lowercase(), value.to_owned());
+        self.pipe.set_trailers(fields.into_iter().filter(keep).map(owned).collect());
+    }
+
+    /// Gives up: the client sees a broken response, never a part passed off as the whole.
+    pub fn abort(self) {
+        self.pipe.finish(End::Aborted);
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        // A producer that panics was not done.
+        let end = if std::thread::panicking() { End::Aborted } else { End::Complete };
+        self.pipe.finish(end);
+    }
+}
+
+/// A body that is still to be produced.
+pub struct Producer {
+    pipe: Pipe,
+    future: UnitFuture,
+    length: Option<u64>,
+}
+
+impl Producer {
+    pub(crate) fn new<F>(produce: F, length: Option<u64>) -> Self
+    where
+        F: AsyncFnOnce(BodyWriter) + 'static,
+    {
+        let pipe = Pipe::default();
+        let writer = BodyWriter { pipe: pipe.clone() };
+        Self { pipe, future: Box::pin(async move { produce(writer).await }), length }
+    }
+
+    /// The length in bytes, if it was announced.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The pipe to read from, and the future that fills it.
+    pub(crate) fn into_parts(self) -> (Pipe, UnitFuture) {
+        (self.pipe, self.future)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_producer_fills_its_pipe_and_ends_it() {
+        let produce = async |mut out: BodyWriter| {
+            out.write("one ").await.unwrap();
+            out.trailers([("X-Sum", "9"), ("bad name", "x"), ("bad-value", "a\r\nb")]);
+            out.write(String::from("two")).await.unwrap();
+        };
+        let (pipe, future) = Producer::new(produce, None).into_parts();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(future).poll(&mut context).is_ready());
+        let mut all = Vec::new();
+        while let Read::Chunk(chunk) = pipe.read(100) {
+            all.extend_from_slice(chunk.bytes());
+        }
+        assert_eq!(all, b"one two");
+        assert!(matches!(pipe.read(1), Read::End(End::Complete)));
+        assert_eq!(pipe.take_trailers(), [("x-sum".to_owned(), "9".to_owned())]);
+    }
+
+    #[test]
+    fn a_reader_that_leaves_closes_the_writer() {
+        let produce = async |mut out: BodyWriter| {
+            while out.write(vec![0; 100_000]).await.is_ok() {}
+            out.abort();
+        };
+        let (pipe, future) = Producer::new(produce, None).into_parts();
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert!(pipe.is_full());
+        pipe.close_reader();
+        assert!(future.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_broken_request_body_is_an_error() {
+        let pipe = Pipe::default();
+        let mut body = RequestBody::new(pipe.clone());
+        pipe.push(Body::from("half").pin());
+        pipe.finish(End::Aborted);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = || match body.poll_next(&mut context) {
+            Poll::Ready(Some(result)) => result.map(|chunk| chunk.to_vec()),
+            _ => panic!("the end is known"),
+        };
+        assert_eq!(next(), Ok(b"half".to_vec()));
+        assert_eq!(next(), Err(Incomplete));
+    }
+}

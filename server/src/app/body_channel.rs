@@ -1,0 +1,203 @@
+//! A bounded queue of body bytes between a connection and a task of the same worker.
+//!
+//! One side is a connection (it fills a request's body, or empties a response's), the other a task.
+//! Each waits for the other: a full pipe stops the reading of the socket or the producing task, an
+//! empty one the handler or the sending.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::ring::send::Pinned;
+use crate::rt::local::Waiter;
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All of it came.
+    Complete,
+    /// The side that wrote it gave up: the connection broke, or the producer failed.
+    Aborted,
+}
+
+/// What there is to read.
+pub(crate) enum Read {
+    /// Bytes, at most as many as asked for.
+    Chunk(Pinned),
+    /// Nothing yet.
+    Empty,
+    /// No more will come.
+    End(End),
+}
+
+/// Both ends of the queue.
+#[derive(Clone, Default)]
+pub(crate) struct Pipe(Rc<RefCell<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    chunks: VecDeque<Pinned>,
+    bytes: usize,
+    end: Option<End>,
+    reader_gone: bool,
+    reader: Waiter,
+    writer: Waiter,
+    trailers: Vec<(String, String)>,
+}
+
+/// Bytes that a pipe takes before its writer must wait; one chunk more may be on its way.
+pub(crate) const PIPE_BYTES: usize = 128 * 1024;
+
+impl Pipe {
+    /// Adds bytes.
+    pub(crate) fn push(&self, chunk: Pinned) {
+        if chunk.len() == 0 {
+            return;
+        }
+        let mut inner = self.0.borrow_mut();
+        if inner.end.is_some() || inner.reader_gone {
+            return;
+        }
+        inner.bytes += chunk.len();
+        inner.chunks.push_back(chunk);
+        wake_reader(inner);
+    }
+
+    /// Says that no more bytes will come.
+    pub(crate) fn finish(&self, end: End) {
+        let mut inner = self.0.borrow_mut();
+        inner.end.get_or_insert(end);
+        wake_reader(inner);
+    }
+
+    /// Says that nobody reads any more: the writer need not wait, and what it writes is dropped.
+    pub(crate) fn close_reader(&self) {
+        let mut inner = self.0.borrow_mut();
+        inner.reader_gone = true;
+        inner.chunks.clear();
+        inner.bytes = 0;
+        wake_writer(inner);
+    }
+
+    /// True when the other side will read no more.
+    pub(crate) fn reader_gone(&self) -> bool {
+        self.0.borrow().reader_gone
+    }
+
+    /// Bytes in the queue.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().bytes
+    }
+
+    /// True while the writer should wait.
+    pub(crate) fn is_full(&self) -> bool {
+        let inner = self.0.borrow();
+        inner.bytes >= PIPE_BYTES && !inner.reader_gone
+    }
+
+    /// Takes up to `max` bytes from the front.
+    pub(crate) fn read(&self, max: usize) -> Read {
+        let mut inner = self.0.borrow_mut();
+        let Some(front) = inner.chunks.front_mut() else {
+            return inner.end.map_or(Read::Empty, Read::End);
+        };
+        let chunk = front.split_to(max);
+        if front.len() == 0 {
+            inner.chunks.pop_front();
+        }
+        inner.bytes -= chunk.len();
+        if inner.bytes < PIPE_BYTES {
+            wake_writer(inner);
+        }
+        Read::Chunk(chunk)
+    }
+
+    /// Has the reader told when there is something to read.
+    pub(crate) fn wait_read(&self, waiter: Waiter) {
+        self.0.borrow_mut().reader = waiter;
+    }
+
+    /// Has the writer told when there is room.
+    pub(crate) fn wait_write(&self, waiter: Waiter) {
+        self.0.borrow_mut().writer = waiter;
+    }
+
+    /// Sets the fields that follow the body.
+    pub(crate) fn set_trailers(&self, trailers: Vec<(String, String)>) {
+        self.0.borrow_mut().trailers = trailers;
+    }
+
+    /// True when fields follow the body.
+    pub(crate) fn has_trailers(&self) -> bool {
+        !self.0.borrow().trailers.is_empty()
+    }
+
+    /// Adds a field that follows the body.
+    pub(crate) fn add_trailer(&self, name: &[u8], value: &[u8]) {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.0.borrow_mut().trailers.push((text(name), text(value)));
+    }
+
+    /// Takes the fields that follow the body.
+    pub(crate) fn take_trailers(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.0.borrow_mut().trailers)
+    }
+}
+
+// The borrow ends before anyone is woken: a waker may look into the pipe.
+fn wake_reader(mut inner: std::cell::RefMut<'_, Inner>) {
+    let mut waiter = std::mem::take(&mut inner.reader);
+    drop(inner);
+    waiter.wake();
+}
+
+fn wake_writer(mut inner: std::cell::RefMut<'_, Inner>) {
+    let mut waiter = std::mem::take(&mut inner.writer);
+    drop(inner);
+    waiter.wake();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::send::Owner;
+
+    fn bytes(n: usize) -> Pinned {
+        Pinned::new(Owner::Local(Rc::from(vec![7; n])), 0..n)
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_and_then_the_end() {
+        let pipe = Pipe::default();
+        assert!(matches!(pipe.read(9), Read::Empty));
+        pipe.push(Pinned::new(Owner::Static(b"abc"), 0..3));
+        pipe.push(Pinned::new(Owner::Static(b"def"), 0..3));
+        pipe.finish(End::Complete);
+        pipe.push(bytes(5));
+        let mut out = Vec::new();
+        loop {
+            match pipe.read(2) {
+                Read::Chunk(chunk) => out.extend_from_slice(chunk.bytes()),
+                Read::Empty => panic!("the pipe has an end"),
+                Read::End(end) => {
+                    assert_eq!(end, End::Complete);
+                    break;
+                }
+            }
+        }
+        assert_eq!(out, b"abcdef");
+    }
+
+    #[test]
+    fn a_full_pipe_makes_its_writer_wait_until_it_is_read_or_dropped() {
+        let pipe = Pipe::default();
+        pipe.push(bytes(PIPE_BYTES));
+        assert!(pipe.is_full());
+        assert!(matches!(pipe.read(1), Read::Chunk(_)));
+        assert!(!pipe.is_full());
+        pipe.push(bytes(PIPE_BYTES));
+        pipe.close_reader();
+        assert!(!pipe.is_full());
+        assert_eq!(pipe.len(), 0);
+    }
+}

@@ -1,0 +1,11 @@
+//! What an application is made of: handlers, routes, requests, responses, bodies. Nothing here
+//! knows which protocol is spoken.
+
+pub(crate) mod body;
+pub(crate) mod body_channel;
+pub(crate) mod error;
+pub(crate) mod handler;
+pub(crate) mod preload;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod router;

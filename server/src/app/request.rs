@@ -1,0 +1,357 @@
+//! What a client asked: the view that handlers get, the same for HTTP/1.1, HTTP/2 and HTTP/3.
+//!
+//! A [`Request`] borrows the bytes where the codec left them and lives for the handler's call; an
+//! [`OwnedRequest`] is a copy for handlers that answer later.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+
+use http::HeaderValue;
+use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::Span;
+use ringway_codec::h1::request::{Line, Method};
+
+use crate::app::body::RequestBody;
+use crate::ring::sys;
+use crate::rt::executor::Owner;
+use crate::rt::local;
+
+/// The protocol that a request came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl Protocol {
+    /// As access logs write it: `HTTP/1.1`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+            Self::Http3 => "HTTP/3.0",
+        }
+    }
+}
+
+/// How to find out who asks; most handlers never do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    /// The peer of this socket.
+    Socket(RawFd),
+    /// This address, if it is known.
+    Address(Option<SocketAddr>),
+}
+
+impl Peer {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(fd) => sys::peer(fd).ok(),
+            Self::Address(address) => address,
+        }
+    }
+}
+
+/// Path parameters: which part of the path stands for which `{name}`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Params<'a> {
+    pub(crate) spans: &'a [Span],
+    pub(crate) names: &'static [String],
+}
+
+/// Most parameters that a route may have.
+pub(crate) const PARAMS_MAX: usize = 6;
+
+/// A request, borrowed for the handler's call.
+pub struct Request<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) fields: &'a [Field],
+    pub(crate) line: &'a Line,
+    pub(crate) protocol: Protocol,
+    pub(crate) secure: bool,
+    pub(crate) body: &'a [u8],
+    pub(crate) peer: Peer,
+    pub(crate) params: Params<'a>,
+    pub(crate) stream: &'a Cell<Option<RequestBody>>,
+    pub(crate) owner: Owner,
+}
+
+impl<'a> Request<'a> {
+    /// The method.
+    pub fn method(&self) -> http::Method {
+        match self.line.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+            Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
+            Method::Patch => http::Method::PATCH,
+            Method::Delete => http::Method::DELETE,
+            Method::Options => http::Method::OPTIONS,
+            Method::Connect => http::Method::CONNECT,
+            Method::Trace => http::Method::TRACE,
+            Method::Other => {
+                let name = self.line.method_span.of(self.bytes);
+                http::Method::from_bytes(name).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The path in its canonical form (RFC 3986 section 6.2.2), `/` at least (`*` for `OPTIONS *`):
+    /// without dot segments, and percent-encoded but for what need not be, so that it is the same
+    /// text however the client wrote it. An encoded slash stays `%2F`. See also [`Self::target`].
+    pub fn path(&self) -> &'a str {
+        ascii(self.line.path.of(self.bytes))
+    }
+
+    /// The request target as it came (RFC 9112 section 3.2; `:path` in HTTP/2 and 3): for
+    /// signatures and logs, not to decide by.
+    pub fn target(&self) -> &'a [u8] {
+        self.line.target.of(self.bytes)
+    }
+
+    /// What follows the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&'a str> {
+        self.line.query.map(|query| ascii(query.of(self.bytes)))
+    }
+
+    /// The query's parts between `&`, each split at its first `=` (without one the value is empty);
+    /// still percent-encoded, in order.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut rest = self.line.query.map_or(&[][..], |query| query.of(self.bytes));
+        std::iter::from_fn(move || {
+            while let [b'&', behind @ ..] = rest {
+                rest = behind;
+            }
+            let (mut end, mut equals) = (0, None);
+            while end < rest.len() && rest[end] != b'&' {
+                if rest[end] == b'=' && equals.is_none() {
+                    equals = Some(end);
+                }
+                end += 1;
+            }
+            let (part, behind) = rest.split_at(end);
+            rest = behind;
+            let pair = equals.map_or((part, &[][..]), |at| (&part[..at], &part[at + 1..]));
+            (end > 0).then_some(pair)
+        })
+    }
+
+    /// The host and port that the client asked for: the Host field, or the target's authority. In
+    /// canonical form, so that two of one origin are equal: lower case, without a last dot, without
+    /// the port that the scheme implies (RFC 3986 section 6.2.3). [`Self::header`] has the Host
+    /// field as it came.
+    pub fn authority(&self) -> Option<&'a str> {
+        self.line.authority.map(|authority| ascii(authority.of(self.bytes)))
+    }
+
+    /// True when the request came over TLS or QUIC.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The protocol it came over.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The first field of a name (any case); [`Self::headers`] has the others.
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&'a [u8]> {
+        let name = name.as_ref();
+        match Known::of(name.as_bytes()) {
+            Known::Other => self
+                .headers()
+                .find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+                .map(|(_, value)| value),
+            known => self.known(known),
+        }
+    }
+
+    /// The first field of a known name.
+    pub(crate) fn known(&self, known: Known) -> Option<&'a [u8]> {
+        let found = self.fields.iter().find(|field| field.known == known)?;
+        Some(found.value(self.bytes))
+    }
+
+    /// All fields in order: name as it came, and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        self.fields.iter().map(move |field| (field.name(bytes), field.value(bytes)))
+    }
+
+    /// The body, where the route buffers it (the default); empty where it is streamed.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The body as it arrives, where the handler asked for that; once.
+    pub fn take_body(&self) -> Option<RequestBody> {
+        self.stream.take()
+    }
+
+    /// The part of the path that stands for `{name}` in the route; for `*`, the rest of the path.
+    /// Still percent-encoded.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        let at = self.params.names.iter().position(|other| other == name)?;
+        Some(ascii(self.params.spans.get(at)?.of(self.bytes)))
+    }
+
+    /// The client's address.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.peer.address()
+    }
+
+    /// Sends 103 (Early Hints, RFC 8297) with these Link fields ahead of an answer that comes
+    /// later, for example `</style.css>; rel=preload; as=style`. Not to HTTP/1.0, and not once the
+    /// answer has begun.
+    pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
+        hint(self.owner, links);
+    }
+
+    /// A copy that outlives the handler's call; a streamed body goes with it.
+    pub fn to_owned(&self) -> OwnedRequest {
+        OwnedRequest {
+            bytes: self.bytes.into(),
+            fields: self.fields.into(),
+            line: *self.line,
+            protocol: self.protocol,
+            secure: self.secure,
+            body: self.body.to_vec(),
+            peer: Peer::Address(self.peer.address()),
+            spans: self.params.spans.into(),
+            names: self.params.names,
+            stream: Cell::new(self.stream.take()),
+            owner: self.owner,
+        }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request's copy, for handlers that answer later.
+pub struct OwnedRequest {
+    bytes: Box<[u8]>,
+    fields: Box<[Field]>,
+    line: Line,
+    protocol: Protocol,
+    secure: bool,
+    pub(crate) body: Vec<u8>,
+    peer: Peer,
+    /// Of the path's parameters, as in [`Params`].
+    spans: Box<[Span]>,
+    names: &'static [String],
+    stream: Cell<Option<RequestBody>>,
+    owner: Owner,
+}
+
+impl OwnedRequest {
+    /// The request is answered elsewhere: on a stream of another protocol.
+    pub(crate) fn move_to(&mut self, owner: Owner, protocol: Protocol) {
+        self.owner = owner;
+        self.protocol = protocol;
+    }
+
+    /// The same view that other handlers get.
+    pub fn view(&self) -> Request<'_> {
+        Request {
+            bytes: &self.bytes,
+            fields: &self.fields,
+            line: &self.line,
+            protocol: self.protocol,
+            secure: self.secure,
+            body: &self.body,
+            peer: self.peer,
+            params: Params { spans: &self.spans, names: self.names },
+            stream: &self.stream,
+            owner: self.owner,
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> http::Method {
+        self.view().method()
+    }
+
+    /// As [`Request::path`].
+    pub fn path(&self) -> &str {
+        self.view().path()
+    }
+
+    /// As [`Request::target`].
+    pub fn target(&self) -> &[u8] {
+        self.line.target.of(&self.bytes)
+    }
+
+    /// What follows the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.view().query()
+    }
+
+    /// The first field of a name (any case).
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
+        self.view().header(name)
+    }
+
+    /// The body, where the route buffers it.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The part of the path that stands for `{name}` in the route.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.view().param(name)
+    }
+
+    /// The protocol it came over.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The client's address.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.peer.address()
+    }
+
+    /// The body as it arrives, where the handler asked for that; once.
+    pub fn take_body(&self) -> Option<RequestBody> {
+        self.stream.take()
+    }
+
+    /// As [`Request::early_hints`].
+    pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
+        hint(self.owner, links);
+    }
+}
+
+impl fmt::Debug for OwnedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
+/// Leaves a hint for the connection to send.
+fn hint(owner: Owner, links: impl IntoIterator<Item = HeaderValue>) {
+    let links = links.into_iter().collect();
+    local::with(|local| local.hints.borrow_mut().push((owner, links)));
+}
+
+/// The codecs let only visible ASCII into paths and authorities, and raw UTF-8 into queries.
+fn ascii(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,241 @@
+//! A request on its way to the log: what its line needs is copied when the request is taken,
+//! because by the time its response has ended the bytes are gone.
+
+use super::{Log, More, Pair, Record, Session};
+use crate::app::request::{Peer, Request};
+use crate::app::response::is_bodiless;
+use crate::config::LogFormat;
+use crate::ring::sys;
+use crate::ring::token::Id;
+use crate::tls;
+use http::StatusCode;
+use ringway_codec::Time;
+use ringway_codec::field::Known;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A request that is being answered. Taken from [`Log::begin`], filled in on the way, given to
+/// [`Log::end`].
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    started: Time,
+    remote: Option<SocketAddr>,
+    protocol: &'static str,
+    /// Everything that was copied, one after the other.
+    bytes: Vec<u8>,
+    method: Range<usize>,
+    target: Range<usize>,
+    host: Range<usize>,
+    referer: Range<usize>,
+    agent: Range<usize>,
+    /// Names and values of all fields, where the format shows them.
+    fields: Vec<(Range<usize>, Range<usize>)>,
+    /// The final status; 0 until there is one.
+    status: u16,
+    /// Bytes of the response's body.
+    body_bytes: u64,
+    /// The stream, in HTTP/2 and HTTP/3.
+    pub(crate) stream: Option<u64>,
+    /// The connection, where the format shows it, and its round trips and segments sent again.
+    conn: Option<Id>,
+    tcp: Option<sys::TcpInfo>,
+    tls: Option<Arc<Settled>>,
+    /// Why the response did not end as it should have.
+    pub(crate) abort: &'static str,
+}
+
+/// What the handshake of a connection settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    version: &'static str,
+    cipher: String,
+    alpn: &'static str,
+    sni: String,
+    resumed: bool,
+}
+
+impl Settled {
+    fn of(session: &tls::Session) -> Self {
+        let version = session.version().map_or("", tls::Version::name);
+        let cipher = session.cipher().map(|suite| format!("{suite:?}"));
+        Self {
+            version: version.trim_start_matches("TLSv"),
+            // The registry's names do not tell the versions apart.
+            cipher: cipher.unwrap_or_default().replace("TLS13_", "TLS_"),
+            alpn: session.alpn().map_or("", tls::Alpn::name),
+            sni: session.sni().unwrap_or_default().to_owned(),
+            resumed: session.resumed(),
+        }
+    }
+
+    fn view(&self) -> Session<'_> {
+        Session {
+            version: self.version,
+            cipher: &self.cipher,
+            alpn: self.alpn,
+            sni: &self.sni,
+            resumed: self.resumed,
+            early_data: false,
+        }
+    }
+}
+
+/// The status that stands in the log for a client that went away before it was answered; nginx's.
+const CLIENT_GONE: u16 = 499;
+
+/// Entries that wait to be used again.
+const SPARE_ENTRIES: usize = 64;
+
+impl Entry {
+    /// The answer's head is written, and `whole` bytes of its body with it; what flows later is
+    /// added by [`Self::produced`].
+    pub(crate) fn answer(&mut self, status: StatusCode, whole: u64) {
+        let is_head = &self.bytes[self.method.clone()] == b"HEAD";
+        self.status = status.as_u16();
+        self.body_bytes = if is_head || is_bodiless(status) { 0 } else { whole };
+    }
+
+    /// So many more bytes of the body went out.
+    pub(crate) fn produced(&mut self, bytes: usize) {
+        self.body_bytes += bytes as u64;
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        from..self.bytes.len()
+    }
+
+    fn fill(&mut self, request: &Request<'_>, with_fields: bool) {
+        let line = request.line;
+        self.protocol = request.protocol.name();
+        self.method = self.copy(line.method_span.of(request.bytes));
+        self.target = self.copy(line.target.of(request.bytes));
+        if with_fields {
+            let host = line.authority.map_or(&b""[..], |host| host.of(request.bytes));
+            self.host = self.copy(host);
+            for field in request.fields {
+                let name = self.copy(field.name(request.bytes));
+                let value = self.copy(field.value(request.bytes));
+                self.fields.push((name, value));
+            }
+        }
+        self.referer = self.copy(request.known(Known::Referer).unwrap_or_default());
+        self.agent = self.copy(request.known(Known::UserAgent).unwrap_or_default());
+    }
+}
+
+impl Log {
+    /// An entry for a request that was just taken.
+    pub(crate) fn begin(
+        &mut self,
+        request: &Request<'_>,
+        remote: Option<SocketAddr>,
+        now: Time,
+    ) -> Box<Entry> {
+        let mut entry = self.entry(remote, now);
+        let json = self.kind() == LogFormat::Json;
+        entry.fill(request, json);
+        if json {
+            let id = request.owner.conn;
+            entry.conn = Some(id);
+            entry.tls = self.sessions.get(&id).cloned();
+            if let Peer::Socket(fd) = request.peer {
+                entry.tcp = Some(sys::tcp_info(fd)).filter(|tcp| tcp.rtt > 0);
+            }
+        }
+        entry
+    }
+
+    /// A connection's handshake is complete.
+    pub(crate) fn secured(&mut self, id: Id, session: &tls::Session) {
+        if self.kind() == LogFormat::Json {
+            self.sessions.insert(id, Arc::new(Settled::of(session)));
+        }
+    }
+
+    /// The connection is closed.
+    pub(crate) fn forget(&mut self, id: Id) {
+        self.sessions.remove(&id);
+    }
+
+    /// As [`Self::begin`], of a request on a stream.
+    pub(crate) fn begin_stream(
+        &mut self,
+        request: &Request<'_>,
+        stream: u64,
+        now: Time,
+    ) -> Box<Entry> {
+        let mut entry = self.begin(request, request.remote_addr(), now);
+        entry.stream = Some(stream);
+        entry
+    }
+
+    /// An entry for what could not be taken for a request; `bytes` is what came of it.
+    pub(crate) fn begin_unparsed(
+        &mut self,
+        bytes: &[u8],
+        protocol: &'static str,
+        remote: Option<SocketAddr>,
+        now: Time,
+    ) -> Box<Entry> {
+        const SHOWN: usize = 256;
+        let mut entry = self.entry(remote, now);
+        entry.protocol = protocol;
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        entry.target = entry.copy(&line[..line.len().min(SHOWN)]);
+        entry
+    }
+
+    /// The response has ended: its line is written.
+    pub(crate) fn end(&mut self, entry: Box<Entry>, now: Time) {
+        let part = |range: &Range<usize>| &entry.bytes[range.clone()];
+        let fields: Vec<Pair<'_>> =
+            entry.fields.iter().map(|(name, value)| (part(name), part(value))).collect();
+        let gone = entry.status == 0;
+        let record = Record {
+            unix_micros: self.unix_micros(now),
+            duration: now.since(entry.started),
+            remote: entry.remote,
+            method: part(&entry.method),
+            target: part(&entry.target),
+            protocol: entry.protocol,
+            host: part(&entry.host),
+            user: b"",
+            referer: part(&entry.referer),
+            user_agent: part(&entry.agent),
+            status: if gone { CLIENT_GONE } else { entry.status },
+            body_bytes: entry.body_bytes,
+            more: More {
+                headers: &fields,
+                worker: u16::try_from(self.worker).ok(),
+                stream: entry.stream,
+                connection: entry.conn.map(|id| {
+                    let Id { index, generation } = id;
+                    (self.worker as u64) << 48 | u64::from(generation) << 24 | u64::from(index)
+                }),
+                tls: entry.tls.as_ref().map(|tls| tls.view()),
+                rtt_micros: entry.tcp.map(|tcp| tcp.rtt),
+                retransmits: entry.tcp.map(|tcp| tcp.retransmissions),
+                abort: entry.abort,
+                ..More::default()
+            },
+        };
+        self.record(&record, now);
+        if self.spare.len() < SPARE_ENTRIES {
+            self.spare.push(entry);
+        }
+    }
+
+    fn entry(&mut self, remote: Option<SocketAddr>, now: Time) -> Box<Entry> {
+        let mut entry = self.spare.pop().unwrap_or_default();
+        let (mut bytes, mut fields) =
+            (std::mem::take(&mut entry.bytes), std::mem::take(&mut entry.fields));
+        bytes.clear();
+        fields.clear();
+        *entry = Entry { started: now, remote, bytes, fields, ..Entry::default() };
+        entry
+    }
+}

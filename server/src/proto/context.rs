@@ -1,0 +1,90 @@
+//! What a worker lends a connection for an event.
+
+use std::time::Duration;
+
+use ringway_codec::Time;
+use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::request;
+use ringway_codec::scan::Backend;
+
+use super::output::LINGER;
+use super::{Heads, Op};
+use crate::app::handler::Handler;
+use crate::app::response::Response;
+use crate::config::Limits;
+use crate::observe::log::Log;
+use crate::observe::metrics::Tally;
+use crate::observe::trace::Tracer;
+use crate::ring::token::Id;
+use crate::rt::executor::Executor;
+use crate::rt::pool::Pool;
+
+/// What a connection may use of its worker, for the time of one event.
+pub(crate) struct Cx<'w> {
+    pub(crate) now: Time,
+    /// No deadline of HTTP/1 that begins now is nearer.
+    pub(crate) soon: Time,
+    pub(crate) limits: &'w Limits,
+    pub(crate) head_limits: request::Limits,
+    pub(crate) backend: Backend,
+    pub(crate) app: &'w dyn Handler,
+    /// See [`Cx::common`].
+    pub(crate) common: &'w [Common],
+    pub(crate) second: u64,
+    pub(crate) heads: &'w mut Heads,
+    pub(crate) draining: bool,
+    /// Whether HTTP/1.1 requests may upgrade to HTTP/2.
+    pub(crate) h2c_upgrade: bool,
+    pub(crate) fields: &'w mut Vec<Field>,
+    pub(crate) scratch: &'w mut Vec<u8>,
+    pub(crate) h2: &'w mut ringway_codec::h2::Shared,
+    pub(crate) pool: &'w mut Pool,
+    pub(crate) executor: &'w mut Executor<Response>,
+    pub(crate) ops: &'w mut Vec<(Id, Op)>,
+    pub(crate) dirty: &'w mut Vec<Id>,
+    pub(crate) tally: &'w mut Tally,
+    /// The access log, if there is one.
+    pub(crate) log: Option<&'w mut Log>,
+    /// Who shows what is said, if that is wanted.
+    pub(crate) trace: Option<&'w mut Tracer>,
+}
+
+/// The kind of connection that is in the clear: see [`Cx::common`].
+pub(crate) const CLEAR: u8 = 0;
+/// Over TLS, and told nothing of HTTP/3; those that are told something are behind it.
+pub(crate) const OVER_TLS: u8 = 1;
+
+/// What every response of a kind of connection carries: server and date, and over TLS the policy to
+/// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and what there is to say of
+/// HTTP/3 (Alt-Svc, RFC 7838).
+#[derive(Default)]
+pub(crate) struct Common {
+    /// As HTTP/1.1 writes it.
+    pub(crate) lines: Vec<u8>,
+    /// Field by field.
+    pub(crate) fields: Vec<(Known, Vec<u8>)>,
+}
+
+impl<'w> Cx<'w> {
+    /// What every response of a connection carries that was told `alt`, and a number that stands
+    /// for it.
+    pub(crate) fn common(&self, alt: u8) -> (&'w Common, u64) {
+        (&self.common[usize::from(alt)], self.second << 8 | u64::from(alt))
+    }
+
+    /// True while nothing is to be said of requests and answers but to those who asked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.log.is_none() && self.trace.is_none() && !self.draining
+    }
+}
+
+/// After so long without a sign of the peer a connection gives back what it can.
+pub(crate) const REST: Duration = Duration::from_secs(1);
+
+/// How far ahead the nearest deadline of HTTP/1 lies at least when it begins.
+pub(crate) fn soonest(limits: &Limits) -> Duration {
+    let Limits { header_timeout, idle_timeout, handshake_timeout, rate_grace, .. } = *limits;
+    [header_timeout, idle_timeout, handshake_timeout, rate_grace, LINGER, REST]
+        .into_iter()
+        .fold(REST, Duration::min)
+}

@@ -1,0 +1,211 @@
+//! Answers on their way out: heads and bodies into the gathered output.
+
+use http::StatusCode;
+
+use super::super::Cx;
+use super::super::head::{self, Connection, Framing};
+use super::super::outgoing::{Outgoing, Sending};
+use super::super::output::{COPY_MAX, Link};
+use super::{Exchange, Http1};
+use crate::app::handler::Reply;
+use crate::app::request::{Peer, Protocol, Request};
+use crate::app::response::is_bodiless;
+use crate::app::response::{Body, Response};
+use crate::observe::trace::Way;
+use crate::rt::executor::{Owner, Work};
+
+/// True for an answer that is all there, short, and without fields of its own.
+#[inline]
+pub(super) fn is_ordinary(response: &Response) -> bool {
+    let short =
+        !matches!(response.body, Body::Stream(_)) && response.body.bytes().len() <= COPY_MAX;
+    short && !response.has_fields() && !is_bodiless(response.status)
+}
+
+impl Http1 {
+    pub(super) fn dispatch(&mut self, request: &Request<'_>, link: &mut Link, cx: &mut Cx<'_>) {
+        let reply = cx.app.call(request);
+        self.take_reply(reply, link, cx);
+    }
+
+    pub(super) fn take_reply(&mut self, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+        match reply {
+            Reply::Ready(response) => self.respond(response, link, cx),
+            Reply::Later(future) => {
+                let owner = Owner { conn: link.id, stream: 0 };
+                let task = cx.executor.spawn(owner, Work::Reply(future));
+                self.outgoing = Outgoing::Waiting(task);
+            }
+        }
+    }
+
+    /// Answers an ordinary request (1.1, the connection stays) with an answer that is ordinary too.
+    #[inline]
+    pub(super) fn answer_at_once(response: &Response, link: &mut Link, cx: &mut Cx<'_>) {
+        let out = link.output(cx);
+        let (common, id) = cx.common(0);
+        let length = response.body.bytes().len() as u64;
+        out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length));
+        response.body.append_to(out);
+        cx.tally.answered(Protocol::Http11, response.status, cx.now, cx.now);
+    }
+
+    /// Writes a response, or begins to.
+    pub(super) fn respond(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.incoming.as_mut().is_some_and(|incoming| !incoming.may_be_discarded()) {
+            self.incoming = None;
+            self.exchange.close = true;
+            self.exchange.linger = true;
+        }
+        let last = self.extra.as_ref().is_some_and(|extra| extra.last);
+        self.exchange.close |= cx.draining || self.exchange.linger || last;
+        let framing = match response.body.len() {
+            _ if is_bodiless(response.status) => Framing::Bodiless,
+            Some(length) => Framing::Length(length),
+            None if self.exchange.old => {
+                self.exchange.close = true;
+                Framing::UntilClose
+            }
+            None => Framing::Chunked,
+        };
+        let connection = match self.exchange {
+            Exchange { close: true, .. } => Connection::Closes,
+            Exchange { old: true, keep_alive: true, .. } => Connection::KeptAlive,
+            _ => Connection::Stays,
+        };
+        let at = link.output(cx).len();
+        let alt = self.extra.as_ref().map_or(0, |extra| extra.alt());
+        let (common, id) = cx.common(alt);
+        let common = (&mut *cx.heads, &common.lines[..], id);
+        head::append(&mut link.out, &response, framing, connection, common);
+        if let Some(trace) = &cx.trace {
+            trace.head(link.id, Way::Out, &link.out[at..]);
+        }
+        self.exchange.answered = true;
+        self.exchange.status = response.status;
+        if cx.log.is_some() {
+            self.note(&response, cx);
+        }
+        if !self.exchange.head_only && framing != Framing::Bodiless {
+            self.write_body(response.body, framing, link, cx);
+        }
+        self.settle(link, cx);
+    }
+
+    fn write_body(&mut self, body: Body, framing: Framing, link: &mut Link, cx: &mut Cx<'_>) {
+        match body {
+            Body::Stream(producer) => {
+                let owner = Owner { conn: link.id, stream: 0 };
+                self.outgoing =
+                    Outgoing::Body(Box::new(Sending::new(producer, framing, owner, cx)));
+            }
+            body if body.bytes().len() <= COPY_MAX => body.append_to(&mut link.out),
+            body => link.pin(body.pin(), cx),
+        }
+    }
+
+    /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
+    pub(super) fn refuse(
+        &mut self,
+        status: StatusCode,
+        why: &str,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.tally.counters.refused += 1;
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abort();
+        }
+        std::mem::take(&mut self.outgoing).abandon(cx);
+        if self.exchange.answered {
+            // The answer is under way already; a second one would be taken for a part of it.
+            return link.reset(cx);
+        }
+        self.exchange.close = true;
+        self.exchange.linger = true;
+        let reason = status.canonical_reason().unwrap_or_default();
+        let text = format!("{} {reason}: {why}\n", status.as_u16());
+        self.respond(Response::text(text).status(status), link, cx);
+    }
+
+    /// Refuses a request of which no handler is shown anything; `bytes` are for the log.
+    pub(super) fn refuse_unread(
+        &mut self,
+        status: StatusCode,
+        why: &str,
+        bytes: &[u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        self.exchange = Exchange::default();
+        self.since = cx.now;
+        self.begin_entry_unparsed(bytes, cx);
+        match self.is_misplaced() {
+            true => self.refuse_cleartext(None, link, cx),
+            false => self.refuse(status, why, link, cx),
+        }
+    }
+
+    /// Refuses what came without TLS on a port for TLS, and says where it is to be asked.
+    pub(super) fn refuse_cleartext(
+        &mut self,
+        request: Option<&Request<'_>>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let mut why = "this port speaks TLS".to_owned();
+        if let Some(request) = request
+            && let Some(authority) = request.authority().filter(|authority| !authority.is_empty())
+        {
+            let path = Some(request.path()).filter(|path| path.starts_with('/')).unwrap_or("/");
+            let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+            why = format!("{why}: ask for https://{authority}{path}{query}");
+        }
+        self.refuse(StatusCode::BAD_REQUEST, &why, link, cx);
+    }
+
+    /// Ends the exchange when both its request and its answer are complete.
+    pub(super) fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if !self.exchange.answered || !self.is_idle() {
+            return;
+        }
+        if self.exchange.close || cx.draining {
+            link.close(self.exchange.linger, cx);
+        }
+        let status = std::mem::take(&mut self.exchange).status;
+        cx.tally.answered(Protocol::Http11, status, self.since, cx.now);
+        self.since = cx.now;
+        self.log("", cx);
+    }
+
+    /// The line of what could not be parsed.
+    pub(super) fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        if let Some(log) = cx.log.as_mut() {
+            let remote = Peer::Socket(self.socket).address();
+            let entry = log.begin_unparsed(bytes, "HTTP/1.1", remote, cx.now);
+            self.extra.get_or_insert_default().entry = Some(entry);
+        }
+    }
+
+    /// Notes of an answer what its line in the access log says.
+    fn note(&mut self, response: &Response, cx: &mut Cx<'_>) {
+        if self.entry().is_none() {
+            self.begin_entry_unparsed(b"", cx);
+        }
+        let Some(entry) = self.entry() else { return };
+        let whole = match &response.body {
+            Body::Stream(_) => 0,
+            body => body.bytes().len() as u64,
+        };
+        entry.answer(response.status, whole);
+    }
+
+    /// Writes the line of the request at hand, if there is one.
+    pub(super) fn log(&mut self, abort: &'static str, cx: &mut Cx<'_>) {
+        let entry = self.extra.as_mut().and_then(|extra| extra.entry.take());
+        if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), entry) {
+            entry.abort = abort;
+            log.end(entry, cx.now);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! HTTP/1.1 and 1.0 on a connection (RFC 9112): requests one after the other, answers in order.
+//!
+//! A request is parsed where its bytes lie and answered into the gathered output; pipelined ones
+//! follow in the same turn until the output's bound is reached. What does not fit this straight way
+//! (a body that is not all there, an answer that comes later, a body that flows) has a box.
+
+mod answers;
+mod requests;
+
+use std::os::fd::RawFd;
+
+use http::{HeaderValue, StatusCode};
+use ringway_codec::Time;
+use ringway_codec::h1::request::Resume;
+use ringway_codec::h1::response as write;
+
+use super::Cx;
+use super::incoming::Incoming;
+use super::outgoing::{Outgoing, Pulled};
+use super::output::Link;
+use super::tls_io::Cover;
+use super::upgrade::Upgrade;
+use crate::app::response::Response;
+use crate::config::Limits;
+use crate::observe::log::Entry;
+
+/// The state of HTTP/1 on a connection; small, because idle connections have it too.
+pub(crate) struct Http1 {
+    socket: RawFd,
+    secure: bool,
+    extra: Option<Box<Extra>>,
+    resume: Resume,
+    incoming: Option<Box<Incoming>>,
+    outgoing: Outgoing,
+    exchange: Exchange,
+    /// Since when the connection has been idle, the head at hand has been arriving, or the request
+    /// at hand has been worked on.
+    since: Time,
+}
+
+/// What most connections do without.
+#[derive(Default)]
+struct Extra {
+    /// Over TLS: the names of the certificate.
+    cover: Option<Box<Cover>>,
+    /// The request that asked for HTTP/2.
+    upgrade: Option<Box<Upgrade>>,
+    /// The line of the access log for the request at hand.
+    entry: Option<Box<Entry>>,
+    /// The client speaks without TLS on a port for TLS: it is refused.
+    misplaced: bool,
+    /// The connection ends with the next answer.
+    last: bool,
+}
+
+impl Extra {
+    /// What clients are told of HTTP/3: see [`Cx::common`].
+    fn alt(&self) -> u8 {
+        self.cover.as_ref().map_or(0, |cover| cover.alt)
+    }
+}
+
+/// What of the request at hand the answer depends on.
+#[derive(Clone, Copy, Default)]
+struct Exchange {
+    /// Some of the next request's head has arrived.
+    partial: bool,
+    /// The answer's head is written.
+    answered: bool,
+    /// The method was HEAD.
+    head_only: bool,
+    /// The version was 1.0.
+    old: bool,
+    /// The client of version 1.0 asked for the connection to stay.
+    keep_alive: bool,
+    /// The connection ends with the answer.
+    close: bool,
+    /// The client may still be sending when it does.
+    linger: bool,
+    /// The answer's status, once it is known.
+    status: StatusCode,
+}
+
+impl Http1 {
+    pub(crate) fn new(socket: RawFd, secure: bool, now: Time) -> Self {
+        Self {
+            socket,
+            secure,
+            extra: None,
+            resume: Resume::default(),
+            incoming: None,
+            outgoing: Outgoing::None,
+            exchange: Exchange::default(),
+            since: now,
+        }
+    }
+
+    /// The connection's certificate stands for these names.
+    pub(crate) fn set_cover(&mut self, cover: Option<Box<Cover>>) {
+        self.extra.get_or_insert_default().cover = cover;
+    }
+
+    /// The client speaks without TLS on a port for TLS.
+    pub(crate) fn set_misplaced(&mut self) {
+        self.extra.get_or_insert_default().misplaced = true;
+    }
+
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.misplaced)
+    }
+
+    /// The connection is to end with the next answer.
+    pub(crate) fn set_last(&mut self) {
+        self.extra.get_or_insert_default().last = true;
+    }
+
+    /// Some of a request's head has arrived, and the rest is to come in time.
+    pub(crate) fn awaits_head(&mut self, cx: &Cx<'_>) {
+        if !std::mem::replace(&mut self.exchange.partial, true) {
+            self.since = cx.now;
+        }
+    }
+
+    /// The request that asked for HTTP/2, if it is to have it.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
+        self.extra.as_mut()?.upgrade.take()
+    }
+
+    /// A handler has hints to send ahead of its answer (RFC 8297).
+    pub(crate) fn hint(&mut self, links: &[HeaderValue], link: &mut Link, cx: &mut Cx<'_>) {
+        if self.exchange.old || !matches!(self.outgoing, Outgoing::Waiting(_)) {
+            return;
+        }
+        let out = link.output(cx);
+        write::status_line(out, 103);
+        for value in links {
+            write::field(out, b"link", value.as_bytes());
+        }
+        write::end(out);
+    }
+
+    /// True when neither a request nor an answer is at hand.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.incoming.is_none() && matches!(self.outgoing, Outgoing::None)
+    }
+
+    /// Since when no request has been at hand, nor a part of one.
+    pub(crate) fn idle_since(&self) -> Option<Time> {
+        (self.is_idle() && !self.exchange.partial).then_some(self.since)
+    }
+
+    pub(crate) fn describe(&self) -> &'static str {
+        match (&self.incoming, &self.outgoing) {
+            (Some(_), _) => "receiving a body",
+            (None, Outgoing::Waiting(_)) => "waiting for a handler",
+            (None, Outgoing::Body(_)) => "sending a body",
+            (None, Outgoing::None) if self.exchange.partial => "receiving a head",
+            (None, Outgoing::None) => "idle",
+        }
+    }
+
+    /// True when a body is at hand and only the peer could bring more of it.
+    fn is_starved(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| !incoming.waits_for_reader())
+    }
+
+    /// A handler has answered.
+    pub(crate) fn reply(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        if matches!(self.outgoing, Outgoing::Waiting(_)) {
+            self.outgoing = Outgoing::None;
+            self.respond(response, link, cx);
+        }
+    }
+
+    /// Takes what a producer has made into the output, up to its bound.
+    pub(crate) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        let Outgoing::Body(sending) = &mut self.outgoing else { return };
+        let mut sent = 0;
+        let pulled = sending.pull(&mut sent, link, cx);
+        if let Some(entry) = self.entry() {
+            entry.produced(sent);
+        }
+        match pulled {
+            Pulled::Waiting => {}
+            Pulled::Complete => {
+                self.outgoing = Outgoing::None;
+                self.settle(link, cx);
+            }
+            Pulled::Broken => {
+                self.abandon(cx);
+                link.reset(cx);
+            }
+        }
+    }
+
+    /// When the connection wants to hear that time has passed.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Time {
+        match (&self.incoming, &self.outgoing) {
+            (Some(incoming), _) => incoming.deadline(limits.rate_grace),
+            (None, Outgoing::Waiting(_) | Outgoing::Body(_)) => Time::NEVER,
+            (None, Outgoing::None) if self.exchange.partial => self.since + limits.header_timeout,
+            (None, Outgoing::None) => self.since + limits.idle_timeout,
+        }
+    }
+
+    /// A deadline has passed.
+    pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if let Some(incoming) = &mut self.incoming {
+            if incoming.is_slow(cx) {
+                cx.tally.counters.slow_bodies += 1;
+                self.refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", link, cx);
+            }
+        } else if self.exchange.partial {
+            cx.tally.counters.slow_heads += 1;
+            self.refuse(StatusCode::REQUEST_TIMEOUT, "the head came too slowly", link, cx);
+        } else {
+            link.close(false, cx);
+        }
+    }
+
+    /// No more is taken from the client, and all it sent is used; after it `failed` nothing is
+    /// waited for.
+    pub(crate) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        if !self.is_idle() && (failed || self.is_starved()) {
+            // Answers to earlier requests still go out; a part of one is not to pass for the whole.
+            let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
+            self.abandon(cx);
+            if cut {
+                return link.reset(cx);
+            }
+        }
+        if self.is_idle() {
+            link.close(failed, cx);
+        }
+    }
+
+    /// The server stops: an idle connection ends, a busy one after the answer at hand.
+    pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+        if self.is_idle() && !self.exchange.partial {
+            link.close(false, cx);
+        }
+    }
+
+    /// Drops the exchange at hand: the connection is gone.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abort();
+        }
+        std::mem::take(&mut self.outgoing).abandon(cx);
+        self.log("the connection ended", cx);
+    }
+
+    fn entry(&mut self) -> Option<&mut Entry> {
+        self.extra.as_mut()?.entry.as_deref_mut()
+    }
+}

@@ -1,0 +1,389 @@
+//! Requests on their way in: head by head, with the bodies that follow them.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use http::StatusCode;
+use ringway_codec::authority;
+use ringway_codec::field::Field;
+use ringway_codec::h1::chunked::Item;
+use ringway_codec::h1::request::{self, Head, Method, Version};
+use ringway_codec::h1::{Error, Span};
+use ringway_codec::path;
+use ringway_codec::scan::{PAD, Padded};
+
+use super::super::Cx;
+use super::super::incoming::{self, Incoming, Progress, Sink};
+use super::super::outgoing::Outgoing;
+use super::super::output::Link;
+use super::super::tls_io;
+use super::super::upgrade::{SWITCHING, Upgrade};
+use super::{Exchange, Http1, answers};
+use crate::app::body::RequestBody;
+use crate::app::body_channel::Pipe;
+use crate::app::handler::{BodyMode, Reply};
+use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::observe::trace::Way;
+use crate::rt::executor::Owner;
+
+impl Http1 {
+    /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
+    /// bytes that are not input.
+    #[inline]
+    pub(crate) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+        // Taken once for all requests of a pipeline.
+        let mut fields = std::mem::take(cx.fields);
+        let used = self.exchange(whole, &mut fields, link, cx);
+        *cx.fields = fields;
+        used
+    }
+
+    fn exchange(
+        &mut self,
+        whole: &[u8],
+        fields: &mut Vec<Field>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let len = whole.len() - PAD;
+        let mut at = 0;
+        while !link.is_closing() {
+            let used = if self.incoming.is_some() {
+                let (used, waits) = self.receive_body(&whole[at..len], link, cx);
+                if waits {
+                    return at + used;
+                }
+                used
+            } else if at == len || !self.takes_request(link, cx) {
+                return at;
+            } else {
+                let used = self.receive_head(&whole[at..], fields, link, cx);
+                if used == 0 && !link.is_closing() {
+                    return at;
+                }
+                used
+            };
+            at += used;
+        }
+        len
+    }
+
+    fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
+        matches!(self.outgoing, Outgoing::None) && !self.is_upgrading() && link.has_room(cx)
+    }
+
+    fn is_upgrading(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.upgrade.is_some())
+    }
+
+    /// Parses a head and begins its exchange; 0 while it is incomplete.
+    fn receive_head(
+        &mut self,
+        whole: &[u8],
+        fields: &mut Vec<Field>,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let input = Padded::new(whole, whole.len() - PAD);
+        match request::parse(cx.backend, input, fields, &mut self.resume, &cx.head_limits) {
+            Ok(Some(ref head)) => {
+                if let Some(trace) = &cx.trace {
+                    trace.head(link.id, Way::In, &whole[..head.len as usize]);
+                }
+                let (bytes, rest) = whole.split_at(head.len as usize);
+                if head.plain {
+                    self.begin(bytes, rest, head, fields, link, cx)
+                } else {
+                    self.begin_canonical(bytes, rest, *head, fields, link, cx)
+                }
+            }
+            Ok(None) => {
+                self.awaits_head(cx);
+                0
+            }
+            Err(error) => {
+                let status = StatusCode::from_u16(error.status());
+                let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+                let bytes = &whole[..whole.len() - PAD];
+                self.refuse_unread(status, error.reason(), bytes, link, cx);
+                0
+            }
+        }
+    }
+
+    /// As [`Self::begin`], once path and authority have been made canonical, behind a copy of the
+    /// head where they are not. A path that has no canonical form stays as it is.
+    #[cold]
+    fn begin_canonical(
+        &mut self,
+        bytes: &[u8],
+        rest: &[u8],
+        mut head: Head,
+        fields: &[Field],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let port = head.default_port(bytes, self.secure);
+        let text = head.line.authority.map_or(&[][..], |authority| authority.of(bytes));
+        // The octets behind a refused CONNECT may be meant for the tunnel.
+        head.close |= head.line.method == Method::Connect;
+        let Ok(form) = authority::canonical(text, port) else {
+            let error = Error::HostInvalid;
+            self.refuse_unread(StatusCode::BAD_REQUEST, error.reason(), bytes, link, cx);
+            return 0;
+        };
+        let mut all = Cow::Borrowed(bytes);
+        if let Cow::Owned(form) = form {
+            let (at, len) = (all.len() as u32, form.len() as u32);
+            head.line.authority = Some(Span { at, len });
+            all.to_mut().extend_from_slice(&form);
+        }
+        if !head.line.canonical {
+            let at = all.len();
+            let made = path::canonical(head.line.path.of(bytes), all.to_mut());
+            if made.is_ok() {
+                head.line.path = Span { at: at as u32, len: (all.len() - at) as u32 };
+                head.line.canonical = true;
+            }
+        }
+        self.begin(&all, rest, &head, fields, link, cx)
+    }
+
+    /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
+    /// `bytes` are the head's, and perhaps canonical forms; `rest` is what follows the head.
+    fn begin(
+        &mut self,
+        bytes: &[u8],
+        rest: &[u8],
+        head: &Head,
+        fields: &[Field],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        cx.tally.counters.requests += 1;
+        self.since = cx.now;
+        let stream = Cell::new(None);
+        let request = Request {
+            bytes,
+            fields,
+            line: &head.line,
+            protocol: match head.version {
+                Version::H10 => Protocol::Http10,
+                Version::H11 => Protocol::Http11,
+            },
+            secure: self.secure,
+            body: &[],
+            peer: Peer::Socket(self.socket),
+            params: Params::default(),
+            stream: &stream,
+            owner: Owner { conn: link.id, stream: 0 },
+        };
+        if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
+            self.exchange = Exchange::default();
+            let reply = cx.app.call(&request);
+            match &reply {
+                // By reference: an answer is large, and what was just written is slow to move.
+                Reply::Ready(response) if answers::is_ordinary(response) => {
+                    Self::answer_at_once(response, link, cx);
+                    reply.discard();
+                }
+                _ => self.take_reply(reply, link, cx),
+            }
+            return head.len as usize;
+        }
+        self.begin_other(request, head, &rest[..rest.len() - PAD], link, cx)
+    }
+
+    /// Begins an exchange that may have anything about it; the first bytes behind its head are
+    /// `there`.
+    fn begin_other<'a>(
+        &mut self,
+        request: Request<'a>,
+        head: &Head,
+        there: &'a [u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        self.exchange = Exchange {
+            head_only: head.line.method == Method::Head,
+            old: head.version == Version::H10,
+            keep_alive: head.keep_alive,
+            close: head.close,
+            ..Exchange::default()
+        };
+        if let Some(log) = cx.log.as_mut() {
+            let entry = log.begin(&request, request.remote_addr(), cx.now);
+            self.extra.get_or_insert_default().entry = Some(entry);
+        }
+        if self.is_misplaced() {
+            self.refuse_cleartext(Some(&request), link, cx);
+            return head.len as usize;
+        }
+        let cover = self.extra.as_mut().and_then(|extra| extra.cover.as_deref_mut());
+        match tls_io::refusal(&request, cover) {
+            Some(StatusCode::MISDIRECTED_REQUEST) => {
+                let why = "the certificate of this connection is not that host's";
+                self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
+                return head.len as usize;
+            }
+            Some(status) => {
+                self.exchange.linger = true;
+                self.respond(tls_io::refused(status), link, cx);
+                return head.len as usize;
+            }
+            None => {}
+        }
+        if head.upgrade_h2c
+            && !self.secure
+            && cx.h2c_upgrade
+            && let Some(upgrade) = Upgrade::of(&request)
+        {
+            self.extra.get_or_insert_default().upgrade = Some(Box::new(upgrade));
+            link.output(cx).extend_from_slice(SWITCHING);
+            return head.len as usize;
+        }
+        if head.framing == request::Framing::None {
+            self.dispatch(&request, link, cx);
+            return head.len as usize;
+        }
+        self.begin_body(request, head, there, link, cx)
+    }
+
+    /// Begins an exchange whose request has a body, of which `there` has arrived.
+    fn begin_body<'a>(
+        &mut self,
+        mut request: Request<'a>,
+        head: &Head,
+        there: &'a [u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let mode = cx.app.body_mode(&request);
+        let limit = match mode {
+            BodyMode::Buffer => cx.limits.body_bytes,
+            BodyMode::BufferUpTo(limit) => limit,
+            BodyMode::Stream => {
+                self.begin_stream(&request, head, there.is_empty(), link, cx);
+                return head.len as usize;
+            }
+        };
+        if let request::Framing::Length(length) = head.framing {
+            if length > limit {
+                let why = "the body is larger than the limit";
+                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
+                return head.len as usize;
+            }
+            if let Some(body) = there.get(..length as usize) {
+                request.body = body;
+                self.dispatch(&request, link, cx);
+                return head.len as usize + length as usize;
+            }
+        } else if let Some(used) = self.chunked_at_once(&request, there, limit, link, cx) {
+            return head.len as usize + used;
+        }
+        let sink = Sink::Buffer { request: Box::new(request.to_owned()), limit };
+        self.incoming = Some(Box::new(Incoming::new(head.framing, sink, cx)));
+        if head.expect_continue && there.is_empty() {
+            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        head.len as usize
+    }
+
+    /// Handles a request whose chunked body has come with its head, in the worker's scratch;
+    /// returns the body's bytes. Anything else (more to come, errors, too much) takes the long way.
+    fn chunked_at_once(
+        &mut self,
+        request: &Request<'_>,
+        there: &[u8],
+        limit: u64,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Option<usize> {
+        let mut body = std::mem::take(cx.scratch);
+        body.clear();
+        let mut decoder = incoming::decoder(cx.limits);
+        let mut used = 0;
+        let whole = loop {
+            match decoder.next(there, &mut used) {
+                Ok(Item::Data(range)) => body.extend_from_slice(&there[range]),
+                Ok(Item::Trailer(_)) => {}
+                Ok(Item::End) => break body.len() as u64 <= limit,
+                Ok(Item::More) | Err(_) => break false,
+            }
+        };
+        if whole {
+            self.dispatch(&Request { body: &body, ..*request }, link, cx);
+        }
+        *cx.scratch = body;
+        whole.then_some(used)
+    }
+
+    /// Begins an exchange whose handler takes the body as it arrives.
+    fn begin_stream(
+        &mut self,
+        request: &Request<'_>,
+        head: &Head,
+        nothing_there: bool,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let pipe = Pipe::default();
+        request.stream.set(Some(RequestBody::new(pipe.clone())));
+        self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Pipe(pipe), cx)));
+        // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
+        let expects = head.expects_more() && nothing_there;
+        self.exchange.linger = expects;
+        let reply = cx.app.call(request);
+        // What the handler left in the request is a body that it did not want.
+        drop(request.stream.take());
+        if expects && matches!(reply, Reply::Later(_)) {
+            self.exchange.linger = false;
+            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.take_reply(reply, link, cx);
+    }
+
+    /// Uses body bytes; returns how many, and whether more have to come (or the reader to read).
+    fn receive_body(&mut self, input: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> (usize, bool) {
+        let Some(incoming) = &mut self.incoming else { return (0, false) };
+        let mut used = 0;
+        let progress = incoming.receive(input, &mut used, link.id, cx);
+        match progress {
+            Progress::More => return (used, true),
+            Progress::Complete => {
+                let sink = self.incoming.take().map(|incoming| incoming.into_sink());
+                if let Some(Sink::Buffer { request, .. }) = sink {
+                    self.dispatch(&request.view(), link, cx);
+                } else {
+                    self.settle(link, cx);
+                }
+            }
+            Progress::TooLarge => {
+                let why = "the body is larger than the limit";
+                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
+            }
+            Progress::Unwanted => {
+                self.incoming = None;
+                self.exchange.close = true;
+                self.exchange.linger = true;
+                self.settle(link, cx);
+            }
+            Progress::Invalid(error) => {
+                let status = StatusCode::from_u16(error.status());
+                self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
+            }
+        }
+        (used, false)
+    }
+}
+
+/// True for a request of which nothing but its path and fields is to be known: no body, no HEAD,
+/// and the connection stays.
+fn is_ordinary(head: &Head) -> bool {
+    head.line.method != Method::Head
+        && head.version == Version::H11
+        && head.framing == request::Framing::None
+        && !head.close
+        && !head.upgrade_h2c
+        && head.line.canonical
+}

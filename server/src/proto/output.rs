@@ -1,0 +1,439 @@
+//! A connection's transport side: receiving, gathered output, and the order in which it closes.
+//!
+//! Pure: it asks for operations and is told what came of them. One send is under way at most; what
+//! is written meanwhile gathers for the next. Closing is always: stop, cancel what is under way,
+//! wait until nothing is, close (rule 4 of ARCHITECTURE.md).
+
+use std::time::Duration;
+
+use ringway_codec::Time;
+use ringway_codec::h2::frame;
+use ringway_codec::scan::PAD;
+
+use super::tls_io::{self, Lent, Secure};
+use super::{Cx, Op};
+use crate::config::{Limits, least};
+use crate::observe::trace::Way;
+use crate::ring::send::Pinned;
+use crate::ring::token::Id;
+use crate::rt::pool::Aside;
+
+/// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
+pub(crate) const COPY_MAX: usize = 16 * 1024;
+/// How long a closed connection goes on reading what the peer still sends, so that the last answer
+/// is not lost to a reset (RFC 9112 section 9.6).
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// How far a connection has got with closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Send what is gathered, then close.
+    Flush,
+    /// Send what is gathered, linger, then close: the peer may still be sending.
+    FlushAndLinger,
+    /// FIN is sent; what arrives is dropped until the peer is done or the time is over.
+    Linger,
+    /// Cancelling what is under way.
+    Now,
+}
+
+/// What a flush hands to the kernel: gathered bytes, then those that lie elsewhere.
+pub(crate) type Gathered = (Vec<u8>, Option<Pinned>);
+
+/// The transport's state.
+pub(crate) struct Link {
+    pub(crate) id: Id,
+    /// Gathered output.
+    pub(crate) out: Vec<u8>,
+    aside: Option<Box<Aside>>,
+    /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
+    pub(crate) lent: Option<Box<Lent>>,
+    closing: Closing,
+    receiving: bool,
+    sending: bool,
+    cancelling: bool,
+    /// The peer sends no more.
+    pub(crate) ended: bool,
+    pub(crate) dirty: bool,
+    /// When the send under way began or was last seen to progress, and what was acknowledged then;
+    /// or when lingering began.
+    since: Time,
+    acknowledged: u32,
+}
+
+impl Link {
+    pub(crate) fn new(id: Id) -> Self {
+        Self {
+            id,
+            out: Vec::new(),
+            aside: None,
+            lent: None,
+            closing: Closing::No,
+            receiving: false,
+            sending: false,
+            cancelling: false,
+            ended: false,
+            dirty: false,
+            since: Time::ZERO,
+            acknowledged: 0,
+        }
+    }
+
+    /// True once no further request is to be taken.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing != Closing::No
+    }
+
+    /// True once everything under way is being cancelled.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.closing == Closing::Now
+    }
+
+    /// True when nothing is under way and the descriptor can be closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closing == Closing::Now && !self.receiving && !self.sending && !self.cancelling
+    }
+
+    /// True while bytes are with the kernel that the peer has to take.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
+    /// True when nothing is to be sent, worked on or ended.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.sending && !self.dirty && !self.ended && !self.is_closing() && {
+            self.queued() == 0 && self.kept() == 0
+        }
+    }
+
+    /// True when there is, or may be, something to send, to work on, or to end.
+    #[inline]
+    pub(crate) fn has_more_to_do(&self) -> bool {
+        let holds = !self.out.is_empty() || self.aside.is_some() || self.lent.is_some();
+        holds || self.ended || self.is_closing()
+    }
+
+    /// Bytes gathered and not yet handed to the kernel.
+    pub(crate) fn queued(&self) -> usize {
+        self.gathered() + self.pinned().map_or(0, Pinned::len)
+    }
+
+    /// Bytes gathered, but for a body that is sent from where it lies.
+    pub(crate) fn gathered(&self) -> usize {
+        self.out.len() + self.lent.as_ref().map_or(0, |lent| lent.len())
+    }
+
+    fn pinned(&self) -> Option<&Pinned> {
+        self.aside.as_ref()?.pinned.as_ref()
+    }
+
+    /// Has `body` follow the gathered output.
+    pub(crate) fn pin(&mut self, body: Pinned, cx: &mut Cx<'_>) {
+        self.aside(cx).pinned = Some(body);
+    }
+
+    fn take_pinned(&mut self) -> Option<Pinned> {
+        self.aside.as_mut()?.pinned.take()
+    }
+
+    fn aside(&mut self, cx: &mut Cx<'_>) -> &mut Aside {
+        self.aside.get_or_insert_with(|| cx.pool.take_aside())
+    }
+
+    /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
+    pub(crate) fn lend(&mut self, body: Pinned) {
+        self.lent.get_or_insert_default().push(self.out.len(), body);
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(crate) fn rest(&mut self, cx: &mut Cx<'_>) {
+        self.tidy(cx);
+        self.lent.take_if(|lent| lent.len() == 0);
+    }
+
+    #[inline]
+    fn tidy(&mut self, cx: &mut Cx<'_>) {
+        if let Some(aside) = self.aside.take_if(|aside| aside.is_empty()) {
+            cx.pool.give_aside(aside);
+        }
+    }
+
+    /// True while a further response may be written.
+    pub(crate) fn has_room(&self, cx: &Cx<'_>) -> bool {
+        self.pinned().is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
+    }
+
+    /// The output to append to; taken from the worker's pool, so that an idle connection has none.
+    #[inline]
+    pub(crate) fn output(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = cx.pool.take();
+        }
+        self.mark(cx);
+        &mut self.out
+    }
+
+    /// Has the connection flushed at the end of the turn.
+    #[inline]
+    pub(crate) fn mark(&mut self, cx: &mut Cx<'_>) {
+        if !self.dirty {
+            self.dirty = true;
+            cx.dirty.push(self.id);
+        }
+    }
+
+    /// Keeps input for later.
+    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let kept = self.kept();
+        let spill = &mut self.aside(cx).spill;
+        if spill.capacity() == 0 {
+            *spill = cx.pool.take();
+        }
+        spill.truncate(kept);
+        spill.extend_from_slice(bytes);
+        spill.extend_from_slice(&[0; PAD]);
+    }
+
+    /// Bytes of input kept.
+    pub(crate) fn kept(&self) -> usize {
+        self.aside.as_ref().map_or(0, |aside| aside.spill.len().saturating_sub(PAD))
+    }
+
+    /// Takes the kept input, padded, to work on it; [`Self::put_back`] returns what is left.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        self.aside.as_mut().map(|aside| std::mem::take(&mut aside.spill)).unwrap_or_default()
+    }
+
+    /// Returns kept input of which the first `used` bytes are done with.
+    pub(crate) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Cx<'_>) {
+        debug_assert_eq!(self.kept(), 0);
+        if used + PAD >= spill.len() {
+            cx.pool.give(spill);
+            return;
+        }
+        spill.drain(..used);
+        self.aside(cx).spill = spill;
+    }
+
+    /// A receive completed; `more` says whether the kernel goes on by itself.
+    pub(crate) fn received(&mut self, more: bool) {
+        self.receiving = more;
+    }
+
+    /// Receives, or stops receiving, as the amount of kept input demands.
+    #[inline(always)]
+    pub(crate) fn steer_receiving(&mut self, cx: &mut Cx<'_>) {
+        let goes_on = self.receiving && !self.ended && self.closing == Closing::No;
+        if !goes_on || self.kept() > 0 {
+            self.change_receiving(cx);
+        }
+    }
+
+    #[cold]
+    fn change_receiving(&mut self, cx: &mut Cx<'_>) {
+        let full = self.kept() >= spill_max(cx.limits);
+        let wanted = match self.closing {
+            Closing::No => !self.ended && !full,
+            Closing::FlushAndLinger | Closing::Linger => !self.ended,
+            Closing::Flush | Closing::Now => false,
+        };
+        if wanted && !self.receiving && !self.cancelling {
+            self.receiving = true;
+            cx.ops.push((self.id, Op::Recv));
+        } else if !wanted && self.receiving && !self.cancelling {
+            self.cancelling = true;
+            cx.ops.push((self.id, Op::Pause));
+        }
+    }
+
+    /// A cancellation is through.
+    pub(crate) fn cancelled(&mut self) {
+        self.cancelling = false;
+    }
+
+    /// The kernel took what was being sent; `buffer` comes back.
+    #[inline]
+    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+        self.sending = false;
+        cx.pool.give_sent(buffer);
+    }
+
+    /// Gives what is gathered to be sent, sealed where there is TLS, or goes on closing when there
+    /// is nothing left.
+    #[inline(always)]
+    pub(crate) fn flush(
+        &mut self,
+        secure: Option<&mut Secure>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Gathered> {
+        self.dirty = false;
+        if self.sending || self.closing == Closing::Now {
+            return None;
+        }
+        let plain = secure.is_none() && cx.trace.is_none() && self.aside.is_none();
+        let gathered = if plain && !self.out.is_empty() {
+            (std::mem::take(&mut self.out), None)
+        } else {
+            self.gather(secure, cx)?
+        };
+        self.sending = true;
+        self.since = cx.now;
+        Some(gathered)
+    }
+
+    /// What is to be sent, or none.
+    fn gather(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) -> Option<Gathered> {
+        if cx.trace.is_some() {
+            self.trace(cx);
+        }
+        let (head, body) = match secure {
+            None => (std::mem::take(&mut self.out), self.take_pinned()),
+            Some(secure) => (self.seal(secure, cx), None),
+        };
+        self.tidy(cx);
+        if head.is_empty() && body.is_none() {
+            self.nothing_to_send(head, cx);
+            return None;
+        }
+        Some((head, body))
+    }
+
+    fn nothing_to_send(&mut self, unused: Vec<u8>, cx: &mut Cx<'_>) {
+        cx.pool.give(unused);
+        if self.out.is_empty() {
+            cx.pool.give(std::mem::take(&mut self.out));
+        }
+        self.close_flushed(cx);
+    }
+
+    /// The records to be sent; none when nothing is owed, or nothing can be sealed any more.
+    fn seal(&mut self, secure: &mut Secure, cx: &mut Cx<'_>) -> Vec<u8> {
+        let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
+        if self.queued() == 0 && !secure.has_output() && !closing {
+            return Vec::new();
+        }
+        let mut pinned = self.take_pinned();
+        let lent = self.lent.as_deref_mut();
+        let sealed = secure.seal(&mut self.out, lent, &mut pinned, closing, cx);
+        let records = match sealed {
+            Ok(records) => {
+                if let Some(rest) = pinned {
+                    self.pin(rest, cx);
+                }
+                records
+            }
+            // The key is used up, or the peer has sent a fatal alert: the rest cannot be sent.
+            Err(_) => {
+                self.drop_output(cx);
+                self.closing = Closing::Flush;
+                secure.end()
+            }
+        };
+        if let Some(trace) = &cx.trace {
+            trace.records(self.id, Way::Out, &records);
+        }
+        records
+    }
+
+    /// Shows what goes out in HTTP/2, which pins nothing.
+    fn trace(&mut self, cx: &mut Cx<'_>) {
+        let Some(trace) = &mut cx.trace else { return };
+        let lent = self.lent.as_deref();
+        for part in tls_io::woven(&self.out, lent.map_or(&[], Lent::parts)) {
+            trace.octets(self.id, Way::Out, part);
+        }
+    }
+
+    /// Everything is sent: goes on with a close that waited for that.
+    fn close_flushed(&mut self, cx: &mut Cx<'_>) {
+        match self.closing {
+            Closing::FlushAndLinger if !self.ended => {
+                self.closing = Closing::Linger;
+                self.since = cx.now;
+                cx.ops.push((self.id, Op::Finish));
+                self.steer_receiving(cx);
+            }
+            Closing::Flush | Closing::FlushAndLinger => self.close_now(cx),
+            Closing::Linger if self.ended => self.close_now(cx),
+            Closing::No | Closing::Linger | Closing::Now => {}
+        }
+    }
+
+    /// Takes no further request; closes when everything is sent. With `linger`, only after the peer
+    /// has had time to read the answer.
+    pub(crate) fn close(&mut self, linger: bool, cx: &mut Cx<'_>) {
+        if self.closing == Closing::No {
+            self.closing = if linger { Closing::FlushAndLinger } else { Closing::Flush };
+            self.mark(cx);
+        }
+    }
+
+    /// Drops everything and closes.
+    pub(crate) fn close_now(&mut self, cx: &mut Cx<'_>) {
+        if self.closing == Closing::Now {
+            return;
+        }
+        self.closing = Closing::Now;
+        self.drop_output(cx);
+        cx.pool.give(self.take_kept());
+        self.aside = None;
+        if (self.receiving || self.sending) && !self.cancelling {
+            self.cancelling = true;
+            cx.ops.push((self.id, Op::Cancel));
+        }
+    }
+
+    fn drop_output(&mut self, cx: &mut Cx<'_>) {
+        cx.pool.give(std::mem::take(&mut self.out));
+        self.lent = None;
+        drop(self.take_pinned());
+    }
+
+    /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.
+    pub(crate) fn reset(&mut self, cx: &mut Cx<'_>) {
+        if self.closing != Closing::Now {
+            cx.ops.push((self.id, Op::Reset));
+            self.close_now(cx);
+        }
+    }
+
+    /// The deadline of what the transport itself is doing.
+    pub(crate) fn deadline(&self, cx_grace: Duration) -> Option<Time> {
+        match self.closing {
+            Closing::Linger => Some(self.since + LINGER),
+            Closing::Now => Some(Time::NEVER),
+            _ if self.sending => Some(self.since + cx_grace),
+            _ => None,
+        }
+    }
+
+    /// A deadline of the transport's own has passed; `acknowledged` counts what the peer has taken
+    /// so far, modulo 2^32.
+    pub(crate) fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
+        if self.closing == Closing::Linger {
+            return self.close_now(cx);
+        }
+        if !self.sending {
+            return;
+        }
+        let taken = u64::from(acknowledged.wrapping_sub(self.acknowledged));
+        if taken < least(cx.limits.write_rate, cx.now.since(self.since)) {
+            cx.tally.counters.slow_readers += 1;
+            return self.reset(cx);
+        }
+        self.acknowledged = acknowledged;
+        self.since = cx.now;
+    }
+}
+
+/// Input that may be kept: what is configured, and a header block's frame of HTTP/2 at least, which
+/// is not looked at before it is whole.
+fn spill_max(limits: &Limits) -> usize {
+    let head = limits.header_bytes.saturating_mul(2).max(frame::MIN_MAX_FRAME);
+    let whole = frame::HEADER + head.min(limits.h2_frame_bytes) as usize;
+    limits.spill_bytes.max(whole)
+}

@@ -1,0 +1,419 @@
+//! What a worker lends its connections for an event: clock, date, buffers, tasks, lists of what to
+//! do next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use ringway_codec::Time;
+use ringway_codec::date::Date;
+use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::{request, response};
+use ringway_codec::h2;
+use ringway_codec::scan::Backend;
+
+use super::ip_limits::Crowd;
+use super::{self as proto, Common, Cx, Heads, OVER_TLS, Op};
+use crate::app::handler::Handler;
+use crate::app::response::Response;
+use crate::config::{Http2, Limits};
+use crate::observe::console::note;
+use crate::observe::log::Log;
+use crate::observe::metrics::{Published, Tally};
+use crate::observe::trace::Tracer;
+use crate::ring;
+use crate::ring::token::Id;
+use crate::rt::executor::{Executor, Owner};
+use crate::rt::local;
+use crate::rt::pool::Pool;
+
+/// What a worker lends its connections.
+pub(crate) struct Desk {
+    worker: u32,
+    app: Arc<dyn Handler>,
+    limits: Limits,
+    /// See [`Cx::soon`].
+    soonest: Duration,
+    backend: Backend,
+    clock: Clock,
+    common: Vec<Common>,
+    /// The policy to come back over TLS alone (RFC 6797), if there is one.
+    pub(crate) hsts: Option<HeaderValue>,
+    heads: Heads,
+    fields: Vec<Field>,
+    scratch: Vec<u8>,
+    h2: h2::Shared,
+    pool: Pool,
+    executor: Executor<Response>,
+    answers: Vec<(Owner, Response)>,
+    pub(crate) ops: Vec<(Id, Op)>,
+    dirty: Vec<Id>,
+    pub(crate) tally: Tally,
+    published: Option<Arc<Published>>,
+    publish_at: Option<Time>,
+    log: Option<Log>,
+    pub(crate) trace: Option<Box<Tracer>>,
+    pub(crate) draining: bool,
+    /// How many connections each address has.
+    pub(crate) crowd: Crowd,
+    h2c_upgrade: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        worker: u32,
+        app: Arc<dyn Handler>,
+        limits: Limits,
+        backend: Backend,
+        executor: Executor<Response>,
+        log: Option<Log>,
+        published: Option<Arc<Published>>,
+    ) -> Self {
+        let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
+        let h2 = h2::Shared::new(backend, h2_config(&limits));
+        let soonest = proto::soonest(&limits);
+        let crowd = Crowd::new(&limits);
+        let mut desk = Self {
+            worker,
+            app,
+            limits,
+            soonest,
+            backend,
+            clock: Clock::new(),
+            common: vec![Common::default()],
+            hsts: None,
+            heads: Heads::default(),
+            fields,
+            scratch: Vec::with_capacity(16 * 1024),
+            h2,
+            pool: Pool::default(),
+            executor,
+            answers: Vec::new(),
+            ops: Vec::new(),
+            dirty: Vec::new(),
+            tally: Tally::default(),
+            published,
+            publish_at: None,
+            log,
+            trace: None,
+            draining: false,
+            crowd,
+            h2c_upgrade: true,
+        };
+        desk.refresh_second();
+        desk.advertise(&[]);
+        local::with(|local| local.tick(desk.clock.now));
+        desk
+    }
+
+    /// Which parts of HTTP/2 are spoken, where that is not all of it.
+    pub(crate) fn speak(&mut self, http2: &Http2) {
+        self.h2c_upgrade = http2.upgrade;
+        self.h2.config.rfc7540_priorities = http2.priority_tree;
+    }
+
+    /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told nothing
+    /// by [`OVER_TLS`], and the first way by the number behind it ([`Cx::common`]).
+    pub(crate) fn advertise(&mut self, ways: &[String]) {
+        self.common.truncate(1);
+        let mut secure = self.common[0].fields.clone();
+        if let Some(hsts) = &self.hsts {
+            secure.push((Known::StrictTransportSecurity, hsts.as_bytes().to_vec()));
+        }
+        debug_assert_eq!(self.common.len(), usize::from(OVER_TLS));
+        self.common.push(Common { lines: Vec::new(), fields: secure.clone() });
+        for way in ways {
+            let mut fields = secure.clone();
+            fields.push((Known::AltSvc, way.clone().into_bytes()));
+            self.common.push(Common { lines: Vec::new(), fields });
+        }
+        self.refresh_second();
+    }
+
+    /// The turn's time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now
+    }
+
+    /// The turn's time, for what keeps time by the system's clock.
+    pub(crate) fn instant(&self) -> Instant {
+        self.clock.origin + Duration::from_micros(self.clock.now.0)
+    }
+
+    /// A time of the system's clock, rounded up.
+    pub(crate) fn time_of(&self, at: Instant) -> Time {
+        let since = at.saturating_duration_since(self.clock.origin);
+        Time(since.as_nanos().div_ceil(1000) as u64)
+    }
+
+    /// Seconds since 1970, as the date shows them.
+    pub(crate) fn unix_s(&self) -> u64 {
+        self.clock.date.unix() as u64
+    }
+
+    /// Which vector instructions the codecs use.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The bounds.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Reads the clock, once a turn.
+    pub(crate) fn tick(&mut self) -> Time {
+        if self.clock.tick() {
+            self.refresh_second();
+        }
+        local::with(|local| local.tick(self.clock.now));
+        self.clock.now
+    }
+
+    /// Sets the time, which a simulation keeps itself.
+    #[cfg(test)]
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.clock.now = now;
+        local::with(|local| local.tick(now));
+    }
+
+    /// How many tasks live.
+    #[cfg(test)]
+    pub(crate) fn tasks(&self) -> usize {
+        self.executor.len()
+    }
+
+    /// What a connection may use, for the time of one event.
+    pub(crate) fn cx(&mut self) -> Cx<'_> {
+        Cx {
+            now: self.clock.now,
+            soon: self.clock.now + self.soonest,
+            limits: &self.limits,
+            head_limits: request::Limits {
+                request_line: self.limits.request_line,
+                head: self.limits.header_bytes,
+                fields: self.limits.header_fields,
+            },
+            backend: self.backend,
+            app: &*self.app,
+            common: &self.common,
+            second: self.clock.date.unix() as u64,
+            heads: &mut self.heads,
+            draining: self.draining,
+            h2c_upgrade: self.h2c_upgrade,
+            fields: &mut self.fields,
+            scratch: &mut self.scratch,
+            h2: &mut self.h2,
+            pool: &mut self.pool,
+            executor: &mut self.executor,
+            ops: &mut self.ops,
+            dirty: &mut self.dirty,
+            tally: &mut self.tally,
+            log: self.log.as_mut(),
+            trace: self.trace.as_deref_mut(),
+        }
+    }
+
+    /// A connection is closed: what is kept of it apart goes too.
+    pub(crate) fn forget(&mut self, id: Id) {
+        if let Some(trace) = &mut self.trace {
+            trace.forget(id);
+        }
+        if let Some(log) = &mut self.log {
+            log.forget(id);
+        }
+    }
+
+    /// True when somebody may read what is counted.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// The turn ends: answers are timed, and what is counted is published now and then.
+    pub(crate) fn end_turn(&mut self, ring: &ring::Counters) {
+        let Some(published) = &self.published else { return };
+        if self.tally.has_fresh() {
+            self.tally.turn_ended(self.clock.now, self.clock.read());
+        }
+        let at = *self.publish_at.get_or_insert(self.clock.now + PUBLISH_EVERY);
+        if at <= self.clock.now {
+            self.publish_at = None;
+            let counters = &mut self.tally.counters;
+            counters.submissions = ring.submissions;
+            counters.enters = ring.enters;
+            counters.queue_full = ring.queue_full;
+            counters.overflows = ring.overflows;
+            published.publish(&self.tally, &self.h2.counters);
+        }
+    }
+
+    /// Whether this turn's end publishes what is counted.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.publish_at.is_some_and(|at| at <= self.clock.now)
+    }
+
+    /// When what is counted is to be published.
+    pub(crate) fn publish_deadline(&self) -> Option<Time> {
+        self.publish_at
+    }
+
+    /// When lines of the access log have waited long enough.
+    pub(crate) fn log_deadline(&self) -> Option<Time> {
+        self.log.as_ref()?.deadline()
+    }
+
+    /// Hands over the lines of the access log that have waited long enough.
+    pub(crate) fn expire_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.expire(self.clock.now);
+        }
+    }
+
+    /// Polls the tasks that were woken; what they answered is due to their owners.
+    pub(crate) fn run_tasks(&mut self) -> Vec<(Owner, Response)> {
+        let answers = &mut self.answers;
+        self.executor.run(|owner, response| answers.push((owner, response)));
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Prints what the worker has done and is doing.
+    pub(crate) fn report(
+        &self,
+        connections: usize,
+        states: &BTreeMap<&str, usize>,
+        ring: &ring::Counters,
+    ) {
+        let states: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+        note!(
+            "worker {}: {connections} connections ({}), {} tasks, {} requests ({} refused), \
+             {} enters, {} submissions, {} times queue full, {} completion overflows",
+            self.worker,
+            states.join(", "),
+            self.executor.len(),
+            self.tally.counters.requests,
+            self.tally.counters.refused,
+            ring.enters,
+            ring.submissions,
+            ring.queue_full,
+            ring.overflows,
+        );
+    }
+
+    /// What changes with the second: the date, and the wall clock beside the worker's own.
+    fn refresh_second(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.set_clock(self.clock.unix_micros, self.clock.now);
+        }
+        for Common { lines, fields } in &mut self.common {
+            if fields.is_empty() {
+                fields.extend([(Known::Server, b"ringway".to_vec()), (Known::Date, Vec::new())]);
+            }
+            lines.clear();
+            for (known, value) in fields {
+                if *known == Known::Date {
+                    value.clear();
+                    value.extend_from_slice(self.clock.date.imf());
+                }
+                response::field(lines, known.name().as_bytes(), value);
+            }
+        }
+    }
+}
+
+/// How often a busy worker publishes what it counts.
+const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// No larger window is asked of a client: many give theirs back by halves of 65,535 octets.
+const STALL_MAX: u64 = 32_767;
+
+/// HTTP/2's configuration, from the table of bounds.
+fn h2_config(limits: &Limits) -> h2::Config {
+    let micros = |time: Duration| time.as_micros() as u64;
+    let mut config = h2::Config {
+        max_concurrent_streams: limits.h2_streams,
+        stream_window: limits.h2_stream_window,
+        stream_window_max: limits.h2_stream_window_max,
+        connection_window: limits.h2_connection_window,
+        max_frame_size: limits.h2_frame_bytes,
+        max_header_list: limits.header_bytes,
+        max_fields: limits.header_fields,
+        max_trailers: limits.trailer_fields,
+        header_table: limits.h2_table_bytes,
+        encoder_table: limits.h2_table_bytes,
+        output_bytes: limits.output_bytes,
+        max_pushes: limits.h2_pushes,
+        settings_timeout: micros(limits.h2_settings_timeout),
+        ping_interval: micros(limits.h2_ping_interval),
+        ping_timeout: micros(limits.h2_ping_timeout),
+        stall_timeout: micros(limits.h2_stall_timeout),
+        stall_octets: limits.least_taken(limits.h2_stall_timeout).min(STALL_MAX) as u16,
+        header_timeout: micros(limits.header_timeout),
+        ..h2::Config::default()
+    };
+    for (kind, burst) in [
+        (h2::Kind::Reset, limits.h2_resets),
+        (h2::Kind::Ping, limits.h2_pings),
+        (h2::Kind::Settings, limits.h2_settings),
+        (h2::Kind::Priority, limits.h2_priorities),
+        (h2::Kind::WindowUpdate, limits.h2_window_updates),
+    ] {
+        config.budgets[kind] = h2::Budget { burst, per_second: burst.div_ceil(10) };
+    }
+    config.budgets.continuations = limits.h2_continuations;
+    config
+}
+
+/// The worker's clock: read once a turn, the date written once a second.
+struct Clock {
+    origin: Instant,
+    now: Time,
+    date: Date,
+    /// Microseconds since 1970 when the date was last written.
+    unix_micros: u64,
+    /// When the second shown by `date` is over.
+    second_ends: Time,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let mut clock = Self {
+            origin: Instant::now(),
+            now: Time::ZERO,
+            date: Date::new(0),
+            unix_micros: 0,
+            second_ends: Time::ZERO,
+        };
+        clock.tick();
+        clock
+    }
+
+    /// The time now, apart from the turn's.
+    fn read(&self) -> Time {
+        Time(self.origin.elapsed().as_micros() as u64)
+    }
+
+    /// Reads the time; true when the date has changed.
+    fn tick(&mut self) -> bool {
+        self.now = self.read();
+        if self.now < self.second_ends {
+            return false;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.second_ends = Time(self.now.0 + 1_000_000 - u64::from(unix.subsec_micros()));
+        self.date = Date::new(unix.as_secs() as i64);
+        self.unix_micros = unix.as_micros() as u64;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_bounds_has_the_defaults_of_the_codec() {
+        let (ours, theirs) = (h2_config(&Limits::default()), h2::Config::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+}

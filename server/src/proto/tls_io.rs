@@ -1,0 +1,276 @@
+//! TLS under a connection: records opened where they lie, one sealing for each flush.
+
+use http::{HeaderValue, StatusCode, header};
+use ringway_codec::authority;
+use ringway_codec::scan::PAD;
+
+use super::Cx;
+use crate::app::request::{Protocol, Request};
+use crate::app::response::Response;
+use crate::ring::send::Pinned;
+use crate::tls::{Error, Event, Names, Session};
+
+/// Bytes of a large body sealed in one flush; they are copied by sealing, so this bounds what a
+/// slow reader holds.
+const SEAL_MAX: usize = 128 * 1024;
+
+/// Bodies from this size on are sealed from where they lie; shorter ones are cheaper to copy.
+pub(crate) const LEND_MIN: usize = 1024;
+
+/// Bytes that lie elsewhere and are to be sealed among the gathered ones.
+#[derive(Default)]
+pub(crate) struct Lent {
+    /// Each behind so many bytes of the output.
+    parts: Vec<(usize, Pinned)>,
+    len: usize,
+}
+
+impl Lent {
+    /// Adds a part behind the first `at` bytes of the output.
+    pub(crate) fn push(&mut self, at: usize, body: Pinned) {
+        self.len += body.len();
+        self.parts.push((at, body));
+    }
+
+    /// The parts, each with the length of the output before it.
+    pub(crate) fn parts(&self) -> &[(usize, Pinned)] {
+        &self.parts
+    }
+
+    /// How many bytes they are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Lets go of them.
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.len = 0;
+    }
+}
+
+/// The gathered bytes with the lent ones in their places.
+pub(crate) fn woven<'a>(
+    plain: &'a [u8],
+    lent: &'a [(usize, Pinned)],
+) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let mut at = 0;
+    let tail = lent.last().map_or(0, |(end, _)| *end);
+    let parts = lent.iter().flat_map(move |(end, body)| {
+        let head = &plain[at..*end];
+        at = *end;
+        [head, body.bytes()]
+    });
+    parts.chain([&plain[tail..]])
+}
+
+/// A connection's TLS session with what it has to keep between turns.
+pub(crate) struct Secure {
+    pub(crate) session: Session,
+    /// The beginning of a record, with [`PAD`] bytes behind it.
+    partial: Vec<u8>,
+    /// Records ready to be sent.
+    sealed: Vec<u8>,
+    /// What the client is told of HTTP/3: see [`Cx::common`].
+    pub(crate) alt: u8,
+}
+
+/// Which hosts a connection's certificate stands for.
+pub(crate) struct Cover {
+    names: Names,
+    /// The authority that was looked at last, and found to be covered.
+    last: Vec<u8>,
+    /// What the client is told of HTTP/3: see [`Cx::common`].
+    pub(crate) alt: u8,
+}
+
+impl Cover {
+    pub(crate) fn new(names: Names, alt: u8) -> Self {
+        Self { names, last: Vec::new(), alt }
+    }
+
+    /// True for an authority, in canonical form, that the certificate does not stand for: the
+    /// client took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
+    fn is_misdirected(&mut self, authority: &str) -> bool {
+        if authority.as_bytes() == self.last {
+            return false;
+        }
+        if !self.names.covers(authority::host(authority)) {
+            return true;
+        }
+        self.last.clear();
+        self.last.extend_from_slice(authority.as_bytes());
+        false
+    }
+}
+
+/// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
+/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
+/// the root, is badly escaped or no text; its authority is none; or it is meant for another server
+/// than the one that `cover` stands for.
+#[inline]
+pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<StatusCode> {
+    // Only a CONNECT without a protocol has no path.
+    if request.line.path.len == 0 {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if !request.line.canonical {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    let Some(authority) = request.authority() else {
+        // HTTP/1.0 alone may do without.
+        let may_lack = matches!(request.protocol, Protocol::Http10 | Protocol::Http11);
+        return (!may_lack).then_some(StatusCode::BAD_REQUEST);
+    };
+    cover?.is_misdirected(authority).then_some(StatusCode::MISDIRECTED_REQUEST)
+}
+
+/// The answer to a request with a [`refusal`].
+#[cold]
+pub(crate) fn refused(status: StatusCode) -> Response {
+    let response = Response::from(status);
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.header(header::ALLOW, all)
+}
+
+/// What opening a record came to.
+pub(crate) enum Opened {
+    /// Plaintext stands in this range of the input.
+    Plain(std::ops::Range<usize>),
+    /// The handshake is complete.
+    Established,
+    /// The peer sends no more.
+    Closed,
+    /// A record without data for us.
+    Nothing,
+    /// The next record is not all there.
+    More,
+}
+
+impl Secure {
+    pub(crate) fn new(session: Session, alt: u8) -> Self {
+        Self { session, partial: Vec::new(), sealed: Vec::new(), alt }
+    }
+
+    /// Opens the next record of `whole[*at..len]`.
+    pub(crate) fn open(
+        &mut self,
+        whole: &mut [u8],
+        at: &mut usize,
+        cx: &mut Cx<'_>,
+    ) -> Result<Opened, Error> {
+        let len = whole.len() - PAD;
+        // Afterwards nothing is answered to a record.
+        if self.sealed.capacity() == 0 && self.session.is_handshaking() {
+            self.sealed = cx.pool.take();
+        }
+        let step = self.session.read(&mut whole[*at..len], &mut self.sealed)?;
+        let start = *at;
+        *at += step.consumed;
+        Ok(match step.event {
+            Event::Established => Opened::Established,
+            Event::Closed => Opened::Closed,
+            Event::None if step.consumed == 0 => Opened::More,
+            Event::None if step.plain.is_empty() => Opened::Nothing,
+            Event::None => Opened::Plain(start + step.plain.start..start + step.plain.end),
+        })
+    }
+
+    /// Adds input to the record that has begun, if one has, and hands it out to work on.
+    pub(crate) fn complete(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.partial.is_empty() {
+            return None;
+        }
+        let mut whole = std::mem::take(&mut self.partial);
+        whole.truncate(whole.len() - PAD);
+        whole.extend_from_slice(bytes);
+        whole.extend_from_slice(&[0; PAD]);
+        Some(whole)
+    }
+
+    /// Keeps the beginning of a record.
+    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.partial = cx.pool.take();
+        self.partial.extend_from_slice(bytes);
+        self.partial.extend_from_slice(&[0; PAD]);
+    }
+
+    /// True when there are records to be sent.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Seals what is gathered with what is lent to it, and of a large body as much as one flush
+    /// takes; returns the records. Each byte is copied once, into its record, and encrypted there.
+    /// With `last` nothing follows, and our side ends behind all of it.
+    pub(crate) fn seal(
+        &mut self,
+        plain: &mut Vec<u8>,
+        lent: Option<&mut Lent>,
+        pinned: &mut Option<Pinned>,
+        last: bool,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let body = pinned.as_mut().map(|body| body.split_to(SEAL_MAX));
+        let lent_len = lent.as_ref().map_or(0, |lent| lent.len());
+        let len = plain.len() + lent_len + body.as_ref().map_or(0, Pinned::len);
+        if self.sealed.is_empty() {
+            let room = cx.pool.take_for(len + len / 64 + 64);
+            cx.pool.give(std::mem::replace(&mut self.sealed, room));
+        }
+        if !self.session.is_handshaking() {
+            if len > 0 {
+                let parts = lent.as_ref().map_or(&[][..], |lent| lent.parts());
+                let parts = woven(plain, parts).chain(body.as_ref().map(Pinned::bytes));
+                self.session.seal_parts(parts, &mut self.sealed)?;
+            }
+            plain.clear();
+            if let Some(lent) = lent {
+                lent.clear();
+            }
+            pinned.take_if(|body| body.len() == 0);
+        }
+        if last && pinned.is_none() {
+            self.session.close(&mut self.sealed);
+        }
+        Ok(std::mem::take(&mut self.sealed))
+    }
+
+    /// What is sealed already, and our side's end behind it.
+    pub(crate) fn end(&mut self) -> Vec<u8> {
+        self.session.close(&mut self.sealed);
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Gives back what an idle session does not need.
+    pub(crate) fn rest(&mut self, cx: &mut Cx<'_>) {
+        self.session.rest();
+        if self.sealed.is_empty() {
+            cx.pool.give(std::mem::take(&mut self.sealed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::send::Owner;
+
+    #[test]
+    fn what_is_lent_stands_where_it_was_lent() {
+        let mut lent = Lent::default();
+        for (at, bytes) in [(0, &b"ab"[..]), (3, b"cd"), (3, b"ef")] {
+            lent.push(at, Pinned::new(Owner::Static(bytes), 0..bytes.len()));
+        }
+        let whole = |lent: &Lent| woven(b"01234", &lent.parts).collect::<Vec<_>>().concat();
+        assert_eq!((whole(&lent), lent.len()), (b"ab012cdef34".to_vec(), 6));
+        lent.clear();
+        assert_eq!((whole(&lent), lent.len()), (b"01234".to_vec(), 0));
+    }
+}

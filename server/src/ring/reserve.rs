@@ -1,0 +1,19 @@
+//! Tables whose address space is reserved at the start, so that they are never copied as they grow.
+
+/// A table for so many entries that grows without being copied: its address space is taken at
+/// once, and the kernel gives memory to the pages that are written. A table that is copied as it
+/// grows leaves several times its size to the allocator. Where the kernel does not lend so much,
+/// the table begins small.
+pub(crate) fn room<T>(most: usize) -> Vec<T> {
+    let mut entries = Vec::new();
+    let _ = entries.try_reserve_exact(most);
+    entries
+}
+
+/// Makes room for one more by an eighth rather than by doubling: a hundred thousand idle
+/// connections should not pay for as many that never came.
+pub(crate) fn grow<T>(entries: &mut Vec<T>) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact((entries.len() / 8).max(64));
+    }
+}

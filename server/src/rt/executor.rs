@@ -1,0 +1,148 @@
+//! The worker's small executor: polls the futures of handlers that answer later and of response
+//! bodies that are produced as they are sent.
+//!
+//! A task belongs to a connection's stream; when that dies the task is dropped. Wakers may be sent
+//! to other threads: a wake on the worker's own thread is a push to a list, one from elsewhere is a
+//! ring message.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::ring::message::Mailbox;
+use crate::ring::token::{Id, Op, Token};
+use crate::rt::local;
+use crate::rt::slab::Slab;
+
+/// A future that is run for what it does.
+pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A task's future.
+pub(crate) enum Work<R> {
+    /// A handler's answer, due to its owner.
+    Reply(Pin<Box<dyn Future<Output = R>>>),
+    /// A body's producer.
+    Produce(UnitFuture),
+}
+
+/// The stream of a connection for which a task works.
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) conn: Id,
+    pub(crate) stream: u64,
+}
+
+struct Task<R> {
+    owner: Owner,
+    // Absent while it is being polled.
+    work: Option<Work<R>>,
+    waker: Waker,
+}
+
+/// A worker's tasks; those with an answer give an `R`.
+pub(crate) struct Executor<R> {
+    tasks: Slab<Task<R>>,
+    mailbox: Arc<Mailbox>,
+    batch: Vec<Id>,
+    /// The answer of a task that panicked.
+    panicked: fn() -> R,
+}
+
+impl<R> Executor<R> {
+    /// The tasks of the calling thread, which `mailbox` reaches.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, panicked: fn() -> R) -> Self {
+        local::with(|local| local.enter(&mailbox));
+        Self { tasks: Slab::default(), mailbox, batch: Vec::new(), panicked }
+    }
+
+    /// How many tasks live.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Adds a task; it is polled for the first time in the same turn.
+    pub(crate) fn spawn(&mut self, owner: Owner, work: Work<R>) -> Id {
+        let id = self.tasks.insert(Task { owner, work: Some(work), waker: Waker::noop().clone() });
+        let waker = TaskWaker { mailbox: Arc::clone(&self.mailbox), task: id };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.waker = Waker::from(Arc::new(waker));
+        }
+        local::with(|local| local.ready.borrow_mut().push(id));
+        id
+    }
+
+    /// Drops a task.
+    pub(crate) fn cancel(&mut self, id: Id) {
+        self.tasks.remove(id);
+    }
+
+    /// Polls every task that was woken before this call; those woken meanwhile wait for the next
+    /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
+    pub(crate) fn run(&mut self, mut answered: impl FnMut(Owner, R)) {
+        let mut batch = std::mem::take(&mut self.batch);
+        local::with(|local| std::mem::swap(&mut *local.ready.borrow_mut(), &mut batch));
+        for id in batch.drain(..) {
+            let Some(task) = self.tasks.get_mut(id) else { continue };
+            let Some(mut work) = task.work.take() else { continue };
+            let (owner, waker) = (task.owner, task.waker.clone());
+            let mut context = Context::from_waker(&waker);
+            let polled = caught(|| match &mut work {
+                Work::Reply(future) => future.as_mut().poll(&mut context).map(Some),
+                Work::Produce(future) => future.as_mut().poll(&mut context).map(|()| None),
+            });
+            let is_reply = matches!(work, Work::Reply(_));
+            match polled.unwrap_or_else(|| Poll::Ready(is_reply.then(self.panicked))) {
+                Poll::Pending => {
+                    if let Some(task) = self.tasks.get_mut(id) {
+                        task.work = Some(work);
+                    }
+                }
+                Poll::Ready(response) => {
+                    self.tasks.remove(id);
+                    if let Some(response) = response {
+                        answered(owner, response);
+                    }
+                }
+            }
+        }
+        self.batch = batch;
+    }
+}
+
+/// What `work` gives, or nothing where it panics: the panic hook has told by then.
+#[inline]
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // Spares the way through `catch_unwind` and its copy of the answer where nothing unwinds.
+    if cfg!(panic = "abort") {
+        return Some(work());
+    }
+    // What was half changed belongs to the application, or is dropped with the request.
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+struct TaskWaker {
+    mailbox: Arc<Mailbox>,
+    task: Id,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let here = local::with(|local| {
+            let here = local.is_reached_by(&self.mailbox);
+            if here {
+                local.ready.borrow_mut().push(self.task);
+            }
+            here
+        });
+        if !here {
+            // An error means that the worker is gone, and its task with it.
+            let _ = self.mailbox.post(Token::new(Op::Wake, 0, self.task), 0);
+        }
+    }
+}

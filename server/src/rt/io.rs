@@ -1,0 +1,132 @@
+//! Timers and files for futures that run on a worker: what they await goes through its ring.
+
+use std::ffi::CStr;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_codec::Time;
+
+pub(crate) use crate::ring::job::Stat;
+use crate::ring::job::{Request, Response};
+use crate::ring::token::Id;
+use crate::rt::local::{self, Local};
+
+/// Waits for `duration`, to the worker's resolution of about 16 ms. Only inside a handler's future:
+/// elsewhere there is no worker to wake it.
+pub fn sleep(duration: Duration) -> Sleep {
+    let local = local::current();
+    Sleep { deadline: local.now() + duration, local, timer: None }
+}
+
+/// The future of [`sleep`].
+#[must_use = "a future does nothing until it is awaited"]
+pub struct Sleep {
+    local: Rc<Local>,
+    deadline: Time,
+    timer: Option<Id>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(timer) = self.timer.take() {
+            self.local.forget_sleep(timer);
+        }
+        if self.local.now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        self.timer = Some(self.local.sleep(self.deadline, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.local.forget_sleep(timer);
+        }
+    }
+}
+
+/// Opens a file for reading below `root`, which neither `..` nor a symbolic link can leave.
+pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<OwnedFd> {
+    let request = Request::OpenBeneath { root: Arc::clone(root), path: path.to_owned() };
+    match run(request).await? {
+        Response::Opened(file) => Ok(file),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Where `path` leads from `root`, symbolic links followed wherever they go: the name of what is
+/// there, which has not been opened for reading.
+pub(crate) async fn locate(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<PathBuf> {
+    let request = Request::Locate { root: Arc::clone(root), path: path.to_owned() };
+    match run(request).await? {
+        Response::Opened(file) => name_of(&file),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The name of an open file, as the kernel knows it; no disk is asked.
+pub(crate) fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Asks what an open file is.
+pub(crate) async fn stat(file: &Rc<OwnedFd>) -> io::Result<Stat> {
+    match run(Request::Stat { file: Rc::clone(file) }).await? {
+        Response::Stat(stat) => Ok(stat),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Reads from `offset` into `buffer`, up to its capacity; what comes back may be shorter, and is
+/// empty at the end of the file.
+pub(crate) async fn read_at(
+    file: &Rc<OwnedFd>,
+    offset: u64,
+    buffer: Vec<u8>,
+) -> io::Result<Vec<u8>> {
+    match run(Request::Read { file: Rc::clone(file), offset, buffer }).await? {
+        Response::Read(buffer) => Ok(buffer),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn run(request: Request) -> io::Result<Response> {
+    let local = local::current();
+    let mut job = Job { id: local.start_job(request), local, done: false };
+    poll_fn(|context| {
+        let polled = job.local.poll_job(job.id, context.waker());
+        job.done = polled.is_ready();
+        polled
+    })
+    .await
+}
+
+/// Abandons the operation when its future is dropped half-way.
+struct Job {
+    local: Rc<Local>,
+    id: Id,
+    done: bool,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.done {
+            self.local.abandon_job(self.id);
+        }
+    }
+}
+
+fn unexpected(response: &Response) -> io::Error {
+    io::Error::other(format!("the ring answered a different question: {response:?}"))
+}

@@ -1,0 +1,9 @@
+//! A worker's own runtime: tasks, sleep, files, timers, and the tables that hold them.
+
+pub(crate) mod descriptors;
+pub(crate) mod executor;
+pub(crate) mod io;
+pub(crate) mod local;
+pub(crate) mod pool;
+pub(crate) mod slab;
+pub(crate) mod timer;

@@ -1,0 +1,217 @@
+//! `ringway serve` as a library function: from a configuration to a running file server.
+
+use crate::app::error::Error;
+use crate::app::preload::Additions;
+use crate::config::Scheme;
+use crate::config::{Address, Config, KeyLog, Misdirected, SETTINGS, Simd, TlsVersion};
+use crate::files;
+use crate::observe::console::note;
+use crate::serve::banner;
+use crate::serve::handle::Running;
+use crate::serve::server::Server;
+use crate::tls::{Files, Flaw, Options, Tls};
+use ringway_codec::scan::Backend;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Starts what a configuration describes.
+pub fn start(config: &Config) -> Result<Running, Error> {
+    let mut files = files::Files::new(config.files.root.clone())
+        .browse(config.files.browse)
+        .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
+        .content_tags(config.limits.tags, config.limits.tag_rate);
+    for (extension, value) in &config.files.types.0 {
+        files = files.content_type(extension, value.clone());
+    }
+    let server = match Additions::new(files, config) {
+        Ok(files) => Server::new(files),
+        Err(files) => Server::new(files),
+    };
+    let mut server = server
+        .limits(config.limits.clone())
+        .http2(config.http2.clone())
+        .http3(config.http3.clone())
+        .trace(config.trace.iter().copied())
+        .engine(config.engine.clone())
+        .log(config.log.clone());
+    if let Some(hsts) = &config.tls.hsts {
+        server = server.hsts(hsts.0.clone());
+    }
+    if let Some(directory) = &config.qlog {
+        server = server.qlog(directory);
+    }
+    for address in &config.http {
+        server = server.listen(Scheme::Http, Ok(address.clone()));
+    }
+    for address in &config.h2c {
+        server = server.listen(Scheme::H2c, Ok(address.clone()));
+    }
+    if !config.https.is_empty() {
+        server = server.tls(tls(config)?);
+    }
+    for address in &config.https {
+        server = server.listen(Scheme::Https, Ok(address.clone()));
+    }
+    if let Some(workers) = config.workers {
+        server = server.workers(usize::from(workers));
+    }
+    if let Some(cpus) = &config.cpus {
+        server = server.cpus(cpus.0.iter().copied());
+    }
+    if let Some(backend) = backend(config.simd) {
+        server = server.simd(backend);
+    }
+    if let Some(address) = &config.metrics {
+        server = server.metrics(address.to_string());
+    }
+    server.spawn()
+}
+
+/// Starts what a configuration describes, says where it listens, and serves until told to stop. At
+/// SIGHUP `again` reads the configuration once more; nothing is taken of one with a mistake, for
+/// which it returns none.
+pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
+    let running = start(config)?;
+    let signals = super::signals::listen()?;
+    running.print_listeners();
+    if std::io::stderr().is_terminal() {
+        note!("{}", banner::text(config, running.listeners(), running.workers()).trim_end());
+    }
+    super::signals::supervise(running, signals, |running| match again() {
+        Some(fresh) => reload(running, config, &fresh),
+        None => note!("the configuration is not taken: the former stays in use"),
+    })
+}
+
+/// The keys that a reload takes; what the others say binds from the next start on.
+const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
+
+fn reload(running: &Running, used: &Config, fresh: &Config) {
+    for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
+        if setting.show(used) != setting.show(fresh) {
+            note!("`{}` has changed: that takes effect after a restart", setting.key);
+        }
+    }
+    running.replace_certificates(certificates(fresh));
+}
+
+fn certificates(config: &Config) -> Vec<Files> {
+    let tls = &config.tls;
+    let first = tls.cert.iter().zip(&tls.key).map(|(cert, key)| (cert, key, &tls.ocsp));
+    let further = tls.certificates.iter().map(|each| (&each.cert, &each.key, &each.ocsp));
+    let files = first.chain(further);
+    files.map(|(cert, key, ocsp)| Files { ocsp: ocsp.clone(), ..Files::new(cert, key) }).collect()
+}
+
+/// The HTTPS records (RFC 9460) for the names of the certificates, by which a client's first
+/// connection can be HTTP/3. None where that is turned off, or where only the self-signed
+/// certificate is served.
+///
+/// # Errors
+/// A certificate that cannot be used.
+pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
+    if !config.http3.enabled || certificates(config).is_empty() {
+        return Ok(Vec::new());
+    }
+    let tls = looked_at(config)?;
+    let mut records = Vec::new();
+    for address in &config.https {
+        let prefix = match address {
+            Address::Ip(ip) if ip.port() != 443 => format!("_{}._https.", ip.port()),
+            Address::Any(port) if *port != 443 => format!("_{port}._https."),
+            Address::Ip(_) | Address::Any(_) => String::new(),
+            Address::Unix(_) | Address::Fd(_) => continue,
+        };
+        // A dot stands for the record's own name, which with a prefix has no address (RFC 9460
+        // section 2.5.2).
+        let own = prefix.is_empty();
+        for name in tls.certificates().iter().flat_map(|each| each.names().to_vec()) {
+            let target = if own { "" } else { &name };
+            records.push(format!("{prefix}{name}. 3600 IN HTTPS 1 {target}. alpn=\"h3,h2\""));
+        }
+    }
+    Ok(records)
+}
+
+/// The certificates that a configuration names, with what clients hold against them now. None where
+/// the self-signed one is served.
+///
+/// # Errors
+/// A certificate, or a file of authorities, that cannot be used.
+pub fn certificates_of(config: &Config) -> Result<Vec<CertificateReport>, Error> {
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let tls = looked_at(config)?;
+    let reports = tls.certificates().into_iter().filter_map(|certificate| {
+        let flaws: Vec<Flaw> = certificate.flaws(now).collect();
+        Some(CertificateReport {
+            file: certificate.file()?.to_owned(),
+            end: certificate.end(),
+            is_refused: flaws.iter().any(|flaw| flaw.is_refused_by_all()),
+            flaws: flaws.iter().map(Flaw::to_string).collect(),
+        })
+    });
+    Ok(reports.collect())
+}
+
+/// A certificate that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateReport {
+    /// The file of its chain.
+    pub file: PathBuf,
+    /// The last day of its validity: `2026-11-30`.
+    pub end: String,
+    /// What clients hold against it or its issuers, a line each; none as a rule.
+    pub flaws: Vec<String>,
+    /// Whether one of that is a date of its own: every client refuses it.
+    pub is_refused: bool,
+}
+
+/// The certificates, and the authorities of clients: this starts nothing, and makes no file.
+fn looked_at(config: &Config) -> Result<Tls, Error> {
+    Ok(Tls::new(Options {
+        certificates: certificates(config),
+        client_ca: config.tls.client_ca.clone(),
+        ..Options::default()
+    })?)
+}
+
+fn tls(config: &Config) -> Result<Tls, Error> {
+    let named = std::env::var_os("SSLKEYLOGFILE").filter(|name| !name.is_empty());
+    let named = named.map(PathBuf::from);
+    let key_log = named.clone().filter(|_| config.tls.key_log == KeyLog::Env);
+    let tls = Tls::new(Options {
+        certificates: certificates(config),
+        ticket_key: config.tls.ticket_key.clone(),
+        key_log,
+        only_tls13: config.tls.min_version == TlsVersion::Tls13,
+        client_ca: config.tls.client_ca.clone(),
+        serve_misdirected: config.tls.misdirected == Misdirected::Serve,
+    })?;
+    match (config.tls.key_log, named.as_ref().map(|file| file.display())) {
+        (KeyLog::Env, Some(file)) => note!(
+            "warning: the secrets of every TLS and QUIC connection are written to {file}, as \
+             `tls.key_log` and SSLKEYLOGFILE ask"
+        ),
+        (KeyLog::Env, None) => note!(
+            "warning: `tls.key_log` is \"env\", but SSLKEYLOGFILE names no file: no secrets are written"
+        ),
+        (KeyLog::Off, Some(file)) => note!(
+            "SSLKEYLOGFILE names {file}: no secrets are written to it unless `tls.key_log` is \"env\""
+        ),
+        (KeyLog::Off, None) => {}
+    }
+    Ok(tls)
+}
+
+fn backend(simd: Simd) -> Option<Backend> {
+    match simd {
+        Simd::Auto => None,
+        other => Backend::from_name(other.name()).or_else(|| {
+            let best = Backend::detect().name();
+            note!("warning: this CPU has no {}: `simd` is {best} instead", other.name());
+            None
+        }),
+    }
+}

@@ -1,0 +1,262 @@
+//! Listening sockets: one for each worker where the kernel can share a port among them
+//! (SO_REUSEPORT), so that accepting needs no lock; one shared by all where it cannot.
+//!
+//! All are bound from one thread, in order, before any worker starts.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::app::error::Error;
+use crate::config::{Address, Descriptor, Scheme};
+use crate::ring::sys;
+use crate::udp;
+
+/// Connections that the kernel keeps for us to accept; it cuts the number to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Where a listener really waits: port 0 is a port by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix socket; a leading `@` is a name in the abstract namespace.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One listener, as every worker has it.
+pub(crate) struct Listener {
+    pub(crate) scheme: Scheme,
+    pub(crate) bound: Bound,
+    /// A socket for each worker.
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// The same for QUIC on the UDP port of the same number, where that is spoken too.
+    pub(crate) udp: Vec<udp::Socket>,
+}
+
+impl Listener {
+    /// What is spoken where.
+    pub(crate) fn lines(&self) -> Vec<(Scheme, Bound)> {
+        let mut lines = vec![(self.scheme, self.bound.clone())];
+        if !self.udp.is_empty() {
+            lines.push((Scheme::H3, self.bound.clone()));
+        }
+        lines
+    }
+
+    /// Whether it takes IPv6 alone or IPv4 as well, where its address does not tell
+    /// (`IPV6_V6ONLY`, ipv6(7)): every address of IPv6.
+    pub(crate) fn families(&self) -> &'static str {
+        let any_v6 = |ip: &SocketAddr| ip.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let Bound::Ip(bound) = &self.bound else { return "" };
+        match self.sockets.first().map(|socket| socket2::SockRef::from(socket).only_v6()) {
+            Some(Ok(true)) if any_v6(bound) => " (IPv6 only)",
+            Some(Ok(false)) if any_v6(bound) => " (IPv4 and IPv6)",
+            _ => "",
+        }
+    }
+
+    /// Has each worker's socket take the connections that arrive on the worker's CPU
+    /// (`SO_INCOMING_CPU`, socket(7)), where the listener has a socket for each.
+    pub(crate) fn steer(&self, cpus: &[core_affinity::CoreId]) -> io::Result<()> {
+        if !matches!(self.bound, Bound::Ip(_)) {
+            return Ok(());
+        }
+        for (socket, cpu) in self.sockets.iter().zip(cpus.iter().cycle()) {
+            socket2::SockRef::from(socket).set_cpu_affinity(cpu.id)?;
+        }
+        Ok(())
+    }
+
+    /// Bounds what the kernel holds unsent of each connection (`TCP_NOTSENT_LOWAT`, tcp(7)) where
+    /// HTTP/2 is the rule: bytes that are in a socket come before whatever is more urgent. Accepted
+    /// sockets inherit it.
+    pub(crate) fn bound_unsent(&self, bytes: u32) -> io::Result<()> {
+        let is_tcp = matches!(self.bound, Bound::Ip(_));
+        if !is_tcp || !matches!(self.scheme, Scheme::Https | Scheme::H2c) {
+            return Ok(());
+        }
+        self.sockets
+            .iter()
+            .try_for_each(|socket| socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes))
+    }
+}
+
+/// Binds an address for `workers` workers.
+pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {
+    let failed = |source| Error::Listen { scheme, address: address.to_string(), source };
+    let (bound, sockets) = match address {
+        Address::Ip(wanted) => tcp(*wanted, true, workers),
+        Address::Any(port) => tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false, workers)
+            .or_else(|_| tcp((Ipv4Addr::UNSPECIFIED, *port).into(), true, workers)),
+        Address::Unix(path) => unix(path, workers),
+        Address::Fd(descriptor) => inherited(descriptor, workers),
+    }
+    .map_err(failed)?;
+    Ok(Listener { scheme, bound, sockets, udp: Vec::new() })
+}
+
+/// Binds a TLS listener's address, and the UDP port of the same number with `buffer` bytes in the
+/// kernel for each socket. A UDP port that cannot be had is the second result, or how many bytes
+/// the kernel granted.
+pub(crate) fn bind_both(
+    address: &Address,
+    workers: usize,
+    buffer: usize,
+) -> Result<(Listener, Result<usize, Error>), Error> {
+    const TRIES: usize = 16;
+    let is_any_port =
+        matches!(address, Address::Ip(ip) if ip.port() == 0) || matches!(address, Address::Any(0));
+    for left in (0..TRIES).rev() {
+        let mut listener = bind(Scheme::Https, address, workers)?;
+        let Bound::Ip(bound) = listener.bound else { return Ok((listener, Ok(buffer))) };
+        let only_v6 = !matches!(address, Address::Any(_));
+        let source = match udp::bind(bound, only_v6, workers.min(udp::WORKERS_MAX), buffer) {
+            Ok((sockets, granted)) => {
+                listener.udp = sockets;
+                return Ok((listener, Ok(granted)));
+            }
+            Err(source) => source,
+        };
+        // Of two ports that the kernel may choose, TCP's may be taken already for UDP.
+        if !is_any_port || left == 0 || source.kind() != io::ErrorKind::AddrInUse {
+            let address = bound.to_string();
+            return Ok((listener, Err(Error::Listen { scheme: Scheme::H3, address, source })));
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+fn tcp(wanted: SocketAddr, only_v6: bool, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    if wanted.port() != 0 {
+        // A second server of the same user would join the group of sockets silently and take a part
+        // of the connections; a socket that does not share finds it.
+        tcp_socket(wanted, only_v6, false)?.listen(1)?;
+    }
+    let first = tcp_socket(wanted, only_v6, true)?;
+    let address = first.local_addr()?;
+    let Some(bound) = address.as_socket() else {
+        return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+    };
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(tcp_socket(bound, only_v6, true)?);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok((Bound::Ip(bound), sockets.into_iter().map(OwnedFd::from).collect()))
+}
+
+fn tcp_socket(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
+    // Inherited by accepted sockets: answers are gathered here, so Nagle's algorithm only delays.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let name = path.to_str().and_then(|path| path.strip_prefix('@'));
+    match name {
+        Some(name) => {
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            let listener = std::os::unix::net::UnixListener::bind_addr(&address)?;
+            return Ok((Bound::Unix(path.into()), shared(listener.into(), workers)?));
+        }
+        None => {
+            // A socket file that nobody listens on any more is in the way of the next server.
+            if std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            {
+                std::fs::remove_file(path)?;
+            }
+            socket.bind(&SockAddr::unix(path)?)?;
+        }
+    }
+    socket.listen(BACKLOG)?;
+    Ok((Bound::Unix(path.into()), shared(socket.into(), workers)?))
+}
+
+fn inherited(descriptor: &Descriptor, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    let number = match descriptor {
+        Descriptor::Number(number) => *number,
+        Descriptor::Name(name) => named(name)?,
+    };
+    let socket = Socket::from(sys::duplicate(number)?);
+    if !socket.is_listener()? {
+        return Err(io::Error::other("the descriptor is not a listening socket"));
+    }
+    let address = socket.local_addr()?;
+    let bound = match address.as_socket() {
+        Some(address) => Bound::Ip(address),
+        None => Bound::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()),
+    };
+    Ok((bound, shared(socket.into(), workers)?))
+}
+
+/// The descriptor that the service manager gave this name (sd_listen_fds(3)).
+fn named(name: &str) -> io::Result<i32> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let at = names.split(':').position(|other| other == name);
+    at.map(|at| at as i32 + 3).ok_or_else(|| {
+        io::Error::other(format!("no descriptor is named {name} in LISTEN_FDNAMES ({names})"))
+    })
+}
+
+fn shared(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(socket.try_clone()?);
+    }
+    sockets.push(socket);
+    Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_gets_a_socket_on_the_same_port() {
+        let address = Address::Ip(([127, 0, 0, 1], 0).into());
+        let listener = bind(Scheme::Http, &address, 3).unwrap();
+        assert_eq!(listener.sockets.len(), 3);
+        let Bound::Ip(bound) = listener.bound else { panic!("a TCP listener") };
+        assert_ne!(bound.port(), 0);
+        let error = bind(Scheme::Http, &Address::Ip(bound), 1).err().unwrap();
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
+        let path = std::env::temp_dir().join(format!("ringway-listen-{}", std::process::id()));
+        let address = Address::Unix(path.clone());
+        let first = bind(Scheme::Http, &address, 2).unwrap();
+        assert!(bind(Scheme::Http, &address, 1).is_err());
+        drop(first);
+        let second = bind(Scheme::Http, &address, 1).unwrap();
+        assert_eq!(second.bound.to_string(), format!("unix:{}", path.display()));
+        std::fs::remove_file(path).unwrap();
+    }
+}

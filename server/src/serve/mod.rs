@@ -1,0 +1,14 @@
+//! Starting a server and holding it: the builder, its listeners, the handle, signals, and the way
+//! from a configuration.
+
+mod banner;
+mod configured;
+mod handle;
+mod listener;
+mod server;
+mod signals;
+
+pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
+pub use handle::Running;
+pub use listener::Bound;
+pub use server::Server;

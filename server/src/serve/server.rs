@@ -1,0 +1,499 @@
+//! The server: listeners bound, one worker started on each CPU, stopped together.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+use core_affinity::CoreId;
+use http::HeaderValue;
+use ringway_codec::scan::Backend;
+use ringway_tuning::start;
+
+use super::listener::{self, Bound, Listener};
+use crate::app::error::Error;
+use crate::app::handler::{Guarded, Handler, IntoHandler, panicked};
+use crate::config::Scheme;
+use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
+use crate::observe::console::note;
+use crate::observe::log::{Log, Writer};
+use crate::observe::metrics::Published;
+use crate::observe::trace::Tracer;
+use crate::proto::state::Desk;
+use crate::ring::message::Mailbox;
+use crate::ring::{RecvMode, Ring, Settings};
+use crate::rt::descriptors;
+use crate::rt::executor::Executor;
+use crate::serve::handle::{Handle, Keeper, Running};
+use crate::tls::{Alpn, ConfigError, Tls};
+use crate::udp::{self, Setup, Siblings};
+use crate::worker::Worker;
+use crate::worker::{AltSvc, Doors, Share};
+
+/// A server to be: what it answers with and where it listens.
+///
+/// ```no_run
+/// use ringway::{Request, Response, Router, Server};
+///
+/// fn main() -> Result<(), ringway::Error> {
+///     let app = Router::new().get("/plaintext", |_: &Request| Response::text("Hello, World!"));
+///     Server::new(app).http("127.0.0.1:8080").run()
+/// }
+/// ```
+pub struct Server {
+    app: Arc<dyn Handler>,
+    listeners: Vec<(Scheme, Result<Address, String>)>,
+    tls: Option<Tls>,
+    workers: Option<usize>,
+    cpus: Option<Vec<usize>>,
+    limits: Limits,
+    http2: Http2,
+    http3: Http3,
+    qlog: Option<PathBuf>,
+    trace: Vec<Trace>,
+    hsts: Option<HeaderValue>,
+    engine: Engine,
+    backend: Option<Backend>,
+    recv: RecvMode,
+    log: LogConfig,
+    metrics: Option<Result<Address, String>>,
+    /// Its connections are reckoned with by another server, whose metrics it shows.
+    is_reckoned: bool,
+}
+
+impl Server {
+    /// A server that answers with `app`, a [`Router`](crate::Router) or any other handler, and does
+    /// not listen anywhere yet.
+    pub fn new<K>(app: impl IntoHandler<K>) -> Self {
+        Self {
+            app: Arc::new(Guarded(app.into_handler())),
+            listeners: Vec::new(),
+            tls: None,
+            workers: None,
+            cpus: None,
+            limits: Limits::default(),
+            http2: Http2::default(),
+            http3: Http3::default(),
+            qlog: None,
+            trace: Vec::new(),
+            hsts: None,
+            engine: Engine::default(),
+            backend: None,
+            recv: RecvMode::default(),
+            log: LogConfig::default(),
+            metrics: None,
+            is_reckoned: false,
+        }
+    }
+
+    /// Listens for HTTP in the clear: `127.0.0.1:8080`, `[::1]:0`, `:8080`, `unix:/run/a.sock`,
+    /// `fd:3`. May be called again for further addresses.
+    #[must_use]
+    pub fn http(self, address: impl AsRef<str>) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.listen(Scheme::Http, parsed)
+    }
+
+    /// Listens for HTTPS with these certificates: HTTP/2 and HTTP/1.1 over TLS, and HTTP/3 on the
+    /// UDP port of the same number.
+    #[must_use]
+    pub fn https(mut self, address: impl AsRef<str>, tls: Tls) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.tls = Some(tls);
+        self.listen(Scheme::Https, parsed)
+    }
+
+    /// Listens for HTTP/2 in the clear, with prior knowledge; HTTP/1.1 is refused.
+    #[must_use]
+    pub fn h2c(self, address: impl AsRef<str>) -> Self {
+        let parsed = address.as_ref().parse::<Address>().map_err(|error| error.to_string());
+        self.listen(Scheme::H2c, parsed)
+    }
+
+    /// The certificates for the TLS listeners of the configuration.
+    pub(crate) fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The Strict-Transport-Security of every answer over TLS.
+    pub(crate) fn hsts(mut self, policy: HeaderValue) -> Self {
+        self.hsts = Some(policy);
+        self
+    }
+
+    /// Listens on an address of the configuration.
+    pub(crate) fn listen(mut self, scheme: Scheme, address: Result<Address, String>) -> Self {
+        self.listeners.push((scheme, address));
+        self
+    }
+
+    /// Starts this many workers instead of one for each CPU that the process may use.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Pins the workers to these CPUs, in order, instead of to those that the process may use. A
+    /// CPU that is not there, or is kept from the process, is an error at the start.
+    #[must_use]
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Says which parts of HTTP/2 are spoken; its bounds are among the others.
+    #[must_use]
+    pub fn http2(mut self, http2: Http2) -> Self {
+        self.http2 = http2;
+        self
+    }
+
+    /// Says which parts of HTTP/3 are spoken, and whether it is; its bounds are among the others.
+    /// Where a UDP port cannot be had, standard error says so and the other protocols are spoken.
+    #[must_use]
+    pub fn http3(mut self, http3: Http3) -> Self {
+        self.http3 = http3;
+        self
+    }
+
+    /// Writes a qlog of each QUIC connection into this directory: for debugging.
+    #[must_use]
+    pub fn qlog(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.qlog = Some(directory.into());
+        self
+    }
+
+    /// Shows what connections say on standard error: heads of HTTP/1.1, frames of HTTP/2, records
+    /// of TLS. For debugging by eye; values of fields that carry secrets are left out.
+    #[must_use]
+    pub fn trace(mut self, protocols: impl IntoIterator<Item = Trace>) -> Self {
+        self.trace = protocols.into_iter().collect();
+        self
+    }
+
+    /// Switches on what tuning found to help on this machine.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Has the codecs use these vector instructions instead of the best that the CPU has.
+    #[must_use]
+    pub fn simd(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Keeps an access log.
+    #[must_use]
+    pub fn log(mut self, log: LogConfig) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Serves metrics here, apart from everything else: `/metrics` for Prometheus, `/stats.json`.
+    /// Nothing guards them, so keep them to loopback or a Unix socket.
+    #[must_use]
+    pub fn metrics(mut self, address: impl AsRef<str>) -> Self {
+        self.metrics = Some(
+            address.as_ref().parse().map_err(|error: crate::config::BadAddress| error.to_string()),
+        );
+        self
+    }
+
+    /// How connections receive: for measurements.
+    #[must_use]
+    pub fn recv_mode(mut self, mode: RecvMode) -> Self {
+        self.recv = mode;
+        self
+    }
+
+    /// Starts, prints where it listens (`listening http 127.0.0.1:8080`, a line each), and serves
+    /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
+    /// Should a worker fail, the others are ended too, and its error is returned.
+    pub fn run(self) -> Result<(), Error> {
+        let running = self.spawn()?;
+        let signals = super::signals::listen()?;
+        running.print_listeners();
+        super::signals::supervise(running, signals, Running::reload_certificates)
+    }
+
+    /// Starts, and returns when every worker is serving.
+    pub fn spawn(mut self) -> Result<Running, Error> {
+        let metrics = self.metrics.take();
+        let cpus = self.choose_cpus();
+        let workers = self.workers.unwrap_or(cpus.len().max(1));
+        let listeners = self.bind(workers)?;
+        if self.engine.incoming_cpu {
+            listeners.iter().try_for_each(|listener| listener.steer(&cpus)).map_err(Error::Ring)?;
+        }
+        let unsent = self.limits.h2_unsent_bytes;
+        listeners
+            .iter()
+            .try_for_each(|listener| listener.bound_unsent(unsent))
+            .map_err(Error::Ring)?;
+        self.app.start();
+        if !self.is_reckoned
+            && let Some(fitted) =
+                descriptors::fit(&mut self.limits, workers, metrics.is_some(), start::descriptors())
+        {
+            note!("{fitted}");
+        }
+        let (log, logs) = self.open_log(workers)?;
+        let keeper = self.tls.clone().map(Keeper::start).transpose()?;
+        let mut running = Running::new(&listeners, log, keeper);
+        let measured = metrics.is_some();
+        let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
+        let (shares, sockets) = self.by_worker(listeners, workers)?;
+        let siblings = Siblings::new(workers, self.limits.h3_forward_queue);
+        let mut setups = self.setups(sockets, &siblings)?.into_iter();
+        for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
+            let cpu = cpus.get(worker % cpus.len().max(1)).copied();
+            let published = measured.then(|| Arc::clone(&published[worker]));
+            let doors = Doors::new(shares);
+            let udp = setups.next();
+            match self.start(worker as u32, cpu, doors, udp, log, published) {
+                Ok(handle) => {
+                    siblings.started(worker, &handle.mailbox);
+                    running.add(handle);
+                }
+                Err(error) => {
+                    running.stop();
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(address) = metrics {
+            let endpoint = running.endpoint(published);
+            // Idle but for its readers, so no CPU of its own.
+            let mut server = Self::new(endpoint).workers(1).cpus([]);
+            server.limits.connections = descriptors::METRICS;
+            server.is_reckoned = true;
+            running.add_metrics(server.listen(Scheme::Metrics, address).spawn()?);
+        }
+        Ok(running)
+    }
+
+    /// The writer of the access log, and each worker's end of it.
+    fn open_log(&self, workers: usize) -> Result<(Option<Writer>, Vec<Option<Log>>), Error> {
+        let LogConfig { format, file } = &self.log;
+        if *format == LogFormat::Off {
+            return Ok((None, (0..workers).map(|_| None).collect()));
+        }
+        let queue = self.limits.log_queue;
+        match Writer::start(*format, file.as_deref(), queue, workers) {
+            Ok((writer, logs)) => Ok((Some(writer), logs.into_iter().map(Some).collect())),
+            Err(source) => {
+                let path = file.as_ref().map(|file| file.display().to_string());
+                let path = path.unwrap_or_else(|| "on standard output".into());
+                Err(Error::Log { path, source })
+            }
+        }
+    }
+
+    fn choose_cpus(&self) -> Vec<CoreId> {
+        match &self.cpus {
+            Some(cpus) => cpus.iter().map(|id| CoreId { id: *id }).collect(),
+            None => core_affinity::get_core_ids().unwrap_or_default(),
+        }
+    }
+
+    fn bind(&self, workers: usize) -> Result<Vec<Listener>, Error> {
+        if self.listeners.is_empty() {
+            return Err(Error::NoListener);
+        }
+        let speaks_http3 = self.speaks_http3()?;
+        let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
+            Ok(address) if *scheme == Scheme::Https && speaks_http3 => {
+                self.bind_both(address, workers)
+            }
+            Ok(address) => listener::bind(*scheme, address, workers),
+            Err(why) => Err(Error::Address(why.clone())),
+        };
+        self.listeners.iter().map(bind).collect()
+    }
+
+    /// Whether HTTP/3 is wanted, and lets nobody in whom TLS keeps out.
+    fn speaks_http3(&self) -> Result<bool, Error> {
+        if !self.http3.enabled || !self.tls.as_ref().is_some_and(Tls::asks_clients) {
+            return Ok(self.http3.enabled);
+        }
+        let why = "QUIC does not ask for client certificates, so HTTP/3 is not spoken";
+        if self.http3.required {
+            return Err(ConfigError::general(why).into());
+        }
+        note!("warning: {why}");
+        Ok(false)
+    }
+
+    /// Binds for TLS and for QUIC, or for TLS alone where the latter cannot be.
+    fn bind_both(&self, address: &Address, workers: usize) -> Result<Listener, Error> {
+        let wanted = self.limits.h3_socket_bytes;
+        let (listener, udp) = listener::bind_both(address, workers, wanted)?;
+        match udp {
+            Ok(granted) if granted < wanted => note!(
+                "QUIC: the kernel grants {} KiB of receive buffer instead of {} KiB: raise \
+                 net.core.rmem_max and wmem_max (ringway tune)",
+                granted / 1024,
+                wanted / 1024
+            ),
+            Ok(_) => {}
+            Err(error) if self.http3.required => return Err(error),
+            Err(error) => note!("warning: {error}; HTTP/2 and HTTP/1.1 are spoken"),
+        }
+        Ok(listener)
+    }
+
+    /// What each worker's QUIC is made of, if it is to be spoken.
+    fn setups(
+        &self,
+        sockets: Vec<Vec<udp::Socket>>,
+        siblings: &Arc<Siblings>,
+    ) -> Result<Vec<Setup>, Error> {
+        let Some(tls) = &self.tls else { return Ok(Vec::new()) };
+        let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
+        let generation = udp::generation();
+        let setup = |(worker, sockets): (usize, _)| {
+            Ok(Setup {
+                worker: worker as u8,
+                workers,
+                generation,
+                sockets,
+                http3: self.http3.clone(),
+                tls: tls.clone(),
+                config: udp::config(tls, &self.limits, &self.http3)?,
+                siblings: Arc::clone(siblings),
+                qlog: self.qlog.clone(),
+            })
+        };
+        sockets.into_iter().enumerate().take(workers).map(setup).collect()
+    }
+
+    /// Starts one worker and waits until it has its ring.
+    fn start(
+        &self,
+        number: u32,
+        cpu: Option<CoreId>,
+        doors: Doors,
+        udp: Option<Setup>,
+        log: Option<Log>,
+        published: Option<Arc<Published>>,
+    ) -> Result<Handle, Error> {
+        let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
+        let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
+        let backend = self.backend.unwrap_or_else(Backend::detect);
+        let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
+        let settings = Settings {
+            recv: self.recv,
+            connections: (limits.connections + descriptors::OVER) as usize,
+            udp: sizes,
+            busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
+            batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),
+            ..Settings::default()
+        };
+        let (ready, started) = mpsc::channel();
+        let is_chosen = self.cpus.is_some();
+        let body = move || {
+            if let Some(cpu) = cpu
+                && !pin(cpu)
+                && is_chosen
+            {
+                let _ = ready.send(Err(Error::Cpu(cpu.id)));
+                return Ok(());
+            }
+            let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
+            let executor = Executor::new(mailbox, panicked);
+            let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
+            desk.speak(&http2);
+            desk.hsts = hsts;
+            let udp = udp.map(|setup| Box::new(setup.build(&desk)));
+            desk.trace = Tracer::new(number, &trace);
+            Worker::new(ring, doors, desk, udp).run()
+        };
+        let name = format!("ringway-{number}");
+        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
+        match started.recv() {
+            Ok(Ok(mailbox)) => Ok(Handle { mailbox, thread }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
+        }
+    }
+
+    /// Each worker's share of the listeners.
+    fn by_worker(&self, listeners: Vec<Listener>, workers: usize) -> Result<Shares, Error> {
+        let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
+        for listener in listeners {
+            let alt_svc = self.alt_svc(&listener);
+            let Listener { scheme, sockets, udp, .. } = listener;
+            let acceptor = match (scheme, &self.tls) {
+                (Scheme::Https, Some(tls)) => {
+                    let acceptor = tls.acceptor(&[Alpn::H2, Alpn::Http11])?;
+                    Some(acceptor.at_most(self.limits.handshakes))
+                }
+                _ => None,
+            };
+            for (share, socket) in shares.iter_mut().zip(sockets) {
+                share.push(Share {
+                    scheme,
+                    socket,
+                    acceptor: acceptor.clone(),
+                    alt_svc: alt_svc.clone(),
+                });
+            }
+            quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
+        }
+        Ok((shares, quic))
+    }
+
+    /// What clients of a listener are told of HTTP/3: where it is, or that it is no more.
+    fn alt_svc(&self, listener: &Listener) -> Option<AltSvc> {
+        let Bound::Ip(bound) = listener.bound else { return None };
+        if listener.scheme != Scheme::Https || !self.http3.alt_svc {
+            return None;
+        }
+        if listener.udp.is_empty() {
+            return Some(AltSvc { value: "clear".into(), share: 100 });
+        }
+        let age = self.limits.h3_alt_svc_age.as_secs();
+        let value = format!("h3=\":{}\"; ma={age}", bound.port());
+        Some(AltSvc { value, share: self.limits.h3_alt_svc_share })
+    }
+}
+
+/// Pins the calling thread; false where there is no such CPU, or not for this process.
+fn pin(cpu: CoreId) -> bool {
+    cpu.id < libc::CPU_SETSIZE as usize && core_affinity::set_for_current(cpu)
+}
+
+/// Makes the ring on the worker's own thread and tells the starter what came of it.
+fn open_ring(
+    settings: &Settings,
+    ready: &Sender<Result<Arc<Mailbox>, Error>>,
+) -> Option<(Ring, Arc<Mailbox>)> {
+    let made = Ring::new(settings).and_then(|ring| Ok((Arc::new(ring.mailbox()?), ring)));
+    // The starter waits for this message, so it cannot be gone.
+    match made {
+        Ok((mailbox, ring)) => {
+            let _ = ready.send(Ok(Arc::clone(&mailbox)));
+            Some((ring, mailbox))
+        }
+        Err(error) => {
+            let _ = ready.send(Err(Error::Ring(error)));
+            None
+        }
+    }
+}
+
+/// What each worker listens on: TCP, and UDP.
+type Shares = (Vec<Vec<Share>>, Vec<Vec<udp::Socket>>);

@@ -1,0 +1,55 @@
+//! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
+//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP
+//! loads the configuration and the certificates again, and opens the served directories again.
+
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::app::error::Error;
+use crate::observe::console::note;
+use crate::serve::handle::Running;
+
+/// How often the end of the workers is looked for while no signal comes.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// From here on signals wait for [`supervise`]. Before anybody is told that the server listens: who
+/// reads that may end it at once.
+pub(crate) fn listen() -> Result<Signals, Error> {
+    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)
+}
+
+/// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
+pub(crate) fn supervise(
+    running: Running,
+    mut signals: Signals,
+    mut reload: impl FnMut(&Running),
+) -> Result<(), Error> {
+    let mut draining = false;
+    while !running.is_finished() {
+        for signal in signals.pending() {
+            match signal {
+                SIGQUIT => running.report(),
+                SIGHUP => {
+                    crate::files::reopen();
+                    reload(&running);
+                }
+                SIGUSR1 => running.reopen_log(),
+                _ if draining => running.stop(),
+                _ => {
+                    draining = true;
+                    note!("draining: finishing what is in flight; signal again to end now");
+                    running.drain();
+                }
+            }
+        }
+        // Clients of a worker that is gone would wait for ever: whoever started the server is to
+        // know, and to start it anew.
+        if !draining && running.lacks_a_worker() {
+            running.stop();
+        }
+        std::thread::sleep(LOOK);
+    }
+    running.join()
+}

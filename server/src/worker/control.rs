@@ -1,0 +1,19 @@
+//! What other threads tell a worker: one octet of a ring message.
+
+/// What other threads tell a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Control {
+    /// Finish what is in flight, then end.
+    Drain = 1,
+    /// End now.
+    Stop = 2,
+    /// Print what you are doing.
+    Report = 3,
+}
+
+impl Control {
+    pub(crate) fn from_aux(aux: u8) -> Option<Self> {
+        [Self::Drain, Self::Stop, Self::Report].into_iter().find(|control| *control as u8 == aux)
+    }
+}

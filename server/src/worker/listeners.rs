@@ -1,0 +1,288 @@
+//! A worker's listeners and whether they accept.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use ringway_codec::Time;
+
+use crate::config::Scheme;
+use crate::conn::Arrival;
+use crate::proto::OVER_TLS;
+use crate::ring::Ring;
+use crate::ring::token::Id;
+use crate::tls::Acceptor;
+
+/// How long accepting rests when the process or the system is out of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// Connections that wait for room, beside those in the kernel's queue: one for each listener that
+/// accepts one at a time, and what had come before it did.
+const WAITING_MAX: usize = 8;
+
+/// A worker's listeners.
+pub(crate) struct Doors {
+    doors: Vec<Door>,
+    /// The ways in which clients are told of HTTP/3: see [`Desk::advertise`].
+    ///
+    /// [`Desk::advertise`]: crate::proto::state::Desk::advertise
+    pub(crate) ways: Vec<String>,
+    paused: bool,
+    closed: bool,
+    /// One connection is accepted at a time.
+    narrow: bool,
+    /// Those that were accepted and for which there is no room yet, with their listeners.
+    waiting: VecDeque<(Id, RawFd)>,
+    retry_at: Option<Time>,
+    /// Times that accepting failed for want of descriptors or memory.
+    pub(crate) exhausted: u64,
+}
+
+/// A worker's share of a listener.
+pub(crate) struct Share {
+    pub(crate) scheme: Scheme,
+    pub(crate) socket: OwnedFd,
+    /// Makes the sessions of a TLS listener.
+    pub(crate) acceptor: Option<Acceptor>,
+    /// What its clients are told of HTTP/3.
+    pub(crate) alt_svc: Option<AltSvc>,
+}
+
+/// What clients over TLS are told of HTTP/3 (RFC 7838).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AltSvc {
+    /// The field's value.
+    pub(crate) value: String,
+    /// Of a hundred connections, how many are told.
+    pub(crate) share: u8,
+}
+
+struct Door {
+    scheme: Scheme,
+    acceptor: Option<Acceptor>,
+    socket: Option<OwnedFd>,
+    accepting: bool,
+    /// Which of the ways to tell of HTTP/3 is its own, and of a hundred connections how many are
+    /// told.
+    alt: (u8, u8),
+    arrived: u64,
+}
+
+impl Doors {
+    pub(crate) fn new(shares: Vec<Share>) -> Self {
+        let mut ways = Vec::new();
+        let door = |share: Share| {
+            let alt = share.alt_svc.map_or((OVER_TLS, 0), |alt| {
+                ways.push(alt.value);
+                (OVER_TLS + ways.len() as u8, alt.share)
+            });
+            Door {
+                scheme: share.scheme,
+                acceptor: share.acceptor,
+                socket: Some(share.socket),
+                accepting: false,
+                alt,
+                arrived: 0,
+            }
+        };
+        Self {
+            doors: shares.into_iter().map(door).collect(),
+            ways,
+            paused: false,
+            closed: false,
+            narrow: false,
+            waiting: VecDeque::new(),
+            retry_at: None,
+            exhausted: 0,
+        }
+    }
+
+    /// Accepts on every listener that is not accepting yet.
+    pub(crate) fn open(&mut self, ring: &mut Ring) {
+        if self.paused || self.closed {
+            return;
+        }
+        for (index, door) in self.doors.iter_mut().enumerate() {
+            if let (false, Some(socket)) = (door.accepting, &door.socket) {
+                door.accepting = true;
+                let id = Id { index: index as u32, generation: 0 };
+                ring.accept(id, socket.as_raw_fd(), self.narrow);
+            }
+        }
+    }
+
+    /// How a connection from this listener begins.
+    pub(crate) fn arrival(&mut self, door: Id) -> Option<Arrival> {
+        let door = self.doors.get_mut(door.index as usize)?;
+        match (door.scheme, &mut door.acceptor) {
+            (Scheme::Http | Scheme::Metrics, _) => Some(Arrival::Http),
+            (Scheme::H3, _) => None,
+            (Scheme::H2c, _) => Some(Arrival::H2c),
+            (Scheme::Https, acceptor) => {
+                let session = acceptor.as_mut()?.session().ok()?;
+                Some(Arrival::Tls(Box::new(session), door.alt()))
+            }
+        }
+    }
+
+    /// Takes an accept's completion: goes on, or rests where there is nothing to accept with.
+    pub(crate) fn accepted(
+        &mut self,
+        door: Id,
+        result: i32,
+        more: bool,
+        now: Time,
+        ring: &mut Ring,
+    ) {
+        if more {
+            return;
+        }
+        if let Some(door) = self.doors.get_mut(door.index as usize) {
+            door.accepting = false;
+        }
+        match -result {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                self.exhausted += 1;
+                self.retry_at = Some(now + REST);
+            }
+            _ => self.open(ring),
+        }
+    }
+
+    /// When accepting is to be tried again.
+    pub(crate) fn retry_at(&self) -> Option<Time> {
+        self.retry_at
+    }
+
+    /// Tries again if the rest is over, and says so.
+    pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) -> bool {
+        let is_over = self.retry_at.is_some_and(|at| at <= now);
+        if is_over {
+            self.retry_at = (!self.waiting.is_empty()).then(|| now + REST);
+            self.open(ring);
+        }
+        is_over
+    }
+
+    /// Keeps a connection for which there is no room, and leaves further ones in the kernel's
+    /// queue; gives back one too many.
+    pub(crate) fn wait(&mut self, door: Id, fd: i32, now: Time, ring: &mut Ring) -> Option<i32> {
+        if !self.paused {
+            self.paused = true;
+            self.stop(ring);
+        }
+        if self.closed || self.waiting.len() >= WAITING_MAX {
+            return Some(fd);
+        }
+        self.waiting.push_back((door, fd));
+        // One that is idle by then makes room.
+        self.retry_at.get_or_insert(now + REST);
+        None
+    }
+
+    /// Whether a connection waits for room.
+    pub(crate) fn is_anyone_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The connection that has waited for longest, and its listener.
+    pub(crate) fn next_waiting(&mut self) -> Option<(Id, i32)> {
+        self.waiting.pop_front()
+    }
+
+    /// Has listeners accept one connection at a time, or all that come.
+    #[inline]
+    pub(crate) fn narrow(&mut self, narrow: bool, ring: &mut Ring) {
+        if self.narrow != narrow {
+            self.narrow = narrow;
+            // What is under way goes on until it ends; it is begun the other way then.
+            if narrow && !self.paused {
+                self.stop(ring);
+            }
+        }
+    }
+
+    /// There is room again.
+    pub(crate) fn resume(&mut self, ring: &mut Ring) {
+        if self.paused {
+            self.paused = false;
+            self.open(ring);
+        }
+    }
+
+    /// Accepts no more, for good.
+    pub(crate) fn close(&mut self, ring: &mut Ring) {
+        if !self.closed {
+            self.closed = true;
+            self.retry_at = None;
+            self.waiting.drain(..).for_each(|(_, fd)| ring.close(fd));
+            self.stop(ring);
+            for door in &mut self.doors {
+                door.socket = None;
+            }
+        }
+    }
+
+    fn stop(&self, ring: &mut Ring) {
+        for (index, _) in self.doors.iter().enumerate().filter(|(_, door)| door.accepting) {
+            ring.stop_accepting(Id { index: index as u32, generation: 0 });
+        }
+    }
+}
+
+impl Door {
+    /// What the connection at hand is told of HTTP/3: evenly spread among those that come.
+    fn alt(&mut self) -> u8 {
+        let (way, share) = self.alt;
+        let told = |arrived: u64| arrived * u64::from(share) / 100;
+        self.arrived += 1;
+        if told(self.arrived) > told(self.arrived - 1) { way } else { OVER_TLS }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Settings;
+
+    /// Row 28: where there is nothing to accept with, accepting rests, and is counted.
+    #[test]
+    fn accepting_rests_when_the_kernel_has_run_out() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let share =
+            Share { scheme: Scheme::Http, socket: socket.into(), acceptor: None, alt_svc: None };
+        let mut ring = Ring::new(&Settings { buffers: 2, ..Settings::default() }).unwrap();
+        let mut doors = Doors::new(vec![share]);
+        let (door, now) = (Id::default(), Time(5_000_000));
+        doors.open(&mut ring);
+        let out = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        for (n, errno) in out.into_iter().enumerate() {
+            doors.accepted(door, -errno, false, now, &mut ring);
+            assert_eq!((doors.exhausted, doors.retry_at()), (n as u64 + 1, Some(now + REST)));
+            doors.retry(now, &mut ring);
+            assert!(!doors.doors[0].accepting, "not before its time");
+            doors.retry(now + REST, &mut ring);
+            assert!(doors.doors[0].accepting && doors.retry_at().is_none());
+        }
+        // A client that went away before it was accepted is no reason to rest.
+        doors.accepted(door, -libc::ECONNABORTED, false, now, &mut ring);
+        assert!(doors.doors[0].accepting && doors.retry_at().is_none());
+        assert_eq!(doors.exhausted, 4);
+    }
+
+    #[test]
+    fn of_a_hundred_connections_the_share_is_told() {
+        for share in [0, 1, 33, 50, 99, 100] {
+            let mut door = Door {
+                scheme: Scheme::Https,
+                acceptor: None,
+                socket: None,
+                accepting: false,
+                alt: (3, share),
+                arrived: 0,
+            };
+            let told = (0..1000).filter(|_| door.alt() == 3).count();
+            assert_eq!(told, usize::from(share) * 10);
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! A worker: one thread, one ring, and its turn. Read this first.
+//!
+//! A turn waits in the kernel, tells every connection what happened to it, lets tasks and timers
+//! run, flushes what was gathered (one send for each connection) and queues the operations, which
+//! the next turn's wait submits: one system call a turn.
+
+mod control;
+mod listeners;
+mod shed;
+
+use std::io;
+use std::time::Duration;
+
+use ringway_codec::Time;
+
+use crate::conn::Conn;
+use crate::proto::state::Desk;
+use crate::proto::{Cx, Event, Op};
+use crate::ring::token::{Id, Op as Kind, Token};
+use crate::ring::{Completion, Ring, Sent, sys};
+use crate::rt::descriptors::OVER;
+use crate::rt::executor::Owner;
+use crate::rt::local::{self, Local};
+use crate::rt::slab::Slab;
+use crate::rt::timer::Wheel;
+use crate::udp::{self, Udp};
+use crate::worker::shed::{GRACE, Shed};
+
+pub(crate) use control::Control;
+pub(crate) use listeners::{AltSvc, Doors, Share};
+
+/// A worker, on its own thread.
+pub(crate) struct Worker {
+    ring: Ring,
+    table: Table,
+    doors: Doors,
+    desk: Desk,
+    /// QUIC, where it listens.
+    udp: Option<Box<Udp>>,
+    sleeps: Wheel,
+    due: Vec<u32>,
+    /// When a drain stops being patient.
+    stop_at: Option<Time>,
+}
+
+/// The connections, and when each wants to be told the time.
+struct Table {
+    slots: Slab<Slot>,
+    timers: Wheel,
+    over: Vec<Id>,
+    shed: Shed,
+}
+
+/// Connections are accepted one at a time when there is room for no more than so many.
+const NEAR: usize = 64;
+
+/// A connection and its descriptor.
+struct Slot {
+    fd: i32,
+    /// Its peer's number among those whose connections are counted.
+    host: u32,
+    /// The wheel tells the connection the time by then.
+    armed: Time,
+    conn: Conn,
+}
+
+impl Worker {
+    pub(crate) fn new(ring: Ring, doors: Doors, mut desk: Desk, udp: Option<Box<Udp>>) -> Self {
+        let now = desk.now();
+        desk.advertise(&doors.ways);
+        let most = (desk.limits().connections + OVER) as usize;
+        Self {
+            ring,
+            table: Table {
+                slots: Slab::with_room(most),
+                timers: Wheel::with_room(most, now),
+                over: Vec::with_capacity(64),
+                shed: Shed::default(),
+            },
+            doors,
+            desk,
+            udp,
+            sleeps: Wheel::new(now),
+            due: Vec::with_capacity(64),
+            stop_at: None,
+        }
+    }
+
+    /// Works until told to stop.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        self.narrow();
+        self.doors.open(&mut self.ring);
+        if let Some(udp) = &mut self.udp {
+            udp.open(&mut self.ring);
+        }
+        while !self.is_done() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.ring.enter(self.wait())?;
+        let now = self.desk.tick();
+        let batch = self.ring.drain();
+        let mut rest = &batch[..];
+        while !rest.is_empty() {
+            let moved = self.table.transfer(rest, &mut self.ring, &mut self.desk.cx());
+            rest = &rest[moved..];
+            if let Some((other, behind)) = rest.split_first() {
+                self.complete(*other);
+                rest = behind;
+            }
+        }
+        self.ring.drained(batch);
+        if let Some(udp) = &mut self.udp {
+            udp.expire(&mut self.desk);
+            udp.serve(&mut self.desk);
+        }
+        self.run_tasks();
+        self.run_timers(now);
+        self.flush();
+        if let Some(udp) = &mut self.udp {
+            udp.flush(&mut self.ring, &mut self.desk);
+        }
+        self.queue();
+        self.desk.expire_log();
+        if self.desk.is_measured() {
+            self.desk.tally.counters.exhausted = self.doors.exhausted;
+            if let (Some(udp), true) = (&self.udp, self.desk.is_publishing()) {
+                udp.count(&mut self.desk.tally.counters);
+            }
+            self.desk.end_turn(&self.ring.counters);
+        }
+        Ok(())
+    }
+
+    /// How long there is nothing to do unless something completes.
+    fn wait(&self) -> Option<Duration> {
+        let udp = self.udp.as_ref();
+        if !local::with(Local::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
+            return Some(Duration::ZERO);
+        }
+        let next = [
+            self.table.timers.next(),
+            self.sleeps.next(),
+            self.doors.retry_at(),
+            self.stop_at,
+            self.desk.log_deadline(),
+            self.desk.publish_deadline(),
+            udp.and_then(|udp| udp.deadline(&self.desk)),
+        ]
+        .map(|time| time.unwrap_or(Time::NEVER))
+        .into_iter()
+        .fold(Time::NEVER, Time::min);
+        (next != Time::NEVER).then(|| next.since(self.desk.now()))
+    }
+
+    /// Takes any completion but those of bytes that came or went.
+    fn complete(&mut self, completion: Completion) {
+        let (token, result) = (completion.token, completion.result);
+        let id = token.id();
+        match token.op() {
+            Kind::Recv | Kind::Send => {} // Table::transfer
+            Kind::Accept => self.accepted(id, result, completion.more()),
+            Kind::Cancel => self.tell(id, Event::Cancelled),
+            Kind::Job => {
+                let result = self.ring.job_done(id, result);
+                local::with(|local| local.finish_job(id, result));
+            }
+            Kind::Wake => local::with(|local| local.ready.borrow_mut().push(id)),
+            Kind::Control => self.control(token),
+            Kind::Datagrams | Kind::Delivered | Kind::Strays => self.udp(completion),
+            Kind::Ignore => {}
+        }
+    }
+
+    fn udp(&mut self, completion: Completion) {
+        let (token, ring, desk) = (completion.token, &mut self.ring, &mut self.desk);
+        let Some(udp) = &mut self.udp else { return };
+        match token.op() {
+            Kind::Datagrams => udp.received(token.id(), completion, ring, desk),
+            Kind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
+            _ => udp.take_strays(desk),
+        }
+    }
+
+    /// Tells a connection what happened, if it still lives.
+    fn tell(&mut self, id: Id, event: Event) {
+        match &mut self.udp {
+            Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.desk),
+            _ => self.table.tell(id, event, &mut self.desk.cx()),
+        }
+    }
+
+    fn accepted(&mut self, door: Id, result: i32, more: bool) {
+        if result >= 0 {
+            self.arrived(door, result);
+        } else if matches!(-result, libc::EMFILE | libc::ENFILE) {
+            self.shed_some(GRACE);
+        }
+        self.doors.accepted(door, result, more, self.desk.now(), &mut self.ring);
+    }
+
+    /// Takes a connection in, in the place of one that is idle where all places are taken. Where
+    /// none is, it waits.
+    fn arrived(&mut self, door: Id, fd: i32) {
+        if self.has_room() {
+            self.take_in(door, fd);
+        } else if let Some(refused) = self.doors.wait(door, fd, self.desk.now(), &mut self.ring) {
+            self.ring.close(refused);
+        }
+    }
+
+    fn take_in(&mut self, door: Id, fd: i32) {
+        let host = self.desk.crowd.admit(fd);
+        self.desk.tally.counters.crowded += u64::from(host.is_none());
+        let arrival = host.and_then(|_| self.doors.arrival(door));
+        let refused = host.is_some() && arrival.is_none();
+        self.desk.tally.counters.crowded_handshakes += u64::from(refused);
+        if let (Some(host), Some(arrival)) = (host, arrival) {
+            let desk = &mut self.desk;
+            let id = self.table.slots.insert_with(|id| {
+                let conn = Conn::new(id, fd, arrival, &mut desk.cx());
+                Slot { fd, host, armed: Time::NEVER, conn }
+            });
+            self.tell(id, Event::Nudge { stream: 0 });
+            self.narrow();
+        } else {
+            host.into_iter().for_each(|host| self.desk.crowd.leave(host));
+            self.ring.close(fd);
+        }
+    }
+
+    /// Whether there is room for one more connection, which one that is idle may have to make.
+    fn has_room(&mut self) -> bool {
+        self.table.slots.len() < self.desk.limits().connections as usize || self.shed(GRACE)
+    }
+
+    /// Accepts one connection at a time where there is hardly room: of many at once, those for
+    /// which there is none could not be left in the kernel's queue.
+    fn narrow(&mut self) {
+        let most = self.desk.limits().connections as usize;
+        let is_near = self.table.slots.len() + NEAR >= most;
+        self.doors.narrow(is_near, &mut self.ring);
+    }
+
+    /// Takes in those that waited for room, as far as there is some.
+    fn admit_waiting(&mut self) {
+        while self.doors.is_anyone_waiting() && self.has_room() {
+            if let Some((door, fd)) = self.doors.next_waiting() {
+                self.take_in(door, fd);
+            }
+        }
+        if !self.doors.is_anyone_waiting() {
+            self.doors.resume(&mut self.ring);
+        }
+    }
+
+    /// Closes the connection that has been idle for longest; false where none is, or enough are
+    /// closing.
+    fn shed(&mut self, grace: Duration) -> bool {
+        let Some(id) = self.table.oldest_idle(self.desk.now(), grace) else { return false };
+        self.desk.tally.counters.shed += 1;
+        self.tell(id, Event::Shed);
+        true
+    }
+
+    /// Closes as many idle connections as may be closed at once: descriptors are wanted.
+    fn shed_some(&mut self, grace: Duration) {
+        while self.shed(grace) {}
+    }
+
+    fn run_tasks(&mut self) {
+        if local::with(Local::is_quiet) {
+            return;
+        }
+        for (Owner { conn, stream }, response) in self.desk.run_tasks() {
+            self.tell(conn, Event::Reply { stream, response });
+        }
+        let nudges = local::with(|local| std::mem::take(&mut *local.nudges.borrow_mut()));
+        for (conn, stream) in nudges {
+            self.tell(conn, Event::Nudge { stream });
+        }
+        let local = local::current();
+        let hints = std::mem::take(&mut *local.hints.borrow_mut());
+        for (Owner { conn, stream }, links) in hints {
+            self.tell(conn, Event::Hint { stream, links });
+        }
+        if local.starved.take() {
+            // A request is at hand, which counts for more than one that may come.
+            self.shed_some(Duration::ZERO);
+        }
+        for (id, request) in local.new_jobs.borrow_mut().drain(..) {
+            self.ring.job(id, request);
+        }
+        for (key, deadline) in local.new_sleeps.borrow_mut().drain(..) {
+            self.sleeps.arm(key, deadline);
+        }
+    }
+
+    fn run_timers(&mut self, now: Time) {
+        let mut due = std::mem::take(&mut self.due);
+        self.sleeps.expire(now, &mut due);
+        for key in due.drain(..) {
+            local::with(|local| local.fire_sleep(key));
+        }
+        self.table.timers.expire(now, &mut due);
+        for index in due.drain(..) {
+            let Some((id, slot)) = self.table.slots.at(index) else { continue };
+            slot.armed = Time::NEVER;
+            let sending = slot.conn.is_sending();
+            let acknowledged = if sending { sys::tcp_info(slot.fd).acknowledged } else { 0 };
+            self.tell(id, Event::Deadline { acknowledged });
+        }
+        self.due = due;
+        if self.doors.retry(now, &mut self.ring) && self.doors.is_anyone_waiting() {
+            self.admit_waiting();
+        }
+    }
+
+    /// Flushes every connection that was touched: output gathered, one send each.
+    fn flush(&mut self) {
+        self.queue();
+        let mut cx = self.desk.cx();
+        while let Some(id) = cx.dirty.pop() {
+            self.table.flush(id, &mut self.ring, &mut cx);
+        }
+    }
+
+    /// Queues the operations that connections asked for, and closes those that are over.
+    fn queue(&mut self) {
+        for (id, op) in self.desk.ops.drain(..) {
+            let Some(fd) = self.table.slots.get_mut(id).map(|slot| slot.fd) else { continue };
+            perform(op, id, fd, &mut self.ring);
+        }
+        if self.table.over.is_empty() {
+            return;
+        }
+        while let Some(id) = self.table.over.pop() {
+            let Some(slot) = self.table.slots.remove(id) else { continue };
+            self.table.timers.disarm(id.index);
+            if self.desk.is_measured() {
+                slot.conn.count_closed(&mut self.desk.cx());
+                self.desk.tally.closed(sys::tcp_info(slot.fd));
+            }
+            self.desk.crowd.leave(slot.host);
+            self.desk.forget(id);
+            self.ring.close(slot.fd);
+        }
+        self.admit_waiting();
+        self.narrow();
+    }
+
+    fn control(&mut self, token: Token) {
+        match Control::from_aux(token.aux()) {
+            Some(Control::Drain) => {
+                let patience = self.desk.limits().drain_timeout;
+                self.stop_at.get_or_insert(self.desk.now() + patience);
+                self.doors.close(&mut self.ring);
+                self.desk.draining = true;
+                for id in self.table.slots.ids() {
+                    self.tell(id, Event::Drain);
+                }
+                if let Some(udp) = &mut self.udp {
+                    udp.drain(&self.desk);
+                }
+            }
+            Some(Control::Stop) => {
+                self.doors.close(&mut self.ring);
+                self.desk.draining = true;
+                self.stop_at = Some(self.desk.now());
+            }
+            Some(Control::Report) => self.report(),
+            None => {}
+        }
+    }
+
+    /// True when the worker is to end; connections that outstayed the drain are cut off first.
+    fn is_done(&mut self) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        let udp_is_over = match &mut self.udp {
+            Some(udp) => udp.is_over(&self.ring),
+            None => true,
+        };
+        if self.table.slots.len() == 0 && udp_is_over {
+            return true;
+        }
+        if self.desk.now() >= stop_at {
+            if let Some(udp) = &mut self.udp {
+                udp.stop();
+            }
+            for id in self.table.slots.ids() {
+                self.table.abandon(id, &mut self.desk.cx());
+            }
+            self.queue();
+            // Cancellations take a turn or two; a second is more than enough for them.
+            if self.desk.now() >= stop_at + Duration::from_secs(1) {
+                return true;
+            }
+            self.stop_at = Some(stop_at);
+        }
+        false
+    }
+
+    /// Prints what the worker is doing, for a person.
+    fn report(&mut self) {
+        let mut states = std::collections::BTreeMap::<&str, usize>::new();
+        for id in self.table.slots.ids() {
+            if let Some(slot) = self.table.slots.get_mut(id) {
+                *states.entry(slot.conn.describe()).or_default() += 1;
+            }
+        }
+        if let Some(udp) = &self.udp {
+            states.insert("QUIC", udp.len());
+        }
+        self.desk.report(self.table.slots.len(), &states, &self.ring.counters);
+    }
+}
+
+impl Table {
+    /// Tells connections what came and what went, up to a completion that is about something else;
+    /// returns how many that were.
+    fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
+        for (at, completion) in batch.iter().enumerate() {
+            let id = completion.token.id();
+            match completion.token.op() {
+                Kind::Recv => self.received(id, *completion, ring, cx),
+                Kind::Send => self.sent(id, completion.result, ring, cx),
+                _ => return at,
+            }
+        }
+        batch.len()
+    }
+
+    fn received(&mut self, id: Id, completion: Completion, ring: &mut Ring, cx: &mut Cx<'_>) {
+        let (result, more) = (completion.result, completion.more());
+        let Some(buffer) = completion.buffer() else {
+            cx.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
+            return self.tell(id, Event::Ended { errno: (-result).max(0), more }, cx);
+        };
+        if result <= 0 {
+            self.tell(id, Event::Ended { errno: -result, more }, cx);
+        } else if let Some(slot) = self.slots.get_mut(id) {
+            slot.conn.received(ring.received(buffer, result as usize), more, cx);
+            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        }
+        ring.recycle(buffer);
+    }
+
+    fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Cx<'_>) {
+        let mut slot = self.slots.get_mut(id);
+        let alive = slot.as_ref().filter(|slot| !slot.conn.is_cut_off());
+        let go_on = alive.map(|slot| slot.fd);
+        match (ring.sent(id, result, go_on), &mut slot) {
+            (Sent::Done(buffer), Some(slot)) => slot.conn.sent(buffer, cx),
+            (Sent::Failed(buffer), Some(slot)) => slot.conn.on(Event::Unsent(buffer), cx),
+            (Sent::Again, _) | (_, None) => return,
+        }
+        if let Some(slot) = slot {
+            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        }
+    }
+
+    fn tell(&mut self, id: Id, event: Event, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.on(event, cx);
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        if let Some((head, body)) = slot.conn.flush(cx) {
+            ring.send(id, slot.fd, head, body);
+        }
+        for (id, op) in cx.ops.drain(..) {
+            perform(op, id, slot.fd, ring);
+        }
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    /// The connection that has been idle for longest, if there is one and it may go now.
+    fn oldest_idle(&mut self, now: Time, grace: Duration) -> Option<Id> {
+        let Self { slots, shed, .. } = self;
+        if !shed.has_room(|id| slots.get_mut(id).is_some()) {
+            return None;
+        }
+        loop {
+            while let Some((idle, id)) = shed.next() {
+                // One that has done something since is not the oldest any more.
+                if slots.get_mut(id).and_then(|slot| slot.conn.idle()) == Some(idle) {
+                    shed.goes(id);
+                    return Some(id);
+                }
+            }
+            if !shed.may_scan(now) {
+                return None;
+            }
+            let idle = slots.iter().filter_map(|(id, slot)| Some((slot.conn.idle()?, id)));
+            shed.scanned(idle.collect(), grace, now);
+        }
+    }
+
+    fn abandon(&mut self, id: Id, cx: &mut Cx<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.conn.abandon(cx);
+        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+    }
+
+    /// Looks at a connection after an event: is it over, and when does it want to be told the time?
+    #[inline]
+    fn follow(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
+        // One that will be flushed is looked at then.
+        if slot.conn.is_dirty() {
+            return;
+        }
+        if slot.conn.is_over() {
+            over.push(id);
+        }
+        // Usually the deadline has moved away from what the wheel knows: it fires for nothing once,
+        // rather than being told each time.
+        if slot.armed <= cx.soon && slot.conn.is_patient() {
+            return;
+        }
+        let deadline = slot.conn.deadline(cx.limits);
+        if deadline < slot.armed {
+            slot.armed = deadline;
+            timers.arm(id.index, deadline);
+        }
+    }
+}
+
+/// Has the ring do what a connection asks for.
+fn perform(op: Op, id: Id, fd: i32, ring: &mut Ring) {
+    match op {
+        Op::Recv => ring.recv(id, fd),
+        Op::Pause => ring.pause(id),
+        Op::Cancel => ring.cancel(id, fd),
+        // An error means that the peer is gone, which the next completion says too.
+        Op::Finish => drop(sys::shutdown_write(fd)),
+        Op::Reset => drop(sys::close_by_reset(fd)),
+    }
+}
