@@ -60,12 +60,19 @@ fn f11_idle_connections_leave_descriptors_for_files() {
     assert_eq!((h1.get("/a.txt").status, h2.get("/a.txt").status()), (200, 200));
     let flood: Vec<Client> = (0..300).map(|_| server.client()).collect();
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(2) {
+    for round in 0.. {
+        if start.elapsed() > Duration::from_secs(2) {
+            break;
+        }
         // Connections that have spoken outlive those that never did.
         assert_eq!(h1.get("/a.txt").text(), "small");
         assert_eq!(h2.get("/a.txt").text(), "small");
         assert_eq!(h3.get("/a.txt").text(), "small");
-        assert!(h1.get("/large.bin").body == large && h2.get("/large.bin").status() == 200);
+        assert!(h1.get("/large.bin").body == large);
+        // This client gives window back for each frame: more often would be a flood.
+        if round % 10 == 0 {
+            assert_eq!(h2.get("/large.bin").status(), 200);
+        }
         sleep(Duration::from_millis(20));
     }
     let open = server.descriptors();

@@ -61,11 +61,16 @@ fn pinned(server: &Process) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     let mut workers: Vec<(String, String)> = tasks
         .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
-        .filter(|status| status.starts_with("Name:\tringway-"))
+        // Workers have numbers; threads beside them have names.
+        .filter(|status| row(status, "Name:").strip_prefix("ringway-").is_some_and(is_number))
         .map(|status| (row(&status, "Name:"), row(&status, "Cpus_allowed_list:")))
         .collect();
     workers.sort();
     workers.into_iter().map(|(_, cpus)| cpus).collect()
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn row(status: &str, name: &str) -> String {

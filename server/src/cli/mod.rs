@@ -61,7 +61,7 @@ pub(crate) const VERBS: &[VerbRow] = &[
         name: "doctor",
         operand: "",
         choices: &[],
-        doc: "say what the kernel, the machine and the certificates lack: found, wanted, why, how",
+        doc: "say what kernel, machine and certificates lack: found, wanted, why, how",
     },
     VerbRow {
         verb: Verb::Tune,
