@@ -90,7 +90,7 @@ failed=0
 # Every step builds in this profile and with these features, so that each C library is compiled
 # once: build scripts are built anew where a feature of one of their dependencies changes.
 profile=tested
-scope=(--workspace --features ringway-bench/peers)
+scope=(--workspace --features ringway-bench/peers,ringway/tower)
 
 # step NAME COMMAND...: run a step with its output shown and kept.
 step() {
