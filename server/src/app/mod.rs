@@ -4,6 +4,7 @@
 pub(crate) mod body;
 pub(crate) mod body_channel;
 pub(crate) mod error;
+pub(crate) mod extensions;
 pub(crate) mod handler;
 pub(crate) mod preload;
 pub(crate) mod request;

@@ -3,7 +3,6 @@
 //! A [`Request`] borrows the bytes where the codec left them and lives for the handler's call; an
 //! [`OwnedRequest`] is a copy for handlers that answer later.
 
-use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -14,6 +13,7 @@ use ringway_codec::h1::Span;
 use ringway_codec::h1::request::{Line, Method};
 
 use crate::app::body::RequestBody;
+use crate::app::extensions::{Attached, Extensions};
 use crate::ring::sys;
 use crate::rt::executor::Owner;
 use crate::rt::local;
@@ -81,7 +81,7 @@ pub struct Request<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) peer: Peer,
     pub(crate) params: Params<'a>,
-    pub(crate) stream: &'a Cell<Option<RequestBody>>,
+    pub(crate) attached: &'a Attached,
     pub(crate) owner: Owner,
 }
 
@@ -194,7 +194,7 @@ impl<'a> Request<'a> {
 
     /// The body as it arrives, where the handler asked for that; once.
     pub fn take_body(&self) -> Option<RequestBody> {
-        self.stream.take()
+        self.attached.stream.take()
     }
 
     /// The part of the path that stands for `{name}` in the route; for `*`, the rest of the path.
@@ -216,7 +216,12 @@ impl<'a> Request<'a> {
         hint(self.owner, links);
     }
 
-    /// A copy that outlives the handler's call; a streamed body goes with it.
+    /// What layers have attached to the request.
+    pub fn extensions(&self) -> &'a Extensions {
+        &self.attached.extensions
+    }
+
+    /// A copy that outlives the handler's call; a streamed body and the extensions go with it.
     pub fn to_owned(&self) -> OwnedRequest {
         OwnedRequest {
             bytes: self.bytes.into(),
@@ -228,7 +233,7 @@ impl<'a> Request<'a> {
             peer: Peer::Address(self.peer.address()),
             spans: self.params.spans.into(),
             names: self.params.names,
-            stream: Cell::new(self.stream.take()),
+            attached: self.attached.take(),
             owner: self.owner,
         }
     }
@@ -256,7 +261,7 @@ pub struct OwnedRequest {
     /// Of the path's parameters, as in [`Params`].
     spans: Box<[Span]>,
     names: &'static [String],
-    stream: Cell<Option<RequestBody>>,
+    attached: Attached,
     owner: Owner,
 }
 
@@ -278,7 +283,7 @@ impl OwnedRequest {
             body: &self.body,
             peer: self.peer,
             params: Params { spans: &self.spans, names: self.names },
-            stream: &self.stream,
+            attached: &self.attached,
             owner: self.owner,
         }
     }
@@ -330,7 +335,12 @@ impl OwnedRequest {
 
     /// The body as it arrives, where the handler asked for that; once.
     pub fn take_body(&self) -> Option<RequestBody> {
-        self.stream.take()
+        self.attached.stream.take()
+    }
+
+    /// What layers have attached to the request.
+    pub fn extensions(&self) -> &Extensions {
+        &self.attached.extensions
     }
 
     /// As [`Request::early_hints`].

@@ -2,7 +2,6 @@
 //! for HTTP/2. An answer that is ready goes to the transport in the call that brought its request;
 //! what comes later, or finds no room, has an exchange until its stream ends.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, StatusCode};
@@ -14,6 +13,7 @@ use ringway_quic::{Buf, Conn};
 
 use crate::app::body::RequestBody;
 use crate::app::body_channel::{End, Pipe};
+use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::app::response::is_bodiless;
@@ -180,7 +180,7 @@ impl Http3 {
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
         let line = asked.head.line();
-        let stream = Cell::new(None);
+        let attached = Attached::default();
         let request = Request {
             bytes: &t.shared.h3.bytes,
             fields: &t.shared.h3.fields[asked.head.first..],
@@ -190,7 +190,7 @@ impl Http3 {
             body: &[],
             peer: Peer::Address(self.peer),
             params: Params::default(),
-            stream: &stream,
+            attached: &attached,
             owner: Owner { conn: t.id, stream: number(key) },
         };
         if let Some(log) = cx.log.as_mut() {
@@ -220,9 +220,9 @@ impl Http3 {
             BodyMode::BufferUpTo(limit) => limit,
             BodyMode::Stream => {
                 let pipe = Pipe::default();
-                stream.set(Some(RequestBody::new(pipe.clone())));
+                attached.stream.set(Some(RequestBody::new(pipe.clone())));
                 let reply = cx.app.call(&request);
-                drop(stream.take());
+                drop(attached.stream.take());
                 self.await_body(key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
                 if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.http.inform(key, 100, t.conn, |_| {});

@@ -1,6 +1,5 @@
 //! A worker without connections: a real ring for a handler's file operations, and a clock.
 
-use std::cell::Cell;
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use ringway_codec::h1::Span;
 use ringway_codec::h1::request::{Line, Method};
 
 use crate::app::body_channel::{End, Read};
+use crate::app::extensions::Attached;
 use crate::app::handler::{Handler, Reply};
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::app::response::{Body, FieldBlock, Response};
@@ -151,7 +151,7 @@ impl Worker {
             body: &[],
             peer: Peer::Address(None),
             params: Params::default(),
-            stream: &Cell::new(None),
+            attached: &Attached::default(),
             owner: crate::rt::executor::Owner::default(),
         })
     }

@@ -1,7 +1,6 @@
 //! Requests on their way in: head by head, with the bodies that follow them.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
 use http::StatusCode;
 use ringway_codec::authority;
@@ -21,6 +20,7 @@ use super::super::upgrade::{SWITCHING, Upgrade};
 use super::{Exchange, Http1, answers};
 use crate::app::body::RequestBody;
 use crate::app::body_channel::Pipe;
+use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::observe::trace::Way;
@@ -162,7 +162,7 @@ impl Http1 {
     ) -> usize {
         cx.tally.counters.requests += 1;
         self.since = cx.now;
-        let stream = Cell::new(None);
+        let attached = Attached::default();
         let request = Request {
             bytes,
             fields,
@@ -175,7 +175,7 @@ impl Http1 {
             body: &[],
             peer: Peer::Socket(self.socket),
             params: Params::default(),
-            stream: &stream,
+            attached: &attached,
             owner: Owner { conn: link.id, stream: 0 },
         };
         if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
@@ -328,14 +328,14 @@ impl Http1 {
         cx: &mut Cx<'_>,
     ) {
         let pipe = Pipe::default();
-        request.stream.set(Some(RequestBody::new(pipe.clone())));
+        request.attached.stream.set(Some(RequestBody::new(pipe.clone())));
         self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Pipe(pipe), cx)));
         // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
         let expects = head.expects_more() && nothing_there;
         self.exchange.linger = expects;
         let reply = cx.app.call(request);
         // What the handler left in the request is a body that it did not want.
-        drop(request.stream.take());
+        drop(request.attached.stream.take());
         if expects && matches!(reply, Reply::Later(_)) {
             self.exchange.linger = false;
             link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -1,7 +1,5 @@
 //! What streams are answered: hints, promises, heads, and how a body goes out.
 
-use std::cell::Cell;
-
 use http::HeaderValue;
 use ringway_codec::field::Known;
 use ringway_codec::h1::response::decimal;
@@ -12,6 +10,7 @@ use super::super::output::{COPY_MAX, Link};
 use super::super::tls_io::LEND_MIN;
 use super::super::{CLEAR, Cx};
 use super::{Http2, stream_number, turn};
+use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::app::response::is_bodiless;
@@ -107,7 +106,7 @@ impl Http2 {
                 body: &[],
                 peer: Peer::Socket(self.socket),
                 params: Params::default(),
-                stream: &Cell::new(None),
+                attached: &Attached::default(),
                 owner: Owner { conn: link.id, stream: stream_number(asked.key) },
             };
             promised.push((asked.key, cx.app.call(&request)));

@@ -1,7 +1,5 @@
 //! What clients ask on their streams: requests to handlers, bodies to whoever reads them.
 
-use std::cell::Cell;
-
 use http::StatusCode;
 use ringway_codec::h2::{self, Key};
 
@@ -12,6 +10,7 @@ use super::super::tls_io;
 use super::{Http2, stream_number, turn};
 use crate::app::body::RequestBody;
 use crate::app::body_channel::{End, Pipe};
+use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::rt::executor::Owner;
@@ -53,7 +52,7 @@ impl Http2 {
         cx.tally.counters.streams_h2 += 1;
         let app = cx.app;
         let line = asked.head.line();
-        let stream = Cell::new(None);
+        let attached = Attached::default();
         let request = Request {
             bytes: &cx.h2.bytes,
             fields: &cx.h2.fields[asked.head.first..],
@@ -63,7 +62,7 @@ impl Http2 {
             body: &[],
             peer: Peer::Socket(self.socket),
             params: Params::default(),
-            stream: &stream,
+            attached: &attached,
             owner: Owner { conn: link.id, stream: stream_number(asked.key) },
         };
         let refusal = tls_io::refusal(&request, self.cover.as_deref_mut());
@@ -87,9 +86,9 @@ impl Http2 {
             BodyMode::BufferUpTo(limit) => limit,
             BodyMode::Stream => {
                 let pipe = Pipe::default();
-                stream.set(Some(RequestBody::new(pipe.clone())));
+                attached.stream.set(Some(RequestBody::new(pipe.clone())));
                 let reply = app.call(&request);
-                drop(stream.take());
+                drop(attached.stream.take());
                 self.await_body(asked.key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
                 if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});

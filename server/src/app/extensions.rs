@@ -1,0 +1,107 @@
+//! What goes with a request besides its bytes: values that layers attach to it, and its body while
+//! that streams.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::app::body::RequestBody;
+
+/// Values attached to a request, one of each type: a layer leaves there what handlers behind it
+/// read.
+///
+/// A layer has the request by `&`, so values go in by `&` too, and come out as copies: put what is
+/// large or shared into an [`Arc`](std::sync::Arc). Nothing is allocated until something is
+/// inserted.
+#[derive(Default)]
+pub struct Extensions(Cell<Option<Box<http::Extensions>>>);
+
+impl Extensions {
+    /// The value of a type, copied.
+    #[must_use]
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        // A `Clone` of the application's cannot reach this request, so that nothing misses the map.
+        let map = self.0.take()?;
+        let value = map.get().cloned();
+        self.0.set(Some(map));
+        value
+    }
+
+    /// True when there is a value of a type.
+    #[must_use]
+    pub fn contains<T: Send + Sync + 'static>(&self) -> bool {
+        let Some(map) = self.0.take() else { return false };
+        let found = map.get::<T>().is_some();
+        self.0.set(Some(map));
+        found
+    }
+
+    /// Sets the value of a type; gives the one that it replaces.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
+        let mut map = self.0.take().unwrap_or_default();
+        let before = map.insert(value);
+        self.0.set(Some(map));
+        before
+    }
+
+    /// Takes the value of a type out.
+    pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        let mut map = self.0.take()?;
+        let value = map.remove();
+        self.0.set(Some(map));
+        value
+    }
+
+    /// Moves all values out.
+    pub(crate) fn take(&self) -> Self {
+        Self(Cell::new(self.0.take()))
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let map = self.0.take();
+        let shown =
+            f.debug_tuple("Extensions").field(&map.as_ref().map_or(0, |map| map.len())).finish();
+        self.0.set(map);
+        shown
+    }
+}
+
+/// What a request has besides its bytes. Whoever takes a request off the wire has one for it.
+#[derive(Default)]
+pub(crate) struct Attached {
+    /// The body as it arrives, until the handler takes it.
+    pub(crate) stream: Cell<Option<RequestBody>>,
+    pub(crate) extensions: Extensions,
+}
+
+impl Attached {
+    /// Moves all of it out, for a request that outlives the call.
+    pub(crate) fn take(&self) -> Self {
+        Self { stream: Cell::new(self.stream.take()), extensions: self.extensions.take() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_a_value_of_each_type() {
+        let extensions = Extensions::default();
+        assert_eq!(extensions.get::<u8>(), None);
+        assert!(!extensions.contains::<u8>());
+        assert_eq!(extensions.insert(1_u8), None);
+        assert_eq!(extensions.insert("text"), None);
+        assert_eq!(extensions.insert(2_u8), Some(1));
+        assert_eq!((extensions.get::<u8>(), extensions.get::<&str>()), (Some(2), Some("text")));
+        let moved = extensions.take();
+        assert!(!extensions.contains::<u8>() && moved.contains::<u8>());
+        assert_eq!((moved.remove::<u8>(), moved.remove::<u8>()), (Some(2), None));
+    }
+
+    #[test]
+    fn p2_what_is_not_used_takes_a_pointer() {
+        assert_eq!(size_of::<Extensions>(), size_of::<usize>());
+    }
+}
