@@ -61,6 +61,16 @@ impl Peer {
     }
 }
 
+/// Where a request came from, and who is to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) protocol: Protocol,
+    /// It came over TLS or QUIC.
+    pub(crate) secure: bool,
+    pub(crate) peer: Peer,
+    pub(crate) owner: Owner,
+}
+
 /// Path parameters: which part of the path stands for which `{name}`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Params<'a> {
@@ -86,6 +96,20 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// A request as a protocol found it, without its body: `line` and `fields` lie in `bytes`.
+    #[inline]
+    pub(crate) fn new(
+        bytes: &'a [u8],
+        fields: &'a [Field],
+        line: &'a Line,
+        attached: &'a Attached,
+        origin: Origin,
+    ) -> Self {
+        let Origin { protocol, secure, peer, owner } = origin;
+        let params = Params::default();
+        Self { bytes, fields, line, protocol, secure, body: &[], peer, params, attached, owner }
+    }
+
     /// The method.
     pub fn method(&self) -> http::Method {
         match self.line.method {

@@ -15,7 +15,7 @@ use crate::app::body::RequestBody;
 use crate::app::body_channel::{End, Pipe};
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
-use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::app::response::is_bodiless;
 use crate::app::response::{Body, FieldBlock, Rank, Response};
 use crate::proto::exchange::{Exchange, Exchanges, Given, Sink, Source};
@@ -181,18 +181,14 @@ impl Http3 {
         self.since = cx.now;
         let line = asked.head.line();
         let attached = Attached::default();
-        let request = Request {
-            bytes: &t.shared.h3.bytes,
-            fields: &t.shared.h3.fields[asked.head.first..],
-            line: &line,
+        let origin = Origin {
             protocol: Protocol::Http3,
             secure: true,
-            body: &[],
             peer: Peer::Address(self.peer),
-            params: Params::default(),
-            attached: &attached,
             owner: Owner { conn: t.id, stream: number(key) },
         };
+        let (bytes, fields) = (&t.shared.h3.bytes, &t.shared.h3.fields[asked.head.first..]);
+        let request = Request::new(bytes, fields, &line, &attached, origin);
         if let Some(log) = cx.log.as_mut() {
             let entry = log.begin_stream(&request, key.id(), cx.now);
             self.exchanges.open(key, number(key), cx.now).entry = Some(entry);

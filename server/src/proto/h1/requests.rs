@@ -22,7 +22,7 @@ use crate::app::body::RequestBody;
 use crate::app::body_channel::Pipe;
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
-use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::observe::trace::Way;
 use crate::rt::executor::Owner;
 
@@ -163,21 +163,16 @@ impl Http1 {
         cx.tally.counters.requests += 1;
         self.since = cx.now;
         let attached = Attached::default();
-        let request = Request {
-            bytes,
-            fields,
-            line: &head.line,
+        let origin = Origin {
             protocol: match head.version {
                 Version::H10 => Protocol::Http10,
                 Version::H11 => Protocol::Http11,
             },
             secure: self.secure,
-            body: &[],
             peer: Peer::Socket(self.socket),
-            params: Params::default(),
-            attached: &attached,
             owner: Owner { conn: link.id, stream: 0 },
         };
+        let request = Request::new(bytes, fields, &head.line, &attached, origin);
         if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
             self.exchange = Exchange::default();
             let reply = cx.app.call(&request);

@@ -12,7 +12,7 @@ use super::super::{CLEAR, Cx};
 use super::{Http2, stream_number, turn};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
-use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::request::{Protocol, Request};
 use crate::app::response::is_bodiless;
 use crate::app::response::{Body, FieldBlock, Rank, Response};
 use crate::rt::executor::{Owner, Work};
@@ -97,18 +97,9 @@ impl Http2 {
             cx.tally.counters.pushes += 1;
             cx.tally.counters.streams_h2 += 1;
             let line = asked.head.line();
-            let request = Request {
-                bytes: &cx.h2.bytes,
-                fields: &cx.h2.fields[asked.head.first..],
-                line: &line,
-                protocol: Protocol::Http2,
-                secure: self.cover.is_some(),
-                body: &[],
-                peer: Peer::Socket(self.socket),
-                params: Params::default(),
-                attached: &Attached::default(),
-                owner: Owner { conn: link.id, stream: stream_number(asked.key) },
-            };
+            let (attached, origin) = (Attached::default(), self.origin(asked.key, link));
+            let fields = &cx.h2.fields[asked.head.first..];
+            let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
             promised.push((asked.key, cx.app.call(&request)));
         }
         promised

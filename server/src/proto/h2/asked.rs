@@ -12,7 +12,7 @@ use crate::app::body::RequestBody;
 use crate::app::body_channel::{End, Pipe};
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
-use crate::app::request::{Params, Peer, Protocol, Request};
+use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::rt::executor::Owner;
 
 impl Http2 {
@@ -53,18 +53,8 @@ impl Http2 {
         let app = cx.app;
         let line = asked.head.line();
         let attached = Attached::default();
-        let request = Request {
-            bytes: &cx.h2.bytes,
-            fields: &cx.h2.fields[asked.head.first..],
-            line: &line,
-            protocol: Protocol::Http2,
-            secure: self.cover.is_some(),
-            body: &[],
-            peer: Peer::Socket(self.socket),
-            params: Params::default(),
-            attached: &attached,
-            owner: Owner { conn: link.id, stream: stream_number(asked.key) },
-        };
+        let (fields, origin) = (&cx.h2.fields[asked.head.first..], self.origin(asked.key, link));
+        let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
         let refusal = tls_io::refusal(&request, self.cover.as_deref_mut());
         if cx.h2.config.max_pushes > 0 {
             self.authority.clear();
@@ -126,6 +116,16 @@ impl Http2 {
             }
             Some(Sink::Pipe { pipe, .. }) => pipe.finish(End::Complete),
             None => {}
+        }
+    }
+
+    /// Where what is asked on a stream comes from.
+    pub(super) fn origin(&self, key: Key, link: &Link) -> Origin {
+        Origin {
+            protocol: Protocol::Http2,
+            secure: self.cover.is_some(),
+            peer: Peer::Socket(self.socket),
+            owner: Owner { conn: link.id, stream: stream_number(key) },
         }
     }
 
