@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::ops::Deref;
 use std::task::{Context, Poll};
 
-use crate::app::body_channel::{End, Pipe, Read};
+use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::response::Body;
 use crate::ring::send::Pinned;
 use crate::rt::executor::UnitFuture;
@@ -14,7 +14,7 @@ use crate::rt::local::Waiter;
 /// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest
 /// off the connection, or closes it, whichever is cheaper.
 pub struct RequestBody {
-    pipe: Pipe,
+    channel: BodyChannel,
 }
 
 /// A piece of a body.
@@ -44,15 +44,15 @@ impl std::error::Error for Incomplete {}
 const CHUNK_MAX: usize = 256 * 1024;
 
 impl RequestBody {
-    pub(crate) fn new(pipe: Pipe) -> Self {
-        Self { pipe }
+    pub(crate) fn new(channel: BodyChannel) -> Self {
+        Self { channel }
     }
 
     /// The body of a request that has none.
     pub(crate) fn empty() -> Self {
-        let pipe = Pipe::default();
-        pipe.finish(End::Complete);
-        Self { pipe }
+        let channel = BodyChannel::default();
+        channel.finish(End::Complete);
+        Self { channel }
     }
 
     /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
@@ -63,16 +63,16 @@ impl RequestBody {
 
     /// The fields that followed the body, once [`Self::next`] has said that it is over.
     pub fn trailers(&self) -> Vec<(String, String)> {
-        self.pipe.take_trailers()
+        self.channel.take_trailers()
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Incomplete>>> {
-        match self.pipe.read(CHUNK_MAX) {
+        match self.channel.read(CHUNK_MAX) {
             Read::Chunk(chunk) => Poll::Ready(Some(Ok(Chunk(chunk)))),
             Read::End(End::Complete) => Poll::Ready(None),
             Read::End(End::Aborted) => Poll::Ready(Some(Err(Incomplete))),
             Read::Empty => {
-                self.pipe.wait_read(Waiter::Task(context.waker().clone()));
+                self.channel.wait_read(Waiter::Task(context.waker().clone()));
                 Poll::Pending
             }
         }
@@ -81,13 +81,13 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.pipe.close_reader();
+        self.channel.close_reader();
     }
 }
 
 /// Where a producer writes a response's body.
 pub struct BodyWriter {
-    pipe: Pipe,
+    channel: BodyChannel,
 }
 
 /// Nobody reads the body any more: the client left, or it was not to be sent (HEAD).
@@ -105,13 +105,13 @@ impl std::error::Error for Closed {}
 impl BodyWriter {
     /// Queues bytes and waits until there is room for more.
     pub async fn write(&mut self, bytes: impl Into<Body>) -> Result<(), Closed> {
-        self.pipe.push(bytes.into().pin());
+        self.channel.push(bytes.into().pin());
         poll_fn(|context| {
-            if self.pipe.is_full() {
-                self.pipe.wait_write(Waiter::Task(context.waker().clone()));
+            if self.channel.is_full() {
+                self.channel.wait_write(Waiter::Task(context.waker().clone()));
                 return Poll::Pending;
             }
-            Poll::Ready(if self.pipe.reader_gone() { Err(Closed) } else { Ok(()) })
+            Poll::Ready(if self.channel.reader_gone() { Err(Closed) } else { Ok(()) })
         })
         .await
     }
@@ -123,12 +123,12 @@ impl BodyWriter {
             http::HeaderName::try_from(*name).is_ok() && http::HeaderValue::try_from(*value).is_ok()
         };
         let owned = |(name, value): (&str, &str)| (name.to_ascii_lowercase(), value.to_owned());
-        self.pipe.set_trailers(fields.into_iter().filter(keep).map(owned).collect());
+        self.channel.set_trailers(fields.into_iter().filter(keep).map(owned).collect());
     }
 
     /// Gives up: the client sees a broken response, never a part passed off as the whole.
     pub fn abort(self) {
-        self.pipe.finish(End::Aborted);
+        self.channel.finish(End::Aborted);
     }
 }
 
@@ -136,13 +136,13 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         // A producer that panics was not done.
         let end = if std::thread::panicking() { End::Aborted } else { End::Complete };
-        self.pipe.finish(end);
+        self.channel.finish(end);
     }
 }
 
 /// A body that is still to be produced.
 pub struct Producer {
-    pipe: Pipe,
+    channel: BodyChannel,
     future: UnitFuture,
     length: Option<u64>,
 }
@@ -152,9 +152,9 @@ impl Producer {
     where
         F: AsyncFnOnce(BodyWriter) + 'static,
     {
-        let pipe = Pipe::default();
-        let writer = BodyWriter { pipe: pipe.clone() };
-        Self { pipe, future: Box::pin(async move { produce(writer).await }), length }
+        let channel = BodyChannel::default();
+        let writer = BodyWriter { channel: channel.clone() };
+        Self { channel, future: Box::pin(async move { produce(writer).await }), length }
     }
 
     /// The length in bytes, if it was announced.
@@ -162,9 +162,9 @@ impl Producer {
         self.length
     }
 
-    /// The pipe to read from, and the future that fills it.
-    pub(crate) fn into_parts(self) -> (Pipe, UnitFuture) {
-        (self.pipe, self.future)
+    /// The channel to read from, and the future that fills it.
+    pub(crate) fn into_parts(self) -> (BodyChannel, UnitFuture) {
+        (self.channel, self.future)
     }
 }
 
@@ -176,22 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_producer_fills_its_pipe_and_ends_it() {
+    fn a_producer_fills_its_channel_and_ends_it() {
         let produce = async |mut out: BodyWriter| {
             out.write("one ").await.unwrap();
             out.trailers([("X-Sum", "9"), ("bad name", "x"), ("bad-value", "a\r\nb")]);
             out.write(String::from("two")).await.unwrap();
         };
-        let (pipe, future) = Producer::new(produce, None).into_parts();
+        let (channel, future) = Producer::new(produce, None).into_parts();
         let mut context = Context::from_waker(Waker::noop());
         assert!(pin!(future).poll(&mut context).is_ready());
         let mut all = Vec::new();
-        while let Read::Chunk(chunk) = pipe.read(100) {
+        while let Read::Chunk(chunk) = channel.read(100) {
             all.extend_from_slice(chunk.bytes());
         }
         assert_eq!(all, b"one two");
-        assert!(matches!(pipe.read(1), Read::End(End::Complete)));
-        assert_eq!(pipe.take_trailers(), [("x-sum".to_owned(), "9".to_owned())]);
+        assert!(matches!(channel.read(1), Read::End(End::Complete)));
+        assert_eq!(channel.take_trailers(), [("x-sum".to_owned(), "9".to_owned())]);
     }
 
     #[test]
@@ -200,21 +200,21 @@ mod tests {
             while out.write(vec![0; 100_000]).await.is_ok() {}
             out.abort();
         };
-        let (pipe, future) = Producer::new(produce, None).into_parts();
+        let (channel, future) = Producer::new(produce, None).into_parts();
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
         assert!(future.as_mut().poll(&mut context).is_pending());
-        assert!(pipe.is_full());
-        pipe.close_reader();
+        assert!(channel.is_full());
+        channel.close_reader();
         assert!(future.as_mut().poll(&mut context).is_ready());
     }
 
     #[test]
     fn a_broken_request_body_is_an_error() {
-        let pipe = Pipe::default();
-        let mut body = RequestBody::new(pipe.clone());
-        pipe.push(Body::from("half").pin());
-        pipe.finish(End::Aborted);
+        let channel = BodyChannel::default();
+        let mut body = RequestBody::new(channel.clone());
+        channel.push(Body::from("half").pin());
+        channel.finish(End::Aborted);
         let mut context = Context::from_waker(Waker::noop());
         let mut next = || match body.poll_next(&mut context) {
             Poll::Ready(Some(result)) => result.map(|chunk| chunk.to_vec()),

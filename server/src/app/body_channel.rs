@@ -1,8 +1,8 @@
 //! A bounded queue of body bytes between a connection and a task of the same worker.
 //!
 //! One side is a connection (it fills a request's body, or empties a response's), the other a task.
-//! Each waits for the other: a full pipe stops the reading of the socket or the producing task, an
-//! empty one the handler or the sending.
+//! Each waits for the other: a full channel stops the reading of the socket or the producing task,
+//! an empty one the handler or the sending.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub(crate) enum Read {
 
 /// Both ends of the queue.
 #[derive(Clone, Default)]
-pub(crate) struct Pipe(Rc<RefCell<Inner>>);
+pub(crate) struct BodyChannel(Rc<RefCell<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -45,10 +45,10 @@ struct Inner {
     trailers: Vec<(String, String)>,
 }
 
-/// Bytes that a pipe takes before its writer must wait; one chunk more may be on its way.
-pub(crate) const PIPE_BYTES: usize = 128 * 1024;
+/// Bytes that a channel takes before its writer must wait; one chunk more may be on its way.
+pub(crate) const CHANNEL_BYTES: usize = 128 * 1024;
 
-impl Pipe {
+impl BodyChannel {
     /// Adds bytes.
     pub(crate) fn push(&self, chunk: Pinned) {
         if chunk.len() == 0 {
@@ -92,7 +92,7 @@ impl Pipe {
     /// True while the writer should wait.
     pub(crate) fn is_full(&self) -> bool {
         let inner = self.0.borrow();
-        inner.bytes >= PIPE_BYTES && !inner.reader_gone
+        inner.bytes >= CHANNEL_BYTES && !inner.reader_gone
     }
 
     /// Takes up to `max` bytes from the front.
@@ -106,7 +106,7 @@ impl Pipe {
             inner.chunks.pop_front();
         }
         inner.bytes -= chunk.len();
-        if inner.bytes < PIPE_BYTES {
+        if inner.bytes < CHANNEL_BYTES {
             wake_writer(inner);
         }
         Read::Chunk(chunk)
@@ -144,7 +144,7 @@ impl Pipe {
     }
 }
 
-// The borrow ends before anyone is woken: a waker may look into the pipe.
+// The borrow ends before anyone is woken: a waker may look into the channel.
 fn wake_reader(mut inner: std::cell::RefMut<'_, Inner>) {
     let mut waiter = std::mem::take(&mut inner.reader);
     drop(inner);
@@ -168,17 +168,17 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_order_and_then_the_end() {
-        let pipe = Pipe::default();
-        assert!(matches!(pipe.read(9), Read::Empty));
-        pipe.push(Pinned::new(Owner::Static(b"abc"), 0..3));
-        pipe.push(Pinned::new(Owner::Static(b"def"), 0..3));
-        pipe.finish(End::Complete);
-        pipe.push(bytes(5));
+        let channel = BodyChannel::default();
+        assert!(matches!(channel.read(9), Read::Empty));
+        channel.push(Pinned::new(Owner::Static(b"abc"), 0..3));
+        channel.push(Pinned::new(Owner::Static(b"def"), 0..3));
+        channel.finish(End::Complete);
+        channel.push(bytes(5));
         let mut out = Vec::new();
         loop {
-            match pipe.read(2) {
+            match channel.read(2) {
                 Read::Chunk(chunk) => out.extend_from_slice(chunk.bytes()),
-                Read::Empty => panic!("the pipe has an end"),
+                Read::Empty => panic!("the channel has an end"),
                 Read::End(end) => {
                     assert_eq!(end, End::Complete);
                     break;
@@ -189,15 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_makes_its_writer_wait_until_it_is_read_or_dropped() {
-        let pipe = Pipe::default();
-        pipe.push(bytes(PIPE_BYTES));
-        assert!(pipe.is_full());
-        assert!(matches!(pipe.read(1), Read::Chunk(_)));
-        assert!(!pipe.is_full());
-        pipe.push(bytes(PIPE_BYTES));
-        pipe.close_reader();
-        assert!(!pipe.is_full());
-        assert_eq!(pipe.len(), 0);
+    fn a_full_channel_makes_its_writer_wait_until_it_is_read_or_dropped() {
+        let channel = BodyChannel::default();
+        channel.push(bytes(CHANNEL_BYTES));
+        assert!(channel.is_full());
+        assert!(matches!(channel.read(1), Read::Chunk(_)));
+        assert!(!channel.is_full());
+        channel.push(bytes(CHANNEL_BYTES));
+        channel.close_reader();
+        assert!(!channel.is_full());
+        assert_eq!(channel.len(), 0);
     }
 }

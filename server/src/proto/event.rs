@@ -33,7 +33,7 @@ pub(crate) enum Event {
     Reply { stream: u64, response: Response },
     /// The handler of a stream has hints to send ahead of its answer.
     Hint { stream: u64, links: Vec<HeaderValue> },
-    /// A stream's pipe has moved.
+    /// A stream's channel has moved.
     Nudge { stream: u64 },
     /// The server wants to stop.
     Drain,

@@ -8,7 +8,7 @@ use ringway_codec::Time;
 
 use super::Cx;
 use crate::app::body::Producer;
-use crate::app::body_channel::{End, Pipe, Read};
+use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::request::OwnedRequest;
 use crate::app::response::Response;
 use crate::config::{Limits, least};
@@ -21,7 +21,7 @@ use crate::rt::local::Waiter;
 /// A stream's exchange. `K` is how its protocol names the stream.
 pub(crate) struct Exchange<K> {
     pub(crate) key: K,
-    /// What tasks and pipes know the stream by.
+    /// What tasks and channels know the stream by.
     stream: u64,
     /// When the request was taken.
     pub(crate) started: Time,
@@ -60,9 +60,9 @@ const BEHIND: u64 = 4096;
 pub(crate) enum Sink {
     /// Into the request, which is handled when the body is complete.
     Buffer { request: Box<OwnedRequest>, limit: u64 },
-    /// To a handler that reads as they come: bytes written to the pipe, and how many of them are
+    /// To a handler that reads as they come: bytes written to the channel, and how many of them are
     /// known to be read.
-    Pipe { pipe: Pipe, written: u64, read: u64 },
+    Channel { channel: BodyChannel, written: u64, read: u64 },
 }
 
 /// Where a response's body comes from.
@@ -70,17 +70,17 @@ pub(crate) enum Source {
     /// It is there.
     Bytes(Pinned),
     /// It is being produced; so much is left of an announced length.
-    Pipe { pipe: Pipe, task: Id, left: Option<u64> },
+    Channel { channel: BodyChannel, task: Id, left: Option<u64> },
 }
 
 impl Source {
     /// Starts what produces a body, which is to wake `owner` when it has something.
     pub(crate) fn start(producer: Producer, owner: Stream, cx: &mut Cx<'_>) -> Self {
         let left = producer.length();
-        let (pipe, future) = producer.into_parts();
+        let (channel, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));
-        pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
-        Self::Pipe { pipe, task, left }
+        channel.wait_read(Waiter::Conn(owner.conn, owner.stream));
+        Self::Channel { channel, task, left }
     }
 }
 
@@ -114,11 +114,11 @@ impl<K> Exchange<K> {
                 request.body.extend_from_slice(bytes);
                 Ok(bytes.len())
             }
-            Some(Sink::Pipe { pipe, written, .. }) if !pipe.reader_gone() => {
+            Some(Sink::Channel { channel, written, .. }) if !channel.reader_gone() => {
                 *written += bytes.len() as u64;
-                pipe.push(Pinned::new(Owner::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
+                channel.push(Pinned::new(Owner::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
                 if !end {
-                    pipe.wait_write(Waiter::Conn(conn, self.stream));
+                    channel.wait_write(Waiter::Conn(conn, self.stream));
                 }
                 Ok(0)
             }
@@ -128,16 +128,16 @@ impl<K> Exchange<K> {
 
     /// How much the handler has read since this was last asked.
     pub(crate) fn take_read(&mut self, conn: Id) -> usize {
-        let Some(Sink::Pipe { pipe, written, read }) = &mut self.sink else { return 0 };
-        let now = *written - pipe.len() as u64;
+        let Some(Sink::Channel { channel, written, read }) = &mut self.sink else { return 0 };
+        let now = *written - channel.len() as u64;
         let fresh = now - *read;
         *read = now;
-        if fresh + pipe.len() as u64 >= BEHIND {
+        if fresh + channel.len() as u64 >= BEHIND {
             // What the client may send was the reader's to say.
             self.received = u64::MAX / 2;
         }
-        if !pipe.reader_gone() {
-            pipe.wait_write(Waiter::Conn(conn, self.stream));
+        if !channel.reader_gone() {
+            channel.wait_write(Waiter::Conn(conn, self.stream));
         }
         fresh as usize
     }
@@ -151,7 +151,7 @@ impl<K> Exchange<K> {
             _ if self.source.is_some() => false,
             None => false,
             Some(Sink::Buffer { .. }) => true,
-            Some(Sink::Pipe { pipe, .. }) => pipe.len() == 0 && !pipe.reader_gone(),
+            Some(Sink::Channel { channel, .. }) => channel.len() == 0 && !channel.reader_gone(),
         };
         if waits && window < limits.rate_grace {
             return false;
@@ -186,7 +186,7 @@ impl<K> Exchange<K> {
                 let given = if bytes.len() == 0 { Given::End } else { Given::More };
                 return (given, Some(piece));
             }
-            Some(Source::Pipe { pipe, left, .. }) => match pipe.read(max) {
+            Some(Source::Channel { channel, left, .. }) => match channel.read(max) {
                 Read::Chunk(chunk) => {
                     if let Some(left) = left {
                         let Some(rest) = left.checked_sub(chunk.len() as u64) else {
@@ -197,12 +197,12 @@ impl<K> Exchange<K> {
                     return (Given::More, Some(chunk));
                 }
                 Read::Empty => {
-                    pipe.wait_read(Waiter::Conn(conn, self.stream));
+                    channel.wait_read(Waiter::Conn(conn, self.stream));
                     Given::Pending
                 }
                 Read::End(End::Aborted) => Given::Broken,
                 Read::End(End::Complete) if left.is_some_and(|left| left > 0) => Given::Broken,
-                Read::End(End::Complete) if pipe.has_trailers() => Given::Trailers,
+                Read::End(End::Complete) if channel.has_trailers() => Given::Trailers,
                 Read::End(End::Complete) => Given::End,
             },
         };
@@ -212,7 +212,7 @@ impl<K> Exchange<K> {
     /// The fields that follow the response's body.
     pub(crate) fn take_trailers(&mut self) -> Vec<(String, String)> {
         match &self.source {
-            Some(Source::Pipe { pipe, .. }) => pipe.take_trailers(),
+            Some(Source::Channel { channel, .. }) => channel.take_trailers(),
             _ => Vec::new(),
         }
     }
@@ -230,12 +230,12 @@ impl<K> Exchange<K> {
         if let Some(task) = self.task {
             executor.cancel(task);
         }
-        if let Some(Sink::Pipe { pipe, .. }) = &self.sink {
-            pipe.finish(End::Aborted);
+        if let Some(Sink::Channel { channel, .. }) = &self.sink {
+            channel.finish(End::Aborted);
         }
-        if let Some(Source::Pipe { pipe, task, .. }) = &self.source {
+        if let Some(Source::Channel { channel, task, .. }) = &self.source {
             executor.cancel(*task);
-            pipe.close_reader();
+            channel.close_reader();
         }
     }
 }
@@ -264,11 +264,11 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     }
 }
 
-/// Streams are known to tasks and pipes by their id and the slot by which the exchange is found.
+/// Streams are known to tasks and channels by their id and the slot by which the exchange is found.
 const SLOT_BITS: u32 = 16;
 
 impl<K: Copy + PartialEq> Exchanges<K> {
-    /// The number by which tasks and pipes know stream `id` in `slot`.
+    /// The number by which tasks and channels know stream `id` in `slot`.
     pub(crate) fn number(id: u64, slot: usize) -> u64 {
         id << SLOT_BITS | slot as u64
     }

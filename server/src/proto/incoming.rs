@@ -8,7 +8,7 @@ use ringway_codec::h1::chunked::{self, Decoder, Item};
 use ringway_codec::h1::{Error, request};
 
 use super::Cx;
-use crate::app::body_channel::{End, Pipe};
+use crate::app::body_channel::{BodyChannel, End};
 use crate::app::request::OwnedRequest;
 use crate::config::{Limits, least};
 use crate::ring::send::{Owner, Pinned};
@@ -41,7 +41,7 @@ pub(crate) enum Sink {
     /// Into the request, which is handled when the body is complete.
     Buffer { request: Box<OwnedRequest>, limit: u64 },
     /// To a handler that reads as they come.
-    Pipe(Pipe),
+    Channel(BodyChannel),
 }
 
 /// What receiving came to.
@@ -80,10 +80,10 @@ impl Incoming {
             if let Framing::Length(0) = self.framing {
                 return self.complete();
             }
-            if let Sink::Pipe(pipe) = &self.sink
-                && pipe.is_full()
+            if let Sink::Channel(channel) = &self.sink
+                && channel.is_full()
             {
-                pipe.wait_write(Waiter::Conn(conn, 0));
+                channel.wait_write(Waiter::Conn(conn, 0));
                 self.mark = None;
                 return Progress::More;
             }
@@ -102,8 +102,8 @@ impl Incoming {
                 Framing::Chunked(decoder) => match decoder.next(input, used) {
                     Ok(Item::Data(range)) => &input[range],
                     Ok(Item::Trailer(field)) => {
-                        if let Sink::Pipe(pipe) = &self.sink {
-                            pipe.add_trailer(field.name(input), field.value(input));
+                        if let Sink::Channel(channel) = &self.sink {
+                            channel.add_trailer(field.name(input), field.value(input));
                         }
                         continue;
                     }
@@ -123,7 +123,7 @@ impl Incoming {
     /// reader still reads, or what is left can be thrown away.
     pub(crate) fn may_be_discarded(&mut self) -> bool {
         match (&self.sink, &self.framing) {
-            (Sink::Pipe(pipe), _) if !pipe.reader_gone() => true,
+            (Sink::Channel(channel), _) if !channel.reader_gone() => true,
             (_, Framing::Length(left)) => *left <= self.discard,
             (_, Framing::Chunked(_)) => true,
         }
@@ -156,14 +156,14 @@ impl Incoming {
 
     /// The rest will not come.
     pub(crate) fn abort(self) {
-        if let Sink::Pipe(pipe) = self.sink {
-            pipe.finish(End::Aborted);
+        if let Sink::Channel(channel) = self.sink {
+            channel.finish(End::Aborted);
         }
     }
 
     fn complete(&self) -> Progress {
-        if let Sink::Pipe(pipe) = &self.sink {
-            pipe.finish(End::Complete);
+        if let Sink::Channel(channel) = &self.sink {
+            channel.finish(End::Complete);
         }
         Progress::Complete
     }
@@ -187,11 +187,11 @@ impl Sink {
                 }
                 request.body.extend_from_slice(data);
             }
-            Self::Pipe(pipe) if pipe.reader_gone() => {
+            Self::Channel(channel) if channel.reader_gone() => {
                 *discard = discard.checked_sub(data.len() as u64).ok_or(Progress::Unwanted)?;
             }
-            Self::Pipe(pipe) => {
-                pipe.push(Pinned::new(Owner::Owned(Rc::new(data.to_vec())), 0..data.len()));
+            Self::Channel(channel) => {
+                channel.push(Pinned::new(Owner::Owned(Rc::new(data.to_vec())), 0..data.len()));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::Cx;
 use super::head::Framing;
 use super::output::{COPY_MAX, Link};
 use crate::app::body::Producer;
-use crate::app::body_channel::{End, Pipe, Read};
+use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::rt::executor::{Owner, Work};
@@ -33,7 +33,7 @@ impl Outgoing {
             Self::Waiting(task) => cx.executor.cancel(task),
             Self::Body(sending) => {
                 cx.executor.cancel(sending.task);
-                sending.pipe.close_reader();
+                sending.channel.close_reader();
             }
         }
     }
@@ -41,7 +41,7 @@ impl Outgoing {
 
 /// A body that is sent as it is produced.
 pub(crate) struct Sending {
-    pipe: Pipe,
+    channel: BodyChannel,
     task: Id,
     owner: Owner,
     framing: Framing,
@@ -61,18 +61,18 @@ pub(crate) enum Pulled {
 
 impl Sending {
     pub(crate) fn new(producer: Producer, framing: Framing, owner: Owner, cx: &mut Cx<'_>) -> Self {
-        let (pipe, future) = producer.into_parts();
+        let (channel, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));
-        pipe.wait_read(Waiter::Conn(owner.conn, owner.stream));
-        Self { pipe, task, owner, framing, chunk_open: false }
+        channel.wait_read(Waiter::Conn(owner.conn, owner.stream));
+        Self { channel, task, owner, framing, chunk_open: false }
     }
 
     /// Moves what is there into the output, up to its bound; adds the bytes of the body to `sent`.
     pub(crate) fn pull(&mut self, sent: &mut usize, link: &mut Link, cx: &mut Cx<'_>) -> Pulled {
         while link.has_room(cx) {
-            match self.pipe.read(PULL_MAX) {
+            match self.channel.read(PULL_MAX) {
                 Read::Empty => {
-                    self.pipe.wait_read(Waiter::Conn(self.owner.conn, self.owner.stream));
+                    self.channel.wait_read(Waiter::Conn(self.owner.conn, self.owner.stream));
                     return Pulled::Waiting;
                 }
                 Read::Chunk(chunk) => {
@@ -119,7 +119,7 @@ impl Sending {
             Framing::Chunked => {
                 let out = link.output(cx);
                 out.extend_from_slice(if self.chunk_open { b"\r\n0\r\n" } else { b"0\r\n" });
-                for (name, value) in self.pipe.take_trailers() {
+                for (name, value) in self.channel.take_trailers() {
                     ringway_codec::h1::response::field(out, name.as_bytes(), value.as_bytes());
                 }
                 out.extend_from_slice(b"\r\n");

@@ -12,7 +12,7 @@ use ringway_quic::http::{self as h3, Code, Early, Http, Key, Pulled, Sent};
 use ringway_quic::{Buf, Conn};
 
 use crate::app::body::RequestBody;
-use crate::app::body_channel::{End, Pipe};
+use crate::app::body_channel::{BodyChannel, End};
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Origin, Peer, Protocol, Request};
@@ -139,7 +139,7 @@ impl Http3 {
         });
     }
 
-    /// A pipe has moved: there is something to send, or the handler has read.
+    /// A channel has moved: there is something to send, or the handler has read.
     pub(super) fn nudge(&mut self, stream: u64, t: &mut Turn<'_, '_>) {
         let Some(exchange) = self.exchanges.get(stream) else { return };
         let (key, read) = (exchange.key, exchange.take_read(t.id));
@@ -160,11 +160,11 @@ impl Http3 {
             h3::Event::Data { key, at } => self.data(key, at, t),
             h3::Event::Trailers { key } => {
                 if let Some(exchange) = self.exchanges.get(number(key))
-                    && let Some(Sink::Pipe { pipe, .. }) = &exchange.sink
+                    && let Some(Sink::Channel { channel, .. }) = &exchange.sink
                 {
                     let bytes = &t.shared.h3.bytes;
                     for field in &t.shared.h3.fields {
-                        pipe.add_trailer(field.name(bytes), field.value(bytes));
+                        channel.add_trailer(field.name(bytes), field.value(bytes));
                     }
                 }
             }
@@ -215,11 +215,11 @@ impl Http3 {
             BodyMode::Buffer => cx.limits.body_bytes,
             BodyMode::BufferUpTo(limit) => limit,
             BodyMode::Stream => {
-                let pipe = Pipe::default();
-                attached.stream.set(Some(RequestBody::new(pipe.clone())));
+                let channel = BodyChannel::default();
+                attached.stream.set(Some(RequestBody::new(channel.clone())));
                 let reply = cx.app.call(&request);
                 drop(attached.stream.take());
-                self.await_body(key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
+                self.await_body(key, Sink::Channel { channel, read: 0, written: 0 }, cx);
                 if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.http.inform(key, 100, t.conn, |_| {});
                 }
@@ -257,7 +257,7 @@ impl Http3 {
                 let reply = t.cx.app.call(&request.view());
                 self.take_reply(key, reply, t);
             }
-            Some(Sink::Pipe { pipe, .. }) => pipe.finish(End::Complete),
+            Some(Sink::Channel { channel, .. }) => channel.finish(End::Complete),
             None => {}
         }
     }
@@ -412,7 +412,7 @@ fn may_be_early(asked: &h3::Request) -> bool {
     asked.early == Early::First && matches!(asked.head.method, Method::Get | Method::Head)
 }
 
-/// A stream's number for tasks and pipes.
+/// A stream's number for tasks and channels.
 fn number(key: Key) -> u64 {
     Exchanges::<Key>::number(key.id(), key.slot())
 }

@@ -45,7 +45,7 @@ pub(crate) fn is_quic(id: Id) -> bool {
     id.index & MARK != 0
 }
 
-/// The name under which tasks and pipes know a connection.
+/// The name under which tasks and channels know a connection.
 fn outer(id: ringway_quic::Id) -> Id {
     Id { index: id.slot() as u32 | MARK, generation: id.generation() }
 }

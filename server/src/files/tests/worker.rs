@@ -183,13 +183,13 @@ impl Worker {
         let length = response.body.len();
         let body = match response.body {
             Body::Stream(producer) => {
-                let (pipe, future) = producer.into_parts();
+                let (channel, future) = producer.into_parts();
                 let mut future = pin!(future);
                 let mut body = Vec::new();
                 let end = self.run(poll_fn(|context| {
                     let _ = future.as_mut().poll(context);
                     loop {
-                        match pipe.read(usize::MAX) {
+                        match channel.read(usize::MAX) {
                             Read::Chunk(chunk) => body.extend_from_slice(chunk.bytes()),
                             Read::Empty => return Poll::Pending,
                             Read::End(end) => return Poll::Ready(end),

@@ -19,7 +19,7 @@ use super::super::tls_io;
 use super::super::upgrade::{SWITCHING, Upgrade};
 use super::{Exchange, Http1, answers};
 use crate::app::body::RequestBody;
-use crate::app::body_channel::Pipe;
+use crate::app::body_channel::BodyChannel;
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Origin, Peer, Protocol, Request};
@@ -322,9 +322,9 @@ impl Http1 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) {
-        let pipe = Pipe::default();
-        request.attached.stream.set(Some(RequestBody::new(pipe.clone())));
-        self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Pipe(pipe), cx)));
+        let channel = BodyChannel::default();
+        request.attached.stream.set(Some(RequestBody::new(channel.clone())));
+        self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Channel(channel), cx)));
         // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
         let expects = head.expects_more() && nothing_there;
         self.exchange.linger = expects;

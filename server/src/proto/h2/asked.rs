@@ -9,7 +9,7 @@ use super::super::output::Link;
 use super::super::tls_io;
 use super::{Http2, stream_number, turn};
 use crate::app::body::RequestBody;
-use crate::app::body_channel::{End, Pipe};
+use crate::app::body_channel::{BodyChannel, End};
 use crate::app::extensions::Attached;
 use crate::app::handler::{BodyMode, Reply};
 use crate::app::request::{Origin, Peer, Protocol, Request};
@@ -33,11 +33,11 @@ impl Http2 {
             h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),
             h2::Event::Trailers { key } => {
                 if let Some(exchange) = self.exchange_of(key)
-                    && let Some(Sink::Pipe { pipe, .. }) = &exchange.sink
+                    && let Some(Sink::Channel { channel, .. }) = &exchange.sink
                 {
                     for field in &cx.h2.fields {
                         let bytes = &cx.h2.bytes;
-                        pipe.add_trailer(field.name(bytes), field.value(bytes));
+                        channel.add_trailer(field.name(bytes), field.value(bytes));
                     }
                 }
                 self.data(key, &[], true, link, cx);
@@ -75,11 +75,11 @@ impl Http2 {
             BodyMode::Buffer => cx.limits.body_bytes,
             BodyMode::BufferUpTo(limit) => limit,
             BodyMode::Stream => {
-                let pipe = Pipe::default();
-                attached.stream.set(Some(RequestBody::new(pipe.clone())));
+                let channel = BodyChannel::default();
+                attached.stream.set(Some(RequestBody::new(channel.clone())));
                 let reply = app.call(&request);
                 drop(attached.stream.take());
-                self.await_body(asked.key, Sink::Pipe { pipe, read: 0, written: 0 }, cx);
+                self.await_body(asked.key, Sink::Channel { channel, read: 0, written: 0 }, cx);
                 if asked.head.expects_more() && matches!(reply, Reply::Later(_)) {
                     self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
                 }
@@ -114,7 +114,7 @@ impl Http2 {
                 let reply = cx.app.call(&request.view());
                 self.take_reply(key, reply, link, cx);
             }
-            Some(Sink::Pipe { pipe, .. }) => pipe.finish(End::Complete),
+            Some(Sink::Channel { channel, .. }) => channel.finish(End::Complete),
             None => {}
         }
     }

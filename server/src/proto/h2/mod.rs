@@ -223,7 +223,7 @@ impl Http2 {
         }
     }
 
-    /// A pipe has moved: there is something to send, or the handler has read.
+    /// A channel has moved: there is something to send, or the handler has read.
     pub(crate) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
         let Some(exchange) = self.exchanges.get(stream) else { return };
@@ -360,7 +360,7 @@ fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Turn<'a> {
     h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now }
 }
 
-/// A stream's number for tasks and pipes.
+/// A stream's number for tasks and channels.
 fn stream_number(key: Key) -> u64 {
     Exchanges::<Key>::number(key.id().into(), key.slot())
 }
