@@ -28,7 +28,7 @@ use crate::serve::handle::{Handle, Keeper, Running};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Setup, Siblings};
 use crate::worker::Worker;
-use crate::worker::{AltSvc, Doors, Share};
+use crate::worker::{AltSvc, ListenerConfig, Listeners};
 
 /// A server to be: what it answers with and where it listens.
 ///
@@ -254,15 +254,15 @@ impl Server {
         let mut running = Running::new(&listeners, log, keeper);
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
-        let (shares, sockets) = self.by_worker(listeners, workers)?;
+        let (configs, sockets) = self.by_worker(listeners, workers)?;
         let siblings = Siblings::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &siblings)?.into_iter();
-        for (worker, (shares, log)) in shares.into_iter().zip(logs).enumerate() {
+        for (worker, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
             let published = measured.then(|| Arc::clone(&published[worker]));
-            let doors = Doors::new(shares);
+            let listeners = Listeners::new(configs);
             let udp = setups.next();
-            match self.start(worker as u32, cpu, doors, udp, log, published) {
+            match self.start(worker as u32, cpu, listeners, udp, log, published) {
                 Ok(handle) => {
                     siblings.started(worker, &handle.mailbox);
                     running.add(handle);
@@ -384,7 +384,7 @@ impl Server {
         &self,
         number: u32,
         cpu: Option<CoreId>,
-        doors: Doors,
+        listeners: Listeners,
         udp: Option<Setup>,
         log: Option<Log>,
         published: Option<Arc<Published>>,
@@ -418,7 +418,7 @@ impl Server {
             desk.hsts = hsts;
             let udp = udp.map(|setup| Box::new(setup.build(&desk)));
             desk.trace = Tracer::new(number, &trace);
-            Worker::new(ring, doors, desk, udp).run()
+            Worker::new(ring, listeners, desk, udp).run()
         };
         let name = format!("ringway-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
@@ -429,9 +429,9 @@ impl Server {
         }
     }
 
-    /// Each worker's share of the listeners.
-    fn by_worker(&self, listeners: Vec<Listener>, workers: usize) -> Result<Shares, Error> {
-        let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
+    /// The listeners of each worker.
+    fn by_worker(&self, listeners: Vec<Listener>, workers: usize) -> Result<PerWorker, Error> {
+        let mut all: Vec<Vec<ListenerConfig>> = (0..workers).map(|_| Vec::new()).collect();
         let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
         for listener in listeners {
             let alt_svc = self.alt_svc(&listener);
@@ -443,8 +443,8 @@ impl Server {
                 }
                 _ => None,
             };
-            for (share, socket) in shares.iter_mut().zip(sockets) {
-                share.push(Share {
+            for (configs, socket) in all.iter_mut().zip(sockets) {
+                configs.push(ListenerConfig {
                     scheme,
                     socket,
                     acceptor: acceptor.clone(),
@@ -453,7 +453,7 @@ impl Server {
             }
             quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
         }
-        Ok((shares, quic))
+        Ok((all, quic))
     }
 
     /// What clients of a listener are told of HTTP/3: where it is, or that it is no more.
@@ -496,4 +496,4 @@ fn open_ring(
 }
 
 /// What each worker listens on: TCP, and UDP.
-type Shares = (Vec<Vec<Share>>, Vec<Vec<udp::Socket>>);
+type PerWorker = (Vec<Vec<ListenerConfig>>, Vec<Vec<udp::Socket>>);

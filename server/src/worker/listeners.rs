@@ -21,8 +21,8 @@ const REST: Duration = Duration::from_millis(100);
 const WAITING_MAX: usize = 8;
 
 /// A worker's listeners.
-pub(crate) struct Doors {
-    doors: Vec<Door>,
+pub(crate) struct Listeners {
+    listeners: Vec<WorkerListener>,
     /// The ways in which clients are told of HTTP/3: see [`Desk::advertise`].
     ///
     /// [`Desk::advertise`]: crate::proto::state::Desk::advertise
@@ -38,8 +38,8 @@ pub(crate) struct Doors {
     pub(crate) exhausted: u64,
 }
 
-/// A worker's share of a listener.
-pub(crate) struct Share {
+/// A listener as one worker has it: its socket, and how connections begin.
+pub(crate) struct ListenerConfig {
     pub(crate) scheme: Scheme,
     pub(crate) socket: OwnedFd,
     /// Makes the sessions of a TLS listener.
@@ -57,7 +57,7 @@ pub(crate) struct AltSvc {
     pub(crate) share: u8,
 }
 
-struct Door {
+struct WorkerListener {
     scheme: Scheme,
     acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
@@ -68,25 +68,25 @@ struct Door {
     arrived: u64,
 }
 
-impl Doors {
-    pub(crate) fn new(shares: Vec<Share>) -> Self {
+impl Listeners {
+    pub(crate) fn new(configs: Vec<ListenerConfig>) -> Self {
         let mut ways = Vec::new();
-        let door = |share: Share| {
-            let alt = share.alt_svc.map_or((OVER_TLS, 0), |alt| {
+        let listener = |config: ListenerConfig| {
+            let alt = config.alt_svc.map_or((OVER_TLS, 0), |alt| {
                 ways.push(alt.value);
                 (OVER_TLS + ways.len() as u8, alt.share)
             });
-            Door {
-                scheme: share.scheme,
-                acceptor: share.acceptor,
-                socket: Some(share.socket),
+            WorkerListener {
+                scheme: config.scheme,
+                acceptor: config.acceptor,
+                socket: Some(config.socket),
                 accepting: false,
                 alt,
                 arrived: 0,
             }
         };
         Self {
-            doors: shares.into_iter().map(door).collect(),
+            listeners: configs.into_iter().map(listener).collect(),
             ways,
             paused: false,
             closed: false,
@@ -102,9 +102,9 @@ impl Doors {
         if self.paused || self.closed {
             return;
         }
-        for (index, door) in self.doors.iter_mut().enumerate() {
-            if let (false, Some(socket)) = (door.accepting, &door.socket) {
-                door.accepting = true;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if let (false, Some(socket)) = (listener.accepting, &listener.socket) {
+                listener.accepting = true;
                 let id = Id { index: index as u32, generation: 0 };
                 ring.accept(id, socket.as_raw_fd(), self.narrow);
             }
@@ -112,15 +112,15 @@ impl Doors {
     }
 
     /// How a connection from this listener begins.
-    pub(crate) fn arrival(&mut self, door: Id) -> Option<Arrival> {
-        let door = self.doors.get_mut(door.index as usize)?;
-        match (door.scheme, &mut door.acceptor) {
+    pub(crate) fn arrival(&mut self, listener: Id) -> Option<Arrival> {
+        let listener = self.listeners.get_mut(listener.index as usize)?;
+        match (listener.scheme, &mut listener.acceptor) {
             (Scheme::Http | Scheme::Metrics, _) => Some(Arrival::Http),
             (Scheme::H3, _) => None,
             (Scheme::H2c, _) => Some(Arrival::H2c),
             (Scheme::Https, acceptor) => {
                 let session = acceptor.as_mut()?.session().ok()?;
-                Some(Arrival::Tls(Box::new(session), door.alt()))
+                Some(Arrival::Tls(Box::new(session), listener.alt()))
             }
         }
     }
@@ -128,7 +128,7 @@ impl Doors {
     /// Takes an accept's completion: goes on, or rests where there is nothing to accept with.
     pub(crate) fn accepted(
         &mut self,
-        door: Id,
+        listener: Id,
         result: i32,
         more: bool,
         now: Time,
@@ -137,8 +137,8 @@ impl Doors {
         if more {
             return;
         }
-        if let Some(door) = self.doors.get_mut(door.index as usize) {
-            door.accepting = false;
+        if let Some(listener) = self.listeners.get_mut(listener.index as usize) {
+            listener.accepting = false;
         }
         match -result {
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
@@ -166,7 +166,13 @@ impl Doors {
 
     /// Keeps a connection for which there is no room, and leaves further ones in the kernel's
     /// queue; gives back one too many.
-    pub(crate) fn wait(&mut self, door: Id, fd: i32, now: Time, ring: &mut Ring) -> Option<i32> {
+    pub(crate) fn wait(
+        &mut self,
+        listener: Id,
+        fd: i32,
+        now: Time,
+        ring: &mut Ring,
+    ) -> Option<i32> {
         if !self.paused {
             self.paused = true;
             self.stop(ring);
@@ -174,7 +180,7 @@ impl Doors {
         if self.closed || self.waiting.len() >= WAITING_MAX {
             return Some(fd);
         }
-        self.waiting.push_back((door, fd));
+        self.waiting.push_back((listener, fd));
         // One that is idle by then makes room.
         self.retry_at.get_or_insert(now + REST);
         None
@@ -217,20 +223,22 @@ impl Doors {
             self.retry_at = None;
             self.waiting.drain(..).for_each(|(_, fd)| ring.close(fd));
             self.stop(ring);
-            for door in &mut self.doors {
-                door.socket = None;
+            for listener in &mut self.listeners {
+                listener.socket = None;
             }
         }
     }
 
     fn stop(&self, ring: &mut Ring) {
-        for (index, _) in self.doors.iter().enumerate().filter(|(_, door)| door.accepting) {
+        for (index, _) in
+            self.listeners.iter().enumerate().filter(|(_, listener)| listener.accepting)
+        {
             ring.stop_accepting(Id { index: index as u32, generation: 0 });
         }
     }
 }
 
-impl Door {
+impl WorkerListener {
     /// What the connection at hand is told of HTTP/3: evenly spread among those that come.
     fn alt(&mut self) -> u8 {
         let (way, share) = self.alt;
@@ -249,31 +257,38 @@ mod tests {
     #[test]
     fn accepting_rests_when_the_kernel_has_run_out() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let share =
-            Share { scheme: Scheme::Http, socket: socket.into(), acceptor: None, alt_svc: None };
+        let config = ListenerConfig {
+            scheme: Scheme::Http,
+            socket: socket.into(),
+            acceptor: None,
+            alt_svc: None,
+        };
         let mut ring = Ring::new(&Settings { buffers: 2, ..Settings::default() }).unwrap();
-        let mut doors = Doors::new(vec![share]);
-        let (door, now) = (Id::default(), Time(5_000_000));
-        doors.open(&mut ring);
+        let mut listeners = Listeners::new(vec![config]);
+        let (listener, now) = (Id::default(), Time(5_000_000));
+        listeners.open(&mut ring);
         let out = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
         for (n, errno) in out.into_iter().enumerate() {
-            doors.accepted(door, -errno, false, now, &mut ring);
-            assert_eq!((doors.exhausted, doors.retry_at()), (n as u64 + 1, Some(now + REST)));
-            doors.retry(now, &mut ring);
-            assert!(!doors.doors[0].accepting, "not before its time");
-            doors.retry(now + REST, &mut ring);
-            assert!(doors.doors[0].accepting && doors.retry_at().is_none());
+            listeners.accepted(listener, -errno, false, now, &mut ring);
+            assert_eq!(
+                (listeners.exhausted, listeners.retry_at()),
+                (n as u64 + 1, Some(now + REST))
+            );
+            listeners.retry(now, &mut ring);
+            assert!(!listeners.listeners[0].accepting, "not before its time");
+            listeners.retry(now + REST, &mut ring);
+            assert!(listeners.listeners[0].accepting && listeners.retry_at().is_none());
         }
         // A client that went away before it was accepted is no reason to rest.
-        doors.accepted(door, -libc::ECONNABORTED, false, now, &mut ring);
-        assert!(doors.doors[0].accepting && doors.retry_at().is_none());
-        assert_eq!(doors.exhausted, 4);
+        listeners.accepted(listener, -libc::ECONNABORTED, false, now, &mut ring);
+        assert!(listeners.listeners[0].accepting && listeners.retry_at().is_none());
+        assert_eq!(listeners.exhausted, 4);
     }
 
     #[test]
     fn of_a_hundred_connections_the_share_is_told() {
         for share in [0, 1, 33, 50, 99, 100] {
-            let mut door = Door {
+            let mut listener = WorkerListener {
                 scheme: Scheme::Https,
                 acceptor: None,
                 socket: None,
@@ -281,7 +296,7 @@ mod tests {
                 alt: (3, share),
                 arrived: 0,
             };
-            let told = (0..1000).filter(|_| door.alt() == 3).count();
+            let told = (0..1000).filter(|_| listener.alt() == 3).count();
             assert_eq!(told, usize::from(share) * 10);
         }
     }

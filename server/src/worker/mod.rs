@@ -27,13 +27,13 @@ use crate::udp::{self, Udp};
 use crate::worker::shed::{GRACE, Shed};
 
 pub(crate) use control::Control;
-pub(crate) use listeners::{AltSvc, Doors, Share};
+pub(crate) use listeners::{AltSvc, ListenerConfig, Listeners};
 
 /// A worker, on its own thread.
 pub(crate) struct Worker {
     ring: Ring,
     table: Table,
-    doors: Doors,
+    listeners: Listeners,
     desk: Desk,
     /// QUIC, where it listens.
     udp: Option<Box<Udp>>,
@@ -65,9 +65,14 @@ struct Slot {
 }
 
 impl Worker {
-    pub(crate) fn new(ring: Ring, doors: Doors, mut desk: Desk, udp: Option<Box<Udp>>) -> Self {
+    pub(crate) fn new(
+        ring: Ring,
+        listeners: Listeners,
+        mut desk: Desk,
+        udp: Option<Box<Udp>>,
+    ) -> Self {
         let now = desk.now();
-        desk.advertise(&doors.ways);
+        desk.advertise(&listeners.ways);
         let most = (desk.limits().connections + OVER) as usize;
         Self {
             ring,
@@ -77,7 +82,7 @@ impl Worker {
                 over: Vec::with_capacity(64),
                 shed: Shed::default(),
             },
-            doors,
+            listeners,
             desk,
             udp,
             sleeps: Wheel::new(now),
@@ -89,7 +94,7 @@ impl Worker {
     /// Works until told to stop.
     pub(crate) fn run(mut self) -> io::Result<()> {
         self.narrow();
-        self.doors.open(&mut self.ring);
+        self.listeners.open(&mut self.ring);
         if let Some(udp) = &mut self.udp {
             udp.open(&mut self.ring);
         }
@@ -126,7 +131,7 @@ impl Worker {
         self.queue();
         self.desk.expire_log();
         if self.desk.is_measured() {
-            self.desk.tally.counters.exhausted = self.doors.exhausted;
+            self.desk.tally.counters.exhausted = self.listeners.exhausted;
             if let (Some(udp), true) = (&self.udp, self.desk.is_publishing()) {
                 udp.count(&mut self.desk.tally.counters);
             }
@@ -144,7 +149,7 @@ impl Worker {
         let next = [
             self.table.timers.next(),
             self.sleeps.next(),
-            self.doors.retry_at(),
+            self.listeners.retry_at(),
             self.stop_at,
             self.desk.log_deadline(),
             self.desk.publish_deadline(),
@@ -193,29 +198,31 @@ impl Worker {
         }
     }
 
-    fn accepted(&mut self, door: Id, result: i32, more: bool) {
+    fn accepted(&mut self, listener: Id, result: i32, more: bool) {
         if result >= 0 {
-            self.arrived(door, result);
+            self.arrived(listener, result);
         } else if matches!(-result, libc::EMFILE | libc::ENFILE) {
             self.shed_some(GRACE);
         }
-        self.doors.accepted(door, result, more, self.desk.now(), &mut self.ring);
+        self.listeners.accepted(listener, result, more, self.desk.now(), &mut self.ring);
     }
 
     /// Takes a connection in, in the place of one that is idle where all places are taken. Where
     /// none is, it waits.
-    fn arrived(&mut self, door: Id, fd: i32) {
+    fn arrived(&mut self, listener: Id, fd: i32) {
         if self.has_room() {
-            self.take_in(door, fd);
-        } else if let Some(refused) = self.doors.wait(door, fd, self.desk.now(), &mut self.ring) {
+            self.take_in(listener, fd);
+        } else if let Some(refused) =
+            self.listeners.wait(listener, fd, self.desk.now(), &mut self.ring)
+        {
             self.ring.close(refused);
         }
     }
 
-    fn take_in(&mut self, door: Id, fd: i32) {
+    fn take_in(&mut self, listener: Id, fd: i32) {
         let host = self.desk.crowd.admit(fd);
         self.desk.tally.counters.crowded += u64::from(host.is_none());
-        let arrival = host.and_then(|_| self.doors.arrival(door));
+        let arrival = host.and_then(|_| self.listeners.arrival(listener));
         let refused = host.is_some() && arrival.is_none();
         self.desk.tally.counters.crowded_handshakes += u64::from(refused);
         if let (Some(host), Some(arrival)) = (host, arrival) {
@@ -242,18 +249,18 @@ impl Worker {
     fn narrow(&mut self) {
         let most = self.desk.limits().connections as usize;
         let is_near = self.table.slots.len() + NEAR >= most;
-        self.doors.narrow(is_near, &mut self.ring);
+        self.listeners.narrow(is_near, &mut self.ring);
     }
 
     /// Takes in those that waited for room, as far as there is some.
     fn admit_waiting(&mut self) {
-        while self.doors.is_anyone_waiting() && self.has_room() {
-            if let Some((door, fd)) = self.doors.next_waiting() {
-                self.take_in(door, fd);
+        while self.listeners.is_anyone_waiting() && self.has_room() {
+            if let Some((listener, fd)) = self.listeners.next_waiting() {
+                self.take_in(listener, fd);
             }
         }
-        if !self.doors.is_anyone_waiting() {
-            self.doors.resume(&mut self.ring);
+        if !self.listeners.is_anyone_waiting() {
+            self.listeners.resume(&mut self.ring);
         }
     }
 
@@ -314,7 +321,7 @@ impl Worker {
             self.tell(id, Event::Deadline { acknowledged });
         }
         self.due = due;
-        if self.doors.retry(now, &mut self.ring) && self.doors.is_anyone_waiting() {
+        if self.listeners.retry(now, &mut self.ring) && self.listeners.is_anyone_waiting() {
             self.admit_waiting();
         }
     }
@@ -357,7 +364,7 @@ impl Worker {
             Some(Control::Drain) => {
                 let patience = self.desk.limits().drain_timeout;
                 self.stop_at.get_or_insert(self.desk.now() + patience);
-                self.doors.close(&mut self.ring);
+                self.listeners.close(&mut self.ring);
                 self.desk.draining = true;
                 for id in self.table.slots.ids() {
                     self.tell(id, Event::Drain);
@@ -367,7 +374,7 @@ impl Worker {
                 }
             }
             Some(Control::Stop) => {
-                self.doors.close(&mut self.ring);
+                self.listeners.close(&mut self.ring);
                 self.desk.draining = true;
                 self.stop_at = Some(self.desk.now());
             }
