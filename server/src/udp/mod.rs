@@ -57,7 +57,7 @@ fn inner(id: Id) -> ringway_quic::Id {
 /// A worker's QUIC connections.
 pub(crate) struct Udp {
     worker: u8,
-    sockets: Vec<Door>,
+    sockets: Vec<BoundSocket>,
     endpoint: Endpoint<Http3>,
     shared: http::Shared,
     tls: Tls,
@@ -75,7 +75,7 @@ pub(crate) struct Udp {
 }
 
 /// A socket, and whether a receive is under way on it.
-struct Door {
+struct BoundSocket {
     socket: Socket,
     receiving: bool,
 }
@@ -101,10 +101,10 @@ struct Replies {
 impl Udp {
     /// Receives on every socket on which nothing is received yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
-        for (index, door) in self.sockets.iter_mut().enumerate() {
-            if !std::mem::replace(&mut door.receiving, true) {
+        for (index, bound) in self.sockets.iter_mut().enumerate() {
+            if !std::mem::replace(&mut bound.receiving, true) {
                 let id = Id { index: index as u32, generation: 0 };
-                ring.receive_datagrams(id, door.socket.fd.as_raw_fd());
+                ring.receive_datagrams(id, bound.socket.fd.as_raw_fd());
             }
         }
     }
@@ -117,9 +117,9 @@ impl Udp {
         ring: &mut Ring,
         desk: &mut Desk,
     ) {
-        let Some(door) = self.sockets.get_mut(socket.index as usize) else { return };
-        door.receiving = completion.more();
-        let (local, result) = (door.socket.local, completion.result);
+        let Some(bound) = self.sockets.get_mut(socket.index as usize) else { return };
+        bound.receiving = completion.more();
+        let (local, result) = (bound.socket.local, completion.result);
         let Some(buffer) = completion.buffer() else {
             desk.tally.counters.udp_no_buffers += u64::from(result == -libc::ENOBUFS);
             return;
@@ -288,7 +288,7 @@ impl Udp {
         while let Some(room) = ring.datagram_room() {
             let Some((id, transmit)) = self.endpoint.transmit(room, now) else { return };
             let unsplit = self.endpoint.peek(id).is_some_and(|(_, state)| state.is_unsplit);
-            let (fd, from) = self.door(transmit.from);
+            let (fd, from) = self.socket_for(transmit.from);
             let what = Datagrams { fd, transmit, from, owner: Self::owner(id) };
             if unsplit {
                 for range in transmit.datagrams() {
@@ -307,7 +307,7 @@ impl Udp {
             // Where there is no room now the answer is lost as on a full link.
             if let Some(room) = ring.datagram_room() {
                 room[..transmit.len].copy_from_slice(&self.replies.bytes[at..at + transmit.len]);
-                let (fd, from) = self.door(transmit.from);
+                let (fd, from) = self.socket_for(transmit.from);
                 ring.send_datagrams(Datagrams { fd, transmit, from, owner: NOBODY });
             }
             at += transmit.len;
@@ -345,14 +345,14 @@ impl Udp {
     }
 
     /// The socket that sends from `from`, and the address to name where it has several.
-    fn door(&self, from: SocketAddr) -> (i32, Option<IpAddr>) {
-        let fits = |door: &&Door| {
-            let local = door.socket.local;
+    fn socket_for(&self, from: SocketAddr) -> (i32, Option<IpAddr>) {
+        let fits = |bound: &&BoundSocket| {
+            let local = bound.socket.local;
             local == from || local.ip().is_unspecified() && local.port() == from.port()
         };
-        let door = self.sockets.iter().find(fits).unwrap_or(&self.sockets[0]);
-        let named = door.socket.local.ip().is_unspecified().then_some(from.ip());
-        (door.socket.fd.as_raw_fd(), named)
+        let bound = self.sockets.iter().find(fits).unwrap_or(&self.sockets[0]);
+        let named = bound.socket.local.ip().is_unspecified().then_some(from.ip());
+        (bound.socket.fd.as_raw_fd(), named)
     }
 
     /// When something is to be done though nothing comes.

@@ -12,7 +12,7 @@ use ringway_quic::cid::Origin;
 use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
 use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
-use super::{Door, Replies, Siblings, Socket, Stage, Udp};
+use super::{BoundSocket, Replies, Siblings, Socket, Stage, Udp};
 use crate::app::error::Error;
 use crate::config::{Http3, Limits};
 use crate::observe::console::note;
@@ -117,10 +117,10 @@ impl Setup {
         shared.stall_timeout = limits.h3_stall_timeout;
         shared.stall_octets = limits.least_taken(limits.h3_stall_timeout);
         shared.read_ahead = limits.h3_stream_window as usize;
-        let door = |socket| Door { socket, receiving: false };
+        let bound = |socket| BoundSocket { socket, receiving: false };
         Udp {
             worker: self.worker,
-            sockets: self.sockets.into_iter().map(door).collect(),
+            sockets: self.sockets.into_iter().map(bound).collect(),
             endpoint,
             shared,
             tls: self.tls,
