@@ -10,7 +10,7 @@ use crate::ring::sys;
 use crate::rt::slab::Slab;
 
 /// The connections of each address, which costs about fifty bytes.
-pub(crate) struct Crowd {
+pub(crate) struct IpLimits {
     /// None where only the number of all connections is bounded: nothing is looked up then.
     most: Option<u32>,
     hosts: Slab<Host>,
@@ -29,7 +29,7 @@ struct Host {
 /// The number of no host: of a connection that nobody counted.
 const NOBODY: u32 = u32::MAX;
 
-impl Crowd {
+impl IpLimits {
     pub(crate) fn new(limits: &Limits) -> Self {
         let bounds = limits.connections_per_ip < limits.connections;
         let most = bounds.then_some(limits.connections_per_ip);
@@ -111,26 +111,30 @@ mod tests {
     #[test]
     fn each_host_has_its_own_count_and_nothing_is_left_behind() {
         let limits = Limits { connections_per_ip: 2, ..Limits::default() };
-        let mut crowd = Crowd::new(&limits);
-        assert_eq!(crowd.most, Some(2));
+        let mut ip_limits = IpLimits::new(&limits);
+        assert_eq!(ip_limits.most, Some(2));
         let hosts = ["10.0.0.1", "2001:db8::1", "2001:db8::ffff:1", "::ffff:10.0.0.1"];
         let [v4, v6, same, mapped] = hosts.map(|text| host(text.parse().unwrap()));
         assert_eq!((v6, v4), (same, mapped));
-        let [one, two, other] = [v4, v4, v6].map(|host| crowd.count(host, 2).unwrap());
+        let [one, two, other] = [v4, v4, v6].map(|host| ip_limits.count(host, 2).unwrap());
         assert!(one == two && one != other);
-        assert_eq!(crowd.count(v4, 2), None, "the third of an address");
-        crowd.leave(NOBODY);
-        assert_eq!(crowd.count(v4, 2), None, "one that nobody counted leaves nothing free");
-        crowd.leave(one);
-        assert_eq!(crowd.count(v4, 2), Some(one));
-        [one, one, other, other].into_iter().for_each(|number| crowd.leave(number));
-        assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
-        assert!(crowd.admit_quic(2, v6) && crowd.admit_quic(9, v6) && !crowd.admit_quic(1, v6));
-        crowd.leave_quic(2);
-        assert!(crowd.admit_quic(1, v6));
-        [1, 9].into_iter().for_each(|slot| crowd.leave_quic(slot));
-        assert_eq!((crowd.hosts.len(), crowd.numbers.len()), (0, 0));
-        let admitted = Crowd::new(&Limits::default()).admit(-1);
+        assert_eq!(ip_limits.count(v4, 2), None, "the third of an address");
+        ip_limits.leave(NOBODY);
+        assert_eq!(ip_limits.count(v4, 2), None, "one that nobody counted leaves nothing free");
+        ip_limits.leave(one);
+        assert_eq!(ip_limits.count(v4, 2), Some(one));
+        [one, one, other, other].into_iter().for_each(|number| ip_limits.leave(number));
+        assert_eq!((ip_limits.hosts.len(), ip_limits.numbers.len()), (0, 0));
+        assert!(
+            ip_limits.admit_quic(2, v6)
+                && ip_limits.admit_quic(9, v6)
+                && !ip_limits.admit_quic(1, v6)
+        );
+        ip_limits.leave_quic(2);
+        assert!(ip_limits.admit_quic(1, v6));
+        [1, 9].into_iter().for_each(|slot| ip_limits.leave_quic(slot));
+        assert_eq!((ip_limits.hosts.len(), ip_limits.numbers.len()), (0, 0));
+        let admitted = IpLimits::new(&Limits::default()).admit(-1);
         assert_eq!(admitted, Some(NOBODY), "not bounded, not looked at");
     }
 }

@@ -13,7 +13,7 @@ use ringway_codec::h1::{request, response};
 use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
-use super::ip_limits::Crowd;
+use super::ip_limits::IpLimits;
 use super::{self as proto, Common, Cx, Heads, OVER_TLS, Op};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
@@ -56,7 +56,7 @@ pub(crate) struct Desk {
     pub(crate) trace: Option<Box<Tracer>>,
     pub(crate) draining: bool,
     /// How many connections each address has.
-    pub(crate) crowd: Crowd,
+    pub(crate) ip_limits: IpLimits,
     h2c_upgrade: bool,
 }
 
@@ -73,7 +73,7 @@ impl Desk {
         let fields = Vec::with_capacity(usize::from(limits.header_fields) + 1);
         let h2 = h2::Shared::new(backend, h2_config(&limits));
         let soonest = proto::soonest(&limits);
-        let crowd = Crowd::new(&limits);
+        let ip_limits = IpLimits::new(&limits);
         let mut desk = Self {
             worker,
             app,
@@ -98,7 +98,7 @@ impl Desk {
             log,
             trace: None,
             draining: false,
-            crowd,
+            ip_limits,
             h2c_upgrade: true,
         };
         desk.refresh_second();

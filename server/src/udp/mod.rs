@@ -162,8 +162,8 @@ impl Udp {
     ) {
         let out = self.replies.room();
         match self.endpoint.receive(datagram, from, to, now, out) {
-            Received::Accepted(id) if !desk.crowd.admit_quic(id.slot(), from.ip()) => {
-                desk.tally.counters.crowded += 1;
+            Received::Accepted(id) if !desk.ip_limits.admit_quic(id.slot(), from.ip()) => {
+                desk.tally.counters.over_ip_limit += 1;
                 if let Some(transmit) = self.endpoint.refuse(id, now, out) {
                     self.replies.push(transmit);
                 }
@@ -263,7 +263,7 @@ impl Udp {
             self.transmit(ring, desk.instant());
         }
         while let Some(ended) = self.endpoint.next_ended() {
-            desk.crowd.leave_quic(ended.id.slot());
+            desk.ip_limits.leave_quic(ended.id.slot());
             let mut cx = desk.cx();
             let mut state = ended.state;
             state.abandon(&mut cx);

@@ -220,11 +220,11 @@ impl Worker {
     }
 
     fn take_in(&mut self, listener: Id, fd: i32) {
-        let host = self.desk.crowd.admit(fd);
-        self.desk.tally.counters.crowded += u64::from(host.is_none());
+        let host = self.desk.ip_limits.admit(fd);
+        self.desk.tally.counters.over_ip_limit += u64::from(host.is_none());
         let arrival = host.and_then(|_| self.listeners.arrival(listener));
         let refused = host.is_some() && arrival.is_none();
-        self.desk.tally.counters.crowded_handshakes += u64::from(refused);
+        self.desk.tally.counters.over_handshake_limit += u64::from(refused);
         if let (Some(host), Some(arrival)) = (host, arrival) {
             let desk = &mut self.desk;
             let id = self.table.slots.insert_with(|id| {
@@ -234,7 +234,7 @@ impl Worker {
             self.tell(id, Event::Nudge { stream: 0 });
             self.narrow();
         } else {
-            host.into_iter().for_each(|host| self.desk.crowd.leave(host));
+            host.into_iter().for_each(|host| self.desk.ip_limits.leave(host));
             self.ring.close(fd);
         }
     }
@@ -351,7 +351,7 @@ impl Worker {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
             }
-            self.desk.crowd.leave(slot.host);
+            self.desk.ip_limits.leave(slot.host);
             self.desk.forget(id);
             self.ring.close(slot.fd);
         }

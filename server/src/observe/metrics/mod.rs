@@ -81,9 +81,9 @@ counters! {
     tcp_retransmissions "ringway_tcp_retrans_total" "" "TCP segments that were sent again."
     tcp_rtt_micros "ringway_tcp_rtt_microseconds_sum" ""
         "Sum of the smoothed round trips that TCP connections had at their end."
-    crowded "ringway_connections_refused_total" r#"kind="per_ip""#
+    over_ip_limit "ringway_connections_refused_total" r#"kind="per_ip""#
         "Connections closed at once: as many were there as may be."
-    crowded_handshakes "ringway_connections_refused_total" r#"kind="handshakes""#
+    over_handshake_limit "ringway_connections_refused_total" r#"kind="handshakes""#
         "Connections closed at once: as many were there as may be."
     shed "ringway_connections_shed_total" ""
         "Idle connections closed because others needed the room, or files a descriptor."
