@@ -9,7 +9,7 @@ use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::response::Body;
 use crate::ring::send::Pinned;
 use crate::rt::executor::UnitFuture;
-use crate::rt::local::Waiter;
+use crate::rt::thread_state::Waiter;
 
 /// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest
 /// off the connection, or closes it, whichever is cheaper.

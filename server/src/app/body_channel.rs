@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::ring::send::Pinned;
-use crate::rt::local::Waiter;
+use crate::rt::thread_state::Waiter;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::app::body::RequestBody;
 use crate::app::extensions::{Attached, Extensions};
 use crate::ring::sys;
 use crate::rt::executor::Owner;
-use crate::rt::local;
+use crate::rt::thread_state;
 
 /// The protocol that a request came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -382,7 +382,7 @@ impl fmt::Debug for OwnedRequest {
 /// Leaves a hint for the connection to send.
 fn hint(owner: Owner, links: impl IntoIterator<Item = HeaderValue>) {
     let links = links.into_iter().collect();
-    local::with(|local| local.hints.borrow_mut().push((owner, links)));
+    thread_state::with(|thread| thread.hints.borrow_mut().push((owner, links)));
 }
 
 /// The codecs let only visible ASCII into paths and authorities, and raw UTF-8 into queries.

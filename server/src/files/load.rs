@@ -21,7 +21,7 @@ use super::root::is_exhausted;
 use super::settings::Settings;
 use super::sidecar;
 use crate::rt::io as ring;
-use crate::rt::local;
+use crate::rt::thread_state;
 
 /// What a path turned out to be.
 pub(crate) enum Seen {
@@ -156,7 +156,7 @@ async fn open(
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 3 => tries += 1,
             Err(error) if is_out_of_descriptors(&error) && waits < WAITS => {
                 waits += 1;
-                local::with(|local| local.starved.set(true));
+                thread_state::with(|thread| thread.starved.set(true));
                 ring::sleep(WAIT).await;
             }
             Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {

@@ -25,7 +25,7 @@ use super::root::is_exhausted;
 use super::settings::Settings;
 use super::store::Store;
 use crate::app::response::Response;
-use crate::rt::local;
+use crate::rt::thread_state;
 
 /// A worker's side of a service.
 pub(crate) struct Site {
@@ -120,7 +120,7 @@ impl Site {
     pub(crate) fn held(&self, path: &[u8]) -> Held {
         let store = self.store.borrow();
         let Some(file) = store.find(path) else { return Held::Nothing };
-        let age = local::with(|local| local.now()).since(file.checked.get());
+        let age = thread_state::with(|thread| thread.now()).since(file.checked.get());
         if age >= self.settings.fresh_for {
             return Held::Nothing;
         }
@@ -210,7 +210,7 @@ impl Site {
 
     async fn load(&self, path: &[u8], on_disk: &[u8]) -> io::Result<Found> {
         // Taken before the look: what changes from now on is found by the next one.
-        let now = local::with(|local| local.now());
+        let now = thread_state::with(|thread| thread.now());
         let (generation, root) = self.root()?;
         let look = match load::look(&root, on_disk, &self.settings).await? {
             Seen::File(look) => look,

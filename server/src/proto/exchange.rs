@@ -16,7 +16,7 @@ use crate::observe::log::Entry;
 use crate::ring::send::{Owner, Pinned};
 use crate::ring::token::Id;
 use crate::rt::executor::{Executor, Owner as Stream, Work};
-use crate::rt::local::Waiter;
+use crate::rt::thread_state::Waiter;
 
 /// A stream's exchange. `K` is how its protocol names the stream.
 pub(crate) struct Exchange<K> {

@@ -13,7 +13,7 @@ use crate::app::request::OwnedRequest;
 use crate::config::{Limits, least};
 use crate::ring::send::{Owner, Pinned};
 use crate::ring::token::Id;
-use crate::rt::local::Waiter;
+use crate::rt::thread_state::Waiter;
 
 /// A body that nobody wants is read to its end if no more than this is left of it, so that the
 /// connection can stay; beyond, closing is cheaper.

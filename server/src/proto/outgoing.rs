@@ -8,7 +8,7 @@ use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::rt::executor::{Owner, Work};
-use crate::rt::local::Waiter;
+use crate::rt::thread_state::Waiter;
 
 /// Most bytes that are taken from a producer for one send.
 const PULL_MAX: usize = 256 * 1024;

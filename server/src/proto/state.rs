@@ -25,8 +25,8 @@ use crate::observe::trace::Tracer;
 use crate::ring;
 use crate::ring::token::Id;
 use crate::rt::executor::{Executor, Owner};
-use crate::rt::local;
 use crate::rt::pool::Pool;
+use crate::rt::thread_state;
 
 /// What a worker lends its connections.
 pub(crate) struct Desk {
@@ -103,7 +103,7 @@ impl Desk {
         };
         desk.refresh_second();
         desk.advertise(&[]);
-        local::with(|local| local.tick(desk.clock.now));
+        thread_state::with(|thread| thread.tick(desk.clock.now));
         desk
     }
 
@@ -167,7 +167,7 @@ impl Desk {
         if self.clock.tick() {
             self.refresh_second();
         }
-        local::with(|local| local.tick(self.clock.now));
+        thread_state::with(|thread| thread.tick(self.clock.now));
         self.clock.now
     }
 
@@ -175,7 +175,7 @@ impl Desk {
     #[cfg(test)]
     pub(crate) fn set_now(&mut self, now: Time) {
         self.clock.now = now;
-        local::with(|local| local.tick(now));
+        thread_state::with(|thread| thread.tick(now));
     }
 
     /// How many tasks live.

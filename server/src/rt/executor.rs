@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, Op, Token};
-use crate::rt::local;
 use crate::rt::slab::Slab;
+use crate::rt::thread_state;
 
 /// A future that is run for what it does.
 pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -53,7 +53,7 @@ pub(crate) struct Executor<R> {
 impl<R> Executor<R> {
     /// The tasks of the calling thread, which `mailbox` reaches.
     pub(crate) fn new(mailbox: Arc<Mailbox>, panicked: fn() -> R) -> Self {
-        local::with(|local| local.enter(&mailbox));
+        thread_state::with(|thread| thread.enter(&mailbox));
         Self { tasks: Slab::default(), mailbox, batch: Vec::new(), panicked }
     }
 
@@ -69,7 +69,7 @@ impl<R> Executor<R> {
         if let Some(task) = self.tasks.get_mut(id) {
             task.waker = Waker::from(Arc::new(waker));
         }
-        local::with(|local| local.ready.borrow_mut().push(id));
+        thread_state::with(|thread| thread.ready.borrow_mut().push(id));
         id
     }
 
@@ -82,7 +82,7 @@ impl<R> Executor<R> {
     /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
     pub(crate) fn run(&mut self, mut answered: impl FnMut(Owner, R)) {
         let mut batch = std::mem::take(&mut self.batch);
-        local::with(|local| std::mem::swap(&mut *local.ready.borrow_mut(), &mut batch));
+        thread_state::with(|thread| std::mem::swap(&mut *thread.ready.borrow_mut(), &mut batch));
         for id in batch.drain(..) {
             let Some(task) = self.tasks.get_mut(id) else { continue };
             let Some(mut work) = task.work.take() else { continue };
@@ -133,10 +133,10 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let here = local::with(|local| {
-            let here = local.is_reached_by(&self.mailbox);
+        let here = thread_state::with(|thread| {
+            let here = thread.is_reached_by(&self.mailbox);
             if here {
-                local.ready.borrow_mut().push(self.task);
+                thread.ready.borrow_mut().push(self.task);
             }
             here
         });

@@ -16,19 +16,19 @@ use ringway_codec::Time;
 pub(crate) use crate::ring::job::Stat;
 use crate::ring::job::{Request, Response};
 use crate::ring::token::Id;
-use crate::rt::local::{self, Local};
+use crate::rt::thread_state::{self, ThreadState};
 
 /// Waits for `duration`, to the worker's resolution of about 16 ms. Only inside a handler's future:
 /// elsewhere there is no worker to wake it.
 pub fn sleep(duration: Duration) -> Sleep {
-    let local = local::current();
-    Sleep { deadline: local.now() + duration, local, timer: None }
+    let thread = thread_state::current();
+    Sleep { deadline: thread.now() + duration, thread, timer: None }
 }
 
 /// The future of [`sleep`].
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Sleep {
-    local: Rc<Local>,
+    thread: Rc<ThreadState>,
     deadline: Time,
     timer: Option<Id>,
 }
@@ -38,12 +38,12 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if let Some(timer) = self.timer.take() {
-            self.local.forget_sleep(timer);
+            self.thread.forget_sleep(timer);
         }
-        if self.local.now() >= self.deadline {
+        if self.thread.now() >= self.deadline {
             return Poll::Ready(());
         }
-        self.timer = Some(self.local.sleep(self.deadline, context.waker().clone()));
+        self.timer = Some(self.thread.sleep(self.deadline, context.waker().clone()));
         Poll::Pending
     }
 }
@@ -51,7 +51,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(timer) = self.timer.take() {
-            self.local.forget_sleep(timer);
+            self.thread.forget_sleep(timer);
         }
     }
 }
@@ -102,10 +102,10 @@ pub(crate) async fn read_at(
 }
 
 async fn run(request: Request) -> io::Result<Response> {
-    let local = local::current();
-    let mut job = Job { id: local.start_job(request), local, done: false };
+    let thread = thread_state::current();
+    let mut job = Job { id: thread.start_job(request), thread, done: false };
     poll_fn(|context| {
-        let polled = job.local.poll_job(job.id, context.waker());
+        let polled = job.thread.poll_job(job.id, context.waker());
         job.done = polled.is_ready();
         polled
     })
@@ -114,7 +114,7 @@ async fn run(request: Request) -> io::Result<Response> {
 
 /// Abandons the operation when its future is dropped half-way.
 struct Job {
-    local: Rc<Local>,
+    thread: Rc<ThreadState>,
     id: Id,
     done: bool,
 }
@@ -122,7 +122,7 @@ struct Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.done {
-            self.local.abandon_job(self.id);
+            self.thread.abandon_job(self.id);
         }
     }
 }

@@ -3,7 +3,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod executor;
 pub(crate) mod io;
-pub(crate) mod local;
 pub(crate) mod pool;
 pub(crate) mod slab;
+pub(crate) mod thread_state;
 pub(crate) mod timer;

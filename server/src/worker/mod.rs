@@ -20,8 +20,8 @@ use crate::ring::token::{Id, Op as Kind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::rt::descriptors::OVER;
 use crate::rt::executor::Owner;
-use crate::rt::local::{self, Local};
 use crate::rt::slab::Slab;
+use crate::rt::thread_state::{self, ThreadState};
 use crate::rt::timer::Wheel;
 use crate::udp::{self, Udp};
 use crate::worker::shed::{GRACE, Shed};
@@ -143,7 +143,7 @@ impl Worker {
     /// How long there is nothing to do unless something completes.
     fn wait(&self) -> Option<Duration> {
         let udp = self.udp.as_ref();
-        if !local::with(Local::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
+        if !thread_state::with(ThreadState::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
             return Some(Duration::ZERO);
         }
         let next = [
@@ -171,9 +171,9 @@ impl Worker {
             Kind::Cancel => self.tell(id, Event::Cancelled),
             Kind::Job => {
                 let result = self.ring.job_done(id, result);
-                local::with(|local| local.finish_job(id, result));
+                thread_state::with(|thread| thread.finish_job(id, result));
             }
-            Kind::Wake => local::with(|local| local.ready.borrow_mut().push(id)),
+            Kind::Wake => thread_state::with(|thread| thread.ready.borrow_mut().push(id)),
             Kind::Control => self.control(token),
             Kind::Datagrams | Kind::Delivered | Kind::Strays => self.udp(completion),
             Kind::Ignore => {}
@@ -279,29 +279,29 @@ impl Worker {
     }
 
     fn run_tasks(&mut self) {
-        if local::with(Local::is_quiet) {
+        if thread_state::with(ThreadState::is_quiet) {
             return;
         }
         for (Owner { conn, stream }, response) in self.desk.run_tasks() {
             self.tell(conn, Event::Reply { stream, response });
         }
-        let nudges = local::with(|local| std::mem::take(&mut *local.nudges.borrow_mut()));
+        let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (conn, stream) in nudges {
             self.tell(conn, Event::Nudge { stream });
         }
-        let local = local::current();
-        let hints = std::mem::take(&mut *local.hints.borrow_mut());
+        let thread = thread_state::current();
+        let hints = std::mem::take(&mut *thread.hints.borrow_mut());
         for (Owner { conn, stream }, links) in hints {
             self.tell(conn, Event::Hint { stream, links });
         }
-        if local.starved.take() {
+        if thread.starved.take() {
             // A request is at hand, which counts for more than one that may come.
             self.shed_some(Duration::ZERO);
         }
-        for (id, request) in local.new_jobs.borrow_mut().drain(..) {
+        for (id, request) in thread.new_jobs.borrow_mut().drain(..) {
             self.ring.job(id, request);
         }
-        for (key, deadline) in local.new_sleeps.borrow_mut().drain(..) {
+        for (key, deadline) in thread.new_sleeps.borrow_mut().drain(..) {
             self.sleeps.arm(key, deadline);
         }
     }
@@ -310,7 +310,7 @@ impl Worker {
         let mut due = std::mem::take(&mut self.due);
         self.sleeps.expire(now, &mut due);
         for key in due.drain(..) {
-            local::with(|local| local.fire_sleep(key));
+            thread_state::with(|thread| thread.fire_sleep(key));
         }
         self.table.timers.expire(now, &mut due);
         for index in due.drain(..) {

@@ -24,7 +24,7 @@ use crate::proto::state::Desk;
 use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
 use crate::rt::executor::Executor;
-use crate::rt::local;
+use crate::rt::thread_state;
 use crate::{BodyWriter, RequestBody};
 
 /// A small generator of numbers (xorshift64*), so that a seed tells the whole story.
@@ -110,7 +110,7 @@ impl World {
         for (owner, response) in self.desk.run_tasks() {
             self.tell(Event::Reply { stream: owner.stream, response });
         }
-        let nudges = local::with(|local| std::mem::take(&mut *local.nudges.borrow_mut()));
+        let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (_, stream) in nudges {
             self.tell(Event::Nudge { stream });
         }
@@ -231,7 +231,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..200_000 {
             let quiet = self.input.is_empty() || !self.receiving && !self.conn.is_sending();
-            let waiting = local::with(|local| !local.is_quiet());
+            let waiting = thread_state::with(|thread| !thread.is_quiet());
             let under_way = self.sending.is_some() || self.cancelling || self.pausing;
             let end_is_due = self.peer_ended && self.receiving;
             if quiet && !waiting && !under_way && !end_is_due {

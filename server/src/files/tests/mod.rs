@@ -17,7 +17,7 @@ use ringway_codec::h1::request::Method;
 use super::Files;
 use crate::app::handler::Reply;
 use crate::app::response::{Body, Response};
-use crate::rt::local;
+use crate::rt::thread_state;
 use worker::{Tree, Worker};
 
 fn fresh() -> Duration {
@@ -307,7 +307,7 @@ fn requests_for_one_path_look_once_together() {
     assert!(first.as_mut().poll(&mut context).is_pending());
     assert!(second.as_mut().poll(&mut context).is_pending());
     assert!(third.as_mut().poll(&mut context).is_pending());
-    assert_eq!(local::with(|local| local.new_jobs.borrow().len()), 1);
+    assert_eq!(thread_state::with(|thread| thread.new_jobs.borrow().len()), 1);
     // The one that looks is cut off; the others are not.
     drop(first);
     assert_eq!(worker.run(second).status_code().as_u16(), 200);

@@ -21,7 +21,7 @@ use crate::app::response::{Body, FieldBlock, Response};
 use crate::files::Files;
 use crate::ring::token::Op;
 use crate::ring::{self, Ring};
-use crate::rt::local;
+use crate::rt::thread_state;
 
 /// A directory that is gone when the test is over.
 pub(super) struct Tree(pub(super) PathBuf);
@@ -74,14 +74,14 @@ impl Worker {
     pub(super) fn new(files: Files) -> Self {
         let settings = ring::Settings { buffers: 2, ..ring::Settings::default() };
         let now = Time(1_000_000);
-        local::with(|local| local.tick(now));
+        thread_state::with(|thread| thread.tick(now));
         Self { ring: Ring::new(&settings).unwrap(), now, files }
     }
 
     /// Lets time pass.
     pub(super) fn later(&mut self, duration: Duration) {
         self.now = self.now + duration;
-        local::with(|local| local.tick(self.now));
+        thread_state::with(|thread| thread.tick(self.now));
     }
 
     pub(super) fn run<T>(&mut self, future: impl Future<Output = T>) -> T {
@@ -93,7 +93,7 @@ impl Worker {
             if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
                 return result;
             }
-            for (id, request) in local::with(|local| local.new_jobs.take()) {
+            for (id, request) in thread_state::with(|thread| thread.new_jobs.take()) {
                 self.ring.job(id, request);
                 under_way += 1;
             }
@@ -107,7 +107,7 @@ impl Worker {
                 assert_eq!(completion.token.op(), Op::Job);
                 let id = completion.token.id();
                 let result = self.ring.job_done(id, completion.result);
-                local::with(|local| local.finish_job(id, result));
+                thread_state::with(|thread| thread.finish_job(id, result));
                 under_way -= 1;
             }
             self.ring.drained(batch);

@@ -37,14 +37,14 @@ impl Waiter {
         match std::mem::take(self) {
             Self::None => {}
             Self::Task(waker) => waker.wake(),
-            Self::Conn(id, stream) => with(|local| local.nudges.borrow_mut().push((id, stream))),
+            Self::Conn(id, stream) => with(|thread| thread.nudges.borrow_mut().push((id, stream))),
         }
     }
 }
 
 /// A worker's mailbox for its own futures.
 #[derive(Default)]
-pub(crate) struct Local {
+pub(crate) struct ThreadState {
     /// Where other threads reach this worker; nowhere outside a worker.
     mailbox: RefCell<Weak<Mailbox>>,
     now: Cell<Time>,
@@ -73,20 +73,20 @@ struct Pending {
 }
 
 thread_local! {
-    static LOCAL: Rc<Local> = Rc::default();
+    static THREAD: Rc<ThreadState> = Rc::default();
 }
 
 /// Runs `f` with the calling thread's mailbox.
-pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {
-    LOCAL.with(|local| f(local))
+pub(crate) fn with<R>(f: impl FnOnce(&ThreadState) -> R) -> R {
+    THREAD.with(|thread| f(thread))
 }
 
 /// The calling thread's mailbox, to keep.
-pub(crate) fn current() -> Rc<Local> {
-    LOCAL.with(Rc::clone)
+pub(crate) fn current() -> Rc<ThreadState> {
+    THREAD.with(Rc::clone)
 }
 
-impl Local {
+impl ThreadState {
     /// Makes the calling thread the worker that is reached by `mailbox`.
     pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>) {
         *self.mailbox.borrow_mut() = Arc::downgrade(mailbox);
