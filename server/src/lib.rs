@@ -52,7 +52,7 @@ pub use observe::log;
 pub use ring::RecvMode;
 pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
-pub use rt::io::{Sleep, sleep};
+pub use rt::sleep::{Sleep, sleep};
 pub use serve::{
     Bound, CertificateReport, Running, Server, certificates_of, dns_records, serve, start,
 };

@@ -24,7 +24,7 @@ use ringway_codec::date::Date;
 use super::encoding::weight;
 use super::meta::{Kind, Meta};
 use super::path;
-use crate::rt::io::Stat;
+use crate::rt::fs::Stat;
 
 /// One row.
 #[derive(Clone, Debug)]

@@ -20,7 +20,8 @@ use super::mime;
 use super::root::is_exhausted;
 use super::settings::Settings;
 use super::sidecar;
-use crate::rt::io as ring;
+use crate::rt::fs;
+use crate::rt::sleep::sleep;
 use crate::rt::thread_state;
 
 /// What a path turned out to be.
@@ -151,13 +152,13 @@ async fn open(
     let name = CString::new(name).map_err(|_| io::ErrorKind::NotFound)?;
     let (mut tries, mut waits) = (0, 0);
     let file = loop {
-        match ring::open_beneath(root, &name).await {
+        match fs::open_beneath(root, &name).await {
             // openat2(2): a rename raced with the check that the path stays below the root.
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 3 => tries += 1,
             Err(error) if is_out_of_descriptors(&error) && waits < WAITS => {
                 waits += 1;
                 thread_state::with(|thread| thread.starved.set(true));
-                ring::sleep(WAIT).await;
+                sleep(WAIT).await;
             }
             Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
                 break Rc::new(through_links(root, &name, settings).await?);
@@ -165,7 +166,7 @@ async fn open(
             other => break Rc::new(other?),
         }
     };
-    let meta = Meta::from(ring::stat(&file).await?);
+    let meta = Meta::from(fs::stat(&file).await?);
     Ok((file, meta))
 }
 
@@ -177,15 +178,15 @@ async fn through_links(
     path: &CStr,
     settings: &Settings,
 ) -> io::Result<OwnedFd> {
-    let target = ring::locate(root, path).await?;
-    let top = ring::name_of(root)?;
+    let target = fs::locate(root, path).await?;
+    let top = fs::name_of(root)?;
     let Ok(below) = target.strip_prefix(&top) else {
         warn_of_link(root, path.to_bytes(), settings).await;
         return Err(io::Error::from_raw_os_error(libc::EXDEV));
     };
     let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
     let name = CString::new(below.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::NotFound)?;
-    ring::open_beneath(root, &name).await
+    fs::open_beneath(root, &name).await
 }
 
 /// Tells the operator of the link by which `path` leaves the root: the first part of it that does.
@@ -193,7 +194,7 @@ async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &Settings) {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     for end in ends.chain([path.len()]) {
         let Ok(name) = CString::new(&path[..end]) else { return };
-        let opened = ring::open_beneath(root, &name).await;
+        let opened = fs::open_beneath(root, &name).await;
         if opened.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV)) {
             return settings.warn_of_link(&path[..end]);
         }
@@ -203,11 +204,11 @@ async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &Settings) {
 /// Reads a file that should have `size` bytes; an error when it has become shorter.
 async fn whole(file: &Rc<OwnedFd>, size: u64) -> io::Result<Rc<[u8]>> {
     let size = size as usize;
-    let mut content = ring::read_at(file, 0, Vec::with_capacity(size)).await?;
+    let mut content = fs::read_at(file, 0, Vec::with_capacity(size)).await?;
     content.truncate(size);
     while content.len() < size {
         let room = Vec::with_capacity(size - content.len());
-        let mut more = ring::read_at(file, content.len() as u64, room).await?;
+        let mut more = fs::read_at(file, content.len() as u64, room).await?;
         if more.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

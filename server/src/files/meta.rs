@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use crate::rt::io::Stat;
+use crate::rt::fs::Stat;
 
 /// The kind of a directory entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ use super::multipart::{self, Multipart};
 use super::range;
 use crate::app::body::{BodyWriter, Producer};
 use crate::app::response::{Body, FieldBlock, Response};
-use crate::rt::io as ring;
+use crate::rt::fs;
 
 /// Answers GET and HEAD (`head`) of `file`; `accepted` is what `Accept-Encoding` says.
 pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Accepted) -> Response {
@@ -204,7 +204,7 @@ async fn send(file: &Rc<OwnedFd>, range: Range<u64>, out: &mut BodyWriter) -> bo
     let mut at = range.start;
     while at < range.end {
         let room = CHUNK.min(range.end - at) as usize;
-        let Ok(mut bytes) = ring::read_at(file, at, Vec::with_capacity(room)).await else {
+        let Ok(mut bytes) = fs::read_at(file, at, Vec::with_capacity(room)).await else {
             return false;
         };
         bytes.truncate(room);

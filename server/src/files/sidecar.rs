@@ -9,7 +9,7 @@ use std::io;
 
 use super::encoding::Coding;
 use super::file::Content;
-use crate::rt::io as ring;
+use crate::rt::fs;
 
 /// Whether a compressed file looks whole and made from a file of `source` bytes. Of one that stays
 /// on disk the beginning and the end are read, a few bytes each.
@@ -111,7 +111,7 @@ async fn end(content: &Content) -> io::Result<Vec<u8>> {
 
 async fn read(content: &Content, at: u64, len: usize) -> io::Result<Vec<u8>> {
     let Content::Disk(file, _) = content else { return Ok(Vec::new()) };
-    let mut bytes = ring::read_at(file, at, Vec::with_capacity(len)).await?;
+    let mut bytes = fs::read_at(file, at, Vec::with_capacity(len)).await?;
     bytes.truncate(len);
     Ok(bytes)
 }

@@ -2,8 +2,9 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod executor;
-pub(crate) mod io;
+pub(crate) mod fs;
 pub(crate) mod pool;
 pub(crate) mod slab;
+pub(crate) mod sleep;
 pub(crate) mod thread_state;
 pub(crate) mod timer;
