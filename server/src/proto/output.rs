@@ -16,7 +16,7 @@ use crate::config::{Limits, least};
 use crate::observe::trace::Way;
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::pool::Aside;
+use crate::rt::pool::Overflow;
 
 /// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
 pub(crate) const COPY_MAX: usize = 16 * 1024;
@@ -46,7 +46,7 @@ pub(crate) struct Link {
     pub(crate) id: Id,
     /// Gathered output.
     pub(crate) out: Vec<u8>,
-    aside: Option<Box<Aside>>,
+    overflow: Option<Box<Overflow>>,
     /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
     pub(crate) lent: Option<Box<Lent>>,
     closing: Closing,
@@ -67,7 +67,7 @@ impl Link {
         Self {
             id,
             out: Vec::new(),
-            aside: None,
+            overflow: None,
             lent: None,
             closing: Closing::No,
             receiving: false,
@@ -110,7 +110,7 @@ impl Link {
     /// True when there is, or may be, something to send, to work on, or to end.
     #[inline]
     pub(crate) fn has_more_to_do(&self) -> bool {
-        let holds = !self.out.is_empty() || self.aside.is_some() || self.lent.is_some();
+        let holds = !self.out.is_empty() || self.overflow.is_some() || self.lent.is_some();
         holds || self.ended || self.is_closing()
     }
 
@@ -125,20 +125,20 @@ impl Link {
     }
 
     fn pinned(&self) -> Option<&Pinned> {
-        self.aside.as_ref()?.pinned.as_ref()
+        self.overflow.as_ref()?.pinned.as_ref()
     }
 
     /// Has `body` follow the gathered output.
     pub(crate) fn pin(&mut self, body: Pinned, cx: &mut Cx<'_>) {
-        self.aside(cx).pinned = Some(body);
+        self.overflow(cx).pinned = Some(body);
     }
 
     fn take_pinned(&mut self) -> Option<Pinned> {
-        self.aside.as_mut()?.pinned.take()
+        self.overflow.as_mut()?.pinned.take()
     }
 
-    fn aside(&mut self, cx: &mut Cx<'_>) -> &mut Aside {
-        self.aside.get_or_insert_with(|| cx.pool.take_aside())
+    fn overflow(&mut self, cx: &mut Cx<'_>) -> &mut Overflow {
+        self.overflow.get_or_insert_with(|| cx.pool.take_overflow())
     }
 
     /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
@@ -154,8 +154,8 @@ impl Link {
 
     #[inline]
     fn tidy(&mut self, cx: &mut Cx<'_>) {
-        if let Some(aside) = self.aside.take_if(|aside| aside.is_empty()) {
-            cx.pool.give_aside(aside);
+        if let Some(overflow) = self.overflow.take_if(|overflow| overflow.is_empty()) {
+            cx.pool.give_overflow(overflow);
         }
     }
 
@@ -189,7 +189,7 @@ impl Link {
             return;
         }
         let kept = self.kept();
-        let spill = &mut self.aside(cx).spill;
+        let spill = &mut self.overflow(cx).spill;
         if spill.capacity() == 0 {
             *spill = cx.pool.take();
         }
@@ -200,12 +200,15 @@ impl Link {
 
     /// Bytes of input kept.
     pub(crate) fn kept(&self) -> usize {
-        self.aside.as_ref().map_or(0, |aside| aside.spill.len().saturating_sub(PAD))
+        self.overflow.as_ref().map_or(0, |overflow| overflow.spill.len().saturating_sub(PAD))
     }
 
     /// Takes the kept input, padded, to work on it; [`Self::put_back`] returns what is left.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
-        self.aside.as_mut().map(|aside| std::mem::take(&mut aside.spill)).unwrap_or_default()
+        self.overflow
+            .as_mut()
+            .map(|overflow| std::mem::take(&mut overflow.spill))
+            .unwrap_or_default()
     }
 
     /// Returns kept input of which the first `used` bytes are done with.
@@ -216,7 +219,7 @@ impl Link {
             return;
         }
         spill.drain(..used);
-        self.aside(cx).spill = spill;
+        self.overflow(cx).spill = spill;
     }
 
     /// A receive completed; `more` says whether the kernel goes on by itself.
@@ -274,7 +277,7 @@ impl Link {
         if self.sending || self.closing == Closing::Now {
             return None;
         }
-        let plain = secure.is_none() && cx.trace.is_none() && self.aside.is_none();
+        let plain = secure.is_none() && cx.trace.is_none() && self.overflow.is_none();
         let gathered = if plain && !self.out.is_empty() {
             (std::mem::take(&mut self.out), None)
         } else {
@@ -380,7 +383,7 @@ impl Link {
         self.closing = Closing::Now;
         self.drop_output(cx);
         cx.pool.give(self.take_kept());
-        self.aside = None;
+        self.overflow = None;
         if (self.receiving || self.sending) && !self.cancelling {
             self.cancelling = true;
             cx.ops.push((self.id, Op::Cancel));

@@ -18,11 +18,11 @@ const HUGE: usize = 1024 * 1024;
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
 /// Boxes kept for what connections have for a moment.
-const KEEP_ASIDE: usize = 64;
+const KEEP_OVERFLOW: usize = 64;
 
 /// What a connection has for a moment, if at all: apart, so that an idle one is small.
 #[derive(Default)]
-pub(crate) struct Aside {
+pub(crate) struct Overflow {
     /// Input that could not be used in the turn in which it came, with
     /// [`PAD`](ringway_codec::scan::PAD) bytes behind it.
     pub(crate) spill: Vec<u8>,
@@ -30,7 +30,7 @@ pub(crate) struct Aside {
     pub(crate) pinned: Option<Pinned>,
 }
 
-impl Aside {
+impl Overflow {
     /// True when it can be given back.
     pub(crate) fn is_empty(&self) -> bool {
         self.spill.is_empty() && self.pinned.is_none()
@@ -41,7 +41,7 @@ impl Aside {
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "it is the boxes that are lent")]
-    asides: Vec<Box<Aside>>,
+    overflows: Vec<Box<Overflow>>,
     large: Vec<Vec<u8>>,
     /// The capacity of the large ones.
     large_bytes: usize,
@@ -51,8 +51,8 @@ impl Default for Pool {
     /// With room for all that is kept, so that keeping allocates nothing.
     fn default() -> Self {
         let large = Vec::with_capacity(KEEP_LARGE / LARGE);
-        let asides = Vec::with_capacity(KEEP_ASIDE);
-        Self { spare: Vec::with_capacity(KEEP), asides, large, large_bytes: 0 }
+        let overflows = Vec::with_capacity(KEEP_OVERFLOW);
+        Self { spare: Vec::with_capacity(KEEP), overflows, large, large_bytes: 0 }
     }
 }
 
@@ -79,14 +79,14 @@ impl Pool {
     }
 
     /// An empty box.
-    pub(crate) fn take_aside(&mut self) -> Box<Aside> {
-        self.asides.pop().unwrap_or_default()
+    pub(crate) fn take_overflow(&mut self) -> Box<Overflow> {
+        self.overflows.pop().unwrap_or_default()
     }
 
     /// Takes an empty box back.
-    pub(crate) fn give_aside(&mut self, aside: Box<Aside>) {
-        if self.asides.len() < KEEP_ASIDE {
-            self.asides.push(aside);
+    pub(crate) fn give_overflow(&mut self, overflow: Box<Overflow>) {
+        if self.overflows.len() < KEEP_OVERFLOW {
+            self.overflows.push(overflow);
         }
     }
 
