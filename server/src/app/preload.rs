@@ -12,7 +12,7 @@ use crate::app::response::Response;
 use crate::config::{Config, Hints, Push};
 
 /// A handler with additions.
-pub(crate) struct Additions<H> {
+pub(crate) struct Preload<H> {
     inner: H,
     rules: Arc<Rules>,
 }
@@ -29,7 +29,7 @@ struct Chosen {
     push: Option<usize>,
 }
 
-impl<H: Handler> Additions<H> {
+impl<H: Handler> Preload<H> {
     /// The additions that `config` wants; none if it wants none, and `inner` back.
     pub(crate) fn new(inner: H, config: &Config) -> Result<Self, H> {
         let (hints, push) = (config.hints.clone(), config.push.clone());
@@ -66,7 +66,7 @@ impl Rules {
     }
 }
 
-impl<H: Handler> Handler for Additions<H> {
+impl<H: Handler> Handler for Preload<H> {
     fn call(&self, request: &Request<'_>) -> Reply {
         let chosen = self.rules.choose(request);
         match self.inner.call(request) {

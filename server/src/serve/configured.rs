@@ -1,7 +1,7 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::app::error::Error;
-use crate::app::preload::Additions;
+use crate::app::preload::Preload;
 use crate::config::Scheme;
 use crate::config::{Address, Config, KeyLog, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::files;
@@ -24,7 +24,7 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     for (extension, value) in &config.files.types.0 {
         files = files.content_type(extension, value.clone());
     }
-    let server = match Additions::new(files, config) {
+    let server = match Preload::new(files, config) {
         Ok(files) => Server::new(files),
         Err(files) => Server::new(files),
     };
