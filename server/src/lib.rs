@@ -54,5 +54,5 @@ pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
 pub use rt::sleep::{Sleep, sleep};
 pub use serve::{
-    Bound, CertificateReport, Running, Server, certificates_of, dns_records, serve, start,
+    Bound, CertificateReport, Server, ServerHandle, certificates_of, dns_records, serve, start,
 };

@@ -18,16 +18,16 @@ use harness::h2::H2;
 use harness::process::Process;
 use harness::{TempDir, eventually};
 use http::Method;
-use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Running, Server};
+use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Server, ServerHandle};
 
 /// A server of this process, with one worker, and its address.
-fn spawn(app: Router) -> (Running, SocketAddr) {
+fn spawn(app: Router) -> (ServerHandle, SocketAddr) {
     let running = Server::new(app).workers(1).http("127.0.0.1:0").spawn().unwrap();
     let Bound::Ip(address) = running.listeners()[0].1 else { panic!("a TCP listener") };
     (running, address)
 }
 
-fn end(running: Running) {
+fn end(running: ServerHandle) {
     running.stop();
     running.join().unwrap();
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use harness::h2::H2;
 use ringway::config::Limits;
-use ringway::{Bound, Request, Response, Router, Running, Scheme, Server};
+use ringway::{Bound, Request, Response, Router, Scheme, Server, ServerHandle};
 
 fn get(address: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
@@ -33,7 +33,7 @@ fn until(address: SocketAddr, path: &str, wanted: &str) -> String {
     }
 }
 
-fn address(running: &Running, wanted: Scheme) -> SocketAddr {
+fn address(running: &ServerHandle, wanted: Scheme) -> SocketAddr {
     match &running.listeners().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
         Bound::Ip(address) => *address,
         Bound::Unix(_) => panic!("a TCP listener"),

@@ -7,7 +7,7 @@ use crate::config::{Address, Config, KeyLog, Misdirected, SETTINGS, Simd, TlsVer
 use crate::files;
 use crate::observe::console::note;
 use crate::serve::banner;
-use crate::serve::handle::Running;
+use crate::serve::handle::ServerHandle;
 use crate::serve::server::Server;
 use crate::tls::{Files, Flaw, Options, Tls};
 use ringway_codec::scan::Backend;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts what a configuration describes.
-pub fn start(config: &Config) -> Result<Running, Error> {
+pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     let mut files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
@@ -87,7 +87,7 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
 /// The keys that a reload takes; what the others say binds from the next start on.
 const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
 
-fn reload(running: &Running, used: &Config, fresh: &Config) {
+fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
     for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
         if setting.show(used) != setting.show(fresh) {
             note!("`{}` has changed: that takes effect after a restart", setting.key);

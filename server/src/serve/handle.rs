@@ -18,7 +18,7 @@ use crate::tls::{Change, Files, Tls};
 use crate::worker::Control;
 
 /// A worker's thread, and where to reach it.
-pub(crate) struct Handle {
+pub(crate) struct WorkerThread {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) thread: JoinHandle<io::Result<()>>,
 }
@@ -70,18 +70,18 @@ fn tell_flaws(tls: &Tls) {
 }
 
 /// A server that is serving.
-pub struct Running {
+pub struct ServerHandle {
     bound: Vec<(Scheme, Bound)>,
     /// Of each, what [`Listener::families`] says.
     families: Vec<&'static str>,
-    workers: Vec<Handle>,
+    workers: Vec<WorkerThread>,
     log: Option<Writer>,
     keeper: Option<Keeper>,
     metrics: Option<Box<Self>>,
     started: Instant,
 }
 
-impl Running {
+impl ServerHandle {
     pub(crate) fn new(listeners: &[Listener], log: Option<Writer>, keeper: Option<Keeper>) -> Self {
         let (mut bound, mut families) = (Vec::new(), Vec::new());
         for listener in listeners {
@@ -92,7 +92,7 @@ impl Running {
         Self { bound, families, workers: Vec::new(), log, keeper, metrics: None, started }
     }
 
-    pub(crate) fn add(&mut self, worker: Handle) {
+    pub(crate) fn add(&mut self, worker: WorkerThread) {
         self.workers.push(worker);
     }
 

@@ -9,6 +9,6 @@ mod server;
 mod signals;
 
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
-pub use handle::Running;
+pub use handle::ServerHandle;
 pub use listener::Bound;
 pub use server::Server;

@@ -24,7 +24,7 @@ use crate::ring::message::Mailbox;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::rt::descriptors;
 use crate::rt::executor::Executor;
-use crate::serve::handle::{Handle, Keeper, Running};
+use crate::serve::handle::{Keeper, ServerHandle, WorkerThread};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Setup, Siblings};
 use crate::worker::Worker;
@@ -225,11 +225,11 @@ impl Server {
         let running = self.spawn()?;
         let signals = super::signals::listen()?;
         running.print_listeners();
-        super::signals::supervise(running, signals, Running::reload_certificates)
+        super::signals::supervise(running, signals, ServerHandle::reload_certificates)
     }
 
     /// Starts, and returns when every worker is serving.
-    pub fn spawn(mut self) -> Result<Running, Error> {
+    pub fn spawn(mut self) -> Result<ServerHandle, Error> {
         let metrics = self.metrics.take();
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
@@ -251,7 +251,7 @@ impl Server {
         }
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
-        let mut running = Running::new(&listeners, log, keeper);
+        let mut running = ServerHandle::new(&listeners, log, keeper);
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
@@ -388,7 +388,7 @@ impl Server {
         udp: Option<Setup>,
         log: Option<Log>,
         published: Option<Arc<Published>>,
-    ) -> Result<Handle, Error> {
+    ) -> Result<WorkerThread, Error> {
         let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
         let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
@@ -423,7 +423,7 @@ impl Server {
         let name = format!("ringway-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
         match started.recv() {
-            Ok(Ok(mailbox)) => Ok(Handle { mailbox, thread }),
+            Ok(Ok(mailbox)) => Ok(WorkerThread { mailbox, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
         }

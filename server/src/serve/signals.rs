@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 
 use crate::app::error::Error;
 use crate::observe::console::note;
-use crate::serve::handle::Running;
+use crate::serve::handle::ServerHandle;
 
 /// How often the end of the workers is looked for while no signal comes.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,9 +22,9 @@ pub(crate) fn listen() -> Result<Signals, Error> {
 
 /// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
 pub(crate) fn supervise(
-    running: Running,
+    running: ServerHandle,
     mut signals: Signals,
-    mut reload: impl FnMut(&Running),
+    mut reload: impl FnMut(&ServerHandle),
 ) -> Result<(), Error> {
     let mut draining = false;
     while !running.is_finished() {

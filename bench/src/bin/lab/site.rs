@@ -2,7 +2,7 @@
 
 use crate::client::{Ask, Connection, Protocol, Setup, Tls, finish};
 use crate::link::{Dice, Link, SERVER, Shape};
-use ringway::{OwnedRequest, Response, Router, Running, Server};
+use ringway::{OwnedRequest, Response, Router, Server, ServerHandle};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ pub(crate) struct Lab {
     pub(crate) certificate: rustls::pki_types::CertificateDer<'static>,
     pub(crate) speaks_h3: bool,
     // Not shared, but the rest of the lab is.
-    server: Mutex<Option<Running>>,
+    server: Mutex<Option<ServerHandle>>,
 }
 
 impl Lab {
