@@ -8,8 +8,8 @@ use rustls::crypto::cipher::{AeadKey, Iv};
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use super::error::Error;
-use super::link::Link;
 use super::record::{HEADER, Half, MAX_BODY_12, MAX_PLAIN, content};
+use super::record_layer::RecordLayer;
 use super::secret::Secret;
 
 const DATA: u8 = content::APPLICATION_DATA;
@@ -37,11 +37,11 @@ pub fn records(octets: &[u8]) {
 }
 
 /// A way to seal.
-type Seal = fn(&mut Link, &mut Vec<u8>, &[u8]) -> Result<(), Error>;
+type Seal = fn(&mut RecordLayer, &mut Vec<u8>, &[u8]) -> Result<(), Error>;
 
 /// A session's record layer and a peer with the keys.
 struct Pair {
-    link: Box<Link>,
+    layer: Box<RecordLayer>,
     tx: Half,
     rx: Half,
     tx_secret: Box<Secret>,
@@ -75,20 +75,20 @@ impl Pair {
             let extracted = ExtractedSecrets { rx: (0, keys(1)), tx: (0, keys(2)) };
             let (tx_secret, rx_secret) = (secret()?, secret()?);
             let secrets = tls13.then_some((&*tx_secret, &*rx_secret));
-            let mut link = Link::new(&extracted, secrets)?;
+            let mut layer = RecordLayer::new(&extracted, secrets)?;
             let (mut tx, mut rx) = (Half::blank(tls13), Half::blank(tls13));
             tx.load(&keys(1), 0)?;
             rx.load(&keys(2), 0)?;
             if shape & 4 != 0 {
                 // Four records of a key are kept back.
                 let near = (1 << 24) - 4 - u64::from(shape >> 3);
-                link.halves().1.jump(near, 1 << 24);
+                layer.halves().1.jump(near, 1 << 24);
                 rx.jump(near, 1 << 24);
             }
             let (wire, kept, due) = (Vec::new(), Vec::new(), Vec::new());
             let (at_fault, updates, cut, closed) = (false, 0, false, false);
             Some(Self {
-                link,
+                layer,
                 tx,
                 rx,
                 tx_secret,
@@ -115,16 +115,16 @@ impl Pair {
             }
             3 => self.any_record(octets),
             4 => self.update(what >> 3),
-            5 => self.answer(octets, what, |link, out, plain| {
+            5 => self.answer(octets, what, |layer, out, plain| {
                 let (one, other) = plain.split_at(plain.len() / 3);
-                link.seal([one, other].into_iter(), out)
+                layer.seal([one, other].into_iter(), out)
             }),
-            6 => self.answer(octets, what, |link, out, plain| {
-                out.resize(link.headroom(), 0xee);
+            6 => self.answer(octets, what, |layer, out, plain| {
+                out.resize(layer.headroom(), 0xee);
                 out.extend_from_slice(plain);
-                link.seal_in_place(out, 0)
+                layer.seal_in_place(out, 0)
             }),
-            _ if what & 8 == 0 => self.link.rest(),
+            _ if what & 8 == 0 => self.layer.rest(),
             _ => self.close(),
         }
     }
@@ -178,7 +178,7 @@ impl Pair {
 
     fn close(&mut self) {
         let mut out = Vec::new();
-        self.link.close(&mut out);
+        self.layer.close(&mut out);
         let sealed = self.opened(&mut out);
         let alert = if self.cut { vec![2, 80] } else { vec![1, 0] };
         assert_eq!(sealed, if self.closed { vec![] } else { vec![(content::ALERT, alert)] });
@@ -190,7 +190,7 @@ impl Pair {
     fn answer(&mut self, octets: &[u8], what: u8, seal: Seal) {
         let plain = octets.repeat(if what & 8 == 0 { 1 } else { 256 });
         let mut out = Vec::new();
-        let sealed = seal(&mut self.link, &mut out, &plain);
+        let sealed = seal(&mut self.layer, &mut out, &plain);
         let mut records = self.opened(&mut out);
         records.retain(|(kind, plain)| {
             assert!(
@@ -240,9 +240,9 @@ impl Pair {
     fn say_why(&mut self, error: &Error) {
         let mut out = Vec::new();
         if !self.closed && self.tx.is_tls13() && error.alert().is_some() {
-            assert!(self.link.seal([&b"owed"[..]].into_iter(), &mut out).is_ok());
+            assert!(self.layer.seal([&b"owed"[..]].into_iter(), &mut out).is_ok());
         }
-        self.link.close(&mut out);
+        self.layer.close(&mut out);
         let told = self.opened(&mut out);
         let mut codes = told.iter().filter(|(kind, _)| *kind == content::ALERT);
         let first = codes.next().map(|(_, plain)| plain[1]);
@@ -252,7 +252,7 @@ impl Pair {
 
     fn read(&mut self) -> bool {
         loop {
-            let step = match self.link.read(&mut self.kept) {
+            let step = match self.layer.read(&mut self.kept) {
                 Ok(step) => step,
                 Err(error) => {
                     assert!(self.at_fault && error.by_peer(), "{error}");

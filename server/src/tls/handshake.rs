@@ -25,10 +25,10 @@ use rustls::{
 };
 
 use super::error::Error;
-use super::link::{Link, unexpected};
 use super::record::{
     self, CLOSE_NOTIFY, HEADER, Half, MAX_BODY_12, MAX_BODY_13, MAX_PLAIN, content,
 };
+use super::record_layer::{RecordLayer, unexpected};
 use super::secret::Secret;
 use super::session::{About, Event, Step, Version, is_text, record_len};
 use super::tap::{self, Heard};
@@ -311,7 +311,7 @@ impl Handshake {
 
     /// Takes the keys over from rustls and lets go of it.
     #[inline(never)]
-    pub(super) fn into_link(self, about: &mut About) -> Result<Box<Link>, Error> {
+    pub(super) fn into_record_layer(self, about: &mut About) -> Result<Box<RecordLayer>, Error> {
         let rustls = self.rustls;
         about.suite = rustls.negotiated_cipher_suite().map(|suite| suite.suite());
         about.group = rustls.negotiated_key_exchange_group().map(|group| group.name());
@@ -329,7 +329,7 @@ impl Handshake {
             (Version::Tls13, Some(rx), Some(tx)) => Some((&**rx, &**tx)),
             (Version::Tls13, ..) => return Err(Error::Internal("no traffic secrets".into())),
         };
-        Link::new(&keys, secrets).ok_or(Error::Internal("the AEAD refused its key".into()))
+        RecordLayer::new(&keys, secrets).ok_or(Error::Internal("the AEAD refused its key".into()))
     }
 }
 

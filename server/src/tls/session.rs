@@ -13,8 +13,8 @@ use rustls::{CipherSuite, NamedGroup};
 use super::certs::Store;
 use super::error::Error;
 use super::handshake::Handshake;
-use super::link::Link;
 use super::record::{HEADER, content};
+use super::record_layer::RecordLayer;
 use super::secret::wipe_stack;
 use super::{Alpn, Unfinished};
 
@@ -72,7 +72,7 @@ pub struct Session {
 #[derive(Debug)]
 enum State {
     Handshake(Box<Handshake>),
-    Open(Box<Link>),
+    Open(Box<RecordLayer>),
     Over,
 }
 
@@ -127,7 +127,7 @@ impl Session {
     /// appends the alert that is due. One that is due during the handshake stands in `out` already.
     pub fn read(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Step, Error> {
         let read = match &mut self.state {
-            State::Open(link) => return link.read(input),
+            State::Open(layer) => return layer.read(input),
             State::Handshake(handshake) => {
                 let read = match handshake.read(input, out, &mut self.about) {
                     Ok(step) if step.event == Event::Established => self.establish(step),
@@ -165,7 +165,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         match &mut self.state {
-            State::Open(link) => link.seal(parts, out),
+            State::Open(layer) => layer.seal(parts, out),
             State::Handshake(_) => Err(Error::Internal("sealed before the handshake".into())),
             State::Over => Err(Error::Over),
         }
@@ -174,7 +174,7 @@ impl Session {
     /// Bytes to leave free in front of plaintext that [`Session::seal_in_place`] is to seal.
     pub fn headroom(&self) -> usize {
         match &self.state {
-            State::Open(link) => link.headroom(),
+            State::Open(layer) => layer.headroom(),
             State::Handshake(_) | State::Over => 0,
         }
     }
@@ -189,7 +189,7 @@ impl Session {
     /// If `out` does not reach over the headroom.
     pub fn seal_in_place(&mut self, out: &mut Vec<u8>, from: usize) -> Result<(), Error> {
         match &mut self.state {
-            State::Open(link) => link.seal_in_place(out, from),
+            State::Open(layer) => layer.seal_in_place(out, from),
             State::Handshake(_) => Err(Error::Internal("sealed before the handshake".into())),
             State::Over => Err(Error::Over),
         }
@@ -198,14 +198,14 @@ impl Session {
     /// True when the key will soon have protected all the records that it may (TLS 1.2): take no
     /// further request.
     pub fn is_worn(&self) -> bool {
-        matches!(&self.state, State::Open(link) if link.is_worn())
+        matches!(&self.state, State::Open(layer) if layer.is_worn())
     }
 
     /// Shrinks a session that has nothing to do from 1.6 kB to 0.4 kB: the expanded keys are let
     /// go, and come back with the next record of their direction for a fraction of a microsecond.
     pub fn rest(&mut self) {
-        if let State::Open(link) = &mut self.state {
-            link.rest();
+        if let State::Open(layer) = &mut self.state {
+            layer.rest();
         }
     }
 
@@ -215,7 +215,7 @@ impl Session {
     /// holds the keys that an alert would need (a resumed TLS 1.2 handshake).
     pub fn close(&mut self, out: &mut Vec<u8>) {
         match &mut self.state {
-            State::Open(link) => link.close(out),
+            State::Open(layer) => layer.close(out),
             State::Handshake(handshake) if handshake.close(out) => self.state = State::Over,
             State::Handshake(_) | State::Over => {}
         }
@@ -265,23 +265,23 @@ impl Session {
         let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Over) else {
             return Err(Error::Over);
         };
-        self.state = State::Open(handshake.into_link(&mut self.about)?);
+        self.state = State::Open(handshake.into_record_layer(&mut self.about)?);
         Ok(step)
     }
 
     /// Leaves our key so many records, the last four of which are for alerts.
     #[cfg(test)]
     pub(crate) fn wear(&mut self, left: u64) {
-        let tx = self.link().halves().1;
+        let tx = self.record_layer().halves().1;
         let used = (1 << 24) - tx.remaining();
         tx.jump(used, used + left);
     }
 
     /// The record layer: tests reach its limits through it.
     #[cfg(test)]
-    pub(super) fn link(&mut self) -> &mut Link {
+    pub(super) fn record_layer(&mut self) -> &mut RecordLayer {
         match &mut self.state {
-            State::Open(link) => link,
+            State::Open(layer) => layer,
             _ => panic!("not established"),
         }
     }

@@ -5,7 +5,7 @@ use rustls::{AlertDescription, HandshakeKind, NamedGroup};
 
 use super::*;
 use crate::tls::Version;
-use crate::tls::link::Link;
+use crate::tls::record_layer::RecordLayer;
 
 #[test]
 fn every_suite_carries_data_both_ways() {
@@ -248,7 +248,7 @@ fn data_right_behind_the_clients_finished_is_opened() {
 #[test]
 fn a_session_is_small() {
     // What an idle connection costs beside its two expanded keys, which `rest` lets go.
-    let size = size_of::<Session>() + size_of::<Link>();
+    let size = size_of::<Session>() + size_of::<RecordLayer>();
     assert!(size <= 344, "{size}");
 }
 

@@ -5,14 +5,14 @@ use rustls::{AlertDescription as Alert, ConnectionTrafficSecrets, ExtractedSecre
 
 use super::*;
 use crate::tls::fuzz;
-use crate::tls::link::Link;
 use crate::tls::record::{Half, content};
+use crate::tls::record_layer::RecordLayer;
 use crate::tls::secret::Secret;
 use crate::tls::session::Step;
 
 /// A session's record layer and a peer's keys.
 struct Peer {
-    link: Box<Link>,
+    layer: Box<RecordLayer>,
     tx: Half,
     rx: Half,
     rx_secret: Box<Secret>,
@@ -35,8 +35,8 @@ impl Peer {
         };
         let (tx_secret, rx_secret) = (secret(1), secret(2));
         let secrets = tls13.then_some((&*tx_secret, &*rx_secret));
-        let link = Link::new(&extracted, secrets).unwrap();
-        Self { link, tx: half(1), rx: half(2), rx_secret, tx_secret }
+        let layer = RecordLayer::new(&extracted, secrets).unwrap();
+        Self { layer, tx: half(1), rx: half(2), rx_secret, tx_secret }
     }
 
     /// What the session makes of a record with this content.
@@ -48,10 +48,10 @@ impl Peer {
 
     /// The same for a record as it stands; the alert of an error is checked.
     fn send_raw(&mut self, record: &mut [u8]) -> Result<Step, Error> {
-        let read = self.link.read(record);
+        let read = self.layer.read(record);
         if let Err(error) = &read {
             let mut out = Vec::new();
-            self.link.close(&mut out);
+            self.layer.close(&mut out);
             let said = self.opened(out);
             assert!(said.iter().all(|(kind, _)| *kind == content::ALERT));
             assert_eq!(said.first().map(|(_, plain)| plain[1]), error.alert());
@@ -73,16 +73,16 @@ impl Peer {
     /// What the session's next data looks like to the peer: content types and plaintexts.
     fn next(&mut self, data: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut out = Vec::new();
-        self.link.seal([data].into_iter(), &mut out).unwrap();
+        self.layer.seal([data].into_iter(), &mut out).unwrap();
         self.opened(out)
     }
 
     /// The same when the data stands in the output already, behind something else.
     fn next_in_place(&mut self, data: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut out = b"else".to_vec();
-        out.resize(4 + self.link.headroom(), 0xee);
+        out.resize(4 + self.layer.headroom(), 0xee);
         out.extend(data);
-        self.link.seal_in_place(&mut out, 4).unwrap();
+        self.layer.seal_in_place(&mut out, 4).unwrap();
         assert_eq!(out.drain(..4).collect::<Vec<_>>(), b"else");
         self.opened(out)
     }
@@ -136,16 +136,16 @@ fn sealing_in_place_makes_the_same_records() {
     let seen = peer.next_in_place(b"data");
     assert_eq!(seen, [(UPDATE.0, UPDATE.1.to_vec()), (DATA, b"data".to_vec())]);
     // And at the key's end.
-    for half in [peer.link.halves().1, &mut peer.rx] {
+    for half in [peer.layer.halves().1, &mut peer.rx] {
         half.jump((1 << 24) - 5, 1 << 24);
     }
     let seen = peer.next_in_place(&pattern(20_000));
     let kinds: Vec<u8> = seen.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [DATA, HANDSHAKE, DATA]);
     let mut out = Vec::new();
-    peer.link.close(&mut out);
-    out.resize(out.len() + peer.link.headroom(), 0);
-    assert!(peer.link.seal_in_place(&mut out, 24).is_err());
+    peer.layer.close(&mut out);
+    out.resize(out.len() + peer.layer.headroom(), 0);
+    assert!(peer.layer.seal_in_place(&mut out, 24).is_err());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn records_run_over_the_seams_of_parts() {
         let [a, b, c] = cuts;
         let mut out = Vec::new();
         let parts = [&data[..a], &data[a..b], &data[b..c], &data[c..]];
-        peer.link.seal(parts.into_iter(), &mut out).unwrap();
+        peer.layer.seal(parts.into_iter(), &mut out).unwrap();
         let seen = peer.opened(out);
         assert_eq!(seen.len(), 4);
         assert_eq!(seen.into_iter().flat_map(|(_, plain)| plain).collect::<Vec<_>>(), data);
@@ -168,7 +168,7 @@ fn a_rested_session_goes_on() {
     for tls13 in [true, false] {
         let mut peer = Peer::new(tls13);
         for round in 0..3u8 {
-            peer.link.rest();
+            peer.layer.rest();
             let mut record = Vec::new();
             peer.tx.seal(DATA, &[round; 9], &mut record).unwrap();
             let step = peer.send_raw(&mut record).unwrap();
@@ -307,7 +307,7 @@ fn alerts_of_the_peer() {
 #[test]
 fn our_keys_are_updated_before_their_limit() {
     let mut peer = Peer::new(true);
-    for half in [peer.link.halves().1, &mut peer.rx] {
+    for half in [peer.layer.halves().1, &mut peer.rx] {
         half.jump((1 << 24) - 6, 1 << 24);
     }
     let kinds = |seen: Vec<(u8, Vec<u8>)>| seen.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
@@ -318,14 +318,14 @@ fn our_keys_are_updated_before_their_limit() {
 #[test]
 fn tls12_stops_at_the_limit_and_can_still_say_so() {
     let mut peer = Peer::new(false);
-    for half in [peer.link.halves().1, &mut peer.rx] {
+    for half in [peer.layer.halves().1, &mut peer.rx] {
         half.jump((1 << 24) - 5, 1 << 24);
     }
     assert_eq!(peer.next(b"last").len(), 1);
     let mut out = Vec::new();
-    let refused = peer.link.seal([&b"beyond"[..]].into_iter(), &mut out).unwrap_err();
+    let refused = peer.layer.seal([&b"beyond"[..]].into_iter(), &mut out).unwrap_err();
     assert!(!refused.by_peer() && out.is_empty());
-    peer.link.close(&mut out);
+    peer.layer.close(&mut out);
     assert_eq!(peer.rx.open(&mut out).unwrap().0, content::ALERT);
 }
 
@@ -341,11 +341,11 @@ fn a_client_that_updates_keys_is_followed() {
             let data = pattern(1000 + round);
             assert_eq!(pair.up(&data).unwrap(), data);
             assert_eq!(pair.down(&data), data);
-            let next = pair.server.link().halves().1.remaining();
+            let next = pair.server.record_layer().halves().1.remaining();
             assert_eq!(next, if *suite == client_suite_chacha() { u64::MAX } else { 1 << 24 } - 1);
         }
         // And it follows us.
-        pair.server.link().halves().1.jump(1, 1 + 4);
+        pair.server.record_layer().halves().1.jump(1, 1 + 4);
         assert_eq!(pair.down(b"on with new keys"), b"on with new keys");
     }
 }

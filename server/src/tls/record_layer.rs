@@ -38,7 +38,7 @@ const REQUESTED: u8 = 1;
 
 /// The keys of both directions and what remains of the budgets.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct RecordLayer {
     rx: Half,
     tx: Half,
     rx_secret: Secret,
@@ -69,7 +69,7 @@ enum Input {
     Failed,
 }
 
-impl Link {
+impl RecordLayer {
     /// Takes over the keys, and in TLS 1.3 the secrets of the client and the server; `None` if the
     /// AEAD refuses them. Boxed before it holds any, so that they do not move.
     pub(super) fn new(
@@ -77,7 +77,7 @@ impl Link {
         secrets: Option<(&Secret, &Secret)>,
     ) -> Option<Box<Self>> {
         let tls13 = secrets.is_some();
-        let mut link = Box::new(Self {
+        let mut layer = Box::new(Self {
             rx: Half::blank(tls13),
             tx: Half::blank(tls13),
             rx_secret: Secret::NONE,
@@ -93,17 +93,17 @@ impl Link {
             input: Input::Open,
             last: CLOSE_NOTIFY,
         });
-        link.rx.load(&keys.rx.1, keys.rx.0)?;
-        link.tx.load(&keys.tx.1, keys.tx.0)?;
+        layer.rx.load(&keys.rx.1, keys.rx.0)?;
+        layer.tx.load(&keys.tx.1, keys.tx.0)?;
         if let Some((rx, tx)) = secrets {
-            link.rx_secret.copy(rx);
-            link.tx_secret.copy(tx);
+            layer.rx_secret.copy(rx);
+            layer.tx_secret.copy(tx);
         }
-        Some(link)
+        Some(layer)
     }
 
     /// Opens the first record of `input`. After an error nothing more is read; what is owed to the
-    /// peer can still be sealed, and [`Link::close`] then says what was wrong.
+    /// peer can still be sealed, and [`RecordLayer::close`] then says what was wrong.
     pub(super) fn read(&mut self, input: &mut [u8]) -> Result<Step, Error> {
         match self.input {
             Input::Open => {}
@@ -173,7 +173,7 @@ impl Link {
         !self.tx.is_tls13() && self.tx.remaining() <= WORN
     }
 
-    /// Bytes to leave free in front of plaintext for [`Link::seal_in_place`].
+    /// Bytes to leave free in front of plaintext for [`RecordLayer::seal_in_place`].
     pub(super) fn headroom(&self) -> usize {
         self.tx.before()
     }
@@ -215,7 +215,7 @@ impl Link {
     }
 
     /// Appends the alert that our side ends with, once: the fatal one that an error of
-    /// [`Link::read`] called for, else close_notify.
+    /// [`RecordLayer::read`] called for, else close_notify.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.sent_close, true) {
             return;
@@ -371,7 +371,7 @@ impl Link {
 }
 
 /// The nonce of a key's first record is its vector, and the calls that used it have left it behind.
-impl Drop for Link {
+impl Drop for RecordLayer {
     fn drop(&mut self) {
         wipe_stack();
     }
