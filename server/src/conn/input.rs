@@ -6,7 +6,7 @@ use super::{Conn, Cx, Proto};
 use crate::config::Trace;
 use crate::observe::trace::Way;
 use crate::proto::h2::Http2;
-use crate::proto::tls_io::{Cover, Opened, Secure};
+use crate::proto::tls_io::{Cover, Opened, TlsIo};
 use crate::proto::upgrade::Upgrade;
 use crate::tls::{Alpn, Error, Session, Version};
 
@@ -23,21 +23,21 @@ struct NotTls;
 impl Conn {
     #[inline]
     pub(super) fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
-        match self.secure.take() {
+        match self.tls.take() {
             None => self.use_input(bytes, cx),
-            Some(secure) => self.receive_records(secure, bytes, cx),
+            Some(tls) => self.receive_records(tls, bytes, cx),
         }
     }
 
-    fn receive_records(&mut self, mut secure: Box<Secure>, bytes: &mut [u8], cx: &mut Cx<'_>) {
+    fn receive_records(&mut self, mut tls: Box<TlsIo>, bytes: &mut [u8], cx: &mut Cx<'_>) {
         let len = bytes.len() - PAD;
-        let mut joined = secure.complete(&bytes[..len]);
+        let mut joined = tls.complete(&bytes[..len]);
         let whole = joined.as_deref_mut().unwrap_or(bytes);
-        if secure.session.is_worn() {
+        if tls.session.is_worn() {
             self.wind_down(cx);
         }
-        match self.open_records(&mut secure, whole, cx) {
-            Ok(()) => self.secure = Some(secure),
+        match self.open_records(&mut tls, whole, cx) {
+            Ok(()) => self.tls = Some(tls),
             Err(NotTls) => self.begin_in_clear(whole, cx),
         }
         if let Some(joined) = joined {
@@ -66,7 +66,7 @@ impl Conn {
     /// Opens the records of `whole` and works on what is in them.
     fn open_records(
         &mut self,
-        secure: &mut Secure,
+        tls: &mut TlsIo,
         whole: &mut [u8],
         cx: &mut Cx<'_>,
     ) -> Result<(), NotTls> {
@@ -74,7 +74,7 @@ impl Conn {
         let mut at = 0;
         while !self.link.is_closing() && !self.failed {
             let from = at;
-            let opened = secure.open(whole, &mut at, cx);
+            let opened = tls.open(whole, &mut at, cx);
             if let Some(trace) = &cx.trace {
                 // The header is left as it came.
                 trace.records(self.link.id, Way::In, &whole[from..at]);
@@ -84,7 +84,7 @@ impl Conn {
                 Ok(Opened::Plain(range)) => {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }
-                Ok(Opened::Established) => self.established(secure, cx),
+                Ok(Opened::Established) => self.established(tls, cx),
                 Ok(Opened::Closed) => {
                     self.link.ended = true;
                     self.link.mark(cx);
@@ -92,7 +92,7 @@ impl Conn {
                 }
                 Ok(Opened::Nothing) => {}
                 Ok(Opened::More) => {
-                    secure.keep(&whole[at..len], cx);
+                    tls.keep(&whole[at..len], cx);
                     break;
                 }
                 Err(error) => {
@@ -109,23 +109,23 @@ impl Conn {
                 }
             }
         }
-        if secure.has_output() {
+        if tls.has_output() {
             self.link.mark(cx);
         }
         Ok(())
     }
 
     /// The handshake is complete: goes on in the protocol that was negotiated.
-    fn established(&mut self, secure: &Secure, cx: &mut Cx<'_>) {
+    fn established(&mut self, tls: &TlsIo, cx: &mut Cx<'_>) {
         if let Some(log) = &mut cx.log {
-            log.secured(self.link.id, &secure.session);
+            log.secured(self.link.id, &tls.session);
         }
         if let Some(trace) = &cx.trace {
-            trace.established(self.link.id, &secure.session);
+            trace.established(self.link.id, &tls.session);
         }
-        count_handshake(&secure.session, cx);
-        let cover = Some(Box::new(Cover::new(secure.session.names(), secure.alt)));
-        if secure.session.alpn() == Some(Alpn::H2) {
+        count_handshake(&tls.session, cx);
+        let cover = Some(Box::new(Cover::new(tls.session.names(), tls.alt)));
+        if tls.session.alpn() == Some(Alpn::H2) {
             let http = Http2::new(self.socket, cover, &mut self.link, cx);
             self.proto = Proto::H2(Box::new(http));
         } else if let Proto::H1(http) = &mut self.proto {

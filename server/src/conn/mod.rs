@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::proto::h1::Http1;
 use crate::proto::h2::Http2;
 use crate::proto::output::{Gathered, Link};
-use crate::proto::tls_io::Secure;
+use crate::proto::tls_io::TlsIo;
 use crate::proto::{Cx, Event, REST};
 use crate::ring::token::Id;
 use crate::tls::Session;
@@ -24,7 +24,7 @@ use crate::tls::Session;
 /// A connection.
 pub(crate) struct Conn {
     link: Link,
-    secure: Option<Box<Secure>>,
+    tls: Option<Box<TlsIo>>,
     proto: Proto,
     socket: RawFd,
     /// Nothing has been received yet: an HTTP/2 client may still say that it is one.
@@ -67,17 +67,17 @@ impl Conn {
     pub(crate) fn new(id: Id, socket: RawFd, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
         let mut link = Link::new(id);
         link.steer_receiving(cx);
-        let (secure, proto) = match arrival {
+        let (tls, proto) = match arrival {
             Arrival::Http => (None, Proto::H1(Http1::new(socket, false, cx.now))),
             Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut link, cx)))),
             Arrival::Tls(session, alt) => {
-                let secure = Some(Box::new(Secure::new(*session, alt)));
-                (secure, Proto::H1(Http1::new(socket, true, cx.now)))
+                let tls = Some(Box::new(TlsIo::new(*session, alt)));
+                (tls, Proto::H1(Http1::new(socket, true, cx.now)))
             }
         };
-        let fresh = secure.is_none() && matches!(proto, Proto::H1(_));
+        let fresh = tls.is_none() && matches!(proto, Proto::H1(_));
         let (counted, failed, rested, since) = (false, false, true, cx.now);
-        Self { link, secure, proto, socket, fresh, counted, failed, rested, since }
+        Self { link, tls, proto, socket, fresh, counted, failed, rested, since }
     }
 
     /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
@@ -156,7 +156,7 @@ impl Conn {
         if !self.is_at_rest() {
             self.work(cx);
         }
-        let gathered = self.link.flush(self.secure.as_deref_mut(), cx);
+        let gathered = self.link.flush(self.tls.as_deref_mut(), cx);
         self.link.steer_receiving(cx);
         gathered
     }
@@ -250,7 +250,7 @@ impl Conn {
             // The scheduler knows; asking it is the flush.
             Proto::H2(_) => false,
         };
-        !idle || self.secure.is_some() || self.link.has_more_to_do()
+        !idle || self.tls.is_some() || self.link.has_more_to_do()
     }
 
     /// True when the turn will end with a flush of this connection, after which it is looked at
@@ -290,7 +290,7 @@ impl Conn {
     }
 
     fn is_handshaking(&self) -> bool {
-        self.secure.as_ref().is_some_and(|secure| secure.session.is_handshaking())
+        self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking())
     }
 
     fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {
@@ -355,8 +355,8 @@ impl Conn {
     fn rest(&mut self, cx: &mut Cx<'_>) {
         self.rested = true;
         self.link.rest(cx);
-        if let Some(secure) = &mut self.secure {
-            secure.rest(cx);
+        if let Some(tls) = &mut self.tls {
+            tls.rest(cx);
         }
         if let Proto::H2(http) = &mut self.proto {
             http.rest();

@@ -10,7 +10,7 @@ use ringway_codec::Time;
 use ringway_codec::h2::frame;
 use ringway_codec::scan::PAD;
 
-use super::tls_io::{self, Lent, Secure};
+use super::tls_io::{self, Lent, TlsIo};
 use super::{Cx, Op};
 use crate::config::{Limits, least};
 use crate::observe::trace::Way;
@@ -268,20 +268,16 @@ impl Link {
     /// Gives what is gathered to be sent, sealed where there is TLS, or goes on closing when there
     /// is nothing left.
     #[inline(always)]
-    pub(crate) fn flush(
-        &mut self,
-        secure: Option<&mut Secure>,
-        cx: &mut Cx<'_>,
-    ) -> Option<Gathered> {
+    pub(crate) fn flush(&mut self, tls: Option<&mut TlsIo>, cx: &mut Cx<'_>) -> Option<Gathered> {
         self.dirty = false;
         if self.sending || self.closing == Closing::Now {
             return None;
         }
-        let plain = secure.is_none() && cx.trace.is_none() && self.overflow.is_none();
+        let plain = tls.is_none() && cx.trace.is_none() && self.overflow.is_none();
         let gathered = if plain && !self.out.is_empty() {
             (std::mem::take(&mut self.out), None)
         } else {
-            self.gather(secure, cx)?
+            self.gather(tls, cx)?
         };
         self.sending = true;
         self.since = cx.now;
@@ -289,13 +285,13 @@ impl Link {
     }
 
     /// What is to be sent, or none.
-    fn gather(&mut self, secure: Option<&mut Secure>, cx: &mut Cx<'_>) -> Option<Gathered> {
+    fn gather(&mut self, tls: Option<&mut TlsIo>, cx: &mut Cx<'_>) -> Option<Gathered> {
         if cx.trace.is_some() {
             self.trace(cx);
         }
-        let (head, body) = match secure {
+        let (head, body) = match tls {
             None => (std::mem::take(&mut self.out), self.take_pinned()),
-            Some(secure) => (self.seal(secure, cx), None),
+            Some(tls) => (self.seal(tls, cx), None),
         };
         self.tidy(cx);
         if head.is_empty() && body.is_none() {
@@ -314,14 +310,14 @@ impl Link {
     }
 
     /// The records to be sent; none when nothing is owed, or nothing can be sealed any more.
-    fn seal(&mut self, secure: &mut Secure, cx: &mut Cx<'_>) -> Vec<u8> {
+    fn seal(&mut self, tls: &mut TlsIo, cx: &mut Cx<'_>) -> Vec<u8> {
         let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
-        if self.queued() == 0 && !secure.has_output() && !closing {
+        if self.queued() == 0 && !tls.has_output() && !closing {
             return Vec::new();
         }
         let mut pinned = self.take_pinned();
         let lent = self.lent.as_deref_mut();
-        let sealed = secure.seal(&mut self.out, lent, &mut pinned, closing, cx);
+        let sealed = tls.seal(&mut self.out, lent, &mut pinned, closing, cx);
         let records = match sealed {
             Ok(records) => {
                 if let Some(rest) = pinned {
@@ -333,7 +329,7 @@ impl Link {
             Err(_) => {
                 self.drop_output(cx);
                 self.closing = Closing::Flush;
-                secure.end()
+                tls.end()
             }
         };
         if let Some(trace) = &cx.trace {

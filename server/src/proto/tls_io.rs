@@ -65,7 +65,7 @@ pub(crate) fn woven<'a>(
 }
 
 /// A connection's TLS session with what it has to keep between turns.
-pub(crate) struct Secure {
+pub(crate) struct TlsIo {
     pub(crate) session: Session,
     /// The beginning of a record, with [`PAD`] bytes behind it.
     partial: Vec<u8>,
@@ -150,7 +150,7 @@ pub(crate) enum Opened {
     More,
 }
 
-impl Secure {
+impl TlsIo {
     pub(crate) fn new(session: Session, alt: u8) -> Self {
         Self { session, partial: Vec::new(), sealed: Vec::new(), alt }
     }

@@ -403,7 +403,7 @@ fn f24_a_key_that_is_used_up() {
             (10, Last::Alert(AlertDescription::InternalError)),
         ] {
             let mut pair = Pair::established(7, Limits::default(), way, &mut maker);
-            pair.world.conn.secure.as_mut().unwrap().session.wear(left);
+            pair.world.conn.tls.as_mut().unwrap().session.wear(left);
             let bytes = pair.sealed(&get(alpn, 1, "/large"));
             pair.give(&bytes, 0, false);
             let whole = pair.bodies().first().is_some_and(|body| body.len() == 300_000);
