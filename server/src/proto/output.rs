@@ -10,7 +10,7 @@ use ringway_codec::Time;
 use ringway_codec::h2::frame;
 use ringway_codec::scan::PAD;
 
-use super::tls_io::{self, Lent, TlsIo};
+use super::tls_io::{self, Splices, TlsIo};
 use super::{Cx, Op};
 use crate::config::{Limits, least};
 use crate::observe::trace::Way;
@@ -48,7 +48,7 @@ pub(crate) struct Link {
     pub(crate) out: Vec<u8>,
     overflow: Option<Box<Overflow>>,
     /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
-    pub(crate) lent: Option<Box<Lent>>,
+    pub(crate) splices: Option<Box<Splices>>,
     closing: Closing,
     receiving: bool,
     sending: bool,
@@ -68,7 +68,7 @@ impl Link {
             id,
             out: Vec::new(),
             overflow: None,
-            lent: None,
+            splices: None,
             closing: Closing::No,
             receiving: false,
             sending: false,
@@ -110,7 +110,7 @@ impl Link {
     /// True when there is, or may be, something to send, to work on, or to end.
     #[inline]
     pub(crate) fn has_more_to_do(&self) -> bool {
-        let holds = !self.out.is_empty() || self.overflow.is_some() || self.lent.is_some();
+        let holds = !self.out.is_empty() || self.overflow.is_some() || self.splices.is_some();
         holds || self.ended || self.is_closing()
     }
 
@@ -121,7 +121,7 @@ impl Link {
 
     /// Bytes gathered, but for a body that is sent from where it lies.
     pub(crate) fn gathered(&self) -> usize {
-        self.out.len() + self.lent.as_ref().map_or(0, |lent| lent.len())
+        self.out.len() + self.splices.as_ref().map_or(0, |splices| splices.len())
     }
 
     fn pinned(&self) -> Option<&Pinned> {
@@ -143,13 +143,13 @@ impl Link {
 
     /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
     pub(crate) fn lend(&mut self, body: Pinned) {
-        self.lent.get_or_insert_default().push(self.out.len(), body);
+        self.splices.get_or_insert_default().push(self.out.len(), body);
     }
 
     /// Gives back what an idle connection does not need.
     pub(crate) fn rest(&mut self, cx: &mut Cx<'_>) {
         self.tidy(cx);
-        self.lent.take_if(|lent| lent.len() == 0);
+        self.splices.take_if(|splices| splices.len() == 0);
     }
 
     #[inline]
@@ -316,8 +316,8 @@ impl Link {
             return Vec::new();
         }
         let mut pinned = self.take_pinned();
-        let lent = self.lent.as_deref_mut();
-        let sealed = tls.seal(&mut self.out, lent, &mut pinned, closing, cx);
+        let splices = self.splices.as_deref_mut();
+        let sealed = tls.seal(&mut self.out, splices, &mut pinned, closing, cx);
         let records = match sealed {
             Ok(records) => {
                 if let Some(rest) = pinned {
@@ -341,8 +341,8 @@ impl Link {
     /// Shows what goes out in HTTP/2, which pins nothing.
     fn trace(&mut self, cx: &mut Cx<'_>) {
         let Some(trace) = &mut cx.trace else { return };
-        let lent = self.lent.as_deref();
-        for part in tls_io::woven(&self.out, lent.map_or(&[], Lent::parts)) {
+        let splices = self.splices.as_deref();
+        for part in tls_io::woven(&self.out, splices.map_or(&[], Splices::parts)) {
             trace.octets(self.id, Way::Out, part);
         }
     }
@@ -388,7 +388,7 @@ impl Link {
 
     fn drop_output(&mut self, cx: &mut Cx<'_>) {
         cx.pool.give(std::mem::take(&mut self.out));
-        self.lent = None;
+        self.splices = None;
         drop(self.take_pinned());
     }
 

@@ -19,13 +19,13 @@ pub(crate) const LEND_MIN: usize = 1024;
 
 /// Bytes that lie elsewhere and are to be sealed among the gathered ones.
 #[derive(Default)]
-pub(crate) struct Lent {
+pub(crate) struct Splices {
     /// Each behind so many bytes of the output.
     parts: Vec<(usize, Pinned)>,
     len: usize,
 }
 
-impl Lent {
+impl Splices {
     /// Adds a part behind the first `at` bytes of the output.
     pub(crate) fn push(&mut self, at: usize, body: Pinned) {
         self.len += body.len();
@@ -49,14 +49,14 @@ impl Lent {
     }
 }
 
-/// The gathered bytes with the lent ones in their places.
+/// The gathered bytes with the spliced ones in their places.
 pub(crate) fn woven<'a>(
     plain: &'a [u8],
-    lent: &'a [(usize, Pinned)],
+    splices: &'a [(usize, Pinned)],
 ) -> impl Iterator<Item = &'a [u8]> + Clone {
     let mut at = 0;
-    let tail = lent.last().map_or(0, |(end, _)| *end);
-    let parts = lent.iter().flat_map(move |(end, body)| {
+    let tail = splices.last().map_or(0, |(end, _)| *end);
+    let parts = splices.iter().flat_map(move |(end, body)| {
         let head = &plain[at..*end];
         at = *end;
         [head, body.bytes()]
@@ -206,33 +206,33 @@ impl TlsIo {
         !self.sealed.is_empty()
     }
 
-    /// Seals what is gathered with what is lent to it, and of a large body as much as one flush
-    /// takes; returns the records. Each byte is copied once, into its record, and encrypted there.
-    /// With `last` nothing follows, and our side ends behind all of it.
+    /// Seals what is gathered with what is spliced into it, and of a large body as much as one
+    /// flush takes; returns the records. Each byte is copied once, into its record, and encrypted
+    /// there. With `last` nothing follows, and our side ends behind all of it.
     pub(crate) fn seal(
         &mut self,
         plain: &mut Vec<u8>,
-        lent: Option<&mut Lent>,
+        splices: Option<&mut Splices>,
         pinned: &mut Option<Pinned>,
         last: bool,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, Error> {
         let body = pinned.as_mut().map(|body| body.split_to(SEAL_MAX));
-        let lent_len = lent.as_ref().map_or(0, |lent| lent.len());
-        let len = plain.len() + lent_len + body.as_ref().map_or(0, Pinned::len);
+        let spliced = splices.as_ref().map_or(0, |splices| splices.len());
+        let len = plain.len() + spliced + body.as_ref().map_or(0, Pinned::len);
         if self.sealed.is_empty() {
             let room = cx.pool.take_for(len + len / 64 + 64);
             cx.pool.give(std::mem::replace(&mut self.sealed, room));
         }
         if !self.session.is_handshaking() {
             if len > 0 {
-                let parts = lent.as_ref().map_or(&[][..], |lent| lent.parts());
+                let parts = splices.as_ref().map_or(&[][..], |splices| splices.parts());
                 let parts = woven(plain, parts).chain(body.as_ref().map(Pinned::bytes));
                 self.session.seal_parts(parts, &mut self.sealed)?;
             }
             plain.clear();
-            if let Some(lent) = lent {
-                lent.clear();
+            if let Some(splices) = splices {
+                splices.clear();
             }
             pinned.take_if(|body| body.len() == 0);
         }
@@ -263,14 +263,15 @@ mod tests {
     use crate::ring::send::Owner;
 
     #[test]
-    fn what_is_lent_stands_where_it_was_lent() {
-        let mut lent = Lent::default();
+    fn splices_stand_where_they_were_put() {
+        let mut splices = Splices::default();
         for (at, bytes) in [(0, &b"ab"[..]), (3, b"cd"), (3, b"ef")] {
-            lent.push(at, Pinned::new(Owner::Static(bytes), 0..bytes.len()));
+            splices.push(at, Pinned::new(Owner::Static(bytes), 0..bytes.len()));
         }
-        let whole = |lent: &Lent| woven(b"01234", &lent.parts).collect::<Vec<_>>().concat();
-        assert_eq!((whole(&lent), lent.len()), (b"ab012cdef34".to_vec(), 6));
-        lent.clear();
-        assert_eq!((whole(&lent), lent.len()), (b"01234".to_vec(), 0));
+        let whole =
+            |splices: &Splices| woven(b"01234", &splices.parts).collect::<Vec<_>>().concat();
+        assert_eq!((whole(&splices), splices.len()), (b"ab012cdef34".to_vec(), 6));
+        splices.clear();
+        assert_eq!((whole(&splices), splices.len()), (b"01234".to_vec(), 0));
     }
 }

@@ -245,7 +245,7 @@ impl Http2 {
                 return;
             }
             let (exchanges, finished, id) = (&mut self.exchanges, &mut self.finished, link.id);
-            let (lends, lent) = (self.cover.is_some(), &mut link.lent);
+            let (lends, splices) = (self.cover.is_some(), &mut link.splices);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut turn, |key, max, out, aside| {
                 let number = stream_number(key);
@@ -256,7 +256,7 @@ impl Http2 {
                 if let Some(piece) = piece {
                     if lends && piece.len() >= LEND_MIN {
                         *aside += piece.len();
-                        lent.get_or_insert_default().push(out.len(), piece);
+                        splices.get_or_insert_default().push(out.len(), piece);
                     } else {
                         out.extend_from_slice(piece.bytes());
                     }
