@@ -32,7 +32,7 @@ pub(crate) use listeners::{AltSvc, ListenerConfig, Listeners};
 /// A worker, on its own thread.
 pub(crate) struct Worker {
     ring: Ring,
-    table: Table,
+    connections: Connections,
     listeners: Listeners,
     desk: Desk,
     /// QUIC, where it listens.
@@ -44,7 +44,7 @@ pub(crate) struct Worker {
 }
 
 /// The connections, and when each wants to be told the time.
-struct Table {
+struct Connections {
     slots: Slab<Slot>,
     timers: Wheel,
     over: Vec<Id>,
@@ -60,7 +60,7 @@ struct Slot {
     /// Its peer's number among those whose connections are counted.
     host: u32,
     /// The wheel tells the connection the time by then.
-    armed: Time,
+    timer_at: Time,
     conn: Conn,
 }
 
@@ -76,7 +76,7 @@ impl Worker {
         let most = (desk.limits().connections + OVER) as usize;
         Self {
             ring,
-            table: Table {
+            connections: Connections {
                 slots: Slab::with_room(most),
                 timers: Wheel::with_room(most, now),
                 over: Vec::with_capacity(64),
@@ -110,7 +110,7 @@ impl Worker {
         let batch = self.ring.drain();
         let mut rest = &batch[..];
         while !rest.is_empty() {
-            let moved = self.table.transfer(rest, &mut self.ring, &mut self.desk.cx());
+            let moved = self.connections.transfer(rest, &mut self.ring, &mut self.desk.cx());
             rest = &rest[moved..];
             if let Some((other, behind)) = rest.split_first() {
                 self.complete(*other);
@@ -147,7 +147,7 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let next = [
-            self.table.timers.next(),
+            self.connections.timers.next(),
             self.sleeps.next(),
             self.listeners.retry_at(),
             self.stop_at,
@@ -166,9 +166,9 @@ impl Worker {
         let (token, result) = (completion.token, completion.result);
         let id = token.id();
         match token.op() {
-            Kind::Recv | Kind::Send => {} // Table::transfer
+            Kind::Recv | Kind::Send => {} // Connections::transfer
             Kind::Accept => self.accepted(id, result, completion.more()),
-            Kind::Cancel => self.tell(id, Event::Cancelled),
+            Kind::Cancel => self.deliver(id, Event::Cancelled),
             Kind::Job => {
                 let result = self.ring.job_done(id, result);
                 thread_state::with(|thread| thread.finish_job(id, result));
@@ -191,10 +191,10 @@ impl Worker {
     }
 
     /// Tells a connection what happened, if it still lives.
-    fn tell(&mut self, id: Id, event: Event) {
+    fn deliver(&mut self, id: Id, event: Event) {
         match &mut self.udp {
             Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.desk),
-            _ => self.table.tell(id, event, &mut self.desk.cx()),
+            _ => self.connections.deliver(id, event, &mut self.desk.cx()),
         }
     }
 
@@ -227,11 +227,11 @@ impl Worker {
         self.desk.tally.counters.over_handshake_limit += u64::from(refused);
         if let (Some(host), Some(arrival)) = (host, arrival) {
             let desk = &mut self.desk;
-            let id = self.table.slots.insert_with(|id| {
+            let id = self.connections.slots.insert_with(|id| {
                 let conn = Conn::new(id, fd, arrival, &mut desk.cx());
-                Slot { fd, host, armed: Time::NEVER, conn }
+                Slot { fd, host, timer_at: Time::NEVER, conn }
             });
-            self.tell(id, Event::Nudge { stream: 0 });
+            self.deliver(id, Event::Nudge { stream: 0 });
             self.narrow();
         } else {
             host.into_iter().for_each(|host| self.desk.ip_limits.leave(host));
@@ -241,14 +241,14 @@ impl Worker {
 
     /// Whether there is room for one more connection, which one that is idle may have to make.
     fn has_room(&mut self) -> bool {
-        self.table.slots.len() < self.desk.limits().connections as usize || self.shed(GRACE)
+        self.connections.slots.len() < self.desk.limits().connections as usize || self.shed(GRACE)
     }
 
     /// Accepts one connection at a time where there is hardly room: of many at once, those for
     /// which there is none could not be left in the kernel's queue.
     fn narrow(&mut self) {
         let most = self.desk.limits().connections as usize;
-        let is_near = self.table.slots.len() + NEAR >= most;
+        let is_near = self.connections.slots.len() + NEAR >= most;
         self.listeners.narrow(is_near, &mut self.ring);
     }
 
@@ -267,9 +267,9 @@ impl Worker {
     /// Closes the connection that has been idle for longest; false where none is, or enough are
     /// closing.
     fn shed(&mut self, grace: Duration) -> bool {
-        let Some(id) = self.table.oldest_idle(self.desk.now(), grace) else { return false };
+        let Some(id) = self.connections.oldest_idle(self.desk.now(), grace) else { return false };
         self.desk.tally.counters.shed += 1;
-        self.tell(id, Event::Shed);
+        self.deliver(id, Event::Shed);
         true
     }
 
@@ -283,16 +283,16 @@ impl Worker {
             return;
         }
         for (Owner { conn, stream }, response) in self.desk.run_tasks() {
-            self.tell(conn, Event::Reply { stream, response });
+            self.deliver(conn, Event::Reply { stream, response });
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (conn, stream) in nudges {
-            self.tell(conn, Event::Nudge { stream });
+            self.deliver(conn, Event::Nudge { stream });
         }
         let thread = thread_state::current();
         let hints = std::mem::take(&mut *thread.hints.borrow_mut());
         for (Owner { conn, stream }, links) in hints {
-            self.tell(conn, Event::Hint { stream, links });
+            self.deliver(conn, Event::Hint { stream, links });
         }
         if thread.starved.take() {
             // A request is at hand, which counts for more than one that may come.
@@ -312,13 +312,13 @@ impl Worker {
         for key in due.drain(..) {
             thread_state::with(|thread| thread.fire_sleep(key));
         }
-        self.table.timers.expire(now, &mut due);
+        self.connections.timers.expire(now, &mut due);
         for index in due.drain(..) {
-            let Some((id, slot)) = self.table.slots.at(index) else { continue };
-            slot.armed = Time::NEVER;
+            let Some((id, slot)) = self.connections.slots.at(index) else { continue };
+            slot.timer_at = Time::NEVER;
             let sending = slot.conn.is_sending();
             let acknowledged = if sending { sys::tcp_info(slot.fd).acknowledged } else { 0 };
-            self.tell(id, Event::Deadline { acknowledged });
+            self.deliver(id, Event::Deadline { acknowledged });
         }
         self.due = due;
         if self.listeners.retry(now, &mut self.ring) && self.listeners.is_anyone_waiting() {
@@ -331,22 +331,22 @@ impl Worker {
         self.queue();
         let mut cx = self.desk.cx();
         while let Some(id) = cx.dirty.pop() {
-            self.table.flush(id, &mut self.ring, &mut cx);
+            self.connections.flush(id, &mut self.ring, &mut cx);
         }
     }
 
     /// Queues the operations that connections asked for, and closes those that are over.
     fn queue(&mut self) {
         for (id, op) in self.desk.ops.drain(..) {
-            let Some(fd) = self.table.slots.get_mut(id).map(|slot| slot.fd) else { continue };
+            let Some(fd) = self.connections.slots.get_mut(id).map(|slot| slot.fd) else { continue };
             perform(op, id, fd, &mut self.ring);
         }
-        if self.table.over.is_empty() {
+        if self.connections.over.is_empty() {
             return;
         }
-        while let Some(id) = self.table.over.pop() {
-            let Some(slot) = self.table.slots.remove(id) else { continue };
-            self.table.timers.disarm(id.index);
+        while let Some(id) = self.connections.over.pop() {
+            let Some(slot) = self.connections.slots.remove(id) else { continue };
+            self.connections.timers.disarm(id.index);
             if self.desk.is_measured() {
                 slot.conn.count_closed(&mut self.desk.cx());
                 self.desk.tally.closed(sys::tcp_info(slot.fd));
@@ -366,8 +366,8 @@ impl Worker {
                 self.stop_at.get_or_insert(self.desk.now() + patience);
                 self.listeners.close(&mut self.ring);
                 self.desk.draining = true;
-                for id in self.table.slots.ids() {
-                    self.tell(id, Event::Drain);
+                for id in self.connections.slots.ids() {
+                    self.deliver(id, Event::Drain);
                 }
                 if let Some(udp) = &mut self.udp {
                     udp.drain(&self.desk);
@@ -390,15 +390,15 @@ impl Worker {
             Some(udp) => udp.is_over(&self.ring),
             None => true,
         };
-        if self.table.slots.len() == 0 && udp_is_over {
+        if self.connections.slots.len() == 0 && udp_is_over {
             return true;
         }
         if self.desk.now() >= stop_at {
             if let Some(udp) = &mut self.udp {
                 udp.stop();
             }
-            for id in self.table.slots.ids() {
-                self.table.abandon(id, &mut self.desk.cx());
+            for id in self.connections.slots.ids() {
+                self.connections.abandon(id, &mut self.desk.cx());
             }
             self.queue();
             // Cancellations take a turn or two; a second is more than enough for them.
@@ -413,19 +413,19 @@ impl Worker {
     /// Prints what the worker is doing, for a person.
     fn report(&mut self) {
         let mut states = std::collections::BTreeMap::<&str, usize>::new();
-        for id in self.table.slots.ids() {
-            if let Some(slot) = self.table.slots.get_mut(id) {
+        for id in self.connections.slots.ids() {
+            if let Some(slot) = self.connections.slots.get_mut(id) {
                 *states.entry(slot.conn.describe()).or_default() += 1;
             }
         }
         if let Some(udp) = &self.udp {
             states.insert("QUIC", udp.len());
         }
-        self.desk.report(self.table.slots.len(), &states, &self.ring.counters);
+        self.desk.report(self.connections.slots.len(), &states, &self.ring.counters);
     }
 }
 
-impl Table {
+impl Connections {
     /// Tells connections what came and what went, up to a completion that is about something else;
     /// returns how many that were.
     fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
@@ -444,13 +444,13 @@ impl Table {
         let (result, more) = (completion.result, completion.more());
         let Some(buffer) = completion.buffer() else {
             cx.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
-            return self.tell(id, Event::Ended { errno: (-result).max(0), more }, cx);
+            return self.deliver(id, Event::Ended { errno: (-result).max(0), more }, cx);
         };
         if result <= 0 {
-            self.tell(id, Event::Ended { errno: -result, more }, cx);
+            self.deliver(id, Event::Ended { errno: -result, more }, cx);
         } else if let Some(slot) = self.slots.get_mut(id) {
             slot.conn.received(ring.received(buffer, result as usize), more, cx);
-            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+            Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
         }
         ring.recycle(buffer);
     }
@@ -465,14 +465,14 @@ impl Table {
             (Sent::Again, _) | (_, None) => return,
         }
         if let Some(slot) = slot {
-            Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+            Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
         }
     }
 
-    fn tell(&mut self, id: Id, event: Event, cx: &mut Cx<'_>) {
+    fn deliver(&mut self, id: Id, event: Event, cx: &mut Cx<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.on(event, cx);
-        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
     fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Cx<'_>) {
@@ -483,7 +483,7 @@ impl Table {
         for (id, op) in cx.ops.drain(..) {
             perform(op, id, slot.fd, ring);
         }
-        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
     /// The connection that has been idle for longest, if there is one and it may go now.
@@ -511,12 +511,12 @@ impl Table {
     fn abandon(&mut self, id: Id, cx: &mut Cx<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.abandon(cx);
-        Self::follow(id, slot, &mut self.timers, &mut self.over, cx);
+        Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
     /// Looks at a connection after an event: is it over, and when does it want to be told the time?
     #[inline]
-    fn follow(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
+    fn reschedule(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
         // One that will be flushed is looked at then.
         if slot.conn.is_dirty() {
             return;
@@ -526,12 +526,12 @@ impl Table {
         }
         // Usually the deadline has moved away from what the wheel knows: it fires for nothing once,
         // rather than being told each time.
-        if slot.armed <= cx.soon && slot.conn.is_patient() {
+        if slot.timer_at <= cx.soon && slot.conn.is_patient() {
             return;
         }
         let deadline = slot.conn.deadline(cx.limits);
-        if deadline < slot.armed {
-            slot.armed = deadline;
+        if deadline < slot.timer_at {
+            slot.timer_at = deadline;
             timers.arm(id.index, deadline);
         }
     }
