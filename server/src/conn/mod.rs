@@ -1,7 +1,7 @@
 //! A TCP connection as a pure machine: events in, operations out.
 //!
 //! [`Conn::received`], [`Conn::sent`] and [`Conn::on`] take what happened, [`Conn::flush`] gives
-//! what is to be sent; all leave the other operations they want in [`Cx::ops`]. No socket, ring or
+//! what is to be sent; all leave the actions they want in [`Cx::actions`]. No socket, ring or
 //! clock is touched here, so every race of completions is replayed in tests from a seed.
 
 mod input;

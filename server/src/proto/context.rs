@@ -8,7 +8,7 @@ use ringway_codec::h1::request;
 use ringway_codec::scan::Backend;
 
 use super::output::LINGER;
-use super::{Heads, Op};
+use super::{Action, Heads};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::Limits;
@@ -40,7 +40,7 @@ pub(crate) struct Cx<'w> {
     pub(crate) h2: &'w mut ringway_codec::h2::Shared,
     pub(crate) pool: &'w mut Pool,
     pub(crate) executor: &'w mut Executor<Response>,
-    pub(crate) ops: &'w mut Vec<(Id, Op)>,
+    pub(crate) actions: &'w mut Vec<(Id, Action)>,
     pub(crate) dirty: &'w mut Vec<Id>,
     pub(crate) tally: &'w mut Tally,
     /// The access log, if there is one.

@@ -6,7 +6,7 @@ use crate::app::response::Response;
 
 /// What a connection wants done.
 #[derive(Debug)]
-pub(crate) enum Op {
+pub(crate) enum Action {
     /// Receive.
     Recv,
     /// Cancel the receive that is under way.

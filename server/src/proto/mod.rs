@@ -17,6 +17,6 @@ pub(crate) mod tls_io;
 pub(crate) mod upgrade;
 
 pub(crate) use context::{CLEAR, Common, Cx, OVER_TLS, REST, soonest};
-pub(crate) use event::{Event, Op};
+pub(crate) use event::{Action, Event};
 pub(crate) use head::Heads;
 pub(crate) use tls_io::{Cover, refusal, refused};

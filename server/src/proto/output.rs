@@ -11,7 +11,7 @@ use ringway_codec::h2::frame;
 use ringway_codec::scan::PAD;
 
 use super::tls_io::{self, Splices, TlsIo};
-use super::{Cx, Op};
+use super::{Action, Cx};
 use crate::config::{Limits, least};
 use crate::observe::trace::Way;
 use crate::ring::send::Pinned;
@@ -246,10 +246,10 @@ impl Link {
         };
         if wanted && !self.receiving && !self.cancelling {
             self.receiving = true;
-            cx.ops.push((self.id, Op::Recv));
+            cx.actions.push((self.id, Action::Recv));
         } else if !wanted && self.receiving && !self.cancelling {
             self.cancelling = true;
-            cx.ops.push((self.id, Op::Pause));
+            cx.actions.push((self.id, Action::Pause));
         }
     }
 
@@ -353,7 +353,7 @@ impl Link {
             Closing::FlushAndLinger if !self.ended => {
                 self.closing = Closing::Linger;
                 self.since = cx.now;
-                cx.ops.push((self.id, Op::Finish));
+                cx.actions.push((self.id, Action::Finish));
                 self.steer_receiving(cx);
             }
             Closing::Flush | Closing::FlushAndLinger => self.close_now(cx),
@@ -382,7 +382,7 @@ impl Link {
         self.overflow = None;
         if (self.receiving || self.sending) && !self.cancelling {
             self.cancelling = true;
-            cx.ops.push((self.id, Op::Cancel));
+            cx.actions.push((self.id, Action::Cancel));
         }
     }
 
@@ -395,7 +395,7 @@ impl Link {
     /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.
     pub(crate) fn reset(&mut self, cx: &mut Cx<'_>) {
         if self.closing != Closing::Now {
-            cx.ops.push((self.id, Op::Reset));
+            cx.actions.push((self.id, Action::Reset));
             self.close_now(cx);
         }
     }

@@ -14,7 +14,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use super::ip_limits::IpLimits;
-use super::{self as proto, Common, Cx, Heads, OVER_TLS, Op};
+use super::{self as proto, Action, Common, Cx, Heads, OVER_TLS};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::{Http2, Limits};
@@ -47,7 +47,7 @@ pub(crate) struct Desk {
     pool: Pool,
     executor: Executor<Response>,
     answers: Vec<(Owner, Response)>,
-    pub(crate) ops: Vec<(Id, Op)>,
+    pub(crate) actions: Vec<(Id, Action)>,
     dirty: Vec<Id>,
     pub(crate) tally: Tally,
     published: Option<Arc<Published>>,
@@ -90,7 +90,7 @@ impl Desk {
             pool: Pool::default(),
             executor,
             answers: Vec::new(),
-            ops: Vec::new(),
+            actions: Vec::new(),
             dirty: Vec::new(),
             tally: Tally::default(),
             published,
@@ -207,7 +207,7 @@ impl Desk {
             h2: &mut self.h2,
             pool: &mut self.pool,
             executor: &mut self.executor,
-            ops: &mut self.ops,
+            actions: &mut self.actions,
             dirty: &mut self.dirty,
             tally: &mut self.tally,
             log: self.log.as_mut(),

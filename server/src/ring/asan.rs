@@ -119,7 +119,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::super::token::{Id, Op, Token};
+    use super::super::token::{Id, OpKind, Token};
     use super::super::{Ring, Settings, send};
 
     /// Each fault, made in a process of its own, is reported.
@@ -146,7 +146,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let head = vec![b'x'; 100];
         let entry = send::bytes(ours.as_raw_fd(), &head);
-        ring.push(entry, Token::new(Op::Send, 0, Id::default()));
+        ring.push(entry, Token::new(OpKind::Send, 0, Id::default()));
         drop(head);
         ring.enter(Some(Duration::ZERO)).unwrap();
         ring.drain();

@@ -35,7 +35,7 @@ use crate::ring::reserve::{grow, room};
 use buffers::Buffers;
 use job::Job;
 use send::{Pinned, Send, Sending};
-use token::{Id, Op, Token};
+use token::{Id, OpKind, Token};
 use udp::Udp;
 
 const GROUP: u16 = 0;
@@ -281,7 +281,7 @@ impl Ring {
         } else {
             opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
         };
-        self.push(entry, Token::new(Op::Accept, 0, listener));
+        self.push(entry, Token::new(OpKind::Accept, 0, listener));
     }
 
     /// Receives into provided buffers.
@@ -294,7 +294,7 @@ impl Ring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
         };
-        self.push(entry, Token::new(Op::Recv, 0, id));
+        self.push(entry, Token::new(OpKind::Recv, 0, id));
     }
 
     /// The received bytes, with [`PAD`] readable bytes behind them.
@@ -325,7 +325,7 @@ impl Ring {
         }
         let entry = send::bytes(fd, &head);
         self.sends[index] = Sending::Bytes(head);
-        self.push(entry, Token::new(Op::Send, 0, id));
+        self.push(entry, Token::new(OpKind::Send, 0, id));
     }
 
     /// Sends what is left of `head` and `body` when `done` bytes are with the kernel.
@@ -334,7 +334,7 @@ impl Ring {
         send.set(fd, head, body, done);
         let entry = send.entry();
         self.sends[id.index as usize] = Sending::Parts(send);
-        self.push(entry, Token::new(Op::Send, 0, id));
+        self.push(entry, Token::new(OpKind::Send, 0, id));
     }
 
     /// Takes the completion of a slot's send. `go_on` has the descriptor where a short one is to be
@@ -372,7 +372,7 @@ impl Ring {
                 if short && go_on.is_some() {
                     let entry = send.entry();
                     self.sends[id.index as usize] = Sending::Parts(send);
-                    self.push(entry, Token::new(Op::Send, 0, id));
+                    self.push(entry, Token::new(OpKind::Send, 0, id));
                     return Sent::Again;
                 }
                 let buffer = send.take();
@@ -388,27 +388,27 @@ impl Ring {
 
     /// Cancels a connection's receive, and nothing else of it.
     pub(crate) fn pause(&mut self, id: Id) {
-        let recv = CancelBuilder::user_data(Token::new(Op::Recv, 0, id).bits());
-        self.push(opcode::AsyncCancel2::new(recv).build(), Token::new(Op::Cancel, 0, id));
+        let recv = CancelBuilder::user_data(Token::new(OpKind::Recv, 0, id).bits());
+        self.push(opcode::AsyncCancel2::new(recv).build(), Token::new(OpKind::Cancel, 0, id));
     }
 
     /// Stops accepting on a listener.
     pub(crate) fn stop_accepting(&mut self, listener: Id) {
-        let accept = CancelBuilder::user_data(Token::new(Op::Accept, 0, listener).bits());
-        let token = Token::new(Op::Ignore, 0, Id::default());
+        let accept = CancelBuilder::user_data(Token::new(OpKind::Accept, 0, listener).bits());
+        let token = Token::new(OpKind::Ignore, 0, Id::default());
         self.push(opcode::AsyncCancel2::new(accept).build(), token);
     }
 
     /// Cancels everything that is under way on a descriptor.
     pub(crate) fn cancel(&mut self, id: Id, fd: RawFd) {
         let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
-        self.push(entry, Token::new(Op::Cancel, 0, id));
+        self.push(entry, Token::new(OpKind::Cancel, 0, id));
     }
 
     /// Closes a descriptor on which nothing is under way any more.
     pub(crate) fn close(&mut self, fd: RawFd) {
         let entry = opcode::Close::new(Fd(fd)).build();
-        self.push(entry, Token::new(Op::Ignore, 0, Id::default()));
+        self.push(entry, Token::new(OpKind::Ignore, 0, Id::default()));
     }
 
     /// Starts a file operation under a number that is free.
@@ -422,7 +422,7 @@ impl Ring {
         let entry = job.entry();
         self.jobs[index] = Some(job);
         self.under_way += 1;
-        self.push(entry, Token::new(Op::Job, 0, id));
+        self.push(entry, Token::new(OpKind::Job, 0, id));
     }
 
     /// Takes the completion of a file operation.

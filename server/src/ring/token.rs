@@ -12,7 +12,7 @@ const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 /// The kind of operation that a completion ends or continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Op {
+pub(crate) enum OpKind {
     /// Nobody waits for this completion.
     Ignore = 0,
     /// Multishot accept; the slot names the listener.
@@ -37,7 +37,7 @@ pub(crate) enum Op {
     Strays = 10,
 }
 
-impl Op {
+impl OpKind {
     const ALL: [Self; 11] = [
         Self::Ignore,
         Self::Accept,
@@ -65,9 +65,9 @@ pub(crate) struct Id {
 pub(crate) struct Token(u64);
 
 impl Token {
-    pub(crate) const fn new(op: Op, aux: u8, id: Id) -> Self {
+    pub(crate) const fn new(kind: OpKind, aux: u8, id: Id) -> Self {
         Self(
-            (op as u64) << 56
+            (kind as u64) << 56
                 | (aux as u64) << 48
                 | (id.generation as u64 & INDEX_MASK) << INDEX_BITS
                 | (id.index as u64 & INDEX_MASK),
@@ -83,8 +83,8 @@ impl Token {
     }
 
     /// The operation; an unknown one, which only a foreign ring message could bring, is ignored.
-    pub(crate) fn op(self) -> Op {
-        Op::ALL.get((self.0 >> 56) as usize).copied().unwrap_or(Op::Ignore)
+    pub(crate) fn kind(self) -> OpKind {
+        OpKind::ALL.get((self.0 >> 56) as usize).copied().unwrap_or(OpKind::Ignore)
     }
 
     pub(crate) const fn aux(self) -> u8 {
@@ -105,16 +105,16 @@ mod tests {
 
     #[test]
     fn every_part_comes_back() {
-        for (n, op) in Op::ALL.into_iter().enumerate() {
-            assert_eq!(op as usize, n);
+        for (n, kind) in OpKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, n);
             for index in [0, 1, 0xff_ffff] {
                 for generation in [0, 7, 0xff_ffff] {
                     let id = Id { index, generation };
-                    let token = Token::from_bits(Token::new(op, 0xa5, id).bits());
-                    assert_eq!((token.op(), token.aux(), token.id()), (op, 0xa5, id));
+                    let token = Token::from_bits(Token::new(kind, 0xa5, id).bits());
+                    assert_eq!((token.kind(), token.aux(), token.id()), (kind, 0xa5, id));
                 }
             }
         }
-        assert_eq!(Token::from_bits(u64::MAX).op(), Op::Ignore);
+        assert_eq!(Token::from_bits(u64::MAX).kind(), OpKind::Ignore);
     }
 }

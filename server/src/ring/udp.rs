@@ -12,7 +12,7 @@ use ringway_quic::cmsg;
 use super::Ring;
 use super::buffers::Buffers;
 use super::datagram::{Datagrams, Delivered, Outbox};
-use super::token::{Id, Op, Token};
+use super::token::{Id, OpKind, Token};
 
 /// The group of the larger buffers into which UDP sockets receive.
 const UDP_GROUP: u16 = 1;
@@ -46,7 +46,7 @@ impl Ring {
     pub(crate) fn receive_datagrams(&mut self, socket: Id, fd: RawFd) {
         let Some(udp) = &*self.udp else { return };
         let entry = opcode::RecvMsgMulti::new(Fd(fd), &raw const *udp.shape, UDP_GROUP).build();
-        self.push(entry, Token::new(Op::Datagrams, 0, socket));
+        self.push(entry, Token::new(OpKind::Datagrams, 0, socket));
     }
 
     /// What a receive of datagrams has left in a buffer: for `cmsg::Received::read`.
@@ -94,5 +94,5 @@ impl Ring {
 }
 
 fn delivered(message: u32) -> Token {
-    Token::new(Op::Delivered, 0, Id { index: message, generation: 0 })
+    Token::new(OpKind::Delivered, 0, Id { index: message, generation: 0 })
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::ring::message::Mailbox;
-use crate::ring::token::{Id, Op, Token};
+use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::slab::Slab;
 use crate::rt::thread_state;
 
@@ -142,7 +142,7 @@ impl Wake for TaskWaker {
         });
         if !here {
             // An error means that the worker is gone, and its task with it.
-            let _ = self.mailbox.post(Token::new(Op::Wake, 0, self.task), 0);
+            let _ = self.mailbox.post(Token::new(OpKind::Wake, 0, self.task), 0);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::observe::console::note;
 use crate::observe::log::Writer;
 use crate::observe::metrics::{Endpoint, Published};
 use crate::ring::message::Mailbox;
-use crate::ring::token::{Id, Op, Token};
+use crate::ring::token::{Id, OpKind, Token};
 use crate::tls::{Change, Files, Tls};
 use crate::worker::Control;
 
@@ -216,7 +216,8 @@ impl ServerHandle {
     fn tell(&self, control: Control) {
         for worker in &self.workers {
             // An error means that the worker has ended already.
-            let _ = worker.mailbox.post(Token::new(Op::Control, control as u8, Id::default()), 0);
+            let _ =
+                worker.mailbox.post(Token::new(OpKind::Control, control as u8, Id::default()), 0);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::ring::message::Mailbox;
-use crate::ring::token::{Id, Op, Token};
+use crate::ring::token::{Id, OpKind, Token};
 
 /// A datagram that came to the wrong worker.
 pub(super) struct Stray {
@@ -54,7 +54,7 @@ impl Siblings {
         // Those that follow are found by whoever answers the first call.
         let is_first = strays.len() == 1;
         drop(strays);
-        let token = Token::new(Op::Strays, 0, Id::default());
+        let token = Token::new(OpKind::Strays, 0, Id::default());
         let is_announced = !is_first || mailbox.post(token, 0).is_ok();
         if !is_announced {
             // Nobody will come for these, and those that follow them would never be first.

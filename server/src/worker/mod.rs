@@ -15,8 +15,8 @@ use ringway_codec::Time;
 
 use crate::conn::Conn;
 use crate::proto::state::Desk;
-use crate::proto::{Cx, Event, Op};
-use crate::ring::token::{Id, Op as Kind, Token};
+use crate::proto::{Action, Cx, Event};
+use crate::ring::token::{Id, OpKind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::rt::descriptors::OVER;
 use crate::rt::executor::Owner;
@@ -165,27 +165,27 @@ impl Worker {
     fn complete(&mut self, completion: Completion) {
         let (token, result) = (completion.token, completion.result);
         let id = token.id();
-        match token.op() {
-            Kind::Recv | Kind::Send => {} // Connections::transfer
-            Kind::Accept => self.accepted(id, result, completion.more()),
-            Kind::Cancel => self.deliver(id, Event::Cancelled),
-            Kind::Job => {
+        match token.kind() {
+            OpKind::Recv | OpKind::Send => {} // Connections::transfer
+            OpKind::Accept => self.accepted(id, result, completion.more()),
+            OpKind::Cancel => self.deliver(id, Event::Cancelled),
+            OpKind::Job => {
                 let result = self.ring.job_done(id, result);
                 thread_state::with(|thread| thread.finish_job(id, result));
             }
-            Kind::Wake => thread_state::with(|thread| thread.ready.borrow_mut().push(id)),
-            Kind::Control => self.control(token),
-            Kind::Datagrams | Kind::Delivered | Kind::Strays => self.udp(completion),
-            Kind::Ignore => {}
+            OpKind::Wake => thread_state::with(|thread| thread.ready.borrow_mut().push(id)),
+            OpKind::Control => self.control(token),
+            OpKind::Datagrams | OpKind::Delivered | OpKind::Strays => self.udp(completion),
+            OpKind::Ignore => {}
         }
     }
 
     fn udp(&mut self, completion: Completion) {
         let (token, ring, desk) = (completion.token, &mut self.ring, &mut self.desk);
         let Some(udp) = &mut self.udp else { return };
-        match token.op() {
-            Kind::Datagrams => udp.received(token.id(), completion, ring, desk),
-            Kind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
+        match token.kind() {
+            OpKind::Datagrams => udp.received(token.id(), completion, ring, desk),
+            OpKind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
             _ => udp.take_strays(desk),
         }
     }
@@ -337,9 +337,9 @@ impl Worker {
 
     /// Queues the operations that connections asked for, and closes those that are over.
     fn queue(&mut self) {
-        for (id, op) in self.desk.ops.drain(..) {
+        for (id, action) in self.desk.actions.drain(..) {
             let Some(fd) = self.connections.slots.get_mut(id).map(|slot| slot.fd) else { continue };
-            perform(op, id, fd, &mut self.ring);
+            perform(action, id, fd, &mut self.ring);
         }
         if self.connections.over.is_empty() {
             return;
@@ -431,9 +431,9 @@ impl Connections {
     fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
         for (at, completion) in batch.iter().enumerate() {
             let id = completion.token.id();
-            match completion.token.op() {
-                Kind::Recv => self.received(id, *completion, ring, cx),
-                Kind::Send => self.sent(id, completion.result, ring, cx),
+            match completion.token.kind() {
+                OpKind::Recv => self.received(id, *completion, ring, cx),
+                OpKind::Send => self.sent(id, completion.result, ring, cx),
                 _ => return at,
             }
         }
@@ -480,8 +480,8 @@ impl Connections {
         if let Some((head, body)) = slot.conn.flush(cx) {
             ring.send(id, slot.fd, head, body);
         }
-        for (id, op) in cx.ops.drain(..) {
-            perform(op, id, slot.fd, ring);
+        for (id, action) in cx.actions.drain(..) {
+            perform(action, id, slot.fd, ring);
         }
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
@@ -538,13 +538,13 @@ impl Connections {
 }
 
 /// Has the ring do what a connection asks for.
-fn perform(op: Op, id: Id, fd: i32, ring: &mut Ring) {
-    match op {
-        Op::Recv => ring.recv(id, fd),
-        Op::Pause => ring.pause(id),
-        Op::Cancel => ring.cancel(id, fd),
+fn perform(action: Action, id: Id, fd: i32, ring: &mut Ring) {
+    match action {
+        Action::Recv => ring.recv(id, fd),
+        Action::Pause => ring.pause(id),
+        Action::Cancel => ring.cancel(id, fd),
         // An error means that the peer is gone, which the next completion says too.
-        Op::Finish => drop(sys::shutdown_write(fd)),
-        Op::Reset => drop(sys::close_by_reset(fd)),
+        Action::Finish => drop(sys::shutdown_write(fd)),
+        Action::Reset => drop(sys::close_by_reset(fd)),
     }
 }

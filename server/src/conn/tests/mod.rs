@@ -19,7 +19,7 @@ use crate::app::handler::panicked;
 use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::app::router::Router;
-use crate::proto::Op;
+use crate::proto::Action;
 use crate::proto::state::Desk;
 use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
@@ -122,22 +122,22 @@ impl World {
                 self.sending = Some((head, body));
             }
         }
-        for (id, op) in std::mem::take(&mut self.desk.ops) {
+        for (id, action) in std::mem::take(&mut self.desk.actions) {
             assert_eq!(id, self.id);
-            self.submit(op);
+            self.submit(action);
         }
     }
 
-    fn submit(&mut self, op: Op) {
-        match op {
-            Op::Recv => {
+    fn submit(&mut self, action: Action) {
+        match action {
+            Action::Recv => {
                 assert!(!self.receiving, "one receive at a time");
                 self.receiving = true;
             }
-            Op::Pause => self.pausing = true,
-            Op::Cancel => self.cancelling = true,
-            Op::Finish => self.finished = true,
-            Op::Reset => self.reset = true,
+            Action::Pause => self.pausing = true,
+            Action::Cancel => self.cancelling = true,
+            Action::Finish => self.finished = true,
+            Action::Reset => self.reset = true,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::app::handler::{Handler, Reply};
 use crate::app::request::{Params, Peer, Protocol, Request};
 use crate::app::response::{Body, FieldBlock, Response};
 use crate::files::Files;
-use crate::ring::token::Op;
+use crate::ring::token::OpKind;
 use crate::ring::{self, Ring};
 use crate::rt::thread_state;
 
@@ -104,7 +104,7 @@ impl Worker {
             self.ring.enter(None).unwrap();
             let batch = self.ring.drain();
             for completion in &batch {
-                assert_eq!(completion.token.op(), Op::Job);
+                assert_eq!(completion.token.kind(), OpKind::Job);
                 let id = completion.token.id();
                 let result = self.ring.job_done(id, completion.result);
                 thread_state::with(|thread| thread.finish_job(id, result));
