@@ -149,7 +149,7 @@ mod tests {
         ring.push(entry, Token::new(OpKind::Send, 0, Id::default()));
         drop(head);
         ring.enter(Some(Duration::ZERO)).unwrap();
-        ring.drain();
+        ring.completions();
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         theirs.write_all(b"hello").unwrap();
         ring.recv(Id::default(), ours.as_raw_fd());
         ring.enter(Some(Duration::from_secs(60))).unwrap();
-        let buffer = ring.drain()[0].buffer().unwrap();
+        let buffer = ring.completions()[0].buffer().unwrap();
         (ring, buffer)
     }
 }

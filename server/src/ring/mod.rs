@@ -250,8 +250,9 @@ impl Ring {
         self.counters.overflows += u64::from(self.io.submission().cq_overflow());
     }
 
-    /// Everything that has completed, in order. Give the list back with [`Self::drained`].
-    pub(crate) fn drain(&mut self) -> Vec<Completion> {
+    /// Everything that has completed, in order. Give the list back with
+    /// [`Self::recycle_completions`].
+    pub(crate) fn completions(&mut self) -> Vec<Completion> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         for entry in self.io.completion() {
@@ -269,7 +270,7 @@ impl Ring {
     }
 
     /// Takes the list back, so that draining never allocates once warm.
-    pub(crate) fn drained(&mut self, batch: Vec<Completion>) {
+    pub(crate) fn recycle_completions(&mut self, batch: Vec<Completion>) {
         self.batch = batch;
     }
 

@@ -22,10 +22,10 @@ fn settle(ring: &mut Ring) -> Vec<Completion> {
     let mut all = Vec::new();
     loop {
         ring.enter(Some(Duration::ZERO)).unwrap();
-        let batch = ring.drain();
+        let batch = ring.completions();
         all.extend_from_slice(&batch);
         let is_over = batch.is_empty();
-        ring.drained(batch);
+        ring.recycle_completions(batch);
         if is_over {
             return all;
         }

@@ -107,7 +107,7 @@ impl Worker {
     fn turn(&mut self) -> io::Result<()> {
         self.ring.enter(self.wait())?;
         let now = self.desk.tick();
-        let batch = self.ring.drain();
+        let batch = self.ring.completions();
         let mut rest = &batch[..];
         while !rest.is_empty() {
             let moved = self.connections.transfer(rest, &mut self.ring, &mut self.desk.cx());
@@ -117,7 +117,7 @@ impl Worker {
                 rest = behind;
             }
         }
-        self.ring.drained(batch);
+        self.ring.recycle_completions(batch);
         if let Some(udp) = &mut self.udp {
             udp.expire(&mut self.desk);
             udp.serve(&mut self.desk);

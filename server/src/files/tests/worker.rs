@@ -102,7 +102,7 @@ impl Worker {
                 continue;
             }
             self.ring.enter(None).unwrap();
-            let batch = self.ring.drain();
+            let batch = self.ring.completions();
             for completion in &batch {
                 assert_eq!(completion.token.kind(), OpKind::Job);
                 let id = completion.token.id();
@@ -110,7 +110,7 @@ impl Worker {
                 thread_state::with(|thread| thread.finish_job(id, result));
                 under_way -= 1;
             }
-            self.ring.drained(batch);
+            self.ring.recycle_completions(batch);
         }
     }
 
