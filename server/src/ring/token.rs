@@ -34,7 +34,7 @@ pub(crate) enum OpKind {
     /// A message out of a UDP socket; the slot names the message.
     Delivered = 9,
     /// Another worker has datagrams for this one's connections.
-    Strays = 10,
+    Forwarded = 10,
 }
 
 impl OpKind {
@@ -49,7 +49,7 @@ impl OpKind {
         Self::Control,
         Self::Datagrams,
         Self::Delivered,
-        Self::Strays,
+        Self::Forwarded,
     ];
 }
 

@@ -26,7 +26,7 @@ use crate::rt::descriptors;
 use crate::rt::executor::Executor;
 use crate::serve::handle::{Keeper, ServerHandle, WorkerThread};
 use crate::tls::{Alpn, ConfigError, Tls};
-use crate::udp::{self, Setup, Siblings};
+use crate::udp::{self, Forwarder, Setup};
 use crate::worker::Worker;
 use crate::worker::{AltSvc, ListenerConfig, Listeners};
 
@@ -255,8 +255,8 @@ impl Server {
         let measured = metrics.is_some();
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
-        let siblings = Siblings::new(workers, self.limits.h3_forward_queue);
-        let mut setups = self.setups(sockets, &siblings)?.into_iter();
+        let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
+        let mut setups = self.setups(sockets, &forwarder)?.into_iter();
         for (worker, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
             let published = measured.then(|| Arc::clone(&published[worker]));
@@ -264,7 +264,7 @@ impl Server {
             let udp = setups.next();
             match self.start(worker as u32, cpu, listeners, udp, log, published) {
                 Ok(handle) => {
-                    siblings.started(worker, &handle.mailbox);
+                    forwarder.started(worker, &handle.mailbox);
                     running.add(handle);
                 }
                 Err(error) => {
@@ -358,7 +358,7 @@ impl Server {
     fn setups(
         &self,
         sockets: Vec<Vec<udp::Socket>>,
-        siblings: &Arc<Siblings>,
+        forwarder: &Arc<Forwarder>,
     ) -> Result<Vec<Setup>, Error> {
         let Some(tls) = &self.tls else { return Ok(Vec::new()) };
         let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
@@ -372,7 +372,7 @@ impl Server {
                 http3: self.http3.clone(),
                 tls: tls.clone(),
                 config: udp::config(tls, &self.limits, &self.http3)?,
-                siblings: Arc::clone(siblings),
+                forwarder: Arc::clone(forwarder),
                 qlog: self.qlog.clone(),
             })
         };

@@ -2,9 +2,9 @@
 //! and back as one message with UDP_SEGMENT for each burst. All connections that a turn has touched
 //! are worked on once, after its last datagram. Everything about io_uring is `ring`'s.
 
+mod forward;
 mod http3;
 mod setup;
-mod siblings;
 mod sockets;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,11 +24,11 @@ use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};
 use crate::tls::Tls;
+use forward::Forwarded;
 use http3::{Http3, Turn};
-use siblings::Stray;
 
+pub(crate) use forward::Forwarder;
 pub(crate) use setup::{Setup, config, generation};
-pub(crate) use siblings::Siblings;
 pub(crate) use sockets::{Socket, WORKERS_MAX, bind};
 
 /// How often connections are looked at that have waited: for heads, for room, for anything.
@@ -61,8 +61,8 @@ pub(crate) struct Udp {
     endpoint: Endpoint<Http3>,
     shared: http::Shared,
     tls: Tls,
-    siblings: Arc<Siblings>,
-    strays: Vec<Stray>,
+    forwarder: Arc<Forwarder>,
+    forwarded: Vec<Forwarded>,
     /// Connections to work on in this turn.
     touched: Vec<ringway_quic::Id>,
     ids: Vec<ringway_quic::Id>,
@@ -141,15 +141,15 @@ impl Udp {
     }
 
     /// Takes datagrams that came to other workers.
-    pub(crate) fn take_strays(&mut self, desk: &mut Desk) {
-        let mut strays = std::mem::take(&mut self.strays);
-        self.siblings.take(self.worker, &mut strays);
+    pub(crate) fn take_forwarded(&mut self, desk: &mut Desk) {
+        let mut forwarded = std::mem::take(&mut self.forwarded);
+        self.forwarder.take(self.worker, &mut forwarded);
         let now = desk.instant();
-        for Stray { from, to, mut bytes } in strays.drain(..) {
-            desk.tally.counters.quic_strays_taken += 1;
+        for Forwarded { from, to, mut bytes } in forwarded.drain(..) {
+            desk.tally.counters.quic_forwarded_taken += 1;
             self.take(&mut bytes, from, to, now, desk);
         }
-        self.strays = strays;
+        self.forwarded = forwarded;
     }
 
     fn take(
@@ -181,10 +181,10 @@ impl Udp {
             }
             Received::Reply(transmit) => self.replies.push(transmit),
             Received::Forward(origin) => {
-                let stray = Stray { from, to, bytes: (*datagram).into() };
+                let forwarded = Forwarded { from, to, bytes: (*datagram).into() };
                 let counters = &mut desk.tally.counters;
                 let is_ours = origin.worker == self.worker;
-                match !is_ours && self.siblings.forward(origin.worker, stray) {
+                match !is_ours && self.forwarder.forward(origin.worker, forwarded) {
                     true => counters.quic_forwarded += 1,
                     false => counters.quic_unforwarded += 1,
                 }

@@ -12,7 +12,7 @@ use ringway_quic::cid::Origin;
 use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
 use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
-use super::{BoundSocket, Replies, Siblings, Socket, Stage, Udp};
+use super::{BoundSocket, Forwarder, Replies, Socket, Stage, Udp};
 use crate::app::error::Error;
 use crate::config::{Http3, Limits};
 use crate::observe::console::note;
@@ -32,7 +32,7 @@ pub(crate) struct Setup {
     pub(crate) tls: Tls,
     /// Of [`config`].
     pub(crate) config: ringway_quic::Config,
-    pub(crate) siblings: Arc<Siblings>,
+    pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) qlog: Option<PathBuf>,
 }
 
@@ -124,8 +124,8 @@ impl Setup {
             endpoint,
             shared,
             tls: self.tls,
-            siblings: self.siblings,
-            strays: Vec::new(),
+            forwarder: self.forwarder,
+            forwarded: Vec::new(),
             touched: Vec::new(),
             ids: Vec::new(),
             replies: Replies::default(),

@@ -175,7 +175,7 @@ impl Worker {
             }
             OpKind::Wake => thread_state::with(|thread| thread.ready.borrow_mut().push(id)),
             OpKind::Control => self.control(token),
-            OpKind::Datagrams | OpKind::Delivered | OpKind::Strays => self.udp(completion),
+            OpKind::Datagrams | OpKind::Delivered | OpKind::Forwarded => self.udp(completion),
             OpKind::Ignore => {}
         }
     }
@@ -186,7 +186,7 @@ impl Worker {
         match token.kind() {
             OpKind::Datagrams => udp.received(token.id(), completion, ring, desk),
             OpKind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
-            _ => udp.take_strays(desk),
+            _ => udp.take_forwarded(desk),
         }
     }
 

@@ -103,7 +103,7 @@ counters! {
         "Datagrams for a connection of another worker."
     quic_unforwarded "ringway_quic_forwarded_total" r#"result="dropped""#
         "Datagrams for a connection of another worker."
-    quic_strays_taken "ringway_quic_forwarded_total" r#"result="taken""#
+    quic_forwarded_taken "ringway_quic_forwarded_total" r#"result="taken""#
         "Datagrams for a connection of another worker."
     early_taken "ringway_quic_early_requests_total" r#"result="accepted""#
         "Requests in 0-RTT data."

@@ -9,29 +9,29 @@ use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
 
 /// A datagram that came to the wrong worker.
-pub(super) struct Stray {
+pub(super) struct Forwarded {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Box<[u8]>,
 }
 
 /// The workers of a process, as each of them sees the others.
-pub(crate) struct Siblings {
+pub(crate) struct Forwarder {
     inboxes: Vec<Inbox>,
     /// Datagrams that may wait for a worker; more are dropped, as a full socket would.
     most: usize,
 }
 
 struct Inbox {
-    strays: Mutex<Vec<Stray>>,
+    waiting: Mutex<Vec<Forwarded>>,
     /// Where the worker is told of them, once it has started.
     mailbox: OnceLock<Arc<Mailbox>>,
 }
 
-impl Siblings {
+impl Forwarder {
     /// The workers of a process, of whom none has started.
     pub(crate) fn new(workers: usize, most: usize) -> Arc<Self> {
-        let inbox = || Inbox { strays: Mutex::default(), mailbox: OnceLock::new() };
+        let inbox = || Inbox { waiting: Mutex::default(), mailbox: OnceLock::new() };
         Arc::new(Self { inboxes: (0..workers).map(|_| inbox()).collect(), most })
     }
 
@@ -43,18 +43,18 @@ impl Siblings {
     }
 
     /// Hands a datagram on; `false` when that worker takes no more.
-    pub(super) fn forward(&self, worker: u8, stray: Stray) -> bool {
+    pub(super) fn forward(&self, worker: u8, datagram: Forwarded) -> bool {
         let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return false };
         let Some(mailbox) = inbox.mailbox.get() else { return false };
-        let mut strays = inbox.lock();
-        if strays.len() >= self.most {
+        let mut waiting = inbox.lock();
+        if waiting.len() >= self.most {
             return false;
         }
-        strays.push(stray);
+        waiting.push(datagram);
         // Those that follow are found by whoever answers the first call.
-        let is_first = strays.len() == 1;
-        drop(strays);
-        let token = Token::new(OpKind::Strays, 0, Id::default());
+        let is_first = waiting.len() == 1;
+        drop(waiting);
+        let token = Token::new(OpKind::Forwarded, 0, Id::default());
         let is_announced = !is_first || mailbox.post(token, 0).is_ok();
         if !is_announced {
             // Nobody will come for these, and those that follow them would never be first.
@@ -63,17 +63,17 @@ impl Siblings {
         is_announced
     }
 
-    /// Takes what has been handed to a worker; `strays` is empty and comes to lie in its stead.
-    pub(super) fn take(&self, worker: u8, strays: &mut Vec<Stray>) {
+    /// Takes what has been handed to a worker; `waiting` is empty and comes to lie in its stead.
+    pub(super) fn take(&self, worker: u8, waiting: &mut Vec<Forwarded>) {
         if let Some(inbox) = self.inboxes.get(usize::from(worker)) {
-            std::mem::swap(&mut *inbox.lock(), strays);
+            std::mem::swap(&mut *inbox.lock(), waiting);
         }
     }
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Vec<Stray>> {
-        self.strays.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Vec<Forwarded>> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -83,37 +83,37 @@ mod tests {
 
     #[test]
     fn a_full_inbox_takes_no_more_until_it_is_emptied() {
-        let siblings = Siblings::new(2, 3);
+        let forwarder = Forwarder::new(2, 3);
         let address = "127.0.0.1:1".parse().unwrap();
-        let stray = || Stray { from: address, to: address, bytes: [7; 9].into() };
-        assert!(!siblings.forward(1, stray()), "it has not started");
-        assert!(!siblings.forward(9, stray()), "there is none");
+        let datagram = || Forwarded { from: address, to: address, bytes: [7; 9].into() };
+        assert!(!forwarder.forward(1, datagram()), "it has not started");
+        assert!(!forwarder.forward(9, datagram()), "there is none");
         let ring = io_uring::IoUring::new(8).unwrap();
         let mailbox = Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&ring));
-        siblings.started(1, &Arc::new(mailbox));
-        let taken = (0..5).filter(|_| siblings.forward(1, stray())).count();
-        let mut strays = Vec::new();
-        siblings.take(1, &mut strays);
-        assert_eq!((taken, strays.len(), &*strays[0].bytes), (3, 3, &[7; 9][..]));
-        strays.clear();
-        siblings.take(1, &mut strays);
-        assert!(strays.is_empty() && siblings.forward(1, stray()));
+        forwarder.started(1, &Arc::new(mailbox));
+        let taken = (0..5).filter(|_| forwarder.forward(1, datagram())).count();
+        let mut waiting = Vec::new();
+        forwarder.take(1, &mut waiting);
+        assert_eq!((taken, waiting.len(), &*waiting[0].bytes), (3, 3, &[7; 9][..]));
+        waiting.clear();
+        forwarder.take(1, &mut waiting);
+        assert!(waiting.is_empty() && forwarder.forward(1, datagram()));
     }
 
     #[test]
     fn what_cannot_be_announced_is_not_kept() {
-        let siblings = Siblings::new(1, 3);
+        let forwarder = Forwarder::new(1, 3);
         let address = "127.0.0.1:1".parse().unwrap();
-        let stray = || Stray { from: address, to: address, bytes: [7; 9].into() };
+        let datagram = || Forwarded { from: address, to: address, bytes: [7; 9].into() };
         // No ring: a message to it fails.
         let file = std::fs::File::open("/dev/null").unwrap();
         let mailbox = Mailbox::for_tests(std::os::fd::AsRawFd::as_raw_fd(&file));
-        siblings.started(0, &Arc::new(mailbox));
+        forwarder.started(0, &Arc::new(mailbox));
         for _ in 0..5 {
-            assert!(!siblings.forward(0, stray()));
+            assert!(!forwarder.forward(0, datagram()));
         }
-        let mut strays = Vec::new();
-        siblings.take(0, &mut strays);
-        assert!(strays.is_empty());
+        let mut waiting = Vec::new();
+        forwarder.take(0, &mut waiting);
+        assert!(waiting.is_empty());
     }
 }
