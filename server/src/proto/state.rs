@@ -29,7 +29,7 @@ use crate::rt::pool::Pool;
 use crate::rt::thread_state;
 
 /// What a worker lends its connections.
-pub(crate) struct Desk {
+pub(crate) struct WorkerState {
     worker: u32,
     app: Arc<dyn Handler>,
     limits: Limits,
@@ -60,7 +60,7 @@ pub(crate) struct Desk {
     h2c_upgrade: bool,
 }
 
-impl Desk {
+impl WorkerState {
     pub(crate) fn new(
         worker: u32,
         app: Arc<dyn Handler>,
@@ -74,7 +74,7 @@ impl Desk {
         let h2 = h2::Shared::new(backend, h2_config(&limits));
         let soonest = proto::soonest(&limits);
         let ip_limits = IpLimits::new(&limits);
-        let mut desk = Self {
+        let mut state = Self {
             worker,
             app,
             limits,
@@ -101,10 +101,10 @@ impl Desk {
             ip_limits,
             h2c_upgrade: true,
         };
-        desk.refresh_second();
-        desk.advertise(&[]);
-        thread_state::with(|thread| thread.tick(desk.clock.now));
-        desk
+        state.refresh_second();
+        state.advertise(&[]);
+        thread_state::with(|thread| thread.tick(state.clock.now));
+        state
     }
 
     /// Which parts of HTTP/2 are spoken, where that is not all of it.

@@ -19,7 +19,7 @@ use crate::observe::console::note;
 use crate::observe::log::{Log, Writer};
 use crate::observe::metrics::Published;
 use crate::observe::trace::Tracer;
-use crate::proto::state::Desk;
+use crate::proto::state::WorkerState;
 use crate::ring::message::Mailbox;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::rt::descriptors;
@@ -413,12 +413,13 @@ impl Server {
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
             let executor = Executor::new(mailbox, panicked);
-            let mut desk = Desk::new(number, app, limits, backend, executor, log, published);
-            desk.speak(&http2);
-            desk.hsts = hsts;
-            let udp = udp.map(|setup| Box::new(setup.build(&desk)));
-            desk.trace = Tracer::new(number, &trace);
-            Worker::new(ring, listeners, desk, udp).run()
+            let mut state =
+                WorkerState::new(number, app, limits, backend, executor, log, published);
+            state.speak(&http2);
+            state.hsts = hsts;
+            let udp = udp.map(|setup| Box::new(setup.build(&state)));
+            state.trace = Tracer::new(number, &trace);
+            Worker::new(ring, listeners, state, udp).run()
         };
         let name = format!("ringway-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;

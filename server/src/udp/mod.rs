@@ -18,7 +18,7 @@ use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
 use crate::observe::console::note;
 use crate::observe::metrics::Counters;
-use crate::proto::state::Desk;
+use crate::proto::state::WorkerState;
 use crate::proto::{Cx, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
@@ -115,39 +115,39 @@ impl Udp {
         socket: Id,
         completion: Completion,
         ring: &mut Ring,
-        desk: &mut Desk,
+        worker: &mut WorkerState,
     ) {
         let Some(bound) = self.sockets.get_mut(socket.index as usize) else { return };
         bound.receiving = completion.more();
         let (local, result) = (bound.socket.local, completion.result);
         let Some(buffer) = completion.buffer() else {
-            desk.tally.counters.udp_no_buffers += u64::from(result == -libc::ENOBUFS);
+            worker.tally.counters.udp_no_buffers += u64::from(result == -libc::ENOBUFS);
             return;
         };
         let whole = ring.received_datagrams(buffer, result.max(0) as usize);
         if let Some(received) = cmsg::Received::read(whole) {
-            let counters = &mut desk.tally.counters;
+            let counters = &mut worker.tally.counters;
             counters.udp_receives += 1;
             counters.udp_truncated += u64::from(received.truncated);
             let to = SocketAddr::new(received.to.unwrap_or(local.ip()), local.port());
             let to = if local.ip().is_unspecified() { to } else { local };
-            let now = desk.instant();
+            let now = worker.instant();
             for datagram in whole[received.payload].chunks_mut(received.segment) {
-                desk.tally.counters.udp_received += 1;
-                self.take(datagram, received.from, to, now, desk);
+                worker.tally.counters.udp_received += 1;
+                self.take(datagram, received.from, to, now, worker);
             }
         }
         ring.recycle_datagrams(buffer);
     }
 
     /// Takes datagrams that came to other workers.
-    pub(crate) fn take_forwarded(&mut self, desk: &mut Desk) {
+    pub(crate) fn take_forwarded(&mut self, worker: &mut WorkerState) {
         let mut forwarded = std::mem::take(&mut self.forwarded);
         self.forwarder.take(self.worker, &mut forwarded);
-        let now = desk.instant();
+        let now = worker.instant();
         for Forwarded { from, to, mut bytes } in forwarded.drain(..) {
-            desk.tally.counters.quic_forwarded_taken += 1;
-            self.take(&mut bytes, from, to, now, desk);
+            worker.tally.counters.quic_forwarded_taken += 1;
+            self.take(&mut bytes, from, to, now, worker);
         }
         self.forwarded = forwarded;
     }
@@ -158,12 +158,12 @@ impl Udp {
         from: SocketAddr,
         to: SocketAddr,
         now: Instant,
-        desk: &mut Desk,
+        worker: &mut WorkerState,
     ) {
         let out = self.replies.room();
         match self.endpoint.receive(datagram, from, to, now, out) {
-            Received::Accepted(id) if !desk.ip_limits.admit_quic(id.slot(), from.ip()) => {
-                desk.tally.counters.over_ip_limit += 1;
+            Received::Accepted(id) if !worker.ip_limits.admit_quic(id.slot(), from.ip()) => {
+                worker.tally.counters.over_ip_limit += 1;
                 if let Some(transmit) = self.endpoint.refuse(id, now, out) {
                     self.replies.push(transmit);
                 }
@@ -172,7 +172,7 @@ impl Udp {
                 if let Some((_, state)) = self.endpoint.peek(id) {
                     state.peer = Some(from);
                     if state.since == Time::ZERO {
-                        state.since = desk.now();
+                        state.since = worker.now();
                     }
                     if !std::mem::replace(&mut state.is_touched, true) {
                         self.touched.push(id);
@@ -182,7 +182,7 @@ impl Udp {
             Received::Reply(transmit) => self.replies.push(transmit),
             Received::Forward(origin) => {
                 let forwarded = Forwarded { from, to, bytes: (*datagram).into() };
-                let counters = &mut desk.tally.counters;
+                let counters = &mut worker.tally.counters;
                 let is_ours = origin.worker == self.worker;
                 match !is_ours && self.forwarder.forward(origin.worker, forwarded) {
                     true => counters.quic_forwarded += 1,
@@ -194,14 +194,14 @@ impl Udp {
     }
 
     /// Works on what the turn's datagrams have brought: requests go to their handlers.
-    pub(crate) fn serve(&mut self, desk: &mut Desk) {
+    pub(crate) fn serve(&mut self, worker: &mut WorkerState) {
         if self.touched.is_empty() {
             return;
         }
         for at in 0..self.touched.len() {
             let id = self.touched[at];
             let Some((conn, state)) = self.endpoint.get(id) else { continue };
-            let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+            let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
             let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
             state.receive(&mut turn);
             state.count(&mut turn);
@@ -209,10 +209,10 @@ impl Udp {
     }
 
     /// Tells a connection what its handlers have to say.
-    pub(crate) fn on(&mut self, id: Id, event: Event, desk: &mut Desk) {
+    pub(crate) fn on(&mut self, id: Id, event: Event, worker: &mut WorkerState) {
         let id = inner(id);
         let Some((conn, state)) = self.endpoint.get(id) else { return };
-        let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+        let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
         let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
         match event {
             Event::Reply { stream, response } => state.reply(stream, response, &mut turn),
@@ -224,9 +224,9 @@ impl Udp {
     }
 
     /// Lets time take effect.
-    pub(crate) fn expire(&mut self, desk: &mut Desk) {
-        let now = desk.now();
-        self.endpoint.expire(desk.instant());
+    pub(crate) fn expire(&mut self, worker: &mut WorkerState) {
+        let now = worker.now();
+        self.endpoint.expire(worker.instant());
         if let Stage::Leaving(until) = self.stage
             && until <= now
         {
@@ -234,8 +234,8 @@ impl Udp {
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = None;
-            self.endpoint.tick(desk.unix_s());
-            self.sweep(desk);
+            self.endpoint.tick(worker.unix_s());
+            self.sweep(worker);
         }
         if self.sweep_at.is_none() && self.endpoint.load().0 > 0 {
             self.sweep_at = Some(now + SWEEP);
@@ -243,11 +243,11 @@ impl Udp {
     }
 
     /// Hands the transport what it has room for, and the ring what the transport has to send.
-    pub(crate) fn flush(&mut self, ring: &mut Ring, desk: &mut Desk) {
+    pub(crate) fn flush(&mut self, ring: &mut Ring, worker: &mut WorkerState) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|id| {
             let Some((conn, state)) = self.endpoint.get(*id) else { return false };
-            let (shared, cx, tls) = (&mut self.shared, &mut desk.cx(), &self.tls);
+            let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
             let mut turn = Turn { id: outer(*id), conn, shared, tls, cx };
             state.pull(&mut turn);
             if self.stage == Stage::Refusing && state.http.is_done(turn.conn, turn.shared) {
@@ -258,13 +258,13 @@ impl Udp {
         });
         self.touched = touched;
         self.send_replies(ring);
-        self.transmit(ring, desk.instant());
+        self.transmit(ring, worker.instant());
         if self.unstick() {
-            self.transmit(ring, desk.instant());
+            self.transmit(ring, worker.instant());
         }
         while let Some(ended) = self.endpoint.next_ended() {
-            desk.ip_limits.leave_quic(ended.id.slot());
-            let mut cx = desk.cx();
+            worker.ip_limits.leave_quic(ended.id.slot());
+            let mut cx = worker.cx();
             let mut state = ended.state;
             state.abandon(&mut cx);
             state.count_closed(&ended.conn, &mut cx);
@@ -316,8 +316,14 @@ impl Udp {
     }
 
     /// Takes the completion of a message.
-    pub(crate) fn delivered(&mut self, id: Id, result: i32, ring: &mut Ring, desk: &mut Desk) {
-        let counters = &mut desk.tally.counters;
+    pub(crate) fn delivered(
+        &mut self,
+        id: Id,
+        result: i32,
+        ring: &mut Ring,
+        worker: &mut WorkerState,
+    ) {
+        let counters = &mut worker.tally.counters;
         match ring.datagrams_sent(id, result) {
             Delivered::Taken => {}
             Delivered::Refused { .. } => counters.udp_refused += 1,
@@ -356,12 +362,12 @@ impl Udp {
     }
 
     /// When something is to be done though nothing comes.
-    pub(crate) fn deadline(&self, desk: &Desk) -> Option<Time> {
+    pub(crate) fn deadline(&self, worker: &WorkerState) -> Option<Time> {
         let step = match self.stage {
             Stage::Leaving(until) => Some(until),
             _ => None,
         };
-        let timers = self.endpoint.deadline().map(|at| desk.time_of(at));
+        let timers = self.endpoint.deadline().map(|at| worker.time_of(at));
         [timers, step, self.sweep_at].into_iter().flatten().min()
     }
 
@@ -372,7 +378,7 @@ impl Udp {
 
     /// Begins to leave: clients are told to begin no more requests here, and what they sent before
     /// they knew is answered.
-    pub(crate) fn drain(&mut self, desk: &Desk) {
+    pub(crate) fn drain(&mut self, worker: &WorkerState) {
         self.endpoint.drain();
         self.collect();
         let mut step = DRAIN_STEP;
@@ -382,7 +388,7 @@ impl Udp {
             let rtt = conn.transport().path_stats().map(|path| path.rtt).max();
             step = step.max(rtt.unwrap_or_default());
         }
-        self.stage = Stage::Leaving(desk.now() + step.min(SWEEP));
+        self.stage = Stage::Leaving(worker.now() + step.min(SWEEP));
     }
 
     /// The second step: what has not begun is rejected, and connections end as they are done.
@@ -444,9 +450,9 @@ impl Udp {
     }
 
     /// Looks at every connection: what has taken too long ends.
-    fn sweep(&mut self, desk: &mut Desk) {
+    fn sweep(&mut self, worker: &mut WorkerState) {
         self.collect();
-        let (now, instant) = (desk.now(), desk.instant());
+        let (now, instant) = (worker.now(), worker.instant());
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             let Some((conn, state)) = self.endpoint.peek(id) else { continue };

@@ -17,7 +17,7 @@ use crate::app::error::Error;
 use crate::config::{Http3, Limits};
 use crate::observe::console::note;
 use crate::observe::metrics::Counters;
-use crate::proto::state::Desk;
+use crate::proto::state::WorkerState;
 use crate::ring::sys;
 use crate::tls::{ConfigError, Tls, boring};
 
@@ -87,8 +87,8 @@ fn h3_config(backend: Backend, limits: &Limits) -> h3::Config {
 
 impl Setup {
     /// The worker's QUIC, on its own thread.
-    pub(crate) fn build(self, desk: &Desk) -> Udp {
-        let limits = desk.limits();
+    pub(crate) fn build(self, state: &WorkerState) -> Udp {
+        let limits = state.limits();
         let origin = Origin { worker: self.worker, generation: self.generation };
         let policy = Policy {
             connections: limits.connections as usize,
@@ -99,8 +99,8 @@ impl Setup {
             ..Policy::new(origin)
         };
         let keys = Keys::derive(&self.tls.tickets().endpoint());
-        let mut endpoint = Endpoint::new(policy, self.config, &keys, desk.instant());
-        endpoint.tick(desk.unix_s());
+        let mut endpoint = Endpoint::new(policy, self.config, &keys, state.instant());
+        endpoint.tick(state.unix_s());
         if let Some(dir) = self.qlog {
             endpoint.write_qlog(opener(dir));
         }
@@ -112,7 +112,7 @@ impl Setup {
                 }
             }
         }
-        let mut shared = http::Shared::new(h3_config(desk.backend(), limits));
+        let mut shared = http::Shared::new(h3_config(state.backend(), limits));
         shared.header_timeout = limits.header_timeout;
         shared.stall_timeout = limits.h3_stall_timeout;
         shared.stall_octets = limits.least_taken(limits.h3_stall_timeout);

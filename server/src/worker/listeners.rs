@@ -23,9 +23,9 @@ const WAITING_MAX: usize = 8;
 /// A worker's listeners.
 pub(crate) struct Listeners {
     listeners: Vec<WorkerListener>,
-    /// The ways in which clients are told of HTTP/3: see [`Desk::advertise`].
+    /// The ways in which clients are told of HTTP/3: see [`WorkerState::advertise`].
     ///
-    /// [`Desk::advertise`]: crate::proto::state::Desk::advertise
+    /// [`WorkerState::advertise`]: crate::proto::state::WorkerState::advertise
     pub(crate) ways: Vec<String>,
     paused: bool,
     closed: bool,

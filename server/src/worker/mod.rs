@@ -14,7 +14,7 @@ use std::time::Duration;
 use ringway_codec::Time;
 
 use crate::conn::Conn;
-use crate::proto::state::Desk;
+use crate::proto::state::WorkerState;
 use crate::proto::{Action, Cx, Event};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
@@ -34,7 +34,7 @@ pub(crate) struct Worker {
     ring: Ring,
     connections: Connections,
     listeners: Listeners,
-    desk: Desk,
+    state: WorkerState,
     /// QUIC, where it listens.
     udp: Option<Box<Udp>>,
     sleeps: Wheel,
@@ -68,12 +68,12 @@ impl Worker {
     pub(crate) fn new(
         ring: Ring,
         listeners: Listeners,
-        mut desk: Desk,
+        mut state: WorkerState,
         udp: Option<Box<Udp>>,
     ) -> Self {
-        let now = desk.now();
-        desk.advertise(&listeners.ways);
-        let most = (desk.limits().connections + OVER) as usize;
+        let now = state.now();
+        state.advertise(&listeners.ways);
+        let most = (state.limits().connections + OVER) as usize;
         Self {
             ring,
             connections: Connections {
@@ -83,7 +83,7 @@ impl Worker {
                 shed: Shed::default(),
             },
             listeners,
-            desk,
+            state,
             udp,
             sleeps: Wheel::new(now),
             due: Vec::with_capacity(64),
@@ -106,11 +106,11 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         self.ring.enter(self.wait())?;
-        let now = self.desk.tick();
+        let now = self.state.tick();
         let batch = self.ring.completions();
         let mut rest = &batch[..];
         while !rest.is_empty() {
-            let moved = self.connections.transfer(rest, &mut self.ring, &mut self.desk.cx());
+            let moved = self.connections.transfer(rest, &mut self.ring, &mut self.state.cx());
             rest = &rest[moved..];
             if let Some((other, behind)) = rest.split_first() {
                 self.complete(*other);
@@ -119,23 +119,23 @@ impl Worker {
         }
         self.ring.recycle_completions(batch);
         if let Some(udp) = &mut self.udp {
-            udp.expire(&mut self.desk);
-            udp.serve(&mut self.desk);
+            udp.expire(&mut self.state);
+            udp.serve(&mut self.state);
         }
         self.run_tasks();
         self.run_timers(now);
         self.flush();
         if let Some(udp) = &mut self.udp {
-            udp.flush(&mut self.ring, &mut self.desk);
+            udp.flush(&mut self.ring, &mut self.state);
         }
         self.queue();
-        self.desk.expire_log();
-        if self.desk.is_measured() {
-            self.desk.tally.counters.exhausted = self.listeners.exhausted;
-            if let (Some(udp), true) = (&self.udp, self.desk.is_publishing()) {
-                udp.count(&mut self.desk.tally.counters);
+        self.state.expire_log();
+        if self.state.is_measured() {
+            self.state.tally.counters.exhausted = self.listeners.exhausted;
+            if let (Some(udp), true) = (&self.udp, self.state.is_publishing()) {
+                udp.count(&mut self.state.tally.counters);
             }
-            self.desk.end_turn(&self.ring.counters);
+            self.state.end_turn(&self.ring.counters);
         }
         Ok(())
     }
@@ -151,14 +151,14 @@ impl Worker {
             self.sleeps.next(),
             self.listeners.retry_at(),
             self.stop_at,
-            self.desk.log_deadline(),
-            self.desk.publish_deadline(),
-            udp.and_then(|udp| udp.deadline(&self.desk)),
+            self.state.log_deadline(),
+            self.state.publish_deadline(),
+            udp.and_then(|udp| udp.deadline(&self.state)),
         ]
         .map(|time| time.unwrap_or(Time::NEVER))
         .into_iter()
         .fold(Time::NEVER, Time::min);
-        (next != Time::NEVER).then(|| next.since(self.desk.now()))
+        (next != Time::NEVER).then(|| next.since(self.state.now()))
     }
 
     /// Takes any completion but those of bytes that came or went.
@@ -181,20 +181,20 @@ impl Worker {
     }
 
     fn udp(&mut self, completion: Completion) {
-        let (token, ring, desk) = (completion.token, &mut self.ring, &mut self.desk);
+        let (token, ring, state) = (completion.token, &mut self.ring, &mut self.state);
         let Some(udp) = &mut self.udp else { return };
         match token.kind() {
-            OpKind::Datagrams => udp.received(token.id(), completion, ring, desk),
-            OpKind::Delivered => udp.delivered(token.id(), completion.result, ring, desk),
-            _ => udp.take_forwarded(desk),
+            OpKind::Datagrams => udp.received(token.id(), completion, ring, state),
+            OpKind::Delivered => udp.delivered(token.id(), completion.result, ring, state),
+            _ => udp.take_forwarded(state),
         }
     }
 
     /// Tells a connection what happened, if it still lives.
     fn deliver(&mut self, id: Id, event: Event) {
         match &mut self.udp {
-            Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.desk),
-            _ => self.connections.deliver(id, event, &mut self.desk.cx()),
+            Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.state),
+            _ => self.connections.deliver(id, event, &mut self.state.cx()),
         }
     }
 
@@ -204,7 +204,7 @@ impl Worker {
         } else if matches!(-result, libc::EMFILE | libc::ENFILE) {
             self.shed_some(GRACE);
         }
-        self.listeners.accepted(listener, result, more, self.desk.now(), &mut self.ring);
+        self.listeners.accepted(listener, result, more, self.state.now(), &mut self.ring);
     }
 
     /// Takes a connection in, in the place of one that is idle where all places are taken. Where
@@ -213,41 +213,41 @@ impl Worker {
         if self.has_room() {
             self.take_in(listener, fd);
         } else if let Some(refused) =
-            self.listeners.wait(listener, fd, self.desk.now(), &mut self.ring)
+            self.listeners.wait(listener, fd, self.state.now(), &mut self.ring)
         {
             self.ring.close(refused);
         }
     }
 
     fn take_in(&mut self, listener: Id, fd: i32) {
-        let host = self.desk.ip_limits.admit(fd);
-        self.desk.tally.counters.over_ip_limit += u64::from(host.is_none());
+        let host = self.state.ip_limits.admit(fd);
+        self.state.tally.counters.over_ip_limit += u64::from(host.is_none());
         let arrival = host.and_then(|_| self.listeners.arrival(listener));
         let refused = host.is_some() && arrival.is_none();
-        self.desk.tally.counters.over_handshake_limit += u64::from(refused);
+        self.state.tally.counters.over_handshake_limit += u64::from(refused);
         if let (Some(host), Some(arrival)) = (host, arrival) {
-            let desk = &mut self.desk;
+            let state = &mut self.state;
             let id = self.connections.slots.insert_with(|id| {
-                let conn = Conn::new(id, fd, arrival, &mut desk.cx());
+                let conn = Conn::new(id, fd, arrival, &mut state.cx());
                 Slot { fd, host, timer_at: Time::NEVER, conn }
             });
             self.deliver(id, Event::Nudge { stream: 0 });
             self.narrow();
         } else {
-            host.into_iter().for_each(|host| self.desk.ip_limits.leave(host));
+            host.into_iter().for_each(|host| self.state.ip_limits.leave(host));
             self.ring.close(fd);
         }
     }
 
     /// Whether there is room for one more connection, which one that is idle may have to make.
     fn has_room(&mut self) -> bool {
-        self.connections.slots.len() < self.desk.limits().connections as usize || self.shed(GRACE)
+        self.connections.slots.len() < self.state.limits().connections as usize || self.shed(GRACE)
     }
 
     /// Accepts one connection at a time where there is hardly room: of many at once, those for
     /// which there is none could not be left in the kernel's queue.
     fn narrow(&mut self) {
-        let most = self.desk.limits().connections as usize;
+        let most = self.state.limits().connections as usize;
         let is_near = self.connections.slots.len() + NEAR >= most;
         self.listeners.narrow(is_near, &mut self.ring);
     }
@@ -267,8 +267,8 @@ impl Worker {
     /// Closes the connection that has been idle for longest; false where none is, or enough are
     /// closing.
     fn shed(&mut self, grace: Duration) -> bool {
-        let Some(id) = self.connections.oldest_idle(self.desk.now(), grace) else { return false };
-        self.desk.tally.counters.shed += 1;
+        let Some(id) = self.connections.oldest_idle(self.state.now(), grace) else { return false };
+        self.state.tally.counters.shed += 1;
         self.deliver(id, Event::Shed);
         true
     }
@@ -282,7 +282,7 @@ impl Worker {
         if thread_state::with(ThreadState::is_quiet) {
             return;
         }
-        for (Owner { conn, stream }, response) in self.desk.run_tasks() {
+        for (Owner { conn, stream }, response) in self.state.run_tasks() {
             self.deliver(conn, Event::Reply { stream, response });
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
@@ -329,7 +329,7 @@ impl Worker {
     /// Flushes every connection that was touched: output gathered, one send each.
     fn flush(&mut self) {
         self.queue();
-        let mut cx = self.desk.cx();
+        let mut cx = self.state.cx();
         while let Some(id) = cx.dirty.pop() {
             self.connections.flush(id, &mut self.ring, &mut cx);
         }
@@ -337,7 +337,7 @@ impl Worker {
 
     /// Queues the operations that connections asked for, and closes those that are over.
     fn queue(&mut self) {
-        for (id, action) in self.desk.actions.drain(..) {
+        for (id, action) in self.state.actions.drain(..) {
             let Some(fd) = self.connections.slots.get_mut(id).map(|slot| slot.fd) else { continue };
             perform(action, id, fd, &mut self.ring);
         }
@@ -347,12 +347,12 @@ impl Worker {
         while let Some(id) = self.connections.over.pop() {
             let Some(slot) = self.connections.slots.remove(id) else { continue };
             self.connections.timers.disarm(id.index);
-            if self.desk.is_measured() {
-                slot.conn.count_closed(&mut self.desk.cx());
-                self.desk.tally.closed(sys::tcp_info(slot.fd));
+            if self.state.is_measured() {
+                slot.conn.count_closed(&mut self.state.cx());
+                self.state.tally.closed(sys::tcp_info(slot.fd));
             }
-            self.desk.ip_limits.leave(slot.host);
-            self.desk.forget(id);
+            self.state.ip_limits.leave(slot.host);
+            self.state.forget(id);
             self.ring.close(slot.fd);
         }
         self.admit_waiting();
@@ -362,21 +362,21 @@ impl Worker {
     fn control(&mut self, token: Token) {
         match Control::from_aux(token.aux()) {
             Some(Control::Drain) => {
-                let patience = self.desk.limits().drain_timeout;
-                self.stop_at.get_or_insert(self.desk.now() + patience);
+                let patience = self.state.limits().drain_timeout;
+                self.stop_at.get_or_insert(self.state.now() + patience);
                 self.listeners.close(&mut self.ring);
-                self.desk.draining = true;
+                self.state.draining = true;
                 for id in self.connections.slots.ids() {
                     self.deliver(id, Event::Drain);
                 }
                 if let Some(udp) = &mut self.udp {
-                    udp.drain(&self.desk);
+                    udp.drain(&self.state);
                 }
             }
             Some(Control::Stop) => {
                 self.listeners.close(&mut self.ring);
-                self.desk.draining = true;
-                self.stop_at = Some(self.desk.now());
+                self.state.draining = true;
+                self.stop_at = Some(self.state.now());
             }
             Some(Control::Report) => self.report(),
             None => {}
@@ -393,16 +393,16 @@ impl Worker {
         if self.connections.slots.len() == 0 && udp_is_over {
             return true;
         }
-        if self.desk.now() >= stop_at {
+        if self.state.now() >= stop_at {
             if let Some(udp) = &mut self.udp {
                 udp.stop();
             }
             for id in self.connections.slots.ids() {
-                self.connections.abandon(id, &mut self.desk.cx());
+                self.connections.abandon(id, &mut self.state.cx());
             }
             self.queue();
             // Cancellations take a turn or two; a second is more than enough for them.
-            if self.desk.now() >= stop_at + Duration::from_secs(1) {
+            if self.state.now() >= stop_at + Duration::from_secs(1) {
                 return true;
             }
             self.stop_at = Some(stop_at);
@@ -421,7 +421,7 @@ impl Worker {
         if let Some(udp) = &self.udp {
             states.insert("QUIC", udp.len());
         }
-        self.desk.report(self.connections.slots.len(), &states, &self.ring.counters);
+        self.state.report(self.connections.slots.len(), &states, &self.ring.counters);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::app::router::Router;
 use crate::proto::Action;
-use crate::proto::state::Desk;
+use crate::proto::state::WorkerState;
 use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
 use crate::rt::executor::Executor;
@@ -51,7 +51,7 @@ static MAILBOX: LazyLock<Arc<Mailbox>> = LazyLock::new(|| {
 
 /// A connection and the kernel that it believes in.
 struct World {
-    desk: Desk,
+    state: WorkerState,
     conn: Conn,
     id: Id,
     random: Random,
@@ -76,13 +76,14 @@ impl World {
 
     fn begun(seed: u64, limits: Limits, arrival: Arrival) -> Self {
         let executor = Executor::new(Arc::clone(&MAILBOX), panicked);
-        let mut desk = Desk::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
+        let mut state =
+            WorkerState::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };
         let now = Time(1_000_000);
-        desk.set_now(now);
-        let conn = Conn::new(id, -1, arrival, &mut desk.cx());
+        state.set_now(now);
+        let conn = Conn::new(id, -1, arrival, &mut state.cx());
         let mut world = Self {
-            desk,
+            state,
             conn,
             id,
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
@@ -102,27 +103,27 @@ impl World {
     }
 
     fn tell(&mut self, event: Event) {
-        self.conn.on(event, &mut self.desk.cx());
+        self.conn.on(event, &mut self.state.cx());
     }
 
     /// Tasks, nudges, flush, operations: the rest of a worker's turn.
     fn turn_ends(&mut self) {
-        for (owner, response) in self.desk.run_tasks() {
+        for (owner, response) in self.state.run_tasks() {
             self.tell(Event::Reply { stream: owner.stream, response });
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (_, stream) in nudges {
             self.tell(Event::Nudge { stream });
         }
-        while self.desk.cx().dirty.pop().is_some() {
-            if let Some((head, body)) = self.conn.flush(&mut self.desk.cx()) {
+        while self.state.cx().dirty.pop().is_some() {
+            if let Some((head, body)) = self.conn.flush(&mut self.state.cx()) {
                 assert!(self.sending.is_none(), "one send at a time");
                 assert!(!self.finished, "nothing is sent behind FIN");
                 assert!(!head.is_empty() || body.as_ref().is_some_and(|body| body.len() > 0));
                 self.sending = Some((head, body));
             }
         }
-        for (id, action) in std::mem::take(&mut self.desk.actions) {
+        for (id, action) in std::mem::take(&mut self.state.actions) {
             assert_eq!(id, self.id);
             self.submit(action);
         }
@@ -176,7 +177,7 @@ impl World {
         assert!(self.receiving);
         bytes.extend_from_slice(&[b'\n'; PAD]);
         self.receiving = more;
-        self.conn.received(&mut bytes, more, &mut self.desk.cx());
+        self.conn.received(&mut bytes, more, &mut self.state.cx());
     }
 
     fn complete_send(&mut self) {
@@ -191,7 +192,7 @@ impl World {
         }
         self.output.extend_from_slice(&head);
         self.output.extend_from_slice(bytes);
-        self.conn.sent(head, &mut self.desk.cx());
+        self.conn.sent(head, &mut self.state.cx());
     }
 
     fn complete_cancellation(&mut self) {
@@ -222,7 +223,7 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
-        self.desk.set_now(self.now);
+        self.state.set_now(self.now);
         // Time that passes is the reader's: it has taken what was sent.
         self.tell(Event::Deadline { acknowledged: self.output.len() as u32 });
     }
@@ -408,7 +409,7 @@ fn whenever_it_is_cut_off_everything_under_way_ends_and_no_task_is_left() {
         for _ in 0..world.random.below(400) {
             world.step();
         }
-        world.conn.abandon(&mut world.desk.cx());
+        world.conn.abandon(&mut world.state.cx());
         world.turn_ends();
         for _ in 0..10_000 {
             if world.conn.is_over() {
@@ -420,7 +421,7 @@ fn whenever_it_is_cut_off_everything_under_way_ends_and_no_task_is_left() {
         for _ in 0..10 {
             world.turn_ends();
         }
-        assert_eq!(world.desk.tasks(), 0, "seed {seed}");
+        assert_eq!(world.state.tasks(), 0, "seed {seed}");
     }
 }
 
@@ -434,7 +435,7 @@ fn a_drain_answers_what_has_begun_and_then_closes() {
         for _ in 0..world.random.below(200) {
             world.step();
         }
-        world.desk.draining = true;
+        world.state.draining = true;
         world.tell(Event::Drain);
         world.turn_ends();
         world.peer_ended = true;

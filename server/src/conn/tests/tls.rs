@@ -157,7 +157,7 @@ impl Pair {
         while let Some((head, body)) = self.world.sending.take() {
             assert!(body.is_none(), "all is sealed");
             self.world.output.extend_from_slice(&head);
-            self.world.conn.sent(head, &mut self.world.desk.cx());
+            self.world.conn.sent(head, &mut self.world.state.cx());
             self.world.turn_ends();
         }
         self.listen();
@@ -486,7 +486,7 @@ fn f28_a_tls_client_gets_what_one_in_the_clear_gets() {
         assert!(way.alpn == Alpn::H2 || expected.starts_with(&got), "{what}");
         assert_eq!(pair.world.conn.link.is_closing(), leave != Leave::Stay, "{what}");
         pair.fin(&what);
-        assert_eq!(pair.world.desk.tasks(), 0, "{what}");
+        assert_eq!(pair.world.state.tasks(), 0, "{what}");
     }
 }
 
@@ -511,6 +511,6 @@ fn f28_whenever_a_tls_client_leaves_it_is_told_the_end() {
         if way.alpn != Alpn::H2 {
             assert!(undisturbed(&plain).starts_with(&pair.bodies()), "{what}");
         }
-        assert_eq!(pair.world.desk.tasks(), 0, "{what}");
+        assert_eq!(pair.world.state.tasks(), 0, "{what}");
     }
 }
