@@ -22,6 +22,7 @@ enum Bytes {
     Local(Rc<[u8]>),
     Owned(Rc<Vec<u8>>),
     Shared(Arc<[u8]>),
+    Other(Rc<dyn AsRef<[u8]>>),
 }
 
 impl Buf {
@@ -40,6 +41,7 @@ impl AsRef<[u8]> for Buf {
             Bytes::Local(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
             Bytes::Shared(bytes) => bytes,
+            Bytes::Other(bytes) => (**bytes).as_ref(),
         };
         &whole[self.at..self.end]
     }
@@ -70,6 +72,12 @@ impl From<&'static [u8]> for Buf {
 impl From<Rc<[u8]>> for Buf {
     fn from(bytes: Rc<[u8]>) -> Self {
         Self { end: bytes.len(), at: 0, bytes: Bytes::Local(bytes) }
+    }
+}
+
+impl From<Rc<dyn AsRef<[u8]>>> for Buf {
+    fn from(bytes: Rc<dyn AsRef<[u8]>>) -> Self {
+        Self { end: (*bytes).as_ref().len(), at: 0, bytes: Bytes::Other(bytes) }
     }
 }
 
@@ -114,7 +122,9 @@ mod tests {
 
     #[test]
     fn every_source_splits_and_slices_alike() {
-        let sources: [Buf; 4] = [
+        let other: Rc<dyn AsRef<[u8]>> = Rc::new(b"0123456789".to_vec());
+        let sources: [Buf; 5] = [
+            other.into(),
             (b"0123456789" as &'static [u8]).into(),
             b"0123456789".to_vec().into(),
             Rc::<[u8]>::from(&b"0123456789"[..]).into(),

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+
+use bytes::Bytes;
 
 use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::response::Body;
-use crate::ring::send::Pinned;
+use crate::ring::send::{Owner, Pinned};
 use crate::rt::executor::UnitFuture;
 use crate::rt::thread_state::Waiter;
 
@@ -19,6 +22,23 @@ pub struct RequestBody {
 
 /// A piece of a body.
 pub struct Chunk(Pinned);
+
+impl Chunk {
+    /// The bytes, to keep and to share; not copied where nobody else has them.
+    pub fn into_bytes(self) -> Bytes {
+        let (owner, range) = self.0.into_parts();
+        let whole = match owner {
+            Owner::Static(bytes) => Bytes::from_static(bytes),
+            Owner::Owned(bytes) => match Rc::try_unwrap(bytes) {
+                Ok(bytes) => Bytes::from(bytes),
+                Err(bytes) => return Bytes::copy_from_slice(&bytes[range]),
+            },
+            Owner::Buffer(bytes) => Rc::unwrap_or_clone(bytes),
+            other => return Bytes::copy_from_slice(&other.bytes()[range]),
+        };
+        whole.slice(range)
+    }
+}
 
 impl Deref for Chunk {
     type Target = [u8];
@@ -66,7 +86,10 @@ impl RequestBody {
         self.channel.take_trailers()
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Incomplete>>> {
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Chunk, Incomplete>>> {
         match self.channel.read(CHUNK_MAX) {
             Read::Chunk(chunk) => Poll::Ready(Some(Ok(Chunk(chunk)))),
             Read::End(End::Complete) => Poll::Ready(None),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h2::{Priority, priority};
@@ -109,12 +110,17 @@ impl Response {
     /// not whether marked or not (RFC 7541 section 7.1.3).
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.add_field(&name, &value);
+        self
+    }
+
+    /// As [`Self::header`].
+    pub(crate) fn add_field(&mut self, name: &HeaderName, value: &HeaderValue) {
         let known = Known::of(name.as_str().as_bytes());
         if !is_framing(known, name.as_str()) {
             let flags = if value.is_sensitive() { Field::NEVER_INDEXED } else { 0 };
             self.fields.push_with(flags, name.as_str().as_bytes(), value.as_bytes());
         }
-        self
     }
 
     /// Pushes what this path answers along with this answer, where the protocol is HTTP/2, the
@@ -252,6 +258,8 @@ pub enum Body {
     Local(Rc<[u8]>, Range<usize>),
     /// Bytes shared between threads.
     Shared(Arc<[u8]>),
+    /// Bytes of the `bytes` crate, sent without a copy where they are many.
+    Buffer(Bytes),
     /// Bytes that are produced while they are sent.
     Stream(Producer),
 }
@@ -344,6 +352,7 @@ impl Body {
             Self::Bytes(bytes) => bytes,
             Self::Local(bytes, range) => &bytes[range.clone()],
             Self::Shared(bytes) => bytes,
+            Self::Buffer(bytes) => bytes,
         }
     }
 
@@ -373,6 +382,7 @@ impl Body {
                     Self::Inline(inline) => Owner::Local(Rc::from(inline.as_bytes())),
                     Self::Bytes(bytes) => Owner::Owned(Rc::new(bytes)),
                     Self::Shared(bytes) => Owner::Shared(bytes),
+                    Self::Buffer(bytes) => Owner::Buffer(Rc::new(bytes)),
                     Self::Local(bytes, _) => Owner::Local(bytes),
                 };
                 (owner, range)
@@ -415,6 +425,12 @@ impl From<Vec<u8>> for Body {
 impl From<Arc<[u8]>> for Body {
     fn from(bytes: Arc<[u8]>) -> Self {
         Self::Shared(bytes)
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Buffer(bytes)
     }
 }
 
@@ -491,5 +507,8 @@ mod tests {
         assert_eq!(body.len(), Some(4));
         assert_eq!(body.pin().bytes(), b"3456");
         assert_eq!(Body::from("abc").pin().bytes(), b"abc");
+        let bytes = Bytes::from(vec![7; 9]);
+        let pinned = Body::from(bytes.clone()).pin();
+        assert_eq!((pinned.bytes(), pinned.bytes().as_ptr()), (&bytes[..], bytes.as_ptr()));
     }
 }

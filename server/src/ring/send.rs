@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
 
 /// Body bytes that are sent from where they lie.
@@ -26,6 +27,8 @@ pub(crate) enum Owner {
     Shared(Arc<[u8]>),
     /// Bytes made for this response alone.
     Owned(Rc<Vec<u8>>),
+    /// Bytes that count their owners themselves.
+    Buffer(Rc<Bytes>),
 }
 
 impl Owner {
@@ -36,6 +39,7 @@ impl Owner {
             Self::Local(bytes) => bytes,
             Self::Shared(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::Buffer(bytes) => bytes,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! what comes later, or finds no room, has an exchange until its stream ends.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use http::{HeaderValue, StatusCode};
 use ringway_codec::Time;
@@ -424,6 +425,7 @@ fn buf(piece: Pinned) -> Buf {
         Bytes::Local(bytes) => Buf::from(bytes),
         Bytes::Shared(bytes) => Buf::from(bytes),
         Bytes::Owned(bytes) => Buf::from(bytes),
+        Bytes::Buffer(bytes) => Buf::from(bytes as Rc<dyn AsRef<[u8]>>),
     };
     whole.slice(range)
 }
