@@ -1,5 +1,6 @@
 //! Bodies that flow: a request's as it arrives, a response's as it is produced.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -18,6 +19,13 @@ use crate::rt::thread_state::Waiter;
 /// off the connection, or closes it, whichever is cheaper.
 pub struct RequestBody {
     channel: BodyChannel,
+    limit: Option<Limit>,
+}
+
+/// How much of a body may still come, where a route says so.
+struct Limit {
+    left: u64,
+    exceeded: Rc<Cell<bool>>,
 }
 
 /// A piece of a body.
@@ -48,7 +56,8 @@ impl Deref for Chunk {
     }
 }
 
-/// The body did not arrive whole: the client left, broke its framing or was too slow.
+/// The body did not arrive whole: the client left, broke its framing or was too slow, or it is
+/// larger than the route allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete;
 
@@ -65,14 +74,21 @@ const CHUNK_MAX: usize = 256 * 1024;
 
 impl RequestBody {
     pub(crate) fn new(channel: BodyChannel) -> Self {
-        Self { channel }
+        Self { channel, limit: None }
+    }
+
+    /// Ends the body where it is larger than this; whether it was is said by what this gives.
+    pub(crate) fn limit(&mut self, bytes: u64) -> Rc<Cell<bool>> {
+        let exceeded = Rc::default();
+        self.limit = Some(Limit { left: bytes, exceeded: Rc::clone(&exceeded) });
+        exceeded
     }
 
     /// The body of a request that has none.
     pub(crate) fn empty() -> Self {
         let channel = BodyChannel::default();
         channel.finish(End::Complete);
-        Self { channel }
+        Self::new(channel)
     }
 
     /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
@@ -90,7 +106,11 @@ impl RequestBody {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Chunk, Incomplete>>> {
+        if self.limit.as_ref().is_some_and(|limit| limit.exceeded.get()) {
+            return Poll::Ready(Some(Err(Incomplete)));
+        }
         match self.channel.read(CHUNK_MAX) {
+            Read::Chunk(chunk) if self.exceeds(chunk.len()) => Poll::Ready(Some(Err(Incomplete))),
             Read::Chunk(chunk) => Poll::Ready(Some(Ok(Chunk(chunk)))),
             Read::End(End::Complete) => Poll::Ready(None),
             Read::End(End::Aborted) => Poll::Ready(Some(Err(Incomplete))),
@@ -99,6 +119,21 @@ impl RequestBody {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl RequestBody {
+    /// Takes bytes off what may still come; true where those are too many, after which nobody waits
+    /// for the rest.
+    fn exceeds(&mut self, bytes: usize) -> bool {
+        let Some(limit) = &mut self.limit else { return false };
+        if let Some(left) = limit.left.checked_sub(bytes as u64) {
+            limit.left = left;
+            return false;
+        }
+        limit.exceeded.set(true);
+        self.channel.close_reader();
+        true
     }
 }
 

@@ -26,6 +26,14 @@ pub trait Handler: Send + Sync + 'static {
     /// that has other handlers inside passes it on.
     fn start(&self) {}
 
+    /// Called when the router that the handler is in is nested below `prefix`, a canonical path
+    /// that may have parameters: one that compares whole paths, as [`Files`](crate::Files) does,
+    /// takes it in. One that has other handlers inside passes it on.
+    #[track_caller]
+    fn nested(&mut self, prefix: &str) {
+        let _ = prefix;
+    }
+
     /// How the request's body is to be received; asked before [`Self::call`], for requests that
     /// have one.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {

@@ -3,9 +3,12 @@
 
 pub(crate) mod body;
 pub(crate) mod body_channel;
+pub(crate) mod body_limit;
 pub(crate) mod error;
 pub(crate) mod extensions;
 pub(crate) mod handler;
+pub(crate) mod layer;
+pub mod layers;
 pub(crate) mod preload;
 pub(crate) mod request;
 pub(crate) mod response;

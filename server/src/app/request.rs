@@ -76,6 +76,9 @@ pub(crate) struct Origin {
 pub(crate) struct Params<'a> {
     pub(crate) spans: &'a [Span],
     pub(crate) names: &'static [String],
+    /// The route that was matched; empty for a fallback. None where the path itself is the route,
+    /// which is the straight way: nothing is written there.
+    pub(crate) route: Option<&'static str>,
 }
 
 /// Most parameters that a route may have.
@@ -134,6 +137,17 @@ impl<'a> Request<'a> {
     /// text however the client wrote it. An encoded slash stays `%2F`. See also [`Self::target`].
     pub fn path(&self) -> &'a str {
         ascii(self.line.path.of(self.bytes))
+    }
+
+    /// The path of the route that answers, parameters by their names: `/user/{name}`. Of few values
+    /// however many paths are asked for, as metrics want it. The whole route also where routers are
+    /// nested; none where a fallback answers. Before a router has seen the request it is the path.
+    pub fn matched_path(&self) -> Option<&'a str> {
+        match self.params.route {
+            None => Some(self.path()),
+            Some("") => None,
+            route => route,
+        }
     }
 
     /// The request target as it came (RFC 9112 section 3.2; `:path` in HTTP/2 and 3): for
@@ -257,6 +271,7 @@ impl<'a> Request<'a> {
             peer: Peer::Address(self.peer.address()),
             spans: self.params.spans.into(),
             names: self.params.names,
+            route: self.params.route,
             attached: self.attached.take(),
             owner: self.owner,
         }
@@ -285,6 +300,7 @@ pub struct OwnedRequest {
     /// Of the path's parameters, as in [`Params`].
     spans: Box<[Span]>,
     names: &'static [String],
+    route: Option<&'static str>,
     attached: Attached,
     owner: Owner,
 }
@@ -306,7 +322,7 @@ impl OwnedRequest {
             secure: self.secure,
             body: &self.body,
             peer: self.peer,
-            params: Params { spans: &self.spans, names: self.names },
+            params: Params { spans: &self.spans, names: self.names, route: self.route },
             attached: &self.attached,
             owner: self.owner,
         }
@@ -320,6 +336,11 @@ impl OwnedRequest {
     /// As [`Request::path`].
     pub fn path(&self) -> &str {
         self.view().path()
+    }
+
+    /// As [`Request::matched_path`].
+    pub fn matched_path(&self) -> Option<&str> {
+        self.view().matched_path()
     }
 
     /// As [`Request::target`].

@@ -229,6 +229,12 @@ impl Handler for Files {
         self.settings.start();
     }
 
+    fn nested(&mut self, prefix: &str) {
+        assert!(!prefix.contains('{'), "files are not served below a parameter: {prefix}");
+        let prefix = format!("{prefix}{}", self.settings.prefix);
+        *self = self.clone().prefix(&prefix);
+    }
+
     fn call(&self, request: &Request<'_>) -> Reply {
         match request.line.method {
             Method::Get | Method::Head => {}

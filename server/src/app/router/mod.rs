@@ -1,0 +1,223 @@
+//! The router: method and path to handler.
+//!
+//! Paths are matched in their canonical form ([`ringway_codec::path`]), which routes are brought
+//! into when they are added, and several slashes in a row count as one, as they do for files: what
+//! a route guards cannot be reached around it in another spelling. Literal routes are found by
+//! binary search; patterns are tried in order of how specific they are. Built once (`build`), then
+//! shared by all workers unchanged: routers that were nested or merged are one table by then, and
+//! layers are a part of the handlers that they are around.
+
+mod build;
+mod endpoint;
+mod pattern;
+
+use std::cmp::Ordering;
+
+use http::{HeaderValue, StatusCode, header};
+use ringway_codec::h1::Span;
+use ringway_codec::h1::request::Method as Verb;
+use ringway_codec::path::merged;
+
+use crate::app::handler::{BodyMode, Handler, Reply};
+use crate::app::request::{PARAMS_MAX, Params, Request};
+use crate::app::response::Response;
+use endpoint::{Endpoint, Entry};
+use pattern::Pattern;
+pub(crate) use pattern::canonical;
+
+/// Routes requests to handlers. A router is a handler itself.
+///
+/// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or
+/// ends in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route
+/// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has, and
+/// a method that it does not have with 405 and Allow.
+///
+/// Routes and requests are compared in canonical form (RFC 3986 section 6.2.2): `/caf%c3%a9` and
+/// `/café` are one route, `/a/../b` asks for `/b`, and `//` counts as `/`. [`Request::path`] keeps
+/// its slashes, and an encoded slash is no separator.
+///
+/// Routers are put together of others by [`nest`](Self::nest) and [`merge`](Self::merge), and
+/// [`layer`](Self::layer) puts code around all routes that a router has so far. However it was put
+/// together, a path is looked up once.
+///
+/// ```
+/// use ringway::layer::Next;
+/// use ringway::{Reply, Request, Response, Router};
+///
+/// let users = Router::new()
+///     .get("/{id}", |request: &Request| {
+///         Response::text(format!("user {}", request.param("id").unwrap_or_default()))
+///     })
+///     .put("/{id}", |_: &Request| Response::new(http::StatusCode::NO_CONTENT));
+/// let app = Router::new()
+///     .nest("/users", users)
+///     .layer(|request: &Request, next: Next| -> Reply {
+///         let no_store = http::HeaderValue::from_static("no-store");
+///         next.run(request).map(|response| {
+///             response.header(http::header::CACHE_CONTROL, no_store)
+///         })
+///     })
+///     // Added behind the layer, and so not in it.
+///     .get("/", |_: &Request| Response::html("<h1>hello</h1>"));
+/// # let _ = app;
+/// ```
+///
+/// # Panics
+/// What could never work is refused where it is made, with the places in the program that
+/// contradict: see each method.
+#[derive(Default)]
+pub struct Router {
+    /// Sorted by length, then ends, then text.
+    literal: Vec<Literal>,
+    /// Where in `literal` the paths of each length begin; the last is where all of them end.
+    lengths: Vec<u32>,
+    patterns: Vec<Pattern>,
+    /// Answers CONNECT, which has no path.
+    connect: Option<Entry>,
+    fallback: Option<Fallback>,
+}
+
+/// What answers a request that no route matches.
+struct Fallback {
+    entry: Entry,
+    /// 404 in layers, and no handler of the application's.
+    is_default: bool,
+}
+
+/// A path without parameters.
+struct Literal {
+    /// See [`ends`].
+    ends: (u64, u64),
+    path: &'static str,
+    endpoint: Endpoint,
+}
+
+impl Router {
+    /// Where a literal path is, or would be.
+    #[inline(always)]
+    fn literal(&self, path: &[u8]) -> Result<usize, usize> {
+        let Some(&[from, to]) = self.lengths.get(path.len()..).and_then(<[u32]>::first_chunk)
+        else {
+            return Err(self.literal.len());
+        };
+        let (from, ends) = (from as usize, ends(path));
+        let rest = |literal: &Literal| {
+            // Two ends are all of a short path.
+            if path.len() <= 16 { Ordering::Equal } else { literal.path.as_bytes().cmp(path) }
+        };
+        let order = |literal: &Literal| literal.ends.cmp(&ends).then_with(|| rest(literal));
+        let found = match &self.literal[from..to as usize] {
+            [only] if only.ends == ends && rest(only).is_eq() => Ok(0),
+            same => same.binary_search_by(order),
+        };
+        found.map(|at| from + at).map_err(|at| from + at)
+    }
+
+    /// Has `use_it` called with the handler of a request.
+    #[inline(always)]
+    fn select<R>(
+        &self,
+        request: &Request<'_>,
+        use_it: impl Fn(&dyn Handler, &Request<'_>) -> R,
+    ) -> R {
+        let path = request.line.path.of(request.bytes);
+        if let Ok(at) = self.literal(path) {
+            return use_it(self.literal[at].endpoint.handler(request), request);
+        }
+        self.select_other(request, use_it)
+    }
+
+    /// For a request whose path is no literal route as it stands.
+    fn select_other<R>(
+        &self,
+        request: &Request<'_>,
+        use_it: impl Fn(&dyn Handler, &Request<'_>) -> R,
+    ) -> R {
+        let merged = merged(request.line.path.of(request.bytes));
+        if let Some(Ok(at)) = merged.map(|merged| self.literal(&merged)) {
+            let Literal { path, endpoint, .. } = &self.literal[at];
+            let params = Params { route: Some(path), ..Params::default() };
+            return use_it(endpoint.handler(request), &Request { params, ..*request });
+        }
+        let (text, at) = (request.path(), request.line.path.at);
+        let mut spans = [Span::default(); PARAMS_MAX];
+        let found = self.patterns.iter().find(|pattern| pattern.matches(text, at, &mut spans));
+        if let Some(&Pattern { ref endpoint, names, route, .. }) = found {
+            let params = Params { spans: &spans[..names.len()], names, route: Some(route) };
+            return use_it(endpoint.handler(request), &Request { params, ..*request });
+        }
+        let params = Params { route: Some(""), ..Params::default() };
+        let request = &Request { params, ..*request };
+        match (&self.connect, &self.fallback) {
+            (Some(connect), _) if request.line.method == Verb::Connect => {
+                use_it(&*connect.handler, request)
+            }
+            (_, Some(fallback)) => use_it(&*fallback.entry.handler, request),
+            _ => use_it(&NotFound, request),
+        }
+    }
+}
+
+/// The answer where there is no route and no fallback.
+struct NotFound;
+
+impl Handler for NotFound {
+    fn call(&self, request: &Request<'_>) -> Reply {
+        // `OPTIONS *` is of the server as a whole.
+        let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        Reply::Ready(match request.line.method {
+            Verb::Options if request.path() == "*" => {
+                Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, all)
+            }
+            // There is no path to find: CONNECT asks for an authority.
+            Verb::Connect => StatusCode::METHOD_NOT_ALLOWED.into(),
+            _ => StatusCode::NOT_FOUND.into(),
+        })
+    }
+
+    fn body_mode(&self, _: &Request<'_>) -> BodyMode {
+        // A refusal does not wait for a body that nobody wants.
+        BodyMode::Stream
+    }
+}
+
+impl Handler for Router {
+    fn call(&self, request: &Request<'_>) -> Reply {
+        self.select(request, |handler, request| handler.call(request))
+    }
+
+    fn start(&self) {
+        let literal = self.literal.iter().map(|literal| &literal.endpoint);
+        let patterns = self.patterns.iter().map(|pattern| &pattern.endpoint);
+        literal.chain(patterns).flat_map(Endpoint::handlers).for_each(Handler::start);
+        let others = self.fallback.iter().map(|fallback| &fallback.entry).chain(&self.connect);
+        others.for_each(|entry| entry.handler.start());
+    }
+
+    fn body_mode(&self, request: &Request<'_>) -> BodyMode {
+        self.select(request, |handler, request| handler.body_mode(request))
+    }
+
+    fn nested(&mut self, prefix: &str) {
+        for (_, endpoint) in self.paths() {
+            endpoint.nested(prefix);
+        }
+        for entry in self.fallback.iter_mut().map(|fallback| &mut fallback.entry) {
+            entry.handler.nested(prefix);
+        }
+    }
+}
+
+/// The first eight bytes of a path and the last, which overlap or are the same where it is shorter
+/// than sixteen; with its length they tell any two such paths apart.
+#[inline(always)]
+fn ends(path: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (path.first_chunk(), path.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    let whole = path.iter().fold(0, |whole, byte| whole << 8 | u64::from(*byte));
+    (whole, whole)
+}
+
+#[cfg(test)]
+mod tests;
