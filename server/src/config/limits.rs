@@ -152,7 +152,11 @@ limits! {
     "limits.rate_grace" rate_grace: Duration, Time = RATE_WINDOW, 10 => HOUR;
         "window over which minimum rates are averaged: a pause that is shorter costs nothing"
     "limits.drain_timeout" drain_timeout: Duration, Time = 30 * SECOND, 0 => 24 * HOUR;
-        "time that requests in flight have to finish once the server is told to stop"
+        "time that requests in flight, and tasks of the application, have to finish once the server is told to stop"
+    "limits.blocking_threads" blocking_threads: u16, Count = 64, 1 => 4096;
+        "threads of the whole server for work of the application that would hold a worker up, started on demand"
+    "limits.blocking_queue" blocking_queue: u32, Count = 1024, 0 => 16_777_215;
+        "such work that waits for a thread; further work is refused"
     "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
     "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
