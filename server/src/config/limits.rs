@@ -209,8 +209,8 @@ limits! {
         "bytes of a request body that may come before a handler takes them"
     "http3.connection_window" h3_connection_window: u64, Bytes = MIB, 64 * KIB => 4 * GIB;
         "bytes of all request bodies of a connection that may come before they are taken"
-    "http3.pieces" h3_pieces: u32, Count = 8192, 1024 => 16_777_215;
-        "pieces, under 512 bytes or out of order, in which content may wait to be read; more closes the connection"
+    "http3.fragments" h3_fragments: u32, Count = 8192, 1024 => 16_777_215;
+        "fragments, under 512 bytes or out of order, in which content may wait to be read; more closes the connection"
     "http3.table_bytes" h3_table_bytes: u32, Bytes = 4 * KIB, 0 => 65_535;
         "bytes of each connection's header compression tables"
     "http3.blocked_streams" h3_blocked_streams: u16, Count = 16, 0 => 1024;
