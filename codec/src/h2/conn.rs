@@ -25,7 +25,7 @@ pub struct Conn {
     pub(super) streams: Streams,
     pub(super) queue: Queue,
     pub(super) memos: Option<Box<Memos>>,
-    pub(super) rare: Option<Box<Rare>>,
+    pub(super) cold: Option<Box<Cold>>,
     pub(super) peer: Peer,
     /// What we announced of that which binds the client, whatever the configuration is by now.
     pub(super) announced: Announced,
@@ -106,7 +106,7 @@ pub(super) struct Payload {
 
 /// State that most connections never need.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(super) struct Cold {
     /// A header block that spans frames.
     pub(super) block: Vec<u8>,
     /// Its frame header's stream and flags, and its priority octets; stream 0 when there is none.
@@ -145,7 +145,7 @@ impl Conn {
             streams: Streams::new(),
             queue: Queue::new(),
             memos: None,
-            rare: None,
+            cold: None,
             peer: Peer::default(),
             announced: Announced {
                 stream_window: config.stream_window,
@@ -201,9 +201,9 @@ impl Conn {
     /// When [`Conn::expire`] wants to be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
         let mut due = self.settings_due.min(self.ping_due).min(self.stall_due);
-        if let Some(rare) = &self.rare {
-            let block = if rare.block_stream != 0 { rare.block_due } else { Time::NEVER };
-            let drain = if self.drain == Drain::Announced { rare.drain_due } else { Time::NEVER };
+        if let Some(cold) = &self.cold {
+            let block = if cold.block_stream != 0 { cold.block_due } else { Time::NEVER };
+            let drain = if self.drain == Drain::Announced { cold.drain_due } else { Time::NEVER };
             due = due.min(block).min(drain);
         }
         (due != Time::NEVER && self.phase != Phase::Dead).then_some(due)
@@ -225,12 +225,12 @@ impl Conn {
             let what = "no acknowledgement of our SETTINGS in time";
             return Err(Error::new(Code::SETTINGS_TIMEOUT, 0, what));
         }
-        if let Some(rare) = &self.rare {
-            if rare.block_stream != 0 && now >= rare.block_due {
-                let (stream, what) = (rare.block_stream, "a header block without end");
+        if let Some(cold) = &self.cold {
+            if cold.block_stream != 0 && now >= cold.block_due {
+                let (stream, what) = (cold.block_stream, "a header block without end");
                 return Err(Error::new(Code::ENHANCE_YOUR_CALM, stream, what));
             }
-            if self.drain == Drain::Announced && now >= rare.drain_due {
+            if self.drain == Drain::Announced && now >= cold.drain_due {
                 self.finish_drain(turn);
             }
         }
@@ -253,10 +253,10 @@ impl Conn {
         }
         self.pinging = true;
         self.ping_due = turn.now + Duration::from_micros(turn.shared.config.ping_timeout);
-        let rare = self.rare.get_or_insert_default();
-        rare.ping_sent = turn.now;
-        rare.ping_opaque = rare.ping_opaque.wrapping_add(1);
-        frame::ping(turn.out, false, rare.ping_opaque.to_be_bytes());
+        let cold = self.cold.get_or_insert_default();
+        cold.ping_sent = turn.now;
+        cold.ping_opaque = cold.ping_opaque.wrapping_add(1);
+        frame::ping(turn.out, false, cold.ping_opaque.to_be_bytes());
     }
 
     /// The last round trip measured by PING, if any.
@@ -274,7 +274,7 @@ impl Conn {
         self.drain = Drain::Announced;
         frame::goaway(turn.out, MAX_31, Code::NO_ERROR, b"");
         let due = turn.now + Duration::from_micros(turn.shared.config.drain_round_trip);
-        self.rare.get_or_insert_default().drain_due = due;
+        self.cold.get_or_insert_default().drain_due = due;
         self.pinging = false;
         self.ping(turn);
     }
@@ -291,8 +291,8 @@ impl Conn {
     /// owed any more. Nothing is expected of the peer from now on.
     pub fn expect_no_more(&mut self, turn: &mut Turn<'_>) -> Option<Event> {
         (self.settings_due, self.ping_due) = (Time::NEVER, Time::NEVER);
-        if let Some(rare) = &mut self.rare {
-            rare.block_stream = 0;
+        if let Some(cold) = &mut self.cold {
+            cold.block_stream = 0;
         }
         for slot in 0..self.streams.slots() {
             if !self.streams.is_live(slot) {
@@ -360,8 +360,8 @@ impl Conn {
             self.streams.trim();
             self.queue.trim();
             self.memos = None;
-            if self.rare.as_ref().is_some_and(|rare| rare.is_disposable()) && !self.pinging {
-                self.rare = None;
+            if self.cold.as_ref().is_some_and(|cold| cold.is_disposable()) && !self.pinging {
+                self.cold = None;
             }
         }
     }
@@ -433,19 +433,19 @@ impl Conn {
         turn.shared.counters.resets_sent += 1;
         frame::rst_stream(turn.out, id, code);
         let room = (turn.shared.config.max_concurrent_streams as usize * 2).clamp(64, 4096);
-        let rare = self.rare.get_or_insert_default();
-        if rare.reset.len() < room {
-            rare.reset.push(id);
+        let cold = self.cold.get_or_insert_default();
+        if cold.reset.len() < room {
+            cold.reset.push(id);
         } else {
-            let place = rare.reset_at % rare.reset.len();
-            rare.reset[place] = id;
-            rare.reset_at = place + 1;
+            let place = cold.reset_at % cold.reset.len();
+            cold.reset[place] = id;
+            cold.reset_at = place + 1;
         }
     }
 
     /// Whether we reset `id` a short while ago.
     pub(super) fn was_reset(&self, id: u32) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.reset.contains(&id))
+        self.cold.as_ref().is_some_and(|cold| cold.reset.contains(&id))
     }
 
     /// The peer erred on a live stream: resets it, meters that, and makes the event.
@@ -499,15 +499,15 @@ impl Conn {
         let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
         let enough = turn.shared.config.stall_octets;
         let mut next = Time::NEVER;
-        if let Some(rare) = &mut self.rare
-            && let Some(mut since) = rare.stalled_since
+        if let Some(cold) = &mut self.cold
+            && let Some(mut since) = cold.stalled_since
         {
             if self.send_window > 0 {
-                rare.stalled_since = None;
+                cold.stalled_since = None;
             } else {
-                if rare.stall_progress >= u32::from(enough) {
-                    (since, rare.stall_progress) = (turn.now, 0);
-                    rare.stalled_since = Some(since);
+                if cold.stall_progress >= u32::from(enough) {
+                    (since, cold.stall_progress) = (turn.now, 0);
+                    cold.stalled_since = Some(since);
                 }
                 if turn.now >= since + timeout {
                     let what = "too little WINDOW_UPDATE for the connection";
@@ -562,7 +562,7 @@ impl Conn {
     }
 }
 
-impl Rare {
+impl Cold {
     fn is_disposable(&self) -> bool {
         self.block_stream == 0
             && self.reset.is_empty()

@@ -173,11 +173,11 @@ impl Conn {
             frame::ping(turn.out, true, opaque);
             return Ok(None);
         }
-        let Some(rare) = &self.rare else { return Ok(None) };
-        if !self.pinging || u64::from_be_bytes(opaque) != rare.ping_opaque {
+        let Some(cold) = &self.cold else { return Ok(None) };
+        if !self.pinging || u64::from_be_bytes(opaque) != cold.ping_opaque {
             return Ok(None);
         }
-        let rtt = turn.now.since(rare.ping_sent).as_micros().max(1);
+        let rtt = turn.now.since(cold.ping_sent).as_micros().max(1);
         self.rtt_us = u32::try_from(rtt).unwrap_or(u32::MAX);
         turn.shared.counters.round_trips += 1;
         turn.shared.counters.round_trip_us += u64::from(self.rtt_us);
@@ -231,9 +231,9 @@ impl Conn {
         };
         self.send_window = window;
         if window >= i32::from(useful)
-            && let Some(rare) = &mut self.rare
+            && let Some(cold) = &mut self.cold
         {
-            rare.stalled_since = None;
+            cold.stalled_since = None;
         }
         Ok(())
     }
@@ -337,13 +337,13 @@ impl Conn {
     }
 
     fn remember_early(&mut self, id: u32, priority: Priority, room: usize) {
-        let rare = self.rare.get_or_insert_default();
-        let full = rare.early.len() >= room;
-        match rare.early.iter_mut().find(|(other, _)| *other == id) {
+        let cold = self.cold.get_or_insert_default();
+        let full = cold.early.len() >= room;
+        match cold.early.iter_mut().find(|(other, _)| *other == id) {
             Some(entry) => entry.1 = priority,
             // RFC 9218 section 7.1 lets a server drop what exceeds the streams that could be open.
             None if full => {}
-            None => rare.early.push((id, priority)),
+            None => cold.early.push((id, priority)),
         }
     }
 }

@@ -32,11 +32,11 @@ impl Conn {
             return self.block(id, header.flags, priority, fragment, turn);
         }
         let due = turn.now + Duration::from_micros(turn.shared.config.header_timeout);
-        let rare = self.rare.get_or_insert_default();
-        rare.block.clear();
-        rare.block.extend_from_slice(fragment);
-        (rare.block_stream, rare.block_flags) = (id, header.flags);
-        (rare.block_priority, rare.continuations, rare.block_due) = (priority, 0, due);
+        let cold = self.cold.get_or_insert_default();
+        cold.block.clear();
+        cold.block.extend_from_slice(fragment);
+        (cold.block_stream, cold.block_flags) = (id, header.flags);
+        (cold.block_priority, cold.continuations, cold.block_due) = (priority, 0, due);
         Ok(None)
     }
 
@@ -54,14 +54,14 @@ impl Conn {
         }
         let config = &turn.shared.config;
         // `admit` has seen that a block is under way.
-        let Some(rare) = &mut self.rare else { return Ok(None) };
+        let Some(cold) = &mut self.cold else { return Ok(None) };
         if payload.len() < frame::MIN_MAX_FRAME as usize {
             // Full ones are what a long block needs, and are bounded by its octets.
-            rare.continuations = rare.continuations.saturating_add(1);
+            cold.continuations = cold.continuations.saturating_add(1);
         }
-        let what = if rare.continuations > config.budgets.continuations {
+        let what = if cold.continuations > config.budgets.continuations {
             Some("more CONTINUATION frames that are not full than a header block may have")
-        } else if rare.block.len() + payload.len() > longest_block(config) as usize {
+        } else if cold.block.len() + payload.len() > longest_block(config) as usize {
             Some("a header block of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE")
         } else {
             None
@@ -70,13 +70,13 @@ impl Conn {
             turn.shared.counters.tripped_continuation += 1;
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, id, what));
         }
-        rare.block.extend_from_slice(payload);
+        cold.block.extend_from_slice(payload);
         if !last {
             return Ok(None);
         }
-        let block = core::mem::take(&mut rare.block);
-        let (flags, priority) = (rare.block_flags, rare.block_priority);
-        rare.block_stream = 0;
+        let block = core::mem::take(&mut cold.block);
+        let (flags, priority) = (cold.block_flags, cold.block_priority);
+        cold.block_stream = 0;
         self.block(id, flags, priority, &block, turn)
     }
 
@@ -181,7 +181,7 @@ impl Conn {
         if let Some(length) = head.content_length {
             stream.body_left = length;
         }
-        if stated.is_some() || octets.is_some() || self.rare.is_some() {
+        if stated.is_some() || octets.is_some() || self.cold.is_some() {
             self.weigh(key, &mut stated, octets, turn)?;
         }
         if id == MAX_31 {
@@ -224,11 +224,11 @@ impl Conn {
         octets: Option<[u8; 5]>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Error> {
-        if let Some(rare) = self.rare.as_mut().filter(|rare| !rare.early.is_empty()) {
+        if let Some(cold) = self.cold.as_mut().filter(|cold| !cold.early.is_empty()) {
             // A PRIORITY_UPDATE that came first is the later word (RFC 9218 section 7.1). Older
             // ones are of no use now.
-            let early = rare.early.iter().find(|(id, _)| *id == key.id).map(|(_, p)| *p);
-            rare.early.retain(|(id, _)| *id > key.id);
+            let early = cold.early.iter().find(|(id, _)| *id == key.id).map(|(_, p)| *p);
+            cold.early.retain(|(id, _)| *id > key.id);
             *stated = early.or(*stated);
         }
         if let Some(priority) = *stated {

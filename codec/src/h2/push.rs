@@ -41,8 +41,8 @@ impl Conn {
             return None;
         }
         let hash = fingerprint(authority, path);
-        let rare = self.rare.get_or_insert_default();
-        if rare.pushed.len() >= MEMORY || rare.pushed.contains(&hash) {
+        let cold = self.cold.get_or_insert_default();
+        if cold.pushed.len() >= MEMORY || cold.pushed.contains(&hash) {
             return None;
         }
         let shared = &mut *turn.shared;
@@ -61,7 +61,7 @@ impl Conn {
         let id = self.next_push;
         let mut head = message::request(&shared.bytes, &shared.fields, false).ok()?;
         message::canonical_path(&mut shared.bytes, &mut head);
-        rare.pushed.push(hash);
+        cold.pushed.push(hash);
         self.next_push += 2;
         self.promise(parent.id, id, turn);
         turn.shared.counters.pushes += 1;

@@ -128,7 +128,7 @@ impl Conn {
             let what = "a frame of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE";
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, header.stream, what));
         }
-        let block = self.rare.as_ref().map_or(0, |rare| rare.block_stream);
+        let block = self.cold.as_ref().map_or(0, |cold| cold.block_stream);
         if (block != 0) != (header.kind == frame::CONTINUATION)
             || block != 0 && header.stream != block
         {

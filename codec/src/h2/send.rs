@@ -415,8 +415,8 @@ impl Conn {
     #[inline]
     fn sent(&mut self, slot: u16, n: usize, turn: &mut Turn<'_>) {
         self.send_window -= n as i32;
-        if let Some(rare) = &mut self.rare {
-            rare.stall_progress = rare.stall_progress.saturating_add(n as u32);
+        if let Some(cold) = &mut self.cold {
+            cold.stall_progress = cold.stall_progress.saturating_add(n as u32);
         }
         let stream = self.streams.at(slot);
         stream.send_window -= n as i32;
@@ -478,9 +478,9 @@ impl Conn {
 
     #[cold]
     fn connection_stalled(&mut self, turn: &mut Turn<'_>) {
-        let rare = self.rare.get_or_insert_default();
-        let since = *rare.stalled_since.get_or_insert_with(|| {
-            rare.stall_progress = 0;
+        let cold = self.cold.get_or_insert_default();
+        let since = *cold.stalled_since.get_or_insert_with(|| {
+            cold.stall_progress = 0;
             turn.now
         });
         let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
