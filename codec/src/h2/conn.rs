@@ -152,7 +152,7 @@ impl Conn {
                 max_frame_size: config.max_frame_size,
                 header_table: config.header_table,
             },
-            serial: turn.shared.last.number(),
+            serial: turn.shared.head_cache.number(),
             buckets: Buckets::default(),
             payload: Payload { left: 0, skip: 0, key: Key { id: 0, slot: NONE }, end: false },
             settings_due: turn.now + Duration::from_micros(config.settings_timeout),

@@ -94,7 +94,7 @@ impl Conn {
 
     /// The client now knows our settings: those that take something away bind it from here on.
     fn acknowledged(&mut self, turn: &mut Turn<'_>) {
-        turn.shared.last.forget();
+        turn.shared.head_cache.forget();
         if self.announced.header_table < 4096 {
             self.decoder.set_table_size(self.announced.header_table);
         }

@@ -94,11 +94,11 @@ impl Conn {
         let end = flags & frame::END_STREAM != 0;
         if id > self.last_id {
             let insertions = self.decoder.insertions();
-            if shared.last.is(self.serial, insertions, block) {
+            if shared.head_cache.is(self.serial, insertions, block) {
                 return self.request(id, end, priority, turn);
             }
         }
-        shared.last.forget();
+        shared.head_cache.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let config = &shared.config;
@@ -125,7 +125,7 @@ impl Conn {
         message::canonical_path(&mut shared.bytes, &mut head);
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
         message::canonical_authority(&mut shared.bytes, &mut head);
-        shared.last.remember(self.serial, self.decoder.insertions(), block, head);
+        shared.head_cache.remember(self.serial, self.decoder.insertions(), block, head);
         self.request(id, end, priority, turn)
     }
 
@@ -158,7 +158,7 @@ impl Conn {
         octets: Option<[u8; 5]>,
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event>, Error> {
-        let head = &turn.shared.last.head;
+        let head = &turn.shared.head_cache.head;
         if end && head.content_length.is_some_and(|n| n > 0) {
             return self.reject(id, end, false, turn);
         }
@@ -166,7 +166,7 @@ impl Conn {
             return Ok(None);
         }
         turn.shared.counters.requests += 1;
-        let head = &turn.shared.last.head;
+        let head = &turn.shared.head_cache.head;
         // A client that says nothing about priorities gets equal shares; one that speaks RFC 9218
         // its defaults.
         let silent = Priority { urgency: 3, incremental: !self.peer.no_rfc7540_priorities };
@@ -192,7 +192,7 @@ impl Conn {
             // A malformed priority has reset the stream.
             return Ok(None);
         }
-        let head = message::Request { priority: stated, ..turn.shared.last.head };
+        let head = message::Request { priority: stated, ..turn.shared.head_cache.head };
         Ok(Some(Event::Request(Request { key, head, end })))
     }
 

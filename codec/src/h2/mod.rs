@@ -85,7 +85,7 @@ pub struct Shared {
     /// Its fields, pseudo-header fields first; offsets into `bytes`.
     pub fields: Vec<Field>,
     pub(crate) backend: Backend,
-    pub(crate) last: request::Last,
+    pub(crate) head_cache: request::HeadCache,
 }
 
 impl Shared {
@@ -99,7 +99,7 @@ impl Shared {
             bytes: Vec::new(),
             fields: Vec::new(),
             backend,
-            last: request::Last::default(),
+            head_cache: request::HeadCache::default(),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Conn {
             return None;
         }
         let shared = &mut *turn.shared;
-        shared.last.forget();
+        shared.head_cache.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let pairs = [
