@@ -306,7 +306,7 @@ impl Conn {
             let shut = stream.has(WANTS) && stream.send_window.min(self.send_window) <= 0;
             if !stream.has(REMOTE_CLOSED) || shut {
                 let (key, code) = (Key { id: stream.id, slot }, Code::CANCEL);
-                self.kill(slot, code, turn);
+                self.reset_stream(slot, code, turn);
                 return Some(Event::Reset { key, code, by_peer: false });
             }
         }
@@ -415,13 +415,13 @@ impl Conn {
         }
         self.streams.remove(slot);
         if unconsumed > 0 {
-            self.owe(unconsumed, turn);
+            self.credit(unconsumed, turn);
         }
     }
 
     /// Resets a live stream and remembers that the peer may not know yet.
     #[cold]
-    pub(super) fn kill(&mut self, slot: u16, code: Code, turn: &mut Turn<'_>) {
+    pub(super) fn reset_stream(&mut self, slot: u16, code: Code, turn: &mut Turn<'_>) {
         let id = self.streams.see(slot).id;
         self.forget(slot, turn);
         self.send_reset(id, code, turn);
@@ -459,7 +459,7 @@ impl Conn {
         let key = Key { id: self.streams.see(slot).id, slot };
         self.charge(Kind::Provoked, key.id, turn)?;
         self.reply_room(turn)?;
-        self.kill(slot, code, turn);
+        self.reset_stream(slot, code, turn);
         Ok(Event::Reset { key, code, by_peer: false })
     }
 
@@ -533,7 +533,7 @@ impl Conn {
             if turn.now >= due {
                 let key = Key { id: stream.id, slot };
                 self.charge(Kind::Stalled, key.id, turn)?;
-                self.kill(slot, Code::ENHANCE_YOUR_CALM, turn);
+                self.reset_stream(slot, Code::ENHANCE_YOUR_CALM, turn);
                 // stall_due stays: the caller calls again and the rest is looked at then.
                 let code = Code::ENHANCE_YOUR_CALM;
                 return Ok(Some(Event::Reset { key, code, by_peer: false }));

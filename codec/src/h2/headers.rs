@@ -182,7 +182,7 @@ impl Conn {
             stream.body_left = length;
         }
         if stated.is_some() || octets.is_some() || self.cold.is_some() {
-            self.weigh(key, &mut stated, octets, turn)?;
+            self.apply_priority(key, &mut stated, octets, turn)?;
         }
         if id == MAX_31 {
             // No ids are left: the client needs another connection (RFC 9113 section 5.1.1).
@@ -217,7 +217,7 @@ impl Conn {
 
     /// Applies what priority signals came with or before a request.
     #[cold]
-    fn weigh(
+    fn apply_priority(
         &mut self,
         key: Key,
         stated: &mut Option<Priority>,

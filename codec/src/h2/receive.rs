@@ -173,12 +173,12 @@ impl Conn {
         self.payload.end = end;
         let Some(slot) = self.streams.slot(id) else {
             self.data_on_no_stream(id)?;
-            self.owe(header.len - content, turn);
+            self.credit(header.len - content, turn);
             return Ok(None);
         };
         let stream = self.streams.at(slot);
         if stream.has(LOCAL_CLOSED) && !stream.has(REMOTE_CLOSED) {
-            self.owe(header.len - content, turn);
+            self.credit(header.len - content, turn);
             return self.pass_over(slot, header.len, content, end, turn);
         }
         if stream.has(PUSHED) && !stream.has(HEAD_SENT) {
@@ -193,7 +193,7 @@ impl Conn {
         } else {
             None
         };
-        self.owe(header.len - content, turn);
+        self.credit(header.len - content, turn);
         if let Some(code) = error {
             return self.stream_error(slot, code, turn).map(Some);
         }
@@ -229,7 +229,7 @@ impl Conn {
         if end {
             self.forget(slot, turn);
         } else if stream.recv_window < stream.recv_target as i32 / 2 {
-            self.kill(slot, Code::NO_ERROR, turn);
+            self.reset_stream(slot, Code::NO_ERROR, turn);
         }
         Ok(None)
     }
@@ -273,7 +273,7 @@ impl Conn {
                 Some(_) if end => self.forget(key.slot, turn),
                 // Nobody will consume these. A stream that died or was answered on the way has
                 // settled for the whole frame.
-                _ if key.id == 0 => self.owe(n as u32, turn),
+                _ if key.id == 0 => self.credit(n as u32, turn),
                 _ => {}
             }
             return Ok(None);
@@ -317,13 +317,13 @@ impl Conn {
             stream.recv_window += credit as i32;
             frame::window_update(turn.out, key.id, credit);
         }
-        self.owe(n, turn);
+        self.credit(n, turn);
     }
 
     /// Gives octets back to the connection's window, and tells the peer once they are as many as it
     /// has left, which is half of the window when nothing is held.
     #[inline]
-    pub(super) fn owe(&mut self, n: u32, turn: &mut Turn<'_>) {
+    pub(super) fn credit(&mut self, n: u32, turn: &mut Turn<'_>) {
         self.recv_owed += n;
         if self.recv_owed as i32 >= self.recv_window.max(LEAST_UPDATE) {
             self.recv_window += self.recv_owed as i32;

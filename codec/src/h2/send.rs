@@ -273,7 +273,7 @@ impl Conn {
     /// Gives a stream up: RST_STREAM. The key finds nothing afterwards.
     pub fn reset(&mut self, key: Key, code: Code, turn: &mut Turn<'_>) {
         if self.streams.find(key).is_some() {
-            self.kill(key.slot, code, turn);
+            self.reset_stream(key.slot, code, turn);
         }
     }
 
@@ -357,7 +357,7 @@ impl Conn {
         if let Pulled::Abort(code) = pulled {
             assert_eq!(*lent, before, "octets were lent to a stream that is reset");
             turn.out.truncate(at);
-            self.kill(slot, code, turn);
+            self.reset_stream(slot, code, turn);
             return Ok(None);
         }
         if n == 0 && pulled != Pulled::End {
@@ -449,7 +449,7 @@ impl Conn {
         stream.clear(WANTS | STALLED);
         stream.set(LOCAL_CLOSED);
         let unconsumed = core::mem::take(&mut stream.unconsumed);
-        self.owe(unconsumed, turn);
+        self.credit(unconsumed, turn);
     }
 
     #[inline]
