@@ -40,12 +40,13 @@ mod udp;
 mod worker;
 
 pub use app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
+pub use app::content::{Body, Inline};
 pub use app::error::Error;
 pub use app::extensions::Extensions;
 pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
 pub use app::layers as layer;
 pub use app::request::{OwnedRequest, Protocol, Request};
-pub use app::response::{Body, Inline, Response};
+pub use app::response::Response;
 pub use app::router::Router;
 pub use config::Scheme;
 pub use files::Files;
