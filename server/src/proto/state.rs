@@ -179,6 +179,7 @@ impl WorkerState {
     }
 
     /// How many tasks live.
+    #[cfg(test)]
     pub(crate) fn tasks(&self) -> usize {
         self.executor.len()
     }
@@ -231,20 +232,28 @@ impl WorkerState {
 
     /// The turn ends: answers are timed, and what is counted is published now and then.
     pub(crate) fn end_turn(&mut self, ring: &ring::Counters) {
-        let Some(published) = &self.published else { return };
+        if !self.is_measured() {
+            return;
+        }
         if self.tally.has_fresh() {
             self.tally.turn_ended(self.clock.now, self.clock.read());
         }
         let at = *self.publish_at.get_or_insert(self.clock.now + PUBLISH_EVERY);
         if at <= self.clock.now {
-            self.publish_at = None;
-            let counters = &mut self.tally.counters;
-            counters.submissions = ring.submissions;
-            counters.enters = ring.enters;
-            counters.queue_full = ring.queue_full;
-            counters.overflows = ring.overflows;
-            published.publish(&self.tally, &self.h2.counters);
+            self.publish(ring);
         }
+    }
+
+    /// Publishes what is counted.
+    pub(crate) fn publish(&mut self, ring: &ring::Counters) {
+        let Some(published) = &self.published else { return };
+        self.publish_at = None;
+        let counters = &mut self.tally.counters;
+        counters.submissions = ring.submissions;
+        counters.enters = ring.enters;
+        counters.queue_full = ring.queue_full;
+        counters.overflows = ring.overflows;
+        published.publish(&self.tally, &self.h2.counters);
     }
 
     /// Whether this turn's end publishes what is counted.
