@@ -82,6 +82,13 @@ impl Head<'_> {
         self.block.field_as(indexing, known, name, value);
     }
 
+    /// Adds a field as [`field_as`](Self::field_as) does: how to compress it, known name, name,
+    /// value.
+    #[inline]
+    pub fn line(&mut self, (indexing, known, name, value): (Indexing, Known, &[u8], &[u8])) {
+        self.field_as(indexing, known, name, value);
+    }
+
     /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
     /// the table.
     #[inline]

@@ -63,6 +63,12 @@ impl Head<'_, '_> {
         }
     }
 
+    /// Adds a field as [`field_as`](Self::field_as) does: how to compress it, known name, name,
+    /// value.
+    pub fn line(&mut self, (indexing, known, name, value): (Indexing, Known, &[u8], &[u8])) {
+        self.field_as(indexing, known, name, value);
+    }
+
     /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
     /// the table.
     pub fn content_length(&mut self, n: u64) {

@@ -188,6 +188,9 @@ fn is_framing(known: Known, name: &str) -> bool {
         || matches!(name, "keep-alive" | "proxy-connection" | "upgrade")
 }
 
+/// A field line: how to compress it, known name, name, value.
+pub(crate) type Line<'a> = (Indexing, Known, &'a [u8], &'a [u8]);
+
 /// Field lines as HTTP/1.1 writes them (`name: value\r\n`), with an index of their parts, so that
 /// one text serves HTTP/1.1 by copying and the others by looking up.
 #[derive(Clone, Debug, Default)]
@@ -229,8 +232,8 @@ impl FieldBlock {
         self.0.as_ref().map_or(&[], |lines| &lines.bytes)
     }
 
-    /// The lines' parts: how to compress it, known name, name, value.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Indexing, Known, &[u8], &[u8])> {
+    /// The lines' parts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
         self.0.iter().flat_map(|lines| {
             let bytes = &lines.bytes;
             lines.fields.iter().map(|field| {

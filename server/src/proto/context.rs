@@ -5,12 +5,13 @@ use std::time::Duration;
 use ringway_codec::Time;
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::request;
+use ringway_codec::hpack::Indexing;
 use ringway_codec::scan::Backend;
 
 use super::output::LINGER;
 use super::{Action, Heads};
 use crate::app::handler::Handler;
-use crate::app::response::Response;
+use crate::app::response::{Line, Response};
 use crate::config::Limits;
 use crate::observe::log::Log;
 use crate::observe::metrics::Tally;
@@ -63,6 +64,13 @@ pub(crate) struct Common {
     pub(crate) lines: Vec<u8>,
     /// Field by field.
     pub(crate) fields: Vec<(Known, Vec<u8>)>,
+}
+
+impl Common {
+    /// The fields as HTTP/2 and HTTP/3 write them.
+    pub(crate) fn field_lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.fields.iter().map(|(known, value)| (Indexing::Auto, *known, &b""[..], &value[..]))
+    }
 }
 
 impl<'w> Cx<'w> {

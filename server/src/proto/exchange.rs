@@ -1,226 +1,182 @@
-//! A stream's exchange while it is more than one call: its request's body on the way in, its answer
-//! on the way out. HTTP/2 and HTTP/3 streams alike have one.
-
-use std::rc::Rc;
+//! What is decided of a stream, whichever protocol it is one of, and what is kept of it while its
+//! request or its answer is more than one call.
+//!
+//! Nothing here touches a connection: [`begin`] says how a request goes on, [`Exchanges`] what has
+//! become of those that are under way, and the protocol does what that comes to.
 
 use http::StatusCode;
 use ringway_codec::Time;
+use ringway_codec::field::{Field, Known};
+use ringway_codec::h1::response::decimal;
+use ringway_codec::h2::Priority;
+use ringway_codec::hpack::Indexing;
 
 use super::Cx;
-use crate::app::body::Producer;
-use crate::app::body_channel::{BodyChannel, End, Read};
-use crate::app::request::OwnedRequest;
-use crate::app::response::Response;
-use crate::config::{Limits, least};
-use crate::observe::log::Entry;
-use crate::ring::send::{Owner, Pinned};
+use super::refusal::Refusal;
+use super::request_body::{Sink, Taken};
+use super::response_body::{Pulled, Source};
+use crate::app::body::RequestBody;
+use crate::app::body_channel::BodyChannel;
+use crate::app::handler::{BodyMode, Handler, Reply};
+use crate::app::request::{Peer, Protocol, Request};
+use crate::app::response::{Line, Rank, Response, is_bodiless};
+use crate::config::Limits;
+use crate::observe::log::{Entry, Log};
+use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner as Stream, Work};
-use crate::rt::thread_state::Waiter;
+use crate::rt::executor::{Executor, Owner, Work};
 
-/// A stream's exchange. `K` is how its protocol names the stream.
-pub(crate) struct Exchange<K> {
-    pub(crate) key: K,
-    /// What tasks and channels know the stream by.
-    stream: u64,
-    /// When the request was taken.
-    pub(crate) started: Time,
-    /// The answer's status, once it is known.
-    pub(crate) status: StatusCode,
-    /// The handler's task, while its answer is awaited.
-    pub(crate) task: Option<Id>,
-    pub(crate) sink: Option<Sink>,
-    /// Octets of the body that came since `mark`, for the minimum rate.
-    received: u64,
-    mark: Time,
-    pub(crate) source: Option<Source>,
-    /// The request's line in the access log.
-    pub(crate) entry: Option<Box<Entry>>,
-}
-
-/// What pulling a response's body came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
-    /// There is, or may be, more.
-    More,
-    /// There will be more: the connection will be nudged.
-    Pending,
-    /// That was all.
-    End,
-    /// That was all but trailers.
-    Trailers,
+/// Why a line of the access log has an `abort`.
+pub(crate) mod abort {
+    /// The client took the request back, or the server gave its stream up.
+    pub(crate) const RESET: &str = "the stream was reset";
+    /// The connection is gone.
+    pub(crate) const ENDED: &str = "the connection ended";
     /// The producer gave up, or did not keep to the length that it announced.
-    Broken,
+    pub(crate) const BROKEN: &str = "the response broke off";
 }
 
-/// A reader that leaves so much unread holds its client up, not the other way.
-const BEHIND: u64 = 4096;
-
-/// Where body bytes go.
-pub(crate) enum Sink {
-    /// Into the request, which is handled when the body is complete.
-    Buffer { request: Box<OwnedRequest>, limit: u64 },
-    /// To a handler that reads as they come: bytes written to the channel, and how many of them are
-    /// known to be read.
-    Channel { channel: BodyChannel, written: u64, read: u64 },
+/// What is known of a request's body before any of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// There is none.
+    None,
+    /// It may have so many bytes, where that is known.
+    Some(Option<u64>),
 }
 
-/// Where a response's body comes from.
-pub(crate) enum Source {
-    /// It is there.
-    Bytes(Pinned),
-    /// It is being produced; so much is left of an announced length.
-    Channel { channel: BodyChannel, task: Id, left: Option<u64> },
+/// How a request goes on.
+pub(crate) enum Begun {
+    /// The handler was called.
+    Called(Reply),
+    /// The server itself answers.
+    Refused(Refusal),
+    /// The handler is to be called with the body, of at most so many bytes.
+    Buffer(u64),
+    /// The handler was called, and reads the body as it comes.
+    Stream(BodyChannel, Reply),
 }
 
-impl Source {
-    /// Starts what produces a body, which is to wake `owner` when it has something.
-    pub(crate) fn start(producer: Producer, owner: Stream, cx: &mut Cx<'_>) -> Self {
-        let left = producer.length();
-        let (channel, future) = producer.into_parts();
-        let task = cx.executor.spawn(owner, Work::Produce(future));
-        channel.wait_read(Waiter::Conn(owner.conn, owner.stream));
-        Self::Channel { channel, task, left }
+/// Begins with a request for which there is no [`refusal`](super::refusal::refusal).
+#[inline]
+pub(crate) fn begin(
+    request: &Request<'_>,
+    content: Content,
+    app: &dyn Handler,
+    limits: &Limits,
+) -> Begun {
+    let Content::Some(length) = content else { return Begun::Called(app.call(request)) };
+    let limit = match app.body_mode(request) {
+        BodyMode::Buffer => limits.body_bytes,
+        BodyMode::BufferUpTo(limit) => limit,
+        BodyMode::Stream => {
+            let channel = BodyChannel::default();
+            request.attached.stream.set(Some(RequestBody::new(channel.clone())));
+            let reply = app.call(request);
+            // What the handler left in the request is a body that it did not want.
+            drop(request.attached.stream.take());
+            return Begun::Stream(channel, reply);
+        }
+    };
+    match length {
+        Some(length) if length > limit => Begun::Refused(Refusal::BODY_TOO_LARGE),
+        _ => Begun::Buffer(limit),
     }
 }
 
-/// The body is larger than allowed.
-pub(crate) struct TooLarge;
+/// The field lines of a response, but for those that all responses have in common and those that it
+/// shares with others. Its `length` is compressed as told, and `digits` has room for it.
+pub(crate) fn lines<'a>(
+    response: &'a Response,
+    length: Option<u64>,
+    indexing: Indexing,
+    digits: &'a mut [u8; 20],
+) -> impl Iterator<Item = Line<'a>> {
+    let content_type = response.content_type.map(str::as_bytes);
+    let length = length.filter(|_| !is_bodiless(response.status));
+    let length = length.map(|length| decimal(length, digits));
+    let typed = content_type.map(|value| (Indexing::Auto, Known::ContentType, &b""[..], value));
+    let sized = length.map(|value| (indexing, Known::ContentLength, &b""[..], value));
+    typed.into_iter().chain(response.fields.iter()).chain(sized)
+}
+
+/// The place of a response that has to wait for others: what it says itself, else what the client
+/// said, else what its content type is commonly worth (RFC 9218 section 8).
+pub(crate) enum Place {
+    /// It is this, whatever the client said.
+    Stated(Priority),
+    /// It is this where the client said nothing.
+    Usual(Priority),
+}
+
+/// The place of `response`, whose client `asked` for one.
+pub(crate) fn rank(response: &Response, asked: Option<Priority>) -> Option<Place> {
+    Some(match response.rank()? {
+        Rank::Stated(value) => Place::Stated(asked.unwrap_or_default().updated(value)),
+        Rank::Usual(priority) => Place::Usual(priority),
+    })
+}
+
+/// A stream: its protocol's key, and the number by which tasks and channels know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stream<K> {
+    pub(crate) key: K,
+    number: u64,
+}
+
+/// A stream's number is its id and the slot by which the exchange is found.
+const SLOT_BITS: u32 = 16;
+
+impl<K> Stream<K> {
+    pub(crate) fn new(key: K, id: u64, slot: usize) -> Self {
+        Self { key, number: id << SLOT_BITS | slot as u64 }
+    }
+
+    /// What tasks and channels that work for it belong to.
+    pub(crate) fn owner(&self, conn: Id) -> Owner {
+        Owner { conn, stream: self.number }
+    }
+
+    fn id(&self) -> u64 {
+        self.number >> SLOT_BITS
+    }
+}
+
+/// A stream's exchange.
+struct Exchange<K> {
+    stream: Stream<K>,
+    /// When the request was taken.
+    started: Time,
+    /// The answer's status, once it is known.
+    status: StatusCode,
+    /// The handler's task, while its answer is awaited.
+    task: Option<Id>,
+    sink: Option<Sink>,
+    source: Option<Source>,
+    /// The request's line in the access log.
+    entry: Option<Box<Entry>>,
+    /// Why the answer did not end as it should have.
+    abort: &'static str,
+}
 
 impl<K> Exchange<K> {
-    fn new(key: K, stream: u64, started: Time) -> Self {
+    fn new(stream: Stream<K>, started: Time) -> Self {
         Self {
-            key,
             stream,
             started,
             status: StatusCode::OK,
             task: None,
             sink: None,
-            received: 0,
-            mark: started,
             source: None,
             entry: None,
-        }
-    }
-
-    /// Takes body bytes; says how many are used already, and so may be credited to the peer.
-    pub(crate) fn receive(&mut self, bytes: &[u8], end: bool, conn: Id) -> Result<usize, TooLarge> {
-        self.received += bytes.len() as u64;
-        match &mut self.sink {
-            Some(Sink::Buffer { request, limit }) => {
-                if (request.body.len() + bytes.len()) as u64 > *limit {
-                    return Err(TooLarge);
-                }
-                request.body.extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            Some(Sink::Channel { channel, written, .. }) if !channel.reader_gone() => {
-                *written += bytes.len() as u64;
-                channel.push(Pinned::new(Owner::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
-                if !end {
-                    channel.wait_write(Waiter::Conn(conn, self.stream));
-                }
-                Ok(0)
-            }
-            _ => Ok(bytes.len()),
-        }
-    }
-
-    /// How much the handler has read since this was last asked.
-    pub(crate) fn take_read(&mut self, conn: Id) -> usize {
-        let Some(Sink::Channel { channel, written, read }) = &mut self.sink else { return 0 };
-        let now = *written - channel.len() as u64;
-        let fresh = now - *read;
-        *read = now;
-        if fresh + channel.len() as u64 >= BEHIND {
-            // What the client may send was the reader's to say.
-            self.received = u64::MAX / 2;
-        }
-        if !channel.reader_gone() {
-            channel.wait_write(Waiter::Conn(conn, self.stream));
-        }
-        fresh as usize
-    }
-
-    /// Whether too little of the body came in the window that is over, which ends here if not. The
-    /// client is not to blame while its reader has more to read, nor once it is being answered: a
-    /// conversation goes at the handler's pace.
-    fn is_slow(&mut self, now: Time, limits: &Limits) -> bool {
-        let window = now.since(self.mark);
-        let waits = match &self.sink {
-            _ if self.source.is_some() => false,
-            None => false,
-            Some(Sink::Buffer { .. }) => true,
-            Some(Sink::Channel { channel, .. }) => channel.len() == 0 && !channel.reader_gone(),
-        };
-        if waits && window < limits.rate_grace {
-            return false;
-        }
-        if waits && self.received < least(limits.body_rate, window) {
-            return true;
-        }
-        (self.mark, self.received) = (now, 0);
-        false
-    }
-
-    /// The rest of the body is not waited for: whoever works for it stops.
-    pub(crate) fn give_up_body(&mut self, executor: &mut Executor<Response>) {
-        self.abandon(executor);
-        (self.task, self.sink) = (None, None);
-    }
-
-    /// Gives up to `max` bytes of the response's body.
-    pub(crate) fn pull(&mut self, max: usize, conn: Id) -> (Given, Option<Pinned>) {
-        let (given, piece) = self.give(max, conn);
-        if let (Some(entry), Some(piece)) = (&mut self.entry, &piece) {
-            entry.produced(piece.len());
-        }
-        (given, piece)
-    }
-
-    fn give(&mut self, max: usize, conn: Id) -> (Given, Option<Pinned>) {
-        let given = match &mut self.source {
-            None => Given::Pending,
-            Some(Source::Bytes(bytes)) => {
-                let piece = bytes.split_to(max);
-                let given = if bytes.len() == 0 { Given::End } else { Given::More };
-                return (given, Some(piece));
-            }
-            Some(Source::Channel { channel, left, .. }) => match channel.read(max) {
-                Read::Chunk(chunk) => {
-                    if let Some(left) = left {
-                        let Some(rest) = left.checked_sub(chunk.len() as u64) else {
-                            return (Given::Broken, None);
-                        };
-                        *left = rest;
-                    }
-                    return (Given::More, Some(chunk));
-                }
-                Read::Empty => {
-                    channel.wait_read(Waiter::Conn(conn, self.stream));
-                    Given::Pending
-                }
-                Read::End(End::Aborted) => Given::Broken,
-                Read::End(End::Complete) if left.is_some_and(|left| left > 0) => Given::Broken,
-                Read::End(End::Complete) if channel.has_trailers() => Given::Trailers,
-                Read::End(End::Complete) => Given::End,
-            },
-        };
-        (given, None)
-    }
-
-    /// The fields that follow the response's body.
-    pub(crate) fn take_trailers(&mut self) -> Vec<(String, String)> {
-        match &self.source {
-            Some(Source::Channel { channel, .. }) => channel.take_trailers(),
-            _ => Vec::new(),
+            abort: "",
         }
     }
 
     /// Ends the exchange: its line is logged, and what still works for it stops.
-    pub(crate) fn end(mut self, abort: &'static str, cx: &mut Cx<'_>) {
+    fn end(mut self, cx: &mut Cx<'_>) {
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
-            entry.abort = abort;
+            entry.abort = self.abort;
             log.end(entry, cx.now);
         }
         self.abandon(cx.executor);
@@ -230,93 +186,315 @@ impl<K> Exchange<K> {
         if let Some(task) = self.task {
             executor.cancel(task);
         }
-        if let Some(Sink::Channel { channel, .. }) = &self.sink {
-            channel.finish(End::Aborted);
+        if let Some(sink) = &self.sink {
+            sink.abort();
         }
-        if let Some(Source::Channel { channel, task, .. }) = &self.source {
-            executor.cancel(*task);
-            channel.close_reader();
+        if let Some(source) = &self.source {
+            source.stop(executor);
         }
     }
+}
+
+/// What became of an answer whose head was to go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All of it went out.
+    All,
+    /// The head went out; the body is to be pulled.
+    Queued,
+    /// The stream no longer exists, or has been answered.
+    Gone,
 }
 
 /// The exchanges of a connection, by the slots of their streams; none for streams that were
 /// answered at once.
-pub(crate) struct Exchanges<K>(Vec<Option<Box<Exchange<K>>>>);
-
-impl<K> Default for Exchanges<K> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
+pub(crate) struct Exchanges<K> {
+    protocol: Protocol,
+    slots: Vec<Option<Box<Exchange<K>>>>,
+    /// Those whose last byte went out in the pull at hand.
+    #[expect(clippy::vec_box, reason = "they are boxed already, and only passed on")]
+    finished: Vec<Box<Exchange<K>>>,
+    /// When too little of a body may have come.
+    due: Time,
 }
 
 impl<K: Copy + PartialEq> Exchanges<K> {
-    /// A stream whose body came too slowly, or when to ask again; never where no body is awaited.
-    pub(crate) fn slow_body(&mut self, now: Time, limits: &Limits) -> Result<K, Time> {
-        let mut next = Time::NEVER;
-        for exchange in self.0.iter_mut().flatten().filter(|exchange| exchange.sink.is_some()) {
-            if exchange.is_slow(now, limits) {
-                return Ok(exchange.key);
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        Self { protocol, slots: Vec::new(), finished: Vec::new(), due: Time::NEVER }
+    }
+
+    /// Begins the request's line in the access log, if there is one.
+    pub(crate) fn note(
+        &mut self,
+        stream: Stream<K>,
+        request: &Request<'_>,
+        log: Option<&mut Log>,
+        now: Time,
+    ) {
+        if let Some(log) = log {
+            let entry = log.begin_stream(request, stream.id(), now);
+            self.open(stream, now).entry = Some(entry);
+        }
+    }
+
+    /// As [`Self::note`], of a request that nobody is shown.
+    pub(crate) fn note_unread(&mut self, stream: Stream<K>, peer: Peer, cx: &mut Cx<'_>) {
+        if let Some(log) = cx.log.as_mut() {
+            let mut entry = log.begin_unparsed(b"", self.protocol.name(), peer.address(), cx.now);
+            entry.stream = Some(stream.id());
+            self.open(stream, cx.now).entry = Some(entry);
+        }
+    }
+
+    /// What a handler's reply comes to: a response, or a task that will give one.
+    pub(crate) fn settle(
+        &mut self,
+        stream: Stream<K>,
+        reply: Reply,
+        conn: Id,
+        cx: &mut Cx<'_>,
+    ) -> Option<Response> {
+        match reply {
+            Reply::Ready(response) => Some(response),
+            Reply::Later(future) => {
+                let task = cx.executor.spawn(stream.owner(conn), Work::Reply(future));
+                self.open(stream, cx.now).task = Some(task);
+                None
             }
-            next = next.min(exchange.mark + limits.rate_grace);
         }
-        Err(next)
-    }
-}
-
-/// Streams are known to tasks and channels by their id and the slot by which the exchange is found.
-const SLOT_BITS: u32 = 16;
-
-impl<K: Copy + PartialEq> Exchanges<K> {
-    /// The number by which tasks and channels know stream `id` in `slot`.
-    pub(crate) fn number(id: u64, slot: usize) -> u64 {
-        id << SLOT_BITS | slot as u64
     }
 
-    /// The exchange of a stream, made if there is none.
-    pub(crate) fn open(&mut self, key: K, stream: u64, now: Time) -> &mut Exchange<K> {
-        let slot = slot_of(stream);
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+    /// The task of a stream has answered; none where the stream is gone.
+    pub(crate) fn replied(&mut self, number: u64) -> Option<Stream<K>> {
+        let exchange = self.get(number)?;
+        exchange.task = None;
+        Some(exchange.stream)
+    }
+
+    /// A body is to come on the stream, and where to.
+    pub(crate) fn await_body(&mut self, stream: Stream<K>, sink: Sink, cx: &Cx<'_>) {
+        self.due = self.due.min(sink.due(cx.limits));
+        self.open(stream, cx.now).sink = Some(sink);
+    }
+
+    /// Takes body bytes; says how many are used already, and so may be credited to the peer. Behind
+    /// the `last` ones [`Self::complete`] follows.
+    pub(crate) fn receive(
+        &mut self,
+        stream: Stream<K>,
+        bytes: &[u8],
+        last: bool,
+        conn: Id,
+    ) -> Result<usize, Refusal> {
+        let Some(exchange) = self.get(stream.number) else { return Ok(bytes.len()) };
+        let Some(sink) = &mut exchange.sink else { return Ok(bytes.len()) };
+        match sink.take(bytes) {
+            Ok(Taken::Queued) => {
+                if !last {
+                    sink.wait(stream.owner(conn));
+                }
+                Ok(0)
+            }
+            Ok(Taken::Used | Taken::Unread) => Ok(bytes.len()),
+            Err(_) => {
+                exchange.sink = None;
+                Err(Refusal::BODY_TOO_LARGE)
+            }
         }
-        let place = &mut self.0[slot];
-        if place.as_ref().is_some_and(|exchange| exchange.key != key) {
-            *place = None;
+    }
+
+    /// Takes the fields that follow the body.
+    pub(crate) fn receive_trailers(&mut self, stream: Stream<K>, fields: &[Field], bytes: &[u8]) {
+        if let Some(Exchange { sink: Some(sink), .. }) = self.get(stream.number) {
+            for field in fields {
+                sink.add_trailer(field.name(bytes), field.value(bytes));
+            }
         }
-        place.get_or_insert_with(|| Box::new(Exchange::new(key, stream, now)))
     }
 
-    /// The exchange of a stream, by its number.
-    pub(crate) fn get(&mut self, stream: u64) -> Option<&mut Exchange<K>> {
-        let exchange = self.0.get_mut(slot_of(stream))?.as_deref_mut()?;
-        (exchange.stream == stream).then_some(exchange)
+    /// The request is here whole: a handler that waited for that is called.
+    pub(crate) fn complete(&mut self, stream: Stream<K>, app: &dyn Handler) -> Option<Reply> {
+        self.get(stream.number)?.sink.take()?.complete(app)
     }
 
-    /// Takes the exchange of a stream out, by its number.
-    pub(crate) fn take(&mut self, stream: u64) -> Option<Box<Exchange<K>>> {
-        self.0.get_mut(slot_of(stream))?.take_if(|exchange| exchange.stream == stream)
+    /// The channel of a stream has moved: the handler has read so much, or there is something to
+    /// send.
+    pub(crate) fn moved(&mut self, number: u64, conn: Id) -> Option<(K, usize)> {
+        let exchange = self.get(number)?;
+        let (stream, sink) = (exchange.stream, exchange.sink.as_mut());
+        Some((stream.key, sink.map_or(0, |sink| sink.take_read(stream.owner(conn)))))
     }
 
-    /// Takes out an exchange whose answer is still to be made, or made as it is sent.
-    pub(crate) fn take_unwritten(&mut self) -> Option<Box<Exchange<K>>> {
+    /// When [`Self::next_slow`] has something to look at.
+    pub(crate) fn due(&self) -> Time {
+        self.due
+    }
+
+    /// A stream whose body came too slowly, and is no longer waited for; call until there is none.
+    pub(crate) fn next_slow(&mut self, cx: &mut Cx<'_>) -> Option<(Stream<K>, Refusal)> {
+        if cx.now < self.due {
+            return None;
+        }
+        let mut next = Time::NEVER;
+        for exchange in self.slots.iter_mut().flatten() {
+            let Some(sink) = &mut exchange.sink else { continue };
+            if sink.is_slow(exchange.source.is_some(), cx.now, cx.limits) {
+                cx.tally.counters.slow_bodies += 1;
+                exchange.abandon(cx.executor);
+                (exchange.task, exchange.sink) = (None, None);
+                return Some((exchange.stream, Refusal::BODY_TOO_SLOW));
+            }
+            next = next.min(sink.due(cx.limits));
+        }
+        self.due = next;
+        None
+    }
+
+    /// A response of `length` was `sent`, as far as that.
+    pub(crate) fn answered(
+        &mut self,
+        stream: Stream<K>,
+        response: Response,
+        (sent, length): (Sent, Option<u64>),
+        conn: Id,
+        cx: &mut Cx<'_>,
+    ) {
+        let mut started = cx.now;
+        if let Some(exchange) = self.get(stream.number) {
+            started = exchange.started;
+            if let Some(entry) = &mut exchange.entry
+                && sent != Sent::Gone
+            {
+                let whole = if sent == Sent::All { length.unwrap_or(0) } else { 0 };
+                entry.answer(response.status, whole);
+            }
+        }
+        match sent {
+            Sent::Queued => {
+                let source = Source::of(response.body, stream.owner(conn), cx);
+                let exchange = self.open(stream, cx.now);
+                exchange.status = response.status;
+                exchange.source = Some(source);
+            }
+            Sent::All => {
+                cx.tally.answered(self.protocol, response.status, started, cx.now);
+                self.close(stream, "", cx);
+            }
+            Sent::Gone => self.close(stream, abort::RESET, cx),
+        }
+    }
+
+    /// Gives up to `max` bytes of a response's body; [`Self::finish`] follows the pull.
+    pub(crate) fn pull(
+        &mut self,
+        stream: Stream<K>,
+        max: usize,
+        conn: Id,
+    ) -> (Pulled, Option<Pinned>) {
+        let Some(exchange) = self.get(stream.number) else { return (Pulled::Broken, None) };
+        let Some(source) = &mut exchange.source else { return (Pulled::Pending, None) };
+        let (pulled, piece) = source.pull(max, stream.owner(conn));
+        if let (Some(entry), Some(piece)) = (&mut exchange.entry, &piece) {
+            entry.produced(piece.len());
+        }
+        if pulled == Pulled::Broken {
+            exchange.abort = abort::BROKEN;
+        }
+        if matches!(pulled, Pulled::End | Pulled::Broken) {
+            let exchange = self.take(stream);
+            self.finished.extend(exchange);
+        }
+        (pulled, piece)
+    }
+
+    /// Ends what the pull at hand has brought to its end.
+    pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+        while let Some(exchange) = self.finished.pop() {
+            self.count(&exchange, cx);
+            exchange.end(cx);
+        }
+    }
+
+    /// Ends an exchange of which only the fields that follow the body are to go out: these.
+    pub(crate) fn take_trailers(
+        &mut self,
+        stream: Stream<K>,
+        cx: &mut Cx<'_>,
+    ) -> Vec<(String, String)> {
+        let Some(exchange) = self.take(stream) else { return Vec::new() };
+        let trailers = exchange.source.as_ref().map(Source::take_trailers).unwrap_or_default();
+        self.count(&exchange, cx);
+        exchange.end(cx);
+        trailers
+    }
+
+    fn count(&self, exchange: &Exchange<K>, cx: &mut Cx<'_>) {
+        if exchange.abort.is_empty() {
+            cx.tally.answered(self.protocol, exchange.status, exchange.started, cx.now);
+        }
+    }
+
+    /// Ends the exchange of a stream, if there is one.
+    pub(crate) fn close(&mut self, stream: Stream<K>, abort: &'static str, cx: &mut Cx<'_>) {
+        if let Some(mut exchange) = self.take(stream) {
+            exchange.abort = abort;
+            exchange.end(cx);
+        }
+    }
+
+    /// Ends an exchange whose answer is still to be made, or made as it is sent: the connection
+    /// ends. Call until there is none.
+    pub(crate) fn end_unwritten(&mut self, cx: &mut Cx<'_>) -> Option<K> {
         let unwritten =
             |exchange: &mut Box<Exchange<K>>| !matches!(exchange.source, Some(Source::Bytes(_)));
-        self.0.iter_mut().find_map(|place| place.take_if(unwritten))
+        let mut exchange = self.slots.iter_mut().find_map(|place| place.take_if(unwritten))?;
+        let key = exchange.stream.key;
+        exchange.abort = abort::ENDED;
+        exchange.end(cx);
+        Some(key)
     }
 
     /// Drops every exchange: the connection is gone.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        for exchange in self.0.drain(..).flatten() {
-            exchange.end("the connection ended", cx);
+        for mut exchange in self.slots.drain(..).flatten() {
+            exchange.abort = abort::ENDED;
+            exchange.end(cx);
         }
     }
 
     /// Gives back the memory of a connection on which no stream is open.
     pub(crate) fn trim(&mut self) {
-        self.0 = Vec::new();
+        self.slots = Vec::new();
+    }
+
+    /// The stream that tasks and channels know by this number, while it has an exchange.
+    pub(crate) fn find(&mut self, number: u64) -> Option<Stream<K>> {
+        Some(self.get(number)?.stream)
+    }
+
+    fn open(&mut self, stream: Stream<K>, now: Time) -> &mut Exchange<K> {
+        let slot = slot_of(stream.number);
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        let place = &mut self.slots[slot];
+        if place.as_ref().is_some_and(|exchange| exchange.stream != stream) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| Box::new(Exchange::new(stream, now)))
+    }
+
+    fn get(&mut self, number: u64) -> Option<&mut Exchange<K>> {
+        let exchange = self.slots.get_mut(slot_of(number))?.as_deref_mut()?;
+        (exchange.stream.number == number).then_some(exchange)
+    }
+
+    fn take(&mut self, stream: Stream<K>) -> Option<Box<Exchange<K>>> {
+        let place = self.slots.get_mut(slot_of(stream.number))?;
+        place.take_if(|exchange| exchange.stream.number == stream.number)
     }
 }
 
-fn slot_of(stream: u64) -> usize {
-    (stream & ((1 << SLOT_BITS) - 1)) as usize
+fn slot_of(number: u64) -> usize {
+    (number & ((1 << SLOT_BITS) - 1)) as usize
 }

@@ -1,22 +1,22 @@
 //! What a request and its answer go through on a worker, whichever protocol brought them: the
 //! worker's state and the context lent from it, bodies both ways, gathered output and its TLS, and
-//! HTTP/1 and HTTP/2 as machines over them.
+//! HTTP/1, HTTP/2 and HTTP/3 as machines over them.
 
 mod context;
 mod event;
-pub(crate) mod exchange;
+mod exchange;
 pub(crate) mod h1;
 pub(crate) mod h2;
-pub(crate) mod head;
-mod incoming;
+pub(crate) mod h3;
 mod ip_limits;
-mod outgoing;
 pub(crate) mod output;
+mod refusal;
+mod request_body;
+mod response_body;
 pub(crate) mod state;
 pub(crate) mod tls_io;
 pub(crate) mod upgrade;
 
 pub(crate) use context::{CLEAR, Common, Cx, OVER_TLS, REST, soonest};
 pub(crate) use event::{Action, Event};
-pub(crate) use head::Heads;
-pub(crate) use tls_io::{Cover, refusal, refused};
+pub(crate) use h1::head::Heads;

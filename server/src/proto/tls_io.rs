@@ -1,12 +1,9 @@
 //! TLS under a connection: records opened where they lie, one sealing for each flush.
 
-use http::{HeaderValue, StatusCode, header};
 use ringway_codec::authority;
 use ringway_codec::scan::PAD;
 
 use super::Cx;
-use crate::app::request::{Protocol, Request};
-use crate::app::response::Response;
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Event, Names, Session};
 
@@ -91,7 +88,7 @@ impl Cover {
 
     /// True for an authority, in canonical form, that the certificate does not stand for: the
     /// client took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
-    fn is_misdirected(&mut self, authority: &str) -> bool {
+    pub(super) fn is_misdirected(&mut self, authority: &str) -> bool {
         if authority.as_bytes() == self.last {
             return false;
         }
@@ -102,38 +99,6 @@ impl Cover {
         self.last.extend_from_slice(authority.as_bytes());
         false
     }
-}
-
-/// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
-/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
-/// the root, is badly escaped or no text; its authority is none; or it is meant for another server
-/// than the one that `cover` stands for.
-#[inline]
-pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<StatusCode> {
-    // Only a CONNECT without a protocol has no path.
-    if request.line.path.len == 0 {
-        return Some(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    if !request.line.canonical {
-        return Some(StatusCode::BAD_REQUEST);
-    }
-    let Some(authority) = request.authority() else {
-        // HTTP/1.0 alone may do without.
-        let may_lack = matches!(request.protocol, Protocol::Http10 | Protocol::Http11);
-        return (!may_lack).then_some(StatusCode::BAD_REQUEST);
-    };
-    cover?.is_misdirected(authority).then_some(StatusCode::MISDIRECTED_REQUEST)
-}
-
-/// The answer to a request with a [`refusal`].
-#[cold]
-pub(crate) fn refused(status: StatusCode) -> Response {
-    let response = Response::from(status);
-    if status != StatusCode::METHOD_NOT_ALLOWED {
-        return response;
-    }
-    let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    response.header(header::ALLOW, all)
 }
 
 /// What opening a record came to.

@@ -3,7 +3,6 @@
 //! are worked on once, after its last datagram. Everything about io_uring is `ring`'s.
 
 mod forward;
-mod http3;
 mod setup;
 mod sockets;
 
@@ -18,6 +17,7 @@ use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
 use crate::observe::console::note;
 use crate::observe::metrics::Counters;
+use crate::proto::h3::{Http3, Turn};
 use crate::proto::state::WorkerState;
 use crate::proto::{Cx, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
@@ -25,7 +25,6 @@ use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};
 use crate::tls::Tls;
 use forward::Forwarded;
-use http3::{Http3, Turn};
 
 pub(crate) use forward::Forwarder;
 pub(crate) use setup::{Setup, config, generation};
@@ -58,7 +57,7 @@ fn inner(id: Id) -> ringway_quic::Id {
 pub(crate) struct Udp {
     worker: u8,
     sockets: Vec<BoundSocket>,
-    endpoint: Endpoint<Http3>,
+    endpoint: Endpoint<State>,
     shared: http::Shared,
     tls: Tls,
     forwarder: Arc<Forwarder>,
@@ -72,6 +71,20 @@ pub(crate) struct Udp {
     stage: Stage,
     /// It was said that some path does not split batches.
     said_unsplit: bool,
+}
+
+/// What the endpoint keeps with a connection.
+#[derive(Default)]
+struct State {
+    h3: Http3,
+    /// It is among those that are looked at in this turn.
+    is_touched: bool,
+    /// It has been counted among the connections that were opened.
+    is_counted: bool,
+    /// Its path does not split batches.
+    is_unsplit: bool,
+    /// Migrations that were counted.
+    migrations: u32,
 }
 
 /// A socket, and whether a receive is under way on it.
@@ -170,9 +183,9 @@ impl Udp {
             }
             Received::Connection(id) | Received::Accepted(id) => {
                 if let Some((_, state)) = self.endpoint.peek(id) {
-                    state.peer = Some(from);
-                    if state.since == Time::ZERO {
-                        state.since = worker.now();
+                    state.h3.peer = Some(from);
+                    if state.h3.since == Time::ZERO {
+                        state.h3.since = worker.now();
                     }
                     if !std::mem::replace(&mut state.is_touched, true) {
                         self.touched.push(id);
@@ -203,7 +216,7 @@ impl Udp {
             let Some((conn, state)) = self.endpoint.get(id) else { continue };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
             let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
-            state.receive(&mut turn);
+            state.h3.receive(&mut turn);
             state.count(&mut turn);
         }
     }
@@ -215,9 +228,9 @@ impl Udp {
         let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
         let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
         match event {
-            Event::Reply { stream, response } => state.reply(stream, response, &mut turn),
-            Event::Hint { stream, links } => state.hint(stream, &links, &mut turn),
-            Event::Nudge { stream } => state.nudge(stream, &mut turn),
+            Event::Reply { stream, response } => state.h3.reply(stream, response, &mut turn),
+            Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut turn),
+            Event::Nudge { stream } => state.h3.nudge(stream, &mut turn),
             _ => return,
         }
         self.touch(id);
@@ -249,11 +262,11 @@ impl Udp {
             let Some((conn, state)) = self.endpoint.get(*id) else { return false };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
             let mut turn = Turn { id: outer(*id), conn, shared, tls, cx };
-            state.pull(&mut turn);
-            if self.stage == Stage::Refusing && state.http.is_done(turn.conn, turn.shared) {
-                state.http.close(Code::NoError, b"", turn.conn);
+            state.h3.pull(&mut turn);
+            if self.stage == Stage::Refusing && state.h3.http.is_done(turn.conn, turn.shared) {
+                state.h3.http.close(Code::NoError, b"", turn.conn);
             }
-            state.is_touched = state.http.wants_output();
+            state.is_touched = state.h3.http.wants_output();
             state.is_touched
         });
         self.touched = touched;
@@ -266,7 +279,7 @@ impl Udp {
             worker.ip_limits.leave_quic(ended.id.slot());
             let mut cx = worker.cx();
             let mut state = ended.state;
-            state.abandon(&mut cx);
+            state.h3.abandon(&mut cx);
             state.count_closed(&ended.conn, &mut cx);
         }
         self.open(ring);
@@ -277,7 +290,7 @@ impl Udp {
         let mut any = false;
         while let Some(id) = self.endpoint.next_stuck() {
             if let Some((conn, state)) = self.endpoint.get(id) {
-                state.http.unstick(conn);
+                state.h3.http.unstick(conn);
                 any = true;
             }
         }
@@ -384,7 +397,7 @@ impl Udp {
         let mut step = DRAIN_STEP;
         for at in 0..self.ids.len() {
             let Some((conn, state)) = self.endpoint.get(self.ids[at]) else { continue };
-            state.http.drain(conn);
+            state.h3.http.drain(conn);
             let rtt = conn.transport().path_stats().map(|path| path.rtt).max();
             step = step.max(rtt.unwrap_or_default());
         }
@@ -398,7 +411,7 @@ impl Udp {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             if let Some((conn, state)) = self.endpoint.get(id) {
-                state.http.refuse(conn);
+                state.h3.http.refuse(conn);
                 self.touch(id);
             }
         }
@@ -411,7 +424,7 @@ impl Udp {
         self.collect();
         for at in 0..self.ids.len() {
             if let Some((conn, state)) = self.endpoint.get(self.ids[at]) {
-                state.http.close(Code::NoError, b"the server stops", conn);
+                state.h3.http.close(Code::NoError, b"the server stops", conn);
             }
         }
     }
@@ -456,11 +469,11 @@ impl Udp {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             let Some((conn, state)) = self.endpoint.peek(id) else { continue };
-            if state.http.is_waiting() {
-                state.since = now;
-                state.http.expire(instant, conn, &self.shared);
-            } else if conn.is_established() && now >= state.since + self.idle_timeout {
-                state.http.close(Code::NoError, b"idle", conn);
+            if state.h3.http.is_waiting() {
+                state.h3.since = now;
+                state.h3.http.expire(instant, conn, &self.shared);
+            } else if conn.is_established() && now >= state.h3.since + self.idle_timeout {
+                state.h3.http.close(Code::NoError, b"idle", conn);
             } else {
                 continue;
             }
@@ -487,7 +500,7 @@ impl Replies {
     }
 }
 
-impl Http3 {
+impl State {
     /// Counts what has happened to the connection as a whole.
     fn count(&mut self, turn: &mut Turn<'_, '_>) {
         let counters = &mut turn.cx.tally.counters;
@@ -495,7 +508,7 @@ impl Http3 {
             self.is_counted = true;
             counters.opened_h3 += 1;
             let resumed = turn.conn.transport().is_resumed();
-            match (resumed, self.was_early) {
+            match (resumed, self.h3.was_early) {
                 (true, true) => counters.tls13_early += 1,
                 (true, false) => counters.tls13_resumed += 1,
                 (false, _) => counters.tls13_full += 1,
@@ -509,7 +522,7 @@ impl Http3 {
     fn count_closed(&self, conn: &ringway_quic::Conn, cx: &mut Cx<'_>) {
         let counters = &mut cx.tally.counters;
         counters.closed_h3 += u64::from(self.is_counted);
-        counters.qpack_inserts += self.http.inserted();
+        counters.qpack_inserts += self.h3.http.inserted();
         let stats = conn.transport().stats();
         counters.quic_sent += stats.sent as u64;
         counters.quic_lost += stats.lost as u64;

@@ -4,8 +4,11 @@
 //! follow in the same turn until the output's bound is reached. What does not fit this straight way
 //! (a body that is not all there, an answer that comes later, a body that flows) has a box.
 
-mod answers;
+pub(super) mod head;
+mod request_body;
 mod requests;
+mod response_body;
+mod responses;
 
 use std::os::fd::RawFd;
 
@@ -15,14 +18,17 @@ use ringway_codec::h1::request::Resume;
 use ringway_codec::h1::response as write;
 
 use super::Cx;
-use super::incoming::Incoming;
-use super::outgoing::{Outgoing, Pulled};
+use super::exchange::abort;
 use super::output::Link;
+use super::refusal::Refusal;
+use super::response_body::Pulled;
 use super::tls_io::Cover;
 use super::upgrade::Upgrade;
 use crate::app::response::Response;
 use crate::config::Limits;
 use crate::observe::log::Entry;
+use crate::ring::token::Id;
+use crate::rt::executor::Owner;
 
 /// The state of HTTP/1 on a connection; small, because idle connections have it too.
 pub(crate) struct Http1 {
@@ -30,12 +36,24 @@ pub(crate) struct Http1 {
     secure: bool,
     extra: Option<Box<Extra>>,
     resume: Resume,
-    incoming: Option<Box<Incoming>>,
+    incoming: Option<Box<request_body::Framed>>,
     outgoing: Outgoing,
     exchange: Exchange,
     /// Since when the connection has been idle, the head at hand has been arriving, or the request
     /// at hand has been worked on.
     since: Time,
+}
+
+/// The answer at hand, unless it is written already.
+#[derive(Default)]
+enum Outgoing {
+    /// There is none.
+    #[default]
+    None,
+    /// A task of the executor will answer.
+    Waiting(Id),
+    /// Its body is being produced.
+    Body(Box<response_body::Framed>),
 }
 
 /// What most connections do without.
@@ -162,7 +180,7 @@ impl Http1 {
 
     /// True when a body is at hand and only the peer could bring more of it.
     fn is_starved(&self) -> bool {
-        self.incoming.as_ref().is_some_and(|incoming| !incoming.waits_for_reader())
+        self.incoming.as_ref().is_some_and(|incoming| !incoming.sink.is_full())
     }
 
     /// A handler has answered.
@@ -175,19 +193,20 @@ impl Http1 {
 
     /// Takes what a producer has made into the output, up to its bound.
     pub(crate) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
-        let Outgoing::Body(sending) = &mut self.outgoing else { return };
+        let Outgoing::Body(body) = &mut self.outgoing else { return };
         let mut sent = 0;
-        let pulled = sending.pull(&mut sent, link, cx);
+        let pulled = body.pull(&mut sent, link, cx);
         if let Some(entry) = self.entry() {
             entry.produced(sent);
         }
         match pulled {
-            Pulled::Waiting => {}
-            Pulled::Complete => {
+            Pulled::More | Pulled::Pending => {}
+            Pulled::End | Pulled::Trailers => {
                 self.outgoing = Outgoing::None;
                 self.settle(link, cx);
             }
             Pulled::Broken => {
+                self.log(abort::BROKEN, cx);
                 self.abandon(cx);
                 link.reset(cx);
             }
@@ -197,7 +216,7 @@ impl Http1 {
     /// When the connection wants to hear that time has passed.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         match (&self.incoming, &self.outgoing) {
-            (Some(incoming), _) => incoming.deadline(limits.rate_grace),
+            (Some(incoming), _) => incoming.sink.due(limits),
             (None, Outgoing::Waiting(_) | Outgoing::Body(_)) => Time::NEVER,
             (None, Outgoing::None) if self.exchange.partial => self.since + limits.header_timeout,
             (None, Outgoing::None) => self.since + limits.idle_timeout,
@@ -207,13 +226,13 @@ impl Http1 {
     /// A deadline has passed.
     pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         if let Some(incoming) = &mut self.incoming {
-            if incoming.is_slow(cx) {
+            if incoming.sink.is_slow(self.exchange.answered, cx.now, cx.limits) {
                 cx.tally.counters.slow_bodies += 1;
-                self.refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", link, cx);
+                self.refuse(Refusal::BODY_TOO_SLOW, link, cx);
             }
         } else if self.exchange.partial {
             cx.tally.counters.slow_heads += 1;
-            self.refuse(StatusCode::REQUEST_TIMEOUT, "the head came too slowly", link, cx);
+            self.refuse_unread(Refusal::HEAD_TOO_SLOW, b"", link, cx);
         } else {
             link.close(false, cx);
         }
@@ -244,11 +263,25 @@ impl Http1 {
 
     /// Drops the exchange at hand: the connection is gone.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        self.stop(cx);
+        self.log(abort::ENDED, cx);
+    }
+
+    /// Whoever works for the exchange at hand stops.
+    fn stop(&mut self, cx: &mut Cx<'_>) {
         if let Some(incoming) = self.incoming.take() {
-            incoming.abort();
+            incoming.sink.abort();
         }
-        std::mem::take(&mut self.outgoing).abandon(cx);
-        self.log("the connection ended", cx);
+        match std::mem::take(&mut self.outgoing) {
+            Outgoing::None => {}
+            Outgoing::Waiting(task) => cx.executor.cancel(task),
+            Outgoing::Body(body) => body.source.stop(cx.executor),
+        }
+    }
+
+    /// What tasks and channels that work for the exchange at hand belong to.
+    fn owner(link: &Link) -> Owner {
+        Owner { conn: link.id, stream: 0 }
     }
 
     fn entry(&mut self) -> Option<&mut Entry> {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
 use ringway_codec::authority;
 use ringway_codec::field::Field;
 use ringway_codec::h1::chunked::Item;
@@ -12,19 +11,17 @@ use ringway_codec::path;
 use ringway_codec::scan::{PAD, Padded};
 
 use super::super::Cx;
-use super::super::incoming::{self, Incoming, Progress, Sink};
-use super::super::outgoing::Outgoing;
+use super::super::exchange::{self, Begun, Content};
 use super::super::output::Link;
-use super::super::tls_io;
+use super::super::refusal::{Refusal, refusal};
+use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
-use super::{Exchange, Http1, answers};
-use crate::app::body::RequestBody;
-use crate::app::body_channel::BodyChannel;
+use super::request_body::{Framed, Progress, decoder};
+use super::{Exchange, Http1, Outgoing, responses};
 use crate::app::extensions::Attached;
-use crate::app::handler::{BodyMode, Reply};
+use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::observe::trace::Way;
-use crate::rt::executor::Owner;
 
 impl Http1 {
     /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
@@ -102,10 +99,8 @@ impl Http1 {
                 0
             }
             Err(error) => {
-                let status = StatusCode::from_u16(error.status());
-                let status = status.unwrap_or(StatusCode::BAD_REQUEST);
-                let bytes = &whole[..whole.len() - PAD];
-                self.refuse_unread(status, error.reason(), bytes, link, cx);
+                let refusal = Refusal::new(error.status(), error.reason());
+                self.refuse_unread(refusal, &whole[..whole.len() - PAD], link, cx);
                 0
             }
         }
@@ -129,7 +124,7 @@ impl Http1 {
         head.close |= head.line.method == Method::Connect;
         let Ok(form) = authority::canonical(text, port) else {
             let error = Error::HostInvalid;
-            self.refuse_unread(StatusCode::BAD_REQUEST, error.reason(), bytes, link, cx);
+            self.refuse_unread(Refusal::new(400, error.reason()), bytes, link, cx);
             return 0;
         };
         let mut all = Cow::Borrowed(bytes);
@@ -170,7 +165,7 @@ impl Http1 {
             },
             secure: self.secure,
             peer: Peer::Socket(self.socket),
-            owner: Owner { conn: link.id, stream: 0 },
+            owner: Self::owner(link),
         };
         let request = Request::new(bytes, fields, &head.line, &attached, origin);
         if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
@@ -178,7 +173,7 @@ impl Http1 {
             let reply = cx.app.call(&request);
             match &reply {
                 // By reference: an answer is large, and what was just written is slow to move.
-                Reply::Ready(response) if answers::is_ordinary(response) => {
+                Reply::Ready(response) if responses::is_ordinary(response) => {
                     Self::answer_at_once(response, link, cx);
                     reply.discard();
                 }
@@ -215,18 +210,9 @@ impl Http1 {
             return head.len as usize;
         }
         let cover = self.extra.as_mut().and_then(|extra| extra.cover.as_deref_mut());
-        match tls_io::refusal(&request, cover) {
-            Some(StatusCode::MISDIRECTED_REQUEST) => {
-                let why = "the certificate of this connection is not that host's";
-                self.refuse(StatusCode::MISDIRECTED_REQUEST, why, link, cx);
-                return head.len as usize;
-            }
-            Some(status) => {
-                self.exchange.linger = true;
-                self.respond(tls_io::refused(status), link, cx);
-                return head.len as usize;
-            }
-            None => {}
+        if let Some(refusal) = refusal(&request, cover) {
+            self.refuse(refusal, link, cx);
+            return head.len as usize;
         }
         if head.upgrade_h2c
             && !self.secure
@@ -237,14 +223,10 @@ impl Http1 {
             link.output(cx).extend_from_slice(SWITCHING);
             return head.len as usize;
         }
-        if head.framing == request::Framing::None {
-            self.dispatch(&request, link, cx);
-            return head.len as usize;
-        }
         self.begin_body(request, head, there, link, cx)
     }
 
-    /// Begins an exchange whose request has a body, of which `there` has arrived.
+    /// Goes on with a request that may have a body, of which `there` has arrived.
     fn begin_body<'a>(
         &mut self,
         mut request: Request<'a>,
@@ -253,35 +235,51 @@ impl Http1 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> usize {
-        let mode = cx.app.body_mode(&request);
-        let limit = match mode {
-            BodyMode::Buffer => cx.limits.body_bytes,
-            BodyMode::BufferUpTo(limit) => limit,
-            BodyMode::Stream => {
-                self.begin_stream(&request, head, there.is_empty(), link, cx);
-                return head.len as usize;
-            }
+        let content = match head.framing {
+            request::Framing::None => Content::None,
+            request::Framing::Length(length) => Content::Some(Some(length)),
+            request::Framing::Chunked => Content::Some(None),
         };
-        if let request::Framing::Length(length) = head.framing {
-            if length > limit {
-                let why = "the body is larger than the limit";
-                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
-                return head.len as usize;
+        let used = head.len as usize;
+        // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
+        let expects = head.expects_more() && there.is_empty();
+        match exchange::begin(&request, content, cx.app, cx.limits) {
+            Begun::Called(reply) => self.take_reply(reply, link, cx),
+            Begun::Refused(refusal) => self.refuse(refusal, link, cx),
+            Begun::Buffer(limit) => {
+                if let request::Framing::Length(length) = head.framing {
+                    if let Some(body) = there.get(..length as usize) {
+                        request.body = body;
+                        self.dispatch(&request, link, cx);
+                        return used + length as usize;
+                    }
+                } else if let Some(more) = self.chunked_at_once(&request, there, limit, link, cx) {
+                    return used + more;
+                }
+                let sink = Sink::buffer(Box::new(request.to_owned()), limit, cx.now);
+                self.await_body(head, sink, cx);
+                self.proceed(expects, link, cx);
             }
-            if let Some(body) = there.get(..length as usize) {
-                request.body = body;
-                self.dispatch(&request, link, cx);
-                return head.len as usize + length as usize;
+            Begun::Stream(channel, reply) => {
+                self.await_body(head, Sink::channel(channel, cx.now), cx);
+                let waits = matches!(reply, Reply::Later(_));
+                self.exchange.linger = expects && !waits;
+                self.proceed(expects && waits, link, cx);
+                self.take_reply(reply, link, cx);
             }
-        } else if let Some(used) = self.chunked_at_once(&request, there, limit, link, cx) {
-            return head.len as usize + used;
         }
-        let sink = Sink::Buffer { request: Box::new(request.to_owned()), limit };
-        self.incoming = Some(Box::new(Incoming::new(head.framing, sink, cx)));
-        if head.expect_continue && there.is_empty() {
+        used
+    }
+
+    fn await_body(&mut self, head: &Head, sink: Sink, cx: &Cx<'_>) {
+        self.incoming = Some(Box::new(Framed::new(head.framing, sink, cx.limits)));
+    }
+
+    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    fn proceed(&mut self, expects: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        if expects {
             link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        head.len as usize
     }
 
     /// Handles a request whose chunked body has come with its head, in the worker's scratch;
@@ -296,7 +294,7 @@ impl Http1 {
     ) -> Option<usize> {
         let mut body = std::mem::take(cx.scratch);
         body.clear();
-        let mut decoder = incoming::decoder(cx.limits);
+        let mut decoder = decoder(cx.limits);
         let mut used = 0;
         let whole = loop {
             match decoder.next(there, &mut used) {
@@ -313,50 +311,21 @@ impl Http1 {
         whole.then_some(used)
     }
 
-    /// Begins an exchange whose handler takes the body as it arrives.
-    fn begin_stream(
-        &mut self,
-        request: &Request<'_>,
-        head: &Head,
-        nothing_there: bool,
-        link: &mut Link,
-        cx: &mut Cx<'_>,
-    ) {
-        let channel = BodyChannel::default();
-        request.attached.stream.set(Some(RequestBody::new(channel.clone())));
-        self.incoming = Some(Box::new(Incoming::new(head.framing, Sink::Channel(channel), cx)));
-        // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
-        let expects = head.expects_more() && nothing_there;
-        self.exchange.linger = expects;
-        let reply = cx.app.call(request);
-        // What the handler left in the request is a body that it did not want.
-        drop(request.attached.stream.take());
-        if expects && matches!(reply, Reply::Later(_)) {
-            self.exchange.linger = false;
-            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-        self.take_reply(reply, link, cx);
-    }
-
     /// Uses body bytes; returns how many, and whether more have to come (or the reader to read).
     fn receive_body(&mut self, input: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> (usize, bool) {
         let Some(incoming) = &mut self.incoming else { return (0, false) };
         let mut used = 0;
-        let progress = incoming.receive(input, &mut used, link.id, cx);
+        let progress = incoming.receive(input, &mut used, Self::owner(link));
         match progress {
             Progress::More => return (used, true),
             Progress::Complete => {
-                let sink = self.incoming.take().map(|incoming| incoming.into_sink());
-                if let Some(Sink::Buffer { request, .. }) = sink {
-                    self.dispatch(&request.view(), link, cx);
-                } else {
-                    self.settle(link, cx);
+                let sink = self.incoming.take().map(|incoming| incoming.sink);
+                match sink.and_then(|sink| sink.complete(cx.app)) {
+                    Some(reply) => self.take_reply(reply, link, cx),
+                    None => self.settle(link, cx),
                 }
             }
-            Progress::TooLarge => {
-                let why = "the body is larger than the limit";
-                self.refuse(StatusCode::PAYLOAD_TOO_LARGE, why, link, cx);
-            }
+            Progress::TooLarge => self.refuse(Refusal::BODY_TOO_LARGE, link, cx),
             Progress::Unwanted => {
                 self.incoming = None;
                 self.exchange.close = true;
@@ -364,8 +333,7 @@ impl Http1 {
                 self.settle(link, cx);
             }
             Progress::Invalid(error) => {
-                let status = StatusCode::from_u16(error.status());
-                self.refuse(status.unwrap_or(StatusCode::BAD_REQUEST), error.reason(), link, cx);
+                self.refuse(Refusal::new(error.status(), error.reason()), link, cx);
             }
         }
         (used, false)

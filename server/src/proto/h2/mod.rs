@@ -1,29 +1,29 @@
 //! HTTP/2 on a connection: the codec's state machine between the gathered output and the handlers.
-//! What comes on its streams is the business of `asked`, what goes out on them that of `answer`.
+//! What comes on its streams is the business of `requests`, what goes out on them that of
+//! `responses`.
 //!
 //! An answer that is ready goes out in the call that brought its request; what comes later, or does
 //! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
 //! flushes.
 
-mod answer;
-mod asked;
+mod requests;
+mod responses;
 
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use http::StatusCode;
 use ringway_codec::Time;
-use ringway_codec::h2::{self, Key, Pulled};
+use ringway_codec::h2::{self, Key};
 use ringway_codec::scan::PAD;
 
 use super::Cx;
-use super::exchange::{Exchange, Exchanges, Given, Sink};
+use super::exchange::{Exchanges, Stream, abort};
 use super::output::Link;
+use super::response_body::Pulled;
 use super::tls_io::{Cover, LEND_MIN};
 use super::upgrade::Upgrade;
 use crate::app::request::Protocol;
 use crate::config::{Limits, Trace};
-use crate::rt::executor::Owner;
 
 /// How long a client that has sent GOAWAY and has no stream open may take to close.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -41,15 +41,10 @@ pub(crate) struct Http2 {
     /// The authority that pushes are promised for: the one that was asked last.
     authority: Vec<u8>,
     exchanges: Exchanges<Key>,
-    /// Exchanges whose last byte went out in the pull at hand.
-    #[expect(clippy::vec_box, reason = "they are boxed already, and only passed on")]
-    finished: Vec<Box<Exchange<Key>>>,
     /// After an upgrade: what may still go out before the client has said anything.
     ahead: Option<usize>,
     /// Since when no stream has been open.
     since: Time,
-    /// When too little of a body may have come.
-    bodies_due: Time,
 }
 
 impl Http2 {
@@ -82,9 +77,11 @@ impl Http2 {
         };
         let mut http = Self::of(conn, socket, None, cx);
         http.ahead = Some(AHEAD);
-        request.move_to(Owner { conn: link.id, stream: stream_number(key) }, Protocol::Http2);
-        http.begin_entry(key, &request.view(), cx);
-        let reply = cx.app.call(&request.view());
+        let stream = stream_of(key);
+        request.move_to(stream.owner(link.id), Protocol::Http2);
+        let request = request.view();
+        http.exchanges.note(stream, &request, cx.log.as_deref_mut(), cx.now);
+        let reply = cx.app.call(&request);
         http.take_reply(key, reply, link, cx);
         Some(http)
     }
@@ -95,11 +92,9 @@ impl Http2 {
             socket,
             cover,
             authority: Vec::new(),
-            exchanges: Exchanges::default(),
-            finished: Vec::new(),
+            exchanges: Exchanges::new(Protocol::Http2),
             ahead: None,
             since: cx.now,
-            bodies_due: Time::NEVER,
         }
     }
 
@@ -155,7 +150,7 @@ impl Http2 {
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         let idle = self.conn.is_idle().then(|| self.since + self.patience(limits));
         let own = self.conn.deadline();
-        own.into_iter().chain(idle).min().unwrap_or(Time::NEVER).min(self.bodies_due)
+        own.into_iter().chain(idle).min().unwrap_or(Time::NEVER).min(self.exchanges.due())
     }
 
     /// A deadline has passed.
@@ -163,34 +158,29 @@ impl Http2 {
         link.output(cx);
         loop {
             match self.conn.expire(&mut turn(link, cx)) {
-                Ok(Some(event)) => self.take(event, &[], link, cx),
+                Ok(Some(event)) => {
+                    cx.tally.counters.slow_readers += 1;
+                    self.close(&event, abort::RESET, cx);
+                }
                 Ok(None) => break,
-                Err(error) => return self.fail(&error, link, cx),
+                Err(error) => {
+                    let late = error.code == h2::Code::ENHANCE_YOUR_CALM;
+                    let counters = &mut cx.tally.counters;
+                    match error.stream {
+                        0 => counters.slow_readers += u64::from(late),
+                        _ => counters.slow_heads += u64::from(late),
+                    }
+                    return self.fail(&error, link, cx);
+                }
             }
         }
-        if cx.now >= self.bodies_due {
-            self.bodies_due = self.refuse_slow_bodies(link, cx);
+        while let Some((stream, refusal)) = self.exchanges.next_slow(cx) {
+            self.refuse(stream.key, refusal, link, cx);
         }
         if self.conn.is_idle() && cx.now >= self.since + self.patience(cx.limits) {
             self.conn.close(h2::Code::NO_ERROR, "idle", &mut turn(link, cx));
         }
         self.settle(link, cx);
-    }
-
-    /// Answers 408 where too little of a body came; says when to look again.
-    fn refuse_slow_bodies(&mut self, link: &mut Link, cx: &mut Cx<'_>) -> Time {
-        loop {
-            match self.exchanges.slow_body(cx.now, cx.limits) {
-                Err(next) => return next,
-                Ok(key) => {
-                    cx.tally.counters.slow_bodies += 1;
-                    if let Some(exchange) = self.exchange_of(key) {
-                        exchange.give_up_body(cx.executor);
-                    }
-                    self.respond(key, StatusCode::REQUEST_TIMEOUT.into(), link, cx);
-                }
-            }
-        }
     }
 
     /// How long the connection may be without a stream. A client that has said that it leaves is to
@@ -208,12 +198,11 @@ impl Http2 {
     /// No more is taken from the client, and all it sent is used: what it asked is still answered,
     /// as far as that goes without it. After it `failed` nothing is waited for.
     pub(crate) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
-        while failed && let Some(exchange) = self.exchanges.take_unwritten() {
-            self.conn.reset(exchange.key, h2::Code::CANCEL, &mut turn(link, cx));
-            exchange.end("the connection ended", cx);
+        while failed && let Some(key) = self.exchanges.end_unwritten(cx) {
+            self.conn.reset(key, h2::Code::CANCEL, &mut turn(link, cx));
         }
         while let Some(event) = self.conn.expect_no_more(&mut turn(link, cx)) {
-            self.take(event, &[], link, cx);
+            self.close(&event, abort::ENDED, cx);
         }
         if self.conn.is_idle() {
             self.abandon(cx);
@@ -226,8 +215,7 @@ impl Http2 {
     /// A channel has moved: there is something to send, or the handler has read.
     pub(crate) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
-        let Some(exchange) = self.exchanges.get(stream) else { return };
-        let (key, read) = (exchange.key, exchange.take_read(link.id));
+        let Some((key, read)) = self.exchanges.moved(stream, link.id) else { return };
         if read > 0 {
             self.conn.consume(key, read, &mut turn(link, cx));
         }
@@ -244,42 +232,31 @@ impl Http2 {
             if room == 0 {
                 return;
             }
-            let (exchanges, finished, id) = (&mut self.exchanges, &mut self.finished, link.id);
+            let (exchanges, id) = (&mut self.exchanges, link.id);
             let (lends, splices) = (self.cover.is_some(), &mut link.splices);
             let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut turn, |key, max, out, aside| {
-                let number = stream_number(key);
-                let Some(exchange) = exchanges.get(number) else {
-                    return Pulled::Abort(h2::Code::INTERNAL_ERROR);
-                };
-                let (given, piece) = exchange.pull(max, id);
-                if let Some(piece) = piece {
-                    if lends && piece.len() >= LEND_MIN {
+                let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
+                match piece {
+                    Some(piece) if lends && piece.len() >= LEND_MIN => {
                         *aside += piece.len();
                         splices.get_or_insert_default().push(out.len(), piece);
-                    } else {
-                        out.extend_from_slice(piece.bytes());
                     }
+                    Some(piece) => out.extend_from_slice(piece.bytes()),
+                    None => {}
                 }
-                if matches!(given, Given::End | Given::Broken) {
-                    finished.extend(exchanges.take(number));
-                }
-                match given {
-                    Given::More => Pulled::More,
-                    Given::Pending => Pulled::Pending,
-                    Given::End => Pulled::End,
-                    Given::Trailers => Pulled::Trailers,
-                    Given::Broken => Pulled::Abort(h2::Code::INTERNAL_ERROR),
+                match pulled {
+                    Pulled::More => h2::Pulled::More,
+                    Pulled::Pending => h2::Pulled::Pending,
+                    Pulled::End => h2::Pulled::End,
+                    Pulled::Trailers => h2::Pulled::Trailers,
+                    Pulled::Broken => h2::Pulled::Abort(h2::Code::INTERNAL_ERROR),
                 }
             });
             if let Some(ahead) = &mut self.ahead {
                 *ahead = ahead.saturating_sub(link.gathered() - before);
             }
-            while let Some(exchange) = self.finished.pop() {
-                let (status, started) = (exchange.status, exchange.started);
-                cx.tally.answered(Protocol::Http2, status, started, cx.now);
-                exchange.end("", cx);
-            }
+            self.exchanges.finish(cx);
             match pulled {
                 Ok(Some(key)) => self.trailers(key, link, cx),
                 Ok(None) => break,
@@ -327,23 +304,10 @@ impl Http2 {
         }
     }
 
-    /// A body is to come on the stream, and where to.
-    fn await_body(&mut self, key: Key, sink: Sink, cx: &Cx<'_>) {
-        self.bodies_due = self.bodies_due.min(cx.now + cx.limits.rate_grace);
-        self.open(key, cx.now).sink = Some(sink);
-    }
-
-    fn open(&mut self, key: Key, now: Time) -> &mut Exchange<Key> {
-        self.exchanges.open(key, stream_number(key), now)
-    }
-
-    fn exchange_of(&mut self, key: Key) -> Option<&mut Exchange<Key>> {
-        self.exchanges.get(stream_number(key))
-    }
-
-    fn close(&mut self, key: Key, why: &'static str, cx: &mut Cx<'_>) {
-        if let Some(exchange) = self.exchanges.take(stream_number(key)) {
-            exchange.end(why, cx);
+    /// Ends the exchange of a stream that the codec has given up.
+    fn close(&mut self, event: &h2::Event, abort: &'static str, cx: &mut Cx<'_>) {
+        if let h2::Event::Reset { key, .. } = event {
+            self.exchanges.close(stream_of(*key), abort, cx);
         }
     }
 }
@@ -360,7 +324,7 @@ fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Turn<'a> {
     h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now }
 }
 
-/// A stream's number for tasks and channels.
-fn stream_number(key: Key) -> u64 {
-    Exchanges::<Key>::number(key.id().into(), key.slot())
+/// A stream as tasks and channels know it.
+fn stream_of(key: Key) -> Stream<Key> {
+    Stream::new(key, key.id().into(), key.slot())
 }

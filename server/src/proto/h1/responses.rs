@@ -1,18 +1,18 @@
 //! Answers on their way out: heads and bodies into the gathered output.
 
-use http::StatusCode;
-
 use super::super::Cx;
-use super::super::head::{self, Connection, Framing};
-use super::super::outgoing::{Outgoing, Sending};
 use super::super::output::{COPY_MAX, Link};
-use super::{Exchange, Http1};
+use super::super::refusal::Refusal;
+use super::super::response_body::Source;
+use super::head::{self, Connection, Framing};
+use super::response_body::Framed;
+use super::{Exchange, Http1, Outgoing};
 use crate::app::handler::Reply;
 use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::is_bodiless;
 use crate::app::response::{Body, Response};
 use crate::observe::trace::Way;
-use crate::rt::executor::{Owner, Work};
+use crate::rt::executor::Work;
 
 /// True for an answer that is all there, short, and without fields of its own.
 #[inline]
@@ -32,8 +32,7 @@ impl Http1 {
         match reply {
             Reply::Ready(response) => self.respond(response, link, cx),
             Reply::Later(future) => {
-                let owner = Owner { conn: link.id, stream: 0 };
-                let task = cx.executor.spawn(owner, Work::Reply(future));
+                let task = cx.executor.spawn(Self::owner(link), Work::Reply(future));
                 self.outgoing = Outgoing::Waiting(task);
             }
         }
@@ -52,7 +51,7 @@ impl Http1 {
 
     /// Writes a response, or begins to.
     pub(super) fn respond(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
-        if self.incoming.as_mut().is_some_and(|incoming| !incoming.may_be_discarded()) {
+        if self.incoming.as_ref().is_some_and(|incoming| !incoming.may_be_discarded()) {
             self.incoming = None;
             self.exchange.close = true;
             self.exchange.linger = true;
@@ -95,9 +94,9 @@ impl Http1 {
     fn write_body(&mut self, body: Body, framing: Framing, link: &mut Link, cx: &mut Cx<'_>) {
         match body {
             Body::Stream(producer) => {
-                let owner = Owner { conn: link.id, stream: 0 };
-                self.outgoing =
-                    Outgoing::Body(Box::new(Sending::new(producer, framing, owner, cx)));
+                let owner = Self::owner(link);
+                let source = Source::start(producer, owner, cx);
+                self.outgoing = Outgoing::Body(Box::new(Framed::new(framing, source, owner)));
             }
             body if body.bytes().len() <= COPY_MAX => body.append_to(&mut link.out),
             body => link.pin(body.pin(), cx),
@@ -105,34 +104,22 @@ impl Http1 {
     }
 
     /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
-    pub(super) fn refuse(
-        &mut self,
-        status: StatusCode,
-        why: &str,
-        link: &mut Link,
-        cx: &mut Cx<'_>,
-    ) {
-        cx.tally.counters.refused += 1;
-        if let Some(incoming) = self.incoming.take() {
-            incoming.abort();
-        }
-        std::mem::take(&mut self.outgoing).abandon(cx);
+    pub(super) fn refuse(&mut self, refusal: Refusal, link: &mut Link, cx: &mut Cx<'_>) {
+        let response = refusal.answer(cx.tally);
+        self.stop(cx);
         if self.exchange.answered {
             // The answer is under way already; a second one would be taken for a part of it.
             return link.reset(cx);
         }
         self.exchange.close = true;
         self.exchange.linger = true;
-        let reason = status.canonical_reason().unwrap_or_default();
-        let text = format!("{} {reason}: {why}\n", status.as_u16());
-        self.respond(Response::text(text).status(status), link, cx);
+        self.respond(response, link, cx);
     }
 
     /// Refuses a request of which no handler is shown anything; `bytes` are for the log.
     pub(super) fn refuse_unread(
         &mut self,
-        status: StatusCode,
-        why: &str,
+        refusal: Refusal,
         bytes: &[u8],
         link: &mut Link,
         cx: &mut Cx<'_>,
@@ -142,7 +129,7 @@ impl Http1 {
         self.begin_entry_unparsed(bytes, cx);
         match self.is_misplaced() {
             true => self.refuse_cleartext(None, link, cx),
-            false => self.refuse(status, why, link, cx),
+            false => self.refuse(refusal, link, cx),
         }
     }
 
@@ -161,7 +148,7 @@ impl Http1 {
             let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
             why = format!("{why}: ask for https://{authority}{path}{query}");
         }
-        self.refuse(StatusCode::BAD_REQUEST, &why, link, cx);
+        self.refuse(Refusal::new(400, why), link, cx);
     }
 
     /// Ends the exchange when both its request and its answer are complete.

@@ -6,7 +6,7 @@ use crate::app::response::Response;
 
 /// How the body's end is told (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(super) enum Framing {
     /// The status has no body.
     Bodiless,
     /// After so many bytes.
@@ -19,7 +19,7 @@ pub(crate) enum Framing {
 
 /// What the head has to say of the connection (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub(super) enum Connection {
     /// It stays, which in HTTP/1.1 goes without saying.
     Stays,
     /// It stays, as an HTTP/1.0 client asked.
@@ -69,7 +69,7 @@ impl Heads {
     /// The whole head of an answer of `length` bytes that has no fields of its own and leaves the
     /// connection open.
     #[inline]
-    pub(crate) fn whole(
+    pub(super) fn whole(
         &mut self,
         response: &Response,
         common: &[u8],
@@ -112,7 +112,7 @@ impl Ready {
 
 /// Appends the head of `response`. `common` are the lines that every response carries for which
 /// `id` stands.
-pub(crate) fn append(
+pub(super) fn append(
     out: &mut Vec<u8>,
     response: &Response,
     framing: Framing,

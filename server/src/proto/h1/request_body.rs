@@ -1,0 +1,112 @@
+//! A request's body on its way in: its framing (RFC 9112 sections 6 and 7) taken off.
+
+use ringway_codec::h1::chunked::{self, Decoder, Item};
+use ringway_codec::h1::{Error, request};
+
+use super::super::request_body::{Sink, Taken};
+use crate::config::Limits;
+use crate::rt::executor::Owner;
+
+/// A body that nobody wants is read to its end if no more than this is left of it, so that the
+/// connection can stay; beyond, closing is cheaper.
+const DISCARD_MAX: u64 = 64 * 1024;
+
+/// A request's body on its way in.
+pub(super) struct Framed {
+    framing: Framing,
+    pub(super) sink: Sink,
+    /// Bytes that may still be thrown away.
+    discard: u64,
+}
+
+enum Framing {
+    Length(u64),
+    Chunked(Decoder),
+}
+
+/// What receiving came to.
+pub(super) enum Progress {
+    /// More has to come, or the reader has to read.
+    More,
+    /// The body is complete.
+    Complete,
+    /// It is larger than allowed.
+    TooLarge,
+    /// Nobody reads it, and there is too much left to throw away.
+    Unwanted,
+    /// Its framing is broken.
+    Invalid(Error),
+}
+
+impl Framed {
+    pub(super) fn new(framing: request::Framing, sink: Sink, limits: &Limits) -> Self {
+        let framing = match framing {
+            request::Framing::None => Framing::Length(0),
+            request::Framing::Length(length) => Framing::Length(length),
+            request::Framing::Chunked => Framing::Chunked(decoder(limits)),
+        };
+        Self { framing, sink, discard: DISCARD_MAX }
+    }
+
+    /// Uses input; `used` grows by as much. `owner` is told when a reader that was behind has read.
+    pub(super) fn receive(&mut self, input: &[u8], used: &mut usize, owner: Owner) -> Progress {
+        loop {
+            if let Framing::Length(0) = self.framing {
+                return Progress::Complete;
+            }
+            if self.sink.is_full() {
+                self.sink.hold(owner);
+                return Progress::More;
+            }
+            let data = match &mut self.framing {
+                Framing::Length(left) => {
+                    let there = (input.len() - *used) as u64;
+                    if there == 0 {
+                        return Progress::More;
+                    }
+                    let take = there.min(*left) as usize;
+                    *left -= take as u64;
+                    *used += take;
+                    &input[*used - take..*used]
+                }
+                Framing::Chunked(decoder) => match decoder.next(input, used) {
+                    Ok(Item::Data(range)) => &input[range],
+                    Ok(Item::Trailer(field)) => {
+                        self.sink.add_trailer(field.name(input), field.value(input));
+                        continue;
+                    }
+                    Ok(Item::More) => return Progress::More,
+                    Ok(Item::End) => return Progress::Complete,
+                    Err(error) => return Progress::Invalid(error),
+                },
+            };
+            match self.sink.take(data) {
+                Ok(Taken::Used | Taken::Queued) => {}
+                Ok(Taken::Unread) => match self.discard.checked_sub(data.len() as u64) {
+                    Some(rest) => self.discard = rest,
+                    None => return Progress::Unwanted,
+                },
+                Err(_) => return Progress::TooLarge,
+            }
+        }
+    }
+
+    /// Whether the answer can be written without closing, although the body is not all there: its
+    /// reader still reads, or what is left can be thrown away.
+    pub(super) fn may_be_discarded(&self) -> bool {
+        match self.framing {
+            _ if self.sink.has_reader() => true,
+            Framing::Length(left) => left <= self.discard,
+            Framing::Chunked(_) => true,
+        }
+    }
+}
+
+/// A decoder with the configured bounds.
+pub(super) fn decoder(limits: &Limits) -> Decoder {
+    Decoder::new(chunked::Limits {
+        extension_bytes: limits.chunk_extension_bytes,
+        trailer_fields: limits.trailer_fields,
+        ..chunked::Limits::default()
+    })
+}

@@ -1,0 +1,111 @@
+//! What clients ask on their streams: requests to handlers, bodies to whoever reads them.
+
+use ringway_codec::h2::{self, Key};
+
+use super::super::Cx;
+use super::super::exchange::{self, Begun, Content, abort};
+use super::super::output::Link;
+use super::super::refusal::{Refusal, refusal};
+use super::super::request_body::Sink;
+use super::{Http2, stream_of, turn};
+use crate::app::extensions::Attached;
+use crate::app::handler::Reply;
+use crate::app::request::{Origin, Peer, Protocol, Request};
+
+impl Http2 {
+    pub(super) fn take(
+        &mut self,
+        event: h2::Event,
+        input: &[u8],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        match event {
+            h2::Event::Request(request) => self.begin(&request, link, cx),
+            h2::Event::TooLarge { key } => {
+                self.exchanges.note_unread(stream_of(key), self.peer(), cx);
+                self.refuse(key, Refusal::HEAD_TOO_LARGE, link, cx);
+            }
+            h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),
+            h2::Event::Trailers { key } => {
+                let h2::Shared { fields, bytes, .. } = &*cx.h2;
+                self.exchanges.receive_trailers(stream_of(key), fields, bytes);
+                self.data(key, &[], true, link, cx);
+            }
+            h2::Event::Reset { key, by_peer, .. } => {
+                cx.tally.counters.refused += u64::from(!by_peer);
+                self.exchanges.close(stream_of(key), abort::RESET, cx);
+            }
+            h2::Event::GoAway { .. } | h2::Event::More => {}
+        }
+    }
+
+    fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
+        cx.tally.counters.requests += 1;
+        cx.tally.counters.streams_h2 += 1;
+        let (key, line, attached) = (asked.key, asked.head.line(), Attached::default());
+        let (fields, origin) = (&cx.h2.fields[asked.head.first..], self.origin(key, link));
+        let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
+        if cx.h2.config.max_pushes > 0 {
+            self.authority.clear();
+            self.authority.extend_from_slice(asked.head.authority.of(request.bytes));
+        }
+        self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
+        if let Some(refusal) = refusal(&request, self.cover.as_deref_mut()) {
+            return self.refuse(key, refusal, link, cx);
+        }
+        let content = match asked.end {
+            true => Content::None,
+            false => Content::Some(asked.head.content_length),
+        };
+        match exchange::begin(&request, content, cx.app, cx.limits) {
+            Begun::Called(reply) => self.take_reply(key, reply, link, cx),
+            Begun::Refused(refusal) => self.refuse(key, refusal, link, cx),
+            Begun::Buffer(limit) => {
+                let sink = Sink::buffer(Box::new(request.to_owned()), limit, cx.now);
+                self.exchanges.await_body(stream_of(key), sink, cx);
+                self.proceed(asked, link, cx);
+            }
+            Begun::Stream(channel, reply) => {
+                self.exchanges.await_body(stream_of(key), Sink::channel(channel, cx.now), cx);
+                if matches!(reply, Reply::Later(_)) {
+                    self.proceed(asked, link, cx);
+                }
+                self.take_reply(key, reply, link, cx);
+            }
+        }
+    }
+
+    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    fn proceed(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
+        if asked.head.expects_more() {
+            self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
+        }
+    }
+
+    /// Body bytes came.
+    fn data(&mut self, key: Key, bytes: &[u8], end: bool, link: &mut Link, cx: &mut Cx<'_>) {
+        match self.exchanges.receive(stream_of(key), bytes, end, link.id) {
+            Ok(0) => {}
+            Ok(used) => self.conn.consume(key, used, &mut turn(link, cx)),
+            Err(refusal) => return self.refuse(key, refusal, link, cx),
+        }
+        if end && let Some(reply) = self.exchanges.complete(stream_of(key), cx.app) {
+            self.take_reply(key, reply, link, cx);
+        }
+    }
+
+    /// Where what is asked on a stream comes from.
+    pub(super) fn origin(&self, key: Key, link: &Link) -> Origin {
+        Origin {
+            protocol: Protocol::Http2,
+            secure: self.cover.is_some(),
+            peer: self.peer(),
+            owner: stream_of(key).owner(link.id),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        Peer::Socket(self.socket)
+    }
+}

@@ -1,0 +1,159 @@
+//! What streams are answered: hints, promises, heads, and how a body goes out.
+
+use http::HeaderValue;
+use ringway_codec::field::Known;
+use ringway_codec::h2::{self, Key};
+use ringway_codec::hpack::Indexing;
+
+use super::super::exchange::{self, Place, Sent};
+use super::super::output::{COPY_MAX, Link};
+use super::super::refusal::Refusal;
+use super::super::tls_io::LEND_MIN;
+use super::super::{CLEAR, Cx};
+use super::{Http2, stream_of, turn};
+use crate::app::extensions::Attached;
+use crate::app::handler::Reply;
+use crate::app::request::Request;
+use crate::app::response::{Body, Response};
+
+impl Http2 {
+    /// A handler has answered.
+    pub(crate) fn reply(
+        &mut self,
+        stream: u64,
+        response: Response,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(stream) = self.exchanges.replied(stream) else { return };
+        self.respond(stream.key, response, link, cx);
+        self.settle(link, cx);
+    }
+
+    /// A handler has hints to send ahead of its answer (RFC 8297).
+    pub(crate) fn hint(
+        &mut self,
+        stream: u64,
+        links: &[HeaderValue],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(stream) = self.exchanges.find(stream) else { return };
+        link.output(cx);
+        self.conn.inform(stream.key, 103, &mut turn(link, cx), |head| {
+            for value in links {
+                head.field(Known::Link, b"", value.as_bytes());
+            }
+        });
+    }
+
+    pub(super) fn take_reply(&mut self, key: Key, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+        if let Some(response) = self.exchanges.settle(stream_of(key), reply, link.id, cx) {
+            self.respond(key, response, link, cx);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, link: &mut Link, cx: &mut Cx<'_>) {
+        let response = refusal.answer(cx.tally);
+        self.respond(key, response, link, cx);
+    }
+
+    fn respond(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        link.output(cx);
+        // Promised before the answer that refers to them, answered behind it.
+        let Some(pushes) = response.pushes.take() else {
+            return self.answer(key, response, link, cx);
+        };
+        let promised = self.promise(key, &pushes, link, cx);
+        self.answer(key, response, link, cx);
+        for (key, reply) in promised {
+            self.take_reply(key, reply, link, cx);
+        }
+    }
+
+    /// Promises what a response pushes, and has it handled.
+    fn promise(
+        &mut self,
+        parent: Key,
+        paths: &[String],
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) -> Vec<(Key, Reply)> {
+        let scheme: &[u8] = if self.cover.is_some() { b"https" } else { b"http" };
+        let mut promised = Vec::new();
+        for path in paths {
+            let (authority, path) = (&self.authority, path.as_bytes());
+            let pushed = self.conn.push(parent, scheme, authority, path, &mut turn(link, cx));
+            let Some(asked) = pushed else { continue };
+            cx.tally.counters.pushes += 1;
+            cx.tally.counters.streams_h2 += 1;
+            let (line, attached) = (asked.head.line(), Attached::default());
+            let fields = &cx.h2.fields[asked.head.first..];
+            let origin = self.origin(asked.key, link);
+            let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
+            promised.push((asked.key, cx.app.call(&request)));
+        }
+        promised
+    }
+
+    fn answer(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+        let (common, id) = cx.common(self.cover.as_ref().map_or(CLEAR, |cover| cover.alt));
+        let length = response.body.len();
+        let body = match &response.body {
+            Body::Stream(_) => h2::Body::Later,
+            body => self.offer(body.bytes(), link, cx),
+        };
+        let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
+        let status = response.status.as_u16();
+        let sent = self.conn.respond(key, status, body, &mut turn, |head| {
+            head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));
+            if let Some(shared) = &response.shared {
+                shared.iter().for_each(|line| head.line(line));
+            }
+            let mut digits = [0; 20];
+            let lines = exchange::lines(&response, length, Indexing::Auto, &mut digits);
+            lines.for_each(|line| head.line(line));
+        });
+        let sent = match sent {
+            h2::Sent::All => Sent::All,
+            h2::Sent::Lent => {
+                link.lend(std::mem::take(&mut response.body).pin());
+                Sent::All
+            }
+            h2::Sent::Queued => {
+                self.rank(key, &response);
+                link.mark(cx);
+                Sent::Queued
+            }
+            h2::Sent::Gone => Sent::Gone,
+        };
+        self.exchanges.answered(stream_of(key), response, (sent, length), link.id, cx);
+    }
+
+    /// How a body that is there goes to the codec: copied, sealed from where it lies, or pulled.
+    fn offer<'b>(&self, bytes: &'b [u8], link: &Link, cx: &Cx<'_>) -> h2::Body<'b> {
+        let fits = link.gathered() + bytes.len() <= cx.limits.output_bytes;
+        match bytes.len() {
+            len if len > COPY_MAX || !fits => h2::Body::Pull,
+            len if len >= LEND_MIN && self.cover.is_some() => h2::Body::Lent(len),
+            _ => h2::Body::Whole(bytes),
+        }
+    }
+
+    fn rank(&mut self, key: Key, response: &Response) {
+        match exchange::rank(response, self.conn.priority_of(key)) {
+            Some(Place::Stated(priority)) => self.conn.prioritise(key, priority),
+            Some(Place::Usual(priority)) => self.conn.suggest_priority(key, priority),
+            None => {}
+        }
+    }
+
+    pub(super) fn trailers(&mut self, key: Key, link: &mut Link, cx: &mut Cx<'_>) {
+        let fields = self.exchanges.take_trailers(stream_of(key), cx);
+        self.conn.trailers(key, &mut turn(link, cx), |head| {
+            for (name, value) in &fields {
+                head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
+            }
+        });
+    }
+}

@@ -1,0 +1,139 @@
+//! HTTP/3 on a connection: the events of `ringway_quic::http` and the handlers, as `h2` is for
+//! HTTP/2. What comes on its streams is the business of `requests`, what goes out on them that of
+//! `responses`.
+//!
+//! An answer that is ready goes to the transport in the call that brought its request; what comes
+//! later, or finds no room, has an exchange until its stream ends.
+
+mod requests;
+mod responses;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ringway_codec::Time;
+use ringway_quic::http::{self as quic, Code, Http, Key};
+use ringway_quic::{Buf, Conn};
+
+use super::Cx;
+use super::exchange::{Exchanges, Stream};
+use super::response_body::Pulled;
+use super::tls_io::Cover;
+use crate::app::request::Protocol;
+use crate::ring::send::{Owner, Pinned};
+use crate::ring::token::Id;
+use crate::tls::Tls;
+
+/// HTTP/3's state on a connection.
+pub(crate) struct Http3 {
+    pub(crate) http: Http,
+    exchanges: Exchanges<Key>,
+    /// The names of the certificate.
+    cover: Option<Cover>,
+    /// Where the last datagram came from.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Since when no stream has been open.
+    pub(crate) since: Time,
+    /// Requests came before the handshake was over.
+    pub(crate) was_early: bool,
+}
+
+impl Default for Http3 {
+    fn default() -> Self {
+        Self {
+            http: Http::default(),
+            exchanges: Exchanges::new(Protocol::Http3),
+            cover: None,
+            peer: None,
+            since: Time::ZERO,
+            was_early: false,
+        }
+    }
+}
+
+/// What a connection's events may use.
+pub(crate) struct Turn<'a, 'w> {
+    pub(crate) id: Id,
+    pub(crate) conn: &'a mut Conn,
+    pub(crate) shared: &'a mut quic::Shared,
+    pub(crate) tls: &'a Tls,
+    pub(crate) cx: &'a mut Cx<'w>,
+}
+
+impl Http3 {
+    /// Works on what has come, and on what should have.
+    pub(crate) fn receive(&mut self, t: &mut Turn<'_, '_>) {
+        while let Some((stream, refusal)) = self.exchanges.next_slow(t.cx) {
+            self.refuse(stream.key, refusal, t);
+        }
+        loop {
+            match self.http.receive(t.conn, t.shared) {
+                Ok(quic::Event::More) => break,
+                Ok(event) => self.take(event, t),
+                Err(_) => {
+                    t.cx.tally.counters.refused += 1;
+                    self.abandon(t.cx);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Hands the transport what it has room for.
+    pub(crate) fn pull(&mut self, t: &mut Turn<'_, '_>) {
+        loop {
+            let (exchanges, id) = (&mut self.exchanges, t.id);
+            let limit = t.cx.limits.output_bytes;
+            let pulled = self.http.output(limit, t.conn, |key, max, content| {
+                let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
+                if let Some(piece) = piece {
+                    content.share(buf(piece));
+                }
+                match pulled {
+                    Pulled::More => quic::Pulled::More,
+                    Pulled::Pending => quic::Pulled::Pending,
+                    Pulled::End => quic::Pulled::End,
+                    Pulled::Trailers => quic::Pulled::Trailers,
+                    Pulled::Broken => quic::Pulled::Abort(Code::Internal),
+                }
+            });
+            self.exchanges.finish(t.cx);
+            match pulled {
+                Ok(Some(key)) => self.trailers(key, t),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    /// A stream's channel has moved: there is something to send, or the handler has read.
+    pub(crate) fn nudge(&mut self, stream: u64, t: &mut Turn<'_, '_>) {
+        let Some((key, read)) = self.exchanges.moved(stream, t.id) else { return };
+        if read > 0 {
+            self.http.consume(key, read, t.shared);
+        }
+        self.http.wake(key);
+    }
+
+    /// Drops every exchange: the connection is gone.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        self.exchanges.abandon(cx);
+    }
+}
+
+/// A stream as tasks and channels know it.
+fn stream_of(key: Key) -> Stream<Key> {
+    Stream::new(key, key.id(), key.slot())
+}
+
+/// A piece of a body as QUIC keeps it until it has arrived.
+fn buf(piece: Pinned) -> Buf {
+    let (owner, range) = piece.into_parts();
+    let whole = match owner {
+        Owner::Static(bytes) => Buf::from(bytes),
+        Owner::Local(bytes) => Buf::from(bytes),
+        Owner::Shared(bytes) => Buf::from(bytes),
+        Owner::Owned(bytes) => Buf::from(bytes),
+        Owner::Buffer(bytes) => Buf::from(bytes as Rc<dyn AsRef<[u8]>>),
+    };
+    whole.slice(range)
+}

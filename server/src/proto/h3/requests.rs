@@ -1,0 +1,115 @@
+//! What clients ask on their streams: requests to handlers, bodies to whoever reads them.
+
+use std::ops::Range;
+
+use ringway_codec::h1::request::Method;
+use ringway_quic::http::{self as quic, Early, Key};
+
+use super::super::exchange::{self, Begun, Content, abort};
+use super::super::refusal::{Refusal, refusal};
+use super::super::request_body::Sink;
+use super::super::tls_io::Cover;
+use super::{Http3, Turn, stream_of};
+use crate::app::extensions::Attached;
+use crate::app::handler::Reply;
+use crate::app::request::{Origin, Peer, Protocol, Request};
+use crate::observe::metrics::Counters;
+
+impl Http3 {
+    pub(super) fn take(&mut self, event: quic::Event, t: &mut Turn<'_, '_>) {
+        match event {
+            quic::Event::Request(request) => self.begin(&request, t),
+            quic::Event::Data { key, at } => self.data(key, at, t),
+            quic::Event::Trailers { key } => {
+                let shared = &t.shared.h3;
+                self.exchanges.receive_trailers(stream_of(key), &shared.fields, &shared.bytes);
+            }
+            quic::Event::End { key } => {
+                if let Some(reply) = self.exchanges.complete(stream_of(key), t.cx.app) {
+                    self.take_reply(key, reply, t);
+                }
+            }
+            quic::Event::Reset { key, by_peer, .. } => {
+                t.cx.tally.counters.refused += u64::from(!by_peer);
+                self.exchanges.close(stream_of(key), abort::RESET, t.cx);
+            }
+            quic::Event::More => {}
+        }
+    }
+
+    fn begin(&mut self, asked: &quic::Request, t: &mut Turn<'_, '_>) {
+        let (key, cx) = (asked.key, &mut *t.cx);
+        cx.tally.counters.requests += 1;
+        cx.tally.counters.streams_h3 += 1;
+        self.since = cx.now;
+        let (line, attached) = (asked.head.line(), Attached::default());
+        let origin = Origin {
+            protocol: Protocol::Http3,
+            secure: true,
+            peer: Peer::Address(self.peer),
+            owner: stream_of(key).owner(t.id),
+        };
+        let (bytes, fields) = (&t.shared.h3.bytes, &t.shared.h3.fields[asked.head.first..]);
+        let request = Request::new(bytes, fields, &line, &attached, origin);
+        self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
+        let cover = self
+            .cover
+            .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name()), 0));
+        let refused = refusal(&request, Some(cover));
+        let counters = &mut cx.tally.counters;
+        if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {
+            return self.refuse(key, refusal, t);
+        }
+        let content = match asked.end {
+            true => Content::None,
+            false => Content::Some(asked.head.content_length),
+        };
+        match exchange::begin(&request, content, t.cx.app, t.cx.limits) {
+            Begun::Called(reply) => self.take_reply(key, reply, t),
+            Begun::Refused(refusal) => self.refuse(key, refusal, t),
+            Begun::Buffer(limit) => {
+                let sink = Sink::buffer(Box::new(request.to_owned()), limit, t.cx.now);
+                self.exchanges.await_body(stream_of(key), sink, t.cx);
+                self.proceed(asked, t);
+            }
+            Begun::Stream(channel, reply) => {
+                let sink = Sink::channel(channel, t.cx.now);
+                self.exchanges.await_body(stream_of(key), sink, t.cx);
+                if matches!(reply, Reply::Later(_)) {
+                    self.proceed(asked, t);
+                }
+                self.take_reply(key, reply, t);
+            }
+        }
+    }
+
+    /// Refuses early data that may change something: it may be a repetition (RFC 8470).
+    fn refuse_early(&mut self, asked: &quic::Request, counters: &mut Counters) -> Option<Refusal> {
+        if asked.early == Early::No {
+            return None;
+        }
+        self.was_early = true;
+        let is_safe = matches!(asked.head.method, Method::Get | Method::Head);
+        if asked.early == Early::First && is_safe {
+            counters.early_taken += 1;
+            return None;
+        }
+        counters.early_refused += 1;
+        Some(Refusal::EARLY)
+    }
+
+    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    fn proceed(&mut self, asked: &quic::Request, t: &mut Turn<'_, '_>) {
+        if asked.head.expects_more() {
+            self.http.inform(asked.key, 100, t.conn, |_| {});
+        }
+    }
+
+    /// Body bytes came.
+    fn data(&mut self, key: Key, at: Range<usize>, t: &mut Turn<'_, '_>) {
+        match self.exchanges.receive(stream_of(key), t.shared.data(at), false, t.id) {
+            Ok(used) => self.http.consume(key, used, t.shared),
+            Err(refusal) => self.refuse(key, refusal, t),
+        }
+    }
+}

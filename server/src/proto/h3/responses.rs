@@ -1,0 +1,99 @@
+//! What streams are answered: hints, heads, and how a body goes out.
+
+use http::HeaderValue;
+use ringway_codec::field::Known;
+use ringway_codec::hpack::Indexing;
+use ringway_quic::http::{self as quic, Key};
+
+use super::super::OVER_TLS;
+use super::super::exchange::{self, Place, Sent};
+use super::super::refusal::Refusal;
+use super::{Http3, Turn, buf, stream_of};
+use crate::app::handler::Reply;
+use crate::app::response::{Body, Response};
+
+/// Bodies up to this long are copied behind their heads, longer ones sent from where they lie:
+/// sealing copies what QUIC sends anyway, so that less is gained by copying than over TCP.
+const COPY_MAX: u64 = 4 * 1024;
+
+impl Http3 {
+    /// A handler has answered.
+    pub(crate) fn reply(&mut self, stream: u64, response: Response, t: &mut Turn<'_, '_>) {
+        let Some(stream) = self.exchanges.replied(stream) else { return };
+        self.respond(stream.key, response, t);
+    }
+
+    /// A handler has hints to send ahead of its answer (RFC 8297).
+    pub(crate) fn hint(&mut self, stream: u64, links: &[HeaderValue], t: &mut Turn<'_, '_>) {
+        let Some(stream) = self.exchanges.find(stream) else { return };
+        self.http.inform(stream.key, 103, t.conn, |head| {
+            for value in links {
+                head.field(Known::Link, b"", value.as_bytes());
+            }
+        });
+    }
+
+    pub(super) fn take_reply(&mut self, key: Key, reply: Reply, t: &mut Turn<'_, '_>) {
+        if let Some(response) = self.exchanges.settle(stream_of(key), reply, t.id, t.cx) {
+            self.respond(key, response, t);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, t: &mut Turn<'_, '_>) {
+        let response = refusal.answer(t.cx.tally);
+        self.respond(key, response, t);
+    }
+
+    fn respond(&mut self, key: Key, mut response: Response, t: &mut Turn<'_, '_>) {
+        let length = response.body.len();
+        let mut fits = |length| self.http.has_room(key, length as usize, t.conn);
+        let shared = match &response.body {
+            Body::Stream(_) => None,
+            _ if length.is_none_or(|length| length <= COPY_MAX || !fits(length)) => None,
+            _ => Some(buf(std::mem::take(&mut response.body).pin())),
+        };
+        let body = match (&response.body, shared) {
+            (_, Some(shared)) => quic::Body::Shared(shared),
+            (Body::Stream(_), None) => quic::Body::Later,
+            (body, None) if length <= Some(COPY_MAX) => quic::Body::Whole(body.bytes()),
+            _ => quic::Body::Pull,
+        };
+        let status = response.status.as_u16();
+        let (common, id) = t.cx.common(OVER_TLS);
+        let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
+            head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));
+            if let Some(shared) = &response.shared {
+                shared.iter().for_each(|line| head.line(line));
+            }
+            let mut digits = [0; 20];
+            let lines = exchange::lines(&response, length, Indexing::Literal, &mut digits);
+            lines.for_each(|line| head.line(line));
+        });
+        let sent = match sent {
+            quic::Sent::All => Sent::All,
+            quic::Sent::Queued => {
+                self.rank(key, &response, t);
+                Sent::Queued
+            }
+            quic::Sent::Gone => Sent::Gone,
+        };
+        self.exchanges.answered(stream_of(key), response, (sent, length), t.id, t.cx);
+    }
+
+    fn rank(&mut self, key: Key, response: &Response, t: &mut Turn<'_, '_>) {
+        match exchange::rank(response, self.http.priority_of(key)) {
+            Some(Place::Stated(priority)) => self.http.prioritise(key, priority, t.conn),
+            Some(Place::Usual(priority)) => self.http.suggest_priority(key, priority, t.conn),
+            None => {}
+        }
+    }
+
+    pub(super) fn trailers(&mut self, key: Key, t: &mut Turn<'_, '_>) {
+        let fields = self.exchanges.take_trailers(stream_of(key), t.cx);
+        self.http.trailers(key, t.conn, |head| {
+            for (name, value) in &fields {
+                head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
+            }
+        });
+    }
+}

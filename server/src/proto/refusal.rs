@@ -1,0 +1,87 @@
+//! Answers of the server itself: the status that the RFC names for what a client did, with the
+//! reason as text, counted in one place for all protocols.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::tls_io::Cover;
+use crate::app::request::{Protocol, Request};
+use crate::app::response::Response;
+use crate::observe::metrics::Tally;
+
+/// Why the server itself answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    why: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(crate) const BODY_TOO_LARGE: Self =
+        Self::of(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
+    pub(crate) const BODY_TOO_SLOW: Self =
+        Self::of(StatusCode::REQUEST_TIMEOUT, "the body came too slowly");
+    pub(crate) const HEAD_TOO_SLOW: Self =
+        Self::of(StatusCode::REQUEST_TIMEOUT, "the head came too slowly");
+    pub(crate) const HEAD_TOO_LARGE: Self = Self::of(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "the header fields are more or larger than the limit",
+    );
+    pub(crate) const EARLY: Self =
+        Self::of(StatusCode::TOO_EARLY, "early data may be a repetition: ask again");
+    const NO_TUNNEL: Self = Self::of(StatusCode::METHOD_NOT_ALLOWED, "no tunnels are opened here");
+    const BAD_PATH: Self = Self::of(
+        StatusCode::BAD_REQUEST,
+        "the path leads above the root, is badly escaped, or is no text",
+    );
+    const NO_AUTHORITY: Self = Self::of(StatusCode::BAD_REQUEST, "the authority is missing");
+    const MISDIRECTED: Self = Self::of(
+        StatusCode::MISDIRECTED_REQUEST,
+        "the certificate of this connection is not that host's",
+    );
+
+    const fn of(status: StatusCode, why: &'static str) -> Self {
+        Self { status, why: Cow::Borrowed(why) }
+    }
+
+    /// A refusal with a status by number; 400 if that is none.
+    pub(crate) fn new(status: u16, why: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { status, why: why.into() }
+    }
+
+    /// The answer, which is counted with this.
+    #[cold]
+    pub(crate) fn answer(self, tally: &mut Tally) -> Response {
+        tally.counters.refused += 1;
+        let Self { status, why } = self;
+        let response = Response::text(format!("{status}: {why}\n")).status(status);
+        if status != StatusCode::METHOD_NOT_ALLOWED {
+            return response;
+        }
+        let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        response.header(header::ALLOW, all)
+    }
+}
+
+/// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
+/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
+/// the root, is badly escaped or no text; its authority is none; or it is meant for another server
+/// than the one that `cover` stands for (421, RFC 9110 section 7.4).
+#[inline]
+pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<Refusal> {
+    // Only a CONNECT without a protocol has no path.
+    if request.line.path.len == 0 {
+        return Some(Refusal::NO_TUNNEL);
+    }
+    if !request.line.canonical {
+        return Some(Refusal::BAD_PATH);
+    }
+    let Some(authority) = request.authority() else {
+        // HTTP/1.0 alone may do without.
+        let may_lack = matches!(request.protocol, Protocol::Http10 | Protocol::Http11);
+        return (!may_lack).then_some(Refusal::NO_AUTHORITY);
+    };
+    cover?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
+}

@@ -1,0 +1,182 @@
+//! A request's body on its way in: where its bytes go, and whether they come fast enough. How they
+//! are framed is each protocol's own business.
+
+use std::rc::Rc;
+
+use ringway_codec::Time;
+
+use crate::app::body_channel::{BodyChannel, End};
+use crate::app::handler::{Handler, Reply};
+use crate::app::request::OwnedRequest;
+use crate::config::{Limits, least};
+use crate::ring::send::{Owner as Bytes, Pinned};
+use crate::rt::executor::Owner;
+use crate::rt::thread_state::Waiter;
+
+/// A reader that leaves so much unread holds its client up, not the other way.
+const BEHIND: u64 = 4096;
+
+/// Where a request's body goes.
+pub(crate) struct Sink {
+    target: Target,
+    /// Bytes that came since `mark`, for the minimum rate.
+    received: u64,
+    mark: Time,
+    /// The protocol has stopped taking bytes until the handler reads.
+    is_held: bool,
+}
+
+enum Target {
+    /// Into the request, which is handled when the body is complete.
+    Buffer { request: Box<OwnedRequest>, limit: u64 },
+    /// To a handler that reads as they come: bytes written to the channel, and how many of them are
+    /// known to be read.
+    Channel { channel: BodyChannel, written: u64, read: u64 },
+}
+
+/// What became of body bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// They are used.
+    Used,
+    /// They wait for the handler to read them.
+    Queued,
+    /// Nobody reads them any more.
+    Unread,
+}
+
+/// The body is larger than allowed.
+pub(crate) struct TooLarge;
+
+impl Sink {
+    /// Gathers the body in the request, up to `limit` bytes.
+    pub(crate) fn buffer(request: Box<OwnedRequest>, limit: u64, now: Time) -> Self {
+        Self::to(Target::Buffer { request, limit }, now)
+    }
+
+    /// Hands the body on as it comes.
+    pub(crate) fn channel(channel: BodyChannel, now: Time) -> Self {
+        Self::to(Target::Channel { channel, written: 0, read: 0 }, now)
+    }
+
+    fn to(target: Target, now: Time) -> Self {
+        Self { target, received: 0, mark: now, is_held: false }
+    }
+
+    /// Takes body bytes.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Taken, TooLarge> {
+        if std::mem::take(&mut self.is_held) {
+            self.forgive();
+        }
+        self.received += bytes.len() as u64;
+        match &mut self.target {
+            Target::Buffer { request, limit } => {
+                if (request.body.len() + bytes.len()) as u64 > *limit {
+                    return Err(TooLarge);
+                }
+                request.body.extend_from_slice(bytes);
+                Ok(Taken::Used)
+            }
+            Target::Channel { channel, .. } if channel.reader_gone() => Ok(Taken::Unread),
+            Target::Channel { channel, written, .. } => {
+                *written += bytes.len() as u64;
+                channel.push(Pinned::new(Bytes::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
+                Ok(Taken::Queued)
+            }
+        }
+    }
+
+    /// Adds a field that follows the body. A handler that is given the body whole is not shown it.
+    pub(crate) fn add_trailer(&self, name: &[u8], value: &[u8]) {
+        if let Target::Channel { channel, .. } = &self.target {
+            channel.add_trailer(name, value);
+        }
+    }
+
+    /// The body is complete: a handler that waited for all of it is called.
+    pub(crate) fn complete(self, app: &dyn Handler) -> Option<Reply> {
+        match self.target {
+            Target::Buffer { request, .. } => Some(app.call(&request.view())),
+            Target::Channel { channel, .. } => {
+                channel.finish(End::Complete);
+                None
+            }
+        }
+    }
+
+    /// The rest will not come.
+    pub(crate) fn abort(&self) {
+        if let Target::Channel { channel, .. } = &self.target {
+            channel.finish(End::Aborted);
+        }
+    }
+
+    /// True while the handler has to read before more is to be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&self.target, Target::Channel { channel, .. } if channel.is_full())
+    }
+
+    /// True while a handler reads the body as it comes.
+    pub(crate) fn has_reader(&self) -> bool {
+        matches!(&self.target, Target::Channel { channel, .. } if !channel.reader_gone())
+    }
+
+    /// Has `owner` told when the handler has read.
+    pub(crate) fn wait(&self, owner: Owner) {
+        if let Target::Channel { channel, .. } = &self.target
+            && !channel.reader_gone()
+        {
+            channel.wait_write(Waiter::Conn(owner.conn, owner.stream));
+        }
+    }
+
+    /// As [`Self::wait`]; until then no more is taken.
+    pub(crate) fn hold(&mut self, owner: Owner) {
+        self.is_held = true;
+        self.wait(owner);
+    }
+
+    /// What the client could send in this window was the reader's to say.
+    fn forgive(&mut self) {
+        self.received = u64::MAX / 2;
+    }
+
+    /// How much the handler has read since this was last asked. `owner` is told of what it reads
+    /// next.
+    pub(crate) fn take_read(&mut self, owner: Owner) -> usize {
+        self.wait(owner);
+        let Target::Channel { channel, written, read } = &mut self.target else { return 0 };
+        let now = *written - channel.len() as u64;
+        let fresh = now - *read;
+        *read = now;
+        if fresh + channel.len() as u64 >= BEHIND {
+            self.forgive();
+        }
+        fresh as usize
+    }
+
+    /// When too little may have come.
+    pub(crate) fn due(&self, limits: &Limits) -> Time {
+        self.mark + limits.rate_grace
+    }
+
+    /// Whether too little came in the window that is over, which ends here if not. The client is
+    /// not to blame while its reader has more to read, nor once it `is_answered`: a conversation
+    /// goes at the handler's pace.
+    pub(crate) fn is_slow(&mut self, is_answered: bool, now: Time, limits: &Limits) -> bool {
+        let window = now.since(self.mark);
+        let waits = !is_answered
+            && match &self.target {
+                Target::Buffer { .. } => true,
+                Target::Channel { channel, .. } => channel.len() == 0 && !channel.reader_gone(),
+            };
+        if waits && window < limits.rate_grace {
+            return false;
+        }
+        if waits && self.received < least(limits.body_rate, window) {
+            return true;
+        }
+        (self.mark, self.received) = (now, 0);
+        false
+    }
+}
