@@ -1,5 +1,5 @@
 //! The lab, run as a person runs it: a page, round trips and first flights over a link of its own.
-//! E9, E12, E13 and A6: what is asserted holds on a busy machine too. Needs root and a TUN device.
+//! What is asserted holds on a busy machine too. Needs root and a TUN device.
 
 #![cfg(feature = "lab")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -42,6 +42,7 @@ fn number(rows: &Value, name: &str, value: &str, key: &str) -> f64 {
     row.unwrap_or_else(|| panic!("no {value} in {rows}"))[key].as_f64().unwrap()
 }
 
+/// Row E12.
 #[test]
 fn a_page_over_h2_takes_at_most_0_6_of_one_connection_each() {
     let Some(found) = figures("page") else { return };
@@ -52,6 +53,7 @@ fn a_page_over_h2_takes_at_most_0_6_of_one_connection_each() {
     assert!(h2 / old <= 0.6, "{h2} ms of {old} ms");
 }
 
+/// Row E13.
 #[test]
 fn handshakes_take_the_round_trips_that_the_protocols_say() {
     let Some(found) = figures("handshake") else { return };
@@ -66,6 +68,7 @@ fn handshakes_take_the_round_trips_that_the_protocols_say() {
     }
 }
 
+/// Row E9.
 #[test]
 fn the_first_flight_is_what_the_route_says() {
     let Some(found) = figures("initcwnd") else { return };

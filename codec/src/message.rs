@@ -513,7 +513,7 @@ mod tests {
         assert!(with(&[("te", "trailers"), ("priority", "u=1")]).unwrap().priority.is_some());
     }
 
-    /// ATTACKS rows 50 and 62.
+    /// Rows 50 and 62.
     #[test]
     fn pseudo_header_rules() {
         for name in [":method", ":scheme", ":path"] {

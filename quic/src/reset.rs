@@ -90,7 +90,7 @@ mod tests {
         Resets::new(&Keys::derive(&[1; 32]), per_second, now)
     }
 
-    /// ATTACKS row 76: always shorter than its trigger, so two endpoints cannot reset each other
+    /// Row 76: always shorter than its trigger, so two endpoints cannot reset each other
     /// for ever.
     #[test]
     fn a_reset_is_shorter_than_its_trigger_and_ends_in_the_token() {

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(tokens(1).open(&token, CLIENT, b"retry", 101), Err(Refused::Expired));
     }
 
-    /// ATTACKS row 70: forged, moved to another address or attempt, truncated, extended, empty.
+    /// Row 70: forged, moved to another address or attempt, truncated, extended, empty.
     #[test]
     fn any_other_token_is_forged() {
         let ours = tokens(1);

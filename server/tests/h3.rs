@@ -169,8 +169,8 @@ fn alt_svc(https: SocketAddr) -> [Option<String>; 2] {
     [value.map(str::to_owned), two.field("alt-svc").map(str::to_owned)]
 }
 
-/// E3, E14: Alt-Svc stands in answers over TLS while QUIC listens, and only there; to a share of
-/// the connections if so told; and takes it back where HTTP/3 is turned off.
+/// E3, E14, E17: Alt-Svc stands in answers over TLS while QUIC listens, and only there; to a share
+/// of the connections if so told; and takes it back where HTTP/3 is turned off.
 #[test]
 fn alt_svc_says_where_http3_is() {
     let dir = TempDir::with(&[("index.html", b"hi")]);

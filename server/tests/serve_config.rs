@@ -468,7 +468,7 @@ fn c24_round_trips_are_measured() {
     assert!(mean >= 30_000, "{mean} microseconds");
 }
 
-/// What only JSON lines have: the connection, its round trip, and its TLS session.
+/// Row E10. What only JSON lines have: the connection, its round trip, and its TLS session.
 #[test]
 fn json_lines_tell_of_the_connection_and_its_session() {
     let dir = site("[log]\nformat = \"json\"\nfile = \"access.log\"\n");

@@ -15,6 +15,8 @@ const FILE_LINES_MAX: usize = 700;
 
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/rows.rs"]
+mod rows;
 
 /// The only places where `unsafe` may stand (a prefix of the path), and why.
 const UNSAFE_ALLOWED: &[(&str, &str)] = &[
@@ -213,7 +215,7 @@ impl Source {
     }
 }
 
-fn each_source(check: impl Fn(&Source) -> Vec<String>) -> Vec<String> {
+fn each_source(mut check: impl FnMut(&Source) -> Vec<String>) -> Vec<String> {
     let paths = files(&root(), &|name| name.ends_with(".rs"));
     assert!(paths.len() >= 5, "the walk finds the repository's sources");
     let mut found = Vec::new();

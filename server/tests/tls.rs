@@ -152,7 +152,7 @@ fn c30_protocols_are_negotiated_by_alpn() {
     assert!(said.contains("ALPN protocol: http/1.1") && said.contains("hello over TLS"), "{said}");
     let said = site.get(&[]);
     assert!(said.contains("No ALPN negotiated") && said.contains("hello over TLS"), "{said}");
-    // ATTACKS row 57.
+    // Row 57.
     let said = site.get(&["-alpn", "ftp"]);
     assert!(said.contains("alert number 120"), "{said}");
 }

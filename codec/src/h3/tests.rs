@@ -1,4 +1,4 @@
-//! A client's bytes, well formed and not, against the connection: ATTACKS rows 58 to 66.
+//! A client's bytes, well formed and not, against the connection: rows 58 to 66.
 
 use super::frame::{self, kind, setting, stream};
 use super::*;

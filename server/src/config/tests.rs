@@ -378,6 +378,7 @@ the_committed_reference` writes it anew.
 
 ";
 
+/// Row E15.
 #[test]
 fn every_setting_is_documented_and_in_the_reference() {
     let reference = reference();

@@ -101,7 +101,7 @@ mod tests {
         policy.value(path.as_bytes(), mime::of(path.as_bytes())).map(str::to_owned)
     }
 
-    /// FEATURES row B1.
+    /// Row B1.
     #[test]
     fn defaults() {
         let policy = Policy::default();
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(value(&policy, "index.html").as_deref(), Some(CHECK));
     }
 
-    /// FEATURES row B2.
+    /// Row B2.
     #[test]
     fn max_ages() {
         for (value, want) in [

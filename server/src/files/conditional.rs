@@ -166,7 +166,7 @@ impl Validators<'_> {
     /// Whether a client that saw the file at `date` has its current content; nothing where its time
     /// does not say. Equality with `Last-Modified` says so; a later date does only if nothing
     /// happened to the file since: a release that is rolled back brings an older modification time,
-    /// and comparing that alone would keep the newer copy alive for ever (ATTACKS row 37).
+    /// and comparing that alone would keep the newer copy alive for ever (row 37).
     fn unchanged_since(&self, date: i64) -> Option<bool> {
         let modified = self.modified?;
         Some(modified == date || (modified < date && self.changed <= date && date <= self.now))
@@ -233,7 +233,7 @@ mod tests {
         asked(lines).evaluate(&CURRENT)
     }
 
-    /// FEATURES row B4.
+    /// Row B4.
     #[test]
     fn if_none_match() {
         for value in ["\"now\"", "W/\"now\"", "*", " \"old\" , \"now\"", "\"a,b\",\"now\", \"x\""] {
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(verdict(&twice), Verdict::NotModified);
     }
 
-    /// FEATURES row B5: If-None-Match wins; ATTACKS row 37: a rolled-back file is sent.
+    /// Rows B5 and 37: If-None-Match wins; a file that was rolled back is sent.
     #[test]
     fn if_modified_since() {
         assert_eq!(verdict(&[("if-modified-since", THEN)]), Verdict::NotModified);
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(asked.evaluate(&rolled_back), Verdict::Proceed);
     }
 
-    /// FEATURES row B6.
+    /// Row B6.
     #[test]
     fn if_match_and_if_unmodified_since() {
         for value in ["\"now\"", "*", "\"old\", \"now\""] {

@@ -183,7 +183,7 @@ mod tests {
         Accepted::parse(Some(value.as_bytes())).choose(available)
     }
 
-    /// FEATURES row B8.
+    /// Row B8.
     #[test]
     fn weights_decide_then_our_order() {
         use Coding::{Brotli, Gzip, Identity, Zstd};

@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    /// FEATURES row B3.
+    /// Row B3.
     #[test]
     fn content_tags_differ_iff_content_or_coding_does() {
         let mut seen = HashSet::new();

@@ -121,7 +121,7 @@ impl Look {
 }
 
 /// Whether a compressed file belongs to the current version of its source: an older one was made
-/// from something else, and an empty or larger one is broken or pointless (ATTACKS row 38).
+/// from something else, and an empty or larger one is broken or pointless (row 38).
 fn current(meta: &Meta, source: &Meta) -> bool {
     !is_older(meta, source) && meta.size > 0 && meta.size < source.size
 }
@@ -230,7 +230,7 @@ mod tests {
         Meta { size, modified_ns, ..Meta::default() }
     }
 
-    /// ATTACKS row 38.
+    /// Row 38.
     #[test]
     fn a_compressed_file_must_be_current_and_smaller() {
         const SECOND: i128 = 1_000_000_000;

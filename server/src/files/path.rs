@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// ATTACKS row 32 and, for hidden files, row 33.
+    /// Rows 32 and 33.
     #[test]
     fn ways_out_and_around_are_refused() {
         use Refusal::{Malformed, NotServed};
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    /// ATTACKS rows 20 and 21.
+    /// Rows 20 and 21.
     #[test]
     fn locations_stay_on_this_host_and_on_one_line() {
         for (path, query, want) in [

@@ -132,7 +132,7 @@ mod tests {
         parse(value.as_bytes(), size)
     }
 
-    /// FEATURES row B7 and the examples of RFC 9110, 14.1.2.
+    /// Row B7, by the examples of RFC 9110, 14.1.2.
     #[test]
     fn single_ranges() {
         for (value, want) in [
@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    /// ATTACKS row 34.
+    /// Row 34.
     #[test]
     fn numbers_beyond_any_file_are_ignored() {
         for value in [
@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    /// ATTACKS row 35: whatever is asked, at most 16 parts and less than twice the file.
+    /// Row 35: whatever is asked, at most 16 parts and less than twice the file.
     #[test]
     fn many_ranges_are_bounded() {
         let overlapping: Vec<String> = (0..1000).map(|n| format!("{n}-")).collect();

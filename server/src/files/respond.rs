@@ -209,7 +209,7 @@ async fn send(file: &Rc<OwnedFd>, range: Range<u64>, out: &mut BodyWriter) -> bo
         };
         bytes.truncate(room);
         at += bytes.len() as u64;
-        // Truncated while being sent: what was announced cannot be delivered (ATTACKS row 36).
+        // Truncated while being sent: what was announced cannot be delivered (row 36).
         if bytes.is_empty() || out.write(bytes).await.is_err() {
             return false;
         }
@@ -273,7 +273,7 @@ mod tests {
         assert!(field(&response, "etag").is_some());
     }
 
-    /// FEATURES rows B3 and B8.
+    /// Rows B3 and B8.
     #[test]
     fn forms_differ_in_tag_and_encoding() {
         let file = file();
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(field(&none, "vary").as_deref(), Some("accept-encoding"));
     }
 
-    /// FEATURES row B4: what a 304 carries, and that it is that of the chosen form.
+    /// Row B4: what a 304 carries, and that it is that of the chosen form.
     #[test]
     fn a_304_has_the_fields_that_caches_need() {
         let file = file();
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(response.status_code().as_u16(), 412);
     }
 
-    /// FEATURES row B7.
+    /// Row B7.
     #[test]
     fn ranges() {
         let file = file();

@@ -2,7 +2,7 @@
 //!
 //! Its time says little: tools cut it, copies get a new one. gzip ends with the length of what it
 //! holds, a zstd frame may begin with it; where that is not the length of the file beside it, it
-//! was made from another version (ATTACKS row 38). Brotli says nothing. RFC 1952 section 2.3.1, RFC
+//! was made from another version (row 38). Brotli says nothing. RFC 1952 section 2.3.1, RFC
 //! 8878 section 3.1.1.
 
 use std::io;
@@ -120,7 +120,7 @@ async fn read(content: &Content, at: u64, len: usize) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// F4, and ATTACKS row 38.
+    /// F4, and row 38.
     #[test]
     fn f4_gzip_says_how_long_its_source_is() {
         let gzip = [&[0x1f, 0x8b, 8, 0][..], &[7; 20], &1000_u32.to_le_bytes()].concat();

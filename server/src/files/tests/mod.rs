@@ -59,7 +59,7 @@ fn what_is_in_memory_is_answered_at_once() {
     assert!(matches!(worker.start(Method::Get, "/a%20b.js", &[]), Reply::Later(_)));
 }
 
-/// FEATURES row A12.
+/// Row A12.
 #[test]
 fn methods() {
     let tree = Tree::new("methods");
@@ -84,7 +84,7 @@ fn methods() {
     }
 }
 
-/// ATTACKS rows 20 and 21.
+/// Rows 20 and 21.
 #[test]
 fn directories_redirect_on_this_host() {
     let tree = Tree::new("redirect");
@@ -120,7 +120,7 @@ fn directories_redirect_on_this_host() {
     assert_eq!(worker.get("/site/docs/").text(), "y");
 }
 
-/// ATTACKS rows 32 and 33.
+/// Rows 32 and 33.
 #[test]
 fn nothing_outside_the_root_and_nothing_special() {
     let tree = Tree::new("escape");
@@ -158,7 +158,7 @@ fn nothing_outside_the_root_and_nothing_special() {
     }
 }
 
-/// FEATURES row B3: content decides, not time.
+/// Row B3: content decides, not time.
 #[test]
 fn a_change_on_disk_is_noticed() {
     let tree = Tree::new("change");
@@ -192,7 +192,7 @@ fn a_change_on_disk_is_noticed() {
     assert_eq!(worker.get("/b.txt").status, 404);
 }
 
-/// FEATURES row B8 and ATTACKS row 38.
+/// Rows B8 and 38.
 #[test]
 fn compressed_files_beside_the_plain_one() {
     let tree = Tree::new("compressed");
@@ -274,7 +274,7 @@ fn what_is_being_sent_stays_within_bounds() {
     assert!(in_memory(&response), "there is room again");
 }
 
-/// ATTACKS row 36.
+/// Row 36.
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_breaks_off() {
     let tree = Tree::new("shrink");
@@ -424,7 +424,7 @@ fn fallback_and_error_pages() {
     assert_eq!(worker.get("/.git/x").status, 404);
 }
 
-/// FEATURES row B2.
+/// Row B2.
 #[test]
 fn expires_says_what_max_age_says() {
     let tree = Tree::new("expires");

@@ -153,6 +153,7 @@ fn what_is_wrong_is_said_with_its_file() {
     assert!(text.ends_with("other.key: the private key does not belong to the certificate"));
 }
 
+/// Row E8.
 #[test]
 fn a_staple_is_served_and_one_that_cannot_be_read_refused() {
     let dir = Directory::new("staple");
@@ -160,7 +161,7 @@ fn a_staple_is_served_and_one_that_cannot_be_read_refused() {
     files.ocsp = Some(dir.path("a.ocsp"));
     let error = Tls::new(options(&[&files])).unwrap_err();
     assert_eq!(error.file(), files.ocsp.as_deref());
-    // FEATURES row E8: it is served as it stands, in both versions.
+    // It is served as it stands, in both versions.
     dir.write("a.ocsp", "a response");
     let tls = Tls::new(options(&[&files])).unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
@@ -173,6 +174,7 @@ fn a_staple_is_served_and_one_that_cannot_be_read_refused() {
     }
 }
 
+/// Rows C33 and 57.
 #[test]
 fn certificates_are_chosen_by_name() {
     let dir = Directory::new("names");
@@ -187,7 +189,7 @@ fn certificates_are_chosen_by_name() {
     for other in ["wild.example", "x.b.wild.example", "elsewhere.example", "192.0.2.7"] {
         assert_eq!(served(&tls, other), ["first.example"]);
     }
-    // ATTACKS row 57: a connection answers for the names of its certificate only.
+    // A connection answers for the names of its certificate only.
     let acceptor = tls.acceptor(BOTH).unwrap();
     assert!(acceptor.covers(Some("b.wild.example"), "c.wild.example"));
     assert!(!acceptor.covers(Some("b.wild.example"), "wild.example"));
@@ -240,9 +242,9 @@ fn fingerprints_of_the_self_signed_certificate() {
     }
 }
 
+/// Row 83.
 #[test]
 fn a_changed_pair_is_swapped_whole_or_not_at_all() {
-    // ATTACKS row 83.
     let dir = Directory::new("reload");
     let files = dir.pair("a", &["one.example"]);
     let tls = Tls::new(options(&[&files])).unwrap();

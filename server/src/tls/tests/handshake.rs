@@ -34,9 +34,9 @@ fn every_suite_carries_data_both_ways() {
     assert_eq!(tried, 3 + 3, "three suites of TLS 1.3, three ECDSA ones of TLS 1.2");
 }
 
+/// Row 56. RFC 9113 section 9.2.2: ephemeral key exchange and AEAD, else INADEQUATE_SECURITY.
 #[test]
 fn no_suite_is_one_that_http2_forbids() {
-    // ATTACKS row 56; RFC 9113 §9.2.2: ephemeral key exchange and AEAD, else INADEQUATE_SECURITY.
     let suites = aws_lc_rs::default_provider().cipher_suites;
     let old = suites.iter().filter(|suite| suite.tls13().is_none());
     let names: Vec<String> = old.map(|suite| format!("{:?}", suite.suite())).collect();
@@ -69,7 +69,7 @@ fn alpn_by_the_servers_preference_or_refused() {
     assert_eq!(negotiated(BOTH, &["http/1.1"]), Ok(Some(Alpn::Http11)));
     assert_eq!(negotiated(&[Alpn::Http11], &["h2", "http/1.1"]), Ok(Some(Alpn::Http11)));
     assert_eq!(negotiated(BOTH, &[]), Ok(None));
-    // ATTACKS row 57 (ALPACA): a client of another protocol goes no further.
+    // ALPACA: a client of another protocol goes no further.
     let alert = AlertDescription::NoApplicationProtocol;
     let mut acceptor = tls.acceptor(BOTH).unwrap();
     let strange = Arc::new(client(&tls, &["ftp", "smtp"]));
@@ -97,9 +97,9 @@ fn a_ticket_resumes_on_any_acceptor_in_both_versions() {
     }
 }
 
+/// Row 81.
 #[test]
 fn a_client_hello_may_come_a_byte_at_a_time() {
-    // ATTACKS row 81.
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
     for suite in [0, 3].map(|at| ALL_CIPHER_SUITES[at]) {

@@ -223,9 +223,10 @@ fn what_may_not_come_after_the_handshake() {
     }
 }
 
+/// Row 82.
 #[test]
 fn renegotiation_is_declined() {
-    // ATTACKS row 82: a ClientHello or a HelloRequest inside a TLS 1.2 session.
+    // A ClientHello or a HelloRequest inside a TLS 1.2 session.
     assert_eq!(Peer::new(false).refused(HANDSHAKE, &[1, 0, 0, 0]), Alert::NoRenegotiation);
     assert_eq!(Peer::new(false).refused(HANDSHAKE, &[0, 0, 0, 0]), Alert::NoRenegotiation);
 }
@@ -251,9 +252,9 @@ fn key_updates_are_answered_once_before_the_next_data() {
     assert_eq!(peer.refused(DATA, b"between"), Alert::UnexpectedMessage);
 }
 
+/// Row 82.
 #[test]
 fn key_update_floods_end_the_session() {
-    // ATTACKS row 82.
     let mut peer = Peer::new(true);
     for _ in 0..16 {
         peer.key_update(1).unwrap();

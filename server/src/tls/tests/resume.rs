@@ -144,9 +144,9 @@ impl ClientSessionStore for Careless {
     }
 }
 
+/// Row 80.
 #[test]
 fn a_ticket_does_not_resume_at_another_name() {
-    // ATTACKS row 80.
     let dir = Directory::new("other-name");
     let files = dir.pair("ab", &["a.example", "b.example"]);
     let tls = Tls::new(Options { certificates: vec![files], ..Options::default() }).unwrap();
