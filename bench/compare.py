@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""ringway beside its peers on the same works: the table of README.md, plots, and all figures as JSON.
+"""ringway beside its peers on the same works: the tables of README.md and bench/README.md, plots, and all figures as JSON.
 
     bench/compare.py [--quick] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
     bench/compare.py --resume FILE     what a run that was ended has not measured, with its settings
     bench/compare.py --report FILE     the table and the plots of figures measured before
-    bench/compare.py --check           whether README's table is that of the JSON it names
+    bench/compare.py --check           whether those tables are those of the JSON they name
 
 Every server has one worker and is pinned to CPU 0, the load generator to CPU 1; rounds alternate and
 the figures are medians (see measure.py). For each work and server: CPU time and system calls a
@@ -354,7 +354,7 @@ def cell(q, own):
 
 
 def table(result):
-    """README's table, in Markdown."""
+    """The table of bench/README.md, in Markdown."""
     lines = ["| work | server | µs of CPU (user) | ringway ÷ it | requests/s | p50 / p99 / p99.9 at 80 %, ms | system calls | RSS, MiB |",
              "|---|---|---|---|---|---|---|---|"]
     for work, found in result["works"].items():
@@ -418,19 +418,43 @@ def rounds_of(result):
     return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
-def readme_block(path):
+def nearest(result):
+    """README's small table: each work beside the peer that comes nearest."""
+    lines = ["| work | µs of CPU a request | nearest peer | µs | ratio |", "|---|---|---|---|---|"]
+    for work, found in result["works"].items():
+        own = found["servers"]["ringway"]["us"]
+        others = {peer: row["us"] for peer, row in found["servers"].items() if peer != "ringway"}
+        peer = min(others, key=others.get)
+        ratio = found["ratios"][peer]["median"]
+        lines.append(f"| {work} | {own:.2f} | {peer} | {others[peer]:.2f} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+# The papers with a table of the comparison, between marks of that name, and what makes each.
+PAPERS = {
+    "compare": (os.path.join(HERE, "README.md"), lambda result: f"{facts(result)}\n\n{table(result)}"),
+    "nearest": (os.path.join(ROOT, "README.md"), nearest),
+}
+
+
+def block(name, path):
+    """The text between the marks, and the marks, which carry the hash of the JSON."""
     with open(path, "rb") as file:
         raw = file.read()
     mark = f"{os.path.relpath(path, ROOT)} sha256:{hashlib.sha256(raw).hexdigest()[:16]}"
-    result = json.loads(raw)
-    return f"<!-- compare: {mark} -->\n{facts(result)}\n\n{table(result)}\n<!-- /compare -->"
+    return f"<!-- {name}: {mark} -->\n{PAPERS[name][1](json.loads(raw))}\n<!-- /{name} -->"
 
 
-BLOCK = re.compile(r"<!-- compare: (\S+) sha256:\w+ -->.*?<!-- /compare -->", re.S)
+def marked(name):
+    """The paper of a table, its text, and where in it the table is."""
+    paper, _ = PAPERS[name]
+    with open(paper) as file:
+        text = file.read()
+    return paper, text, re.search(rf"<!-- {name}: (\S+) sha256:\w+ -->.*?<!-- /{name} -->", text, re.S)
 
 
 def report(path):
-    """Plots beside the JSON, and README's table if the JSON is a committed one."""
+    """Plots beside the JSON, and the tables of both papers if the JSON is a committed one."""
     with open(path) as file:
         result = json.load(file)
     for work, found in result["works"].items():
@@ -439,22 +463,21 @@ def report(path):
             file.write(plot.bars(f"{work}: server CPU a request", "µs", rows))
     if os.path.dirname(os.path.abspath(path)) != os.path.join(HERE, "results"):
         return
-    readme = os.path.join(ROOT, "README.md")
-    with open(readme) as file:
-        text = file.read()
-    if BLOCK.search(text):
-        block = readme_block(path)
-        with open(readme, "w") as file:
-            file.write(BLOCK.sub(lambda _: block, text))
+    for name in PAPERS:
+        paper, text, found = marked(name)
+        if found:
+            with open(paper, "w") as file:
+                file.write(text[: found.start()] + block(name, path) + text[found.end() :])
 
 
 def check():
-    with open(os.path.join(ROOT, "README.md")) as file:
-        found = BLOCK.search(file.read())
-    if not found:
-        sys.exit("README.md has no table of the comparison")
-    if found[0] != readme_block(os.path.join(ROOT, found[1])):
-        sys.exit(f"README.md's table is not that of {found[1]}: bench/compare.py --report {found[1]}")
+    for name in PAPERS:
+        paper, _, found = marked(name)
+        paper = os.path.relpath(paper, ROOT)
+        if not found:
+            sys.exit(f"{paper} has no table of the comparison")
+        if found[0] != block(name, os.path.join(ROOT, found[1])):
+            sys.exit(f"{paper}'s table is not that of {found[1]}: bench/compare.py --report {found[1]}")
 
 
 def main():

@@ -409,7 +409,7 @@ def show(result):
 
 
 def print_table(directory):
-    """The newest result of each work, as the table of README.md."""
+    """The newest result of each work, as the table of bench/README.md."""
     print("| work | µs of CPU (user) | ÷ do-nothing ring | ÷ nginx | ÷ hyper |\n|---|---|---|---|---|")
     for name, (_, _, servers) in WORKS.items():
         files = sorted(f for f in os.listdir(directory) if f.endswith(f"-{name}.json"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure everything beside its peers, and write the tables and plots of bench/results/ and README.md.
+# Measure everything beside its peers, and write the tables and plots of bench/results/ and bench/README.md.
 #
 #   scripts/bench.sh [PART...]     parts: codecs compare h3 (all of them when none is named)
 #

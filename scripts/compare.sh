@@ -3,7 +3,7 @@
 # and tquic, on this machine.
 #
 #   scripts/compare.sh [--quick]       everything (about 45 minutes; --quick: within ten, once built):
-#                                      bench/results/compare-DATE.json, plots, README's table
+#                                      bench/results/compare-DATE.json, plots, bench/README.md's table
 #   scripts/compare.sh --h3 [options]  HTTP/3 alone, in more detail: see bench/h3_table.py --help
 #   scripts/compare.sh WORK... [options]      CPU time of single works, as bench/measure.py
 #

@@ -1,5 +1,5 @@
-//! README's comparison is the one that was measured: its table is made from the JSON that it names,
-//! and carries that file's hash.
+//! The comparisons in README.md and bench/README.md are those that were measured: each table is
+//! made from the JSON that it names, and carries that file's hash.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn the_table_in_the_readme_is_that_of_its_json() {
+fn the_tables_of_the_comparison_are_those_of_its_json() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let run = Command::new("python3").arg(root.join("bench/compare.py")).arg("--check").output();
     let Ok(done) = run else {

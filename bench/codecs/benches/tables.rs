@@ -28,18 +28,19 @@ fn main() -> io::Result<()> {
     if std::env::var_os("RINGWAY_WRITE").is_some() {
         let text = format!("# Codecs beside their peers\n\n{INTRO}\n{machine}\n{all}");
         std::fs::write(root.join("bench/results/codecs.md"), text)?;
-        write_readme(&root.join("README.md"), &format!("{machine}\n\n{table}"))?;
+        write_readme(&root.join("bench/README.md"), &format!("{machine}\n\n{table}"))?;
     }
     Ok(())
 }
 
-/// Puts the table between the marks in README.md.
+/// Puts the table between the marks in bench/README.md.
 fn write_readme(file: &Path, table: &str) -> io::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let found = text.find(BEGIN).and_then(|at| {
         let (head, rest) = text.split_at(at + BEGIN.len());
         Some((head, rest.get(rest.find(END)?..)?))
     });
-    let (head, tail) = found.ok_or_else(|| io::Error::other("README.md has no marks for it"))?;
+    let (head, tail) =
+        found.ok_or_else(|| io::Error::other("bench/README.md has no marks for it"))?;
     std::fs::write(file, format!("{head}\n{table}\n{tail}"))
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench` runs each codec beside its peers and ends with the tables, whose last lines say
 //! what each target asks for and what was measured. With `RINGWAY_WRITE=1` they go into
-//! `bench/results/codecs.md` and README.md too.
+//! `bench/results/codecs.md` and bench/README.md too.
 
 use std::time::Duration;
 

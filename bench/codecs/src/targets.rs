@@ -1,4 +1,4 @@
-//! What each codec is to reach, beside what it did: the table of README.md.
+//! What each codec is to reach, beside what it did: the table of bench/README.md.
 
 use std::fmt::Write as _;
 
