@@ -17,6 +17,7 @@
 //! }
 //! ```
 //!
+#![cfg_attr(doc, doc = "The [manual] has a chapter for each thing that one does with it.\n")]
 //! Where to look: `worker` has the turn that everything happens in, `conn` a connection's life,
 //! `proto` what the protocols share, `ring` all contact with the kernel, `app` what an application
 //! is made of.
@@ -29,6 +30,9 @@ mod app;
 pub mod config;
 mod conn;
 mod files;
+#[cfg(doc)]
+#[path = "../manual/mod.rs"]
+pub mod manual;
 mod observe;
 mod proto;
 #[allow(unsafe_code)]

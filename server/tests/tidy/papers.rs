@@ -1,0 +1,167 @@
+//! The papers of the house: README is short, every link leads somewhere, the manual's pages are in
+//! rustdoc too, and commits have short subjects.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{files, report, root, shown};
+
+const README_WORDS_MAX: usize = 800;
+const SUBJECT_CHARS_MAX: usize = 72;
+
+/// Commits after this one keep to that bound.
+const SUBJECTS_SINCE: &str = "cc3e865d";
+
+#[test]
+fn the_readme_is_short() {
+    let words = fs::read_to_string(root().join("README.md")).unwrap().split_whitespace().count();
+    assert!(words <= README_WORDS_MAX, "{words} words");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut wrong = Vec::new();
+    let pages = files(&root(), &|name| name.ends_with(".md"));
+    assert!(pages.len() > 10, "the walk finds the papers");
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for (line, link) in links(&text) {
+            if let Err(why) = followed(&page, &link) {
+                wrong.push(format!("{}:{line}: {link}: {why}", shown(&page)));
+            }
+        }
+    }
+    report(wrong);
+}
+
+/// A page of the manual is a module of `manual/mod.rs`. Links between pages are written with a
+/// definition at the end (`[tls.md]: tls.md`), which the module's own definitions outrank: so they
+/// lead to a file in the repository and to a module in rustdoc.
+#[test]
+fn pages_of_the_manual_are_in_rustdoc() {
+    let manual = root().join("server/manual");
+    let modules = fs::read_to_string(manual.join("mod.rs")).unwrap();
+    let mut wrong = Vec::new();
+    for page in files(&manual, &|name| name.ends_with(".md")) {
+        let name = page.file_name().unwrap().to_string_lossy().into_owned();
+        if !modules.contains(&format!("\"{name}\"")) {
+            wrong.push(format!("{name} is not in manual/mod.rs"));
+        }
+        let text = fs::read_to_string(&page).unwrap();
+        let definitions: BTreeSet<String> = definitions(&text).map(str::to_owned).collect();
+        for (line, link) in links(&text).into_iter().filter(|(_, link)| !is_outside(link)) {
+            if !definitions.contains(&link) || !modules.contains(&format!("[{link}]: crate::")) {
+                wrong.push(format!("{name}:{line}: {link} has no definition here and in mod.rs"));
+            }
+        }
+    }
+    report(wrong);
+}
+
+#[test]
+fn commits_have_short_subjects() {
+    let range = format!("{SUBJECTS_SINCE}..HEAD");
+    let log = Command::new("git").current_dir(root()).args(["log", "--format=%s", &range]).output();
+    let Some(log) = log.ok().filter(|log| log.status.success()) else {
+        println!("skipped: no history of commits here");
+        return;
+    };
+    let subjects = String::from_utf8(log.stdout).unwrap();
+    let long = subjects.lines().filter(|subject| subject.chars().count() > SUBJECT_CHARS_MAX);
+    report(long.map(|subject| format!("over {SUBJECT_CHARS_MAX} characters: {subject}")).collect());
+}
+
+fn is_outside(link: &str) -> bool {
+    ["https://", "http://", "mailto:"].iter().any(|scheme| link.starts_with(scheme))
+}
+
+/// Whether a relative link's file is there, and has the heading that it names.
+fn followed(page: &Path, link: &str) -> Result<(), String> {
+    if is_outside(link) {
+        return Ok(());
+    }
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let to: PathBuf =
+        if file.is_empty() { page.to_path_buf() } else { page.parent().unwrap().join(file) };
+    if !to.exists() {
+        return Err("no such file".into());
+    }
+    if anchor.is_empty() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&to).map_err(|error| error.to_string())?;
+    if anchors(&text).contains(anchor) { Ok(()) } else { Err("no such heading".into()) }
+}
+
+/// The lines of a page outside fenced code, with their numbers.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut fenced = false;
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        (!fenced && !fence && !line.starts_with("    ")).then_some((at + 1, line))
+    })
+}
+
+/// The targets of `[text](target)`, of `[text][target]` and of definitions, with their lines.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in prose(text) {
+        // Code spans hold no links: every second piece between backquotes.
+        let plain: String = line.split('`').step_by(2).collect();
+        for (open, close) in [("](", ')'), ("][", ']')] {
+            for (at, _) in plain.match_indices(open) {
+                let rest = &plain[at + open.len()..];
+                found.extend(rest.split_once(close).map(|(to, _)| (number, to.to_owned())));
+            }
+        }
+    }
+    found
+}
+
+/// What is defined at the end of a page: `[tls.md]: tls.md`.
+fn definitions(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (name, to) = line.strip_prefix('[')?.split_once("]: ")?;
+        (name == to || is_outside(to)).then_some(name)
+    })
+}
+
+/// The anchors of a page's headings, as forges make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, line) in prose(text).filter(|(_, line)| line.starts_with('#')) {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let twice = (1..).map(|n| format!("{anchor}-{n}")).find(|next| !found.contains(next));
+        found.insert(if found.contains(&anchor) { twice.unwrap() } else { anchor });
+    }
+    found
+}
+
+/// The checks' own tests.
+mod rules {
+    use super::*;
+
+    #[test]
+    fn links_and_headings_are_found() {
+        let text = "# A b: `c`\n## A b c\n[x](y.md#z) `[no](no)` [t][u.md]\n```\n[no](no)\n```\n\n\
+                    [u.md]: u.md\n[v]: https://example.com\n";
+        let found = links(text).into_iter().map(|(_, to)| to).collect::<Vec<_>>();
+        assert_eq!(found, ["y.md#z", "u.md"]);
+        assert_eq!(definitions(text).collect::<Vec<_>>(), ["u.md", "v"]);
+        assert!(anchors(text).contains("a-b-c") && anchors(text).contains("a-b-c-1"));
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_seen() {
+        let page = root().join("README.md");
+        assert_eq!(followed(&page, "ARCHITECTURE.md"), Ok(()));
+        assert!(followed(&page, "NO_SUCH.md").is_err());
+        assert!(followed(&page, "ARCHITECTURE.md#no-such-heading").is_err());
+        assert_eq!(followed(&page, "https://example.com"), Ok(()));
+    }
+}
