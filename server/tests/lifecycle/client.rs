@@ -55,7 +55,7 @@ pub const NOTHING: &str = "nothing";
 /// Nothing more came for [`PATIENCE`].
 pub const SILENCE: &str = "silence";
 /// How long a server may be silent: longer than anything that a row waits for.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const PATIENCE: Duration = Duration::from_secs(6);
 /// The stream was reset with another code.
 pub const RESET: &str = "reset";
 

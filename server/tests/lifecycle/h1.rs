@@ -257,7 +257,7 @@ impl Client for H1 {
         let says_close = answer.fields.contains(&says_close);
         if is_to_end || says_close {
             if let (Some(stream), false) = (&self.stream, says_close) {
-                stream.sock.set_read_timeout(Some(PATIENCE / 8)).unwrap();
+                stream.sock.set_read_timeout(Some(PATIENCE / 12)).unwrap();
             }
             while !self.has_ended && !self.is_silent {
                 self.fill();

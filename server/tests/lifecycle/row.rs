@@ -289,6 +289,6 @@ impl Row {
         self.expect.end = MALFORMED;
         self.expect.is_answered = false;
         self.expect.abort = "the stream was reset";
-        self.status(0).closes().logged("499 0")
+        self.status(0).closes().logged("499 0").counts(&["refused"])
     }
 }

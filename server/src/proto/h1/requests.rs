@@ -99,7 +99,10 @@ impl Http1 {
                 0
             }
             Err(error) => {
-                let refusal = Refusal::new(error.status(), error.reason());
+                let refusal = match error {
+                    Error::HeadTooLong | Error::TooManyFields => Refusal::HEAD_TOO_LARGE,
+                    _ => Refusal::new(error.status(), error.reason()),
+                };
                 self.refuse_unread(refusal, &whole[..whole.len() - PAD], link, cx);
                 0
             }

@@ -13,6 +13,10 @@ pub fn rows() -> Vec<Row> {
 }
 
 const NOT_FOUND: &str = "Not Found";
+const BAD_PATH: &str =
+    "400 Bad Request: the path leads above the root, is badly escaped, or is no text\n";
+const HEAD_TOO_LARGE: &str = "431 Request Header Fields Too Large: \
+    the header fields are more or larger than the limit\n";
 const ALL: &str = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 fn targets() -> Vec<Row> {
@@ -23,11 +27,8 @@ fn targets() -> Vec<Row> {
         row("a NUL in a file's path", "RFC 3986 section 7.3", "/site/%00")
             .status(400)
             .text("Bad Request"),
-        row("a bad escape in a path", "RFC 3986 section 2.1", "/%zz")
-            .status(400)
-            .text("Bad Request")
-            .closes(),
-        row("a path above the root", above, "/..").status(400).text("Bad Request").closes(),
+        row("a bad escape in a path", "RFC 3986 section 2.1", "/%zz").refused(400, BAD_PATH),
+        row("a path above the root", above, "/..").refused(400, BAD_PATH),
         row("dot segments", above, "/a/./../target?q").text("/target Some(\"q\") localhost"),
         row("no query", "RFC 3986 section 3.4", "/target").text("/target None localhost"),
         row("an empty query", "RFC 3986 section 3.4", "/target?")
@@ -63,10 +64,8 @@ fn methods() -> Vec<Row> {
         row("CONNECT", "RFC 9110 section 9.3.6", "localhost:443")
             .method("CONNECT")
             .authority(Some("localhost:443"))
-            .status(405)
-            .text("Method Not Allowed")
-            .says(&[ALL])
-            .closes(),
+            .refused(405, "405 Method Not Allowed: no tunnels are opened here\n")
+            .says(&[ALL]),
         row("OPTIONS of the server", "RFC 9110 section 9.3.7", "*")
             .method("OPTIONS")
             .status(204)
@@ -148,12 +147,11 @@ fn connection_fields() -> Vec<Row> {
 fn limits() -> Vec<Row> {
     let rfc = "RFC 6585 section 5";
     let many = (0..120).fold(row("too many fields", rfc, "/hello"), |row, _| row.field("x", "y"));
-    let what = "431 Request Header Fields Too Large: the peer sent";
     vec![
-        many.refused(431, &format!("{what} more fields than the limit\n")).unread(),
+        many.refused(431, HEAD_TOO_LARGE).unread(),
         row("a field that is too large", rfc, "/hello")
             .field("x-large", "v".repeat(40_000))
-            .refused(431, &format!("{what} a head beyond the limit\n"))
+            .refused(431, HEAD_TOO_LARGE)
             .unread(),
         row("a slow head", "RFC 9110 section 15.5.9", "/echo")
             .on(On::Hasty)
@@ -165,8 +163,8 @@ fn limits() -> Vec<Row> {
             .method("POST")
             .early()
             .status(425)
-            .text("Too Early")
-            .counts(&["early refused"]),
+            .text("425 Too Early: early data may be a repetition: ask again\n")
+            .counts(&["refused", "early refused"]),
         row("early data that changes nothing", "RFC 8470 section 4", "/hello")
             .early()
             .text("hello")
