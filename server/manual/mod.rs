@@ -9,9 +9,9 @@
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean
 //! * [From HTTP/1.1 to HTTP/3](http1_to_http3): what each protocol buys
-//! * [aarch64](aarch64)
+//! * [aarch64]
 //! * [Configuration](configuration): every key
-//! * [Features](features) and [attacks](attacks), with the tests that show them
+//! * [Features](features) and [attacks], with the tests that show them
 
 /// Where links between pages lead here: in Markdown the first definition of a name holds, and the
 /// pages' own, which lead to files, stand at their ends.

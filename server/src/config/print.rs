@@ -51,7 +51,8 @@ pub fn reference() -> String {
             },
             range(setting),
             setting.variable(),
-            setting.doc,
+            // A block's name is no link.
+            setting.doc.replace('[', "\\["),
         );
     }
     out

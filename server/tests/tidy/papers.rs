@@ -46,8 +46,13 @@ fn pages_of_the_manual_are_in_rustdoc() {
     let mut wrong = Vec::new();
     for page in files(&manual, &|name| name.ends_with(".md")) {
         let name = page.file_name().unwrap().to_string_lossy().into_owned();
-        if !modules.contains(&format!("\"{name}\"")) {
-            wrong.push(format!("{name} is not in manual/mod.rs"));
+        let module = name.trim_end_matches(".md").replace('-', "_");
+        for wanted in
+            [format!("    {module} \"{name}\"\n"), format!("[{name}]: crate::manual::{module}\n")]
+        {
+            if !modules.contains(&wanted) {
+                wrong.push(format!("manual/mod.rs lacks {}", wanted.trim()));
+            }
         }
         let text = fs::read_to_string(&page).unwrap();
         let definitions: BTreeSet<String> = definitions(&text).map(str::to_owned).collect();
