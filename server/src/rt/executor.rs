@@ -73,9 +73,10 @@ impl<R> Executor<R> {
         id
     }
 
-    /// Drops a task.
+    /// Drops a task. A panic in what it holds ends there.
     pub(crate) fn cancel(&mut self, id: Id) {
-        self.tasks.remove(id);
+        let task = self.tasks.remove(id);
+        caught(|| drop(task));
     }
 
     /// Polls every task that was woken before this call; those woken meanwhile wait for the next
@@ -101,6 +102,7 @@ impl<R> Executor<R> {
                 }
                 Poll::Ready(response) => {
                     self.tasks.remove(id);
+                    caught(|| drop(work));
                     if let Some(response) = response {
                         answered(owner, response);
                     }
