@@ -3,10 +3,11 @@
 #
 #   scripts/test.sh [--bare] [STEP...]
 #
-# Steps: fmt clippy test doc simd aarch64 names (all when none is named; but aarch64, the codec's tests
-# under emulation, only where scripts/aarch64.sh has made its root before, and names, which compares
-# what cargo test and cargo nextest run, only where nextest is installed). --bare hides whatever
-# Debian's base, a stock Rust toolchain and this script do not bring, as scripts/bare.sh says.
+# Steps: fmt clippy test doc simd release aarch64 names (all when none is named; but aarch64, the
+# codec's tests under emulation, only where scripts/aarch64.sh has made its root before, and names,
+# which compares what cargo test and cargo nextest run, only where nextest is installed). --bare
+# hides whatever Debian's base, a stock Rust toolchain and this script do not bring, as
+# scripts/bare.sh says.
 #
 # Each step ends with its own tool's summary; the last line counts tests and checks together, and
 # the exit status is that of the whole. Logs stay in target/test-logs/.
@@ -15,7 +16,7 @@ set -euo pipefail
 
 case "${1:-}" in
 -h | --help)
-    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
 esac
@@ -37,7 +38,7 @@ logs=$target/test-logs
 mkdir -p "$logs"
 steps=("$@")
 if [ ${#steps[@]} -eq 0 ]; then
-    steps=(fmt clippy test doc simd)
+    steps=(fmt clippy test doc simd release)
     if [ -e "${RINGWAY_AARCH64_ROOT:-$target/aarch64-root}/ringway-stamp" ]; then
         steps+=(aarch64)
     else
@@ -159,6 +160,16 @@ run_simd() {
     tally
 }
 
+# What ships is built otherwise than what is tested: a server of that build outlives its
+# application's panics.
+run_release() {
+    check release-build cargo build --release -p ringway --example panics
+    RINGWAY_TEST_RELEASE=$target/release step release \
+        cargo test "${scope[@]}" --profile $profile --test panics
+    summaries=$(grep -aE '^test result:' "$logs/release.log" || true)
+    tally
+}
+
 # The codec's tests as aarch64 code, with NEON and without.
 run_aarch64() {
     step aarch64 scripts/aarch64.sh test
@@ -189,9 +200,10 @@ for name in "${steps[@]}"; do
     test) run_tests ;;
     doc) run_doc_tests ;;
     simd) run_simd ;;
+    release) run_release ;;
     aarch64) run_aarch64 ;;
     names) check names same_names ;;
-    *) die "no such step: $name (fmt, clippy, test, doc, simd, aarch64, names)" ;;
+    *) die "no such step: $name (fmt, clippy, test, doc, simd, release, aarch64, names)" ;;
     esac
 done
 echo "$passed passed, $failed failed"

@@ -17,14 +17,14 @@ use super::request_body::{Sink, Taken};
 use super::response_body::{Pulled, Source};
 use crate::app::body::RequestBody;
 use crate::app::body_channel::BodyChannel;
-use crate::app::handler::{BodyMode, Handler, Reply};
+use crate::app::handler::{BodyMode, Handler, Reply, panicked};
 use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::{Line, Rank, Response, is_bodiless};
 use crate::config::Limits;
 use crate::observe::log::{Entry, Log};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner, Work};
+use crate::rt::executor::{Executor, Owner, Work, caught};
 
 /// Why a line of the access log has an `abort`.
 pub(crate) mod abort {
@@ -66,7 +66,10 @@ pub(crate) fn begin(
     limits: &Limits,
 ) -> Begun {
     let Content::Some(length) = content else { return Begun::Called(app.call(request)) };
-    let limit = match app.body_mode(request) {
+    let Some(mode) = caught(|| app.body_mode(request)) else {
+        return Begun::Stream(BodyChannel::default(), Reply::Ready(panicked()));
+    };
+    let limit = match mode {
         BodyMode::Buffer => limits.body_bytes,
         BodyMode::BufferUpTo(limit) => limit,
         BodyMode::Stream => {
