@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::field::Known;
-use ringway_codec::h2::{Body, Config, Conn, Event, Shared, Turn};
+use ringway_codec::h2::{Body, Config, Conn, Event, Io, Shared};
 use ringway_codec::scan::Backend;
 use ringway_codec::{Time, hpack};
 
@@ -51,8 +51,8 @@ impl Rig {
     fn new(vary: bool) -> Self {
         let mut shared = Shared::new(Backend::detect(), Config::default());
         let mut out = Vec::new();
-        let mut turn = Turn { shared: &mut shared, out: &mut out, now: Time(0) };
-        let conn = Conn::new(&mut turn);
+        let mut io = Io { shared: &mut shared, out: &mut out, now: Time(0) };
+        let conn = Conn::new(&mut io);
         let mut client = Client { encoder: hpack::Encoder::new(Backend::detect(), 4096), next: 1 };
         let mut input = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         input.extend([0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]);
@@ -72,13 +72,13 @@ impl Rig {
 
     /// What the server does with a read buffer.
     fn serve(&mut self, input: &[u8]) -> usize {
-        let mut turn = Turn { shared: &mut self.shared, out: &mut self.out, now: Time(1) };
+        let mut io = Io { shared: &mut self.shared, out: &mut self.out, now: Time(1) };
         let (mut at, mut served) = (0, 0);
         loop {
-            match self.conn.receive(input, &mut at, &mut turn) {
+            match self.conn.receive(input, &mut at, &mut io) {
                 Ok(Event::More) => break,
                 Ok(Event::Request(request)) => {
-                    self.conn.respond(request.key, 200, Body::Whole(b"3"), &mut turn, |head| {
+                    self.conn.respond(request.key, 200, Body::Whole(b"3"), &mut io, |head| {
                         head.cached(0x1234_5678, |head| {
                             head.field(Known::Server, b"", b"ringway");
                             head.field(Known::ContentType, b"", b"text/plain");
@@ -95,7 +95,7 @@ impl Rig {
         served
     }
 
-    fn turn(&mut self) {
+    fn serve(&mut self) {
         for at in &self.ids {
             self.input[*at..*at + 4].copy_from_slice(&self.next.to_be_bytes());
             self.next += 2;
@@ -120,7 +120,7 @@ fn requests(c: &mut Criterion) {
                 if rig.next > 1 << 29 {
                     rig = Rig::new(vary);
                 }
-                rig.turn();
+                rig.serve();
             });
         });
     }

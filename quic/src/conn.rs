@@ -12,10 +12,10 @@ use ringway_codec::h3::Code;
 
 use crate::amplification::Unvalidated;
 use crate::buf::Buffers;
+use crate::fragments::{self, Excess, Fragments};
 use crate::gso::{Batch, Transmit};
 use crate::initial::Initial;
 use crate::parameters;
-use crate::pieces::{self, Excess, Pieces};
 use crate::replay;
 pub(crate) use handshake::is_unfixed;
 
@@ -52,7 +52,7 @@ pub struct Conn {
     /// Validations in a row that failed and were begun anew.
     retries: u8,
     /// A server's: how finely the client cuts what it sends.
-    pieces: Option<Pieces>,
+    fragments: Option<Fragments>,
     /// Datagrams made since it was closed and last heard or waited.
     last: u8,
     /// A server's, until the client has shown that it can read Handshake packets.
@@ -106,7 +106,7 @@ impl Conn {
             unvalidated: Unvalidated::default(),
             moved_to: None,
             retries: 0,
-            pieces: None,
+            fragments: None,
             last: 0,
             initial: None,
             silence: None,
@@ -116,13 +116,13 @@ impl Conn {
         }
     }
 
-    /// Around a server's, which closes when `pieces` finds more than may be held, and can say so in
-    /// an `initial`. It ends by itself when it has been silent for `idle_timeout`, unless that is
-    /// zero. `unvalidated`: the paths of which the client has not shown that they are its own.
+    /// Around a server's, which closes when `fragments` finds more than may be held, and can say so
+    /// in an `initial`. It ends by itself when it has been silent for `idle_timeout`, unless that
+    /// is zero. `unvalidated`: the paths of which the client has not shown that they are its own.
     pub(crate) fn bounded(
         mut quic: quiche::Connection<Buffers>,
         initial: Initial,
-        pieces: Pieces,
+        fragments: Fragments,
         idle_timeout: Duration,
         unvalidated: Unvalidated,
         now: Instant,
@@ -130,7 +130,7 @@ impl Conn {
         parameters::expect(quic.as_mut(), &initial.theirs);
         Self {
             unvalidated,
-            pieces: Some(pieces),
+            fragments: Some(fragments),
             initial: Some(Box::new(initial)),
             silence: Some(Silence { since: now, allowed: idle_timeout }),
             ..Self::new(quic)
@@ -172,7 +172,7 @@ impl Conn {
     }
 
     fn receive_packet(&mut self, packet: &mut [u8], info: RecvInfo) -> Result<(), Error> {
-        if self.pieces.is_some() && is_unfixed(packet) {
+        if self.fragments.is_some() && is_unfixed(packet) {
             // quiche has to count it towards what may be sent, and to make nothing of it.
             packet.fill(0);
         }
@@ -185,7 +185,7 @@ impl Conn {
         self.judge(packet, result, is_new);
         // Otherwise somebody may have sent a client's packet again.
         if is_new != Some(false) {
-            self.count_pieces(packet, was_early);
+            self.count_fragments(packet, was_early);
         }
         match result {
             Ok(_) | Err(Error::Done) => Ok(()),
@@ -193,11 +193,11 @@ impl Conn {
         }
     }
 
-    /// What is to be known before a packet is taken so that its pieces can be counted after:
+    /// What is to be known before a packet is taken so that its fragments can be counted after:
     /// whether early data has come, and, where it matters, how many packets have.
     fn before_count(&self, packet: &[u8]) -> (bool, Option<usize>) {
         let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);
-        let matters = self.pieces.as_ref().is_some_and(|pieces| is_long || pieces.any());
+        let matters = self.fragments.as_ref().is_some_and(|fragments| is_long || fragments.any());
         (self.quic.is_in_early_data(), matters.then(|| self.packets()))
     }
 
@@ -205,23 +205,23 @@ impl Conn {
         self.quic.path_stats().map(|path| path.recv).sum()
     }
 
-    fn count_pieces(&mut self, packet: &[u8], was_early: bool) {
-        let Some(pieces) = &mut self.pieces else { return };
-        let keys = pieces::Keys {
+    fn count_fragments(&mut self, packet: &[u8], was_early: bool) {
+        let Some(fragments) = &mut self.fragments else { return };
+        let keys = fragments::Keys {
             early: was_early || self.quic.is_in_early_data(),
             established: self.quic.is_established(),
         };
-        pieces.count(packet, keys, |id| self.quic.stream_finished(id));
+        fragments.count(packet, keys, |id| self.quic.stream_finished(id));
         // `Done` says that it is closed already.
-        let _ = match pieces.excess() {
-            None => pieces
+        let _ = match fragments.excess() {
+            None => fragments
                 .wrong_stream()
                 .map_or(Ok(()), |(code, what)| self.quic.close(false, code, what.as_bytes())),
             Some(Excess::Crypto) => {
-                self.quic.close(false, CRYPTO_BUFFER_EXCEEDED, b"too many pieces")
+                self.quic.close(false, CRYPTO_BUFFER_EXCEEDED, b"too many fragments")
             }
             Some(Excess::Content) => {
-                self.quic.close(true, Code::ExcessiveLoad.number(), b"too many pieces")
+                self.quic.close(true, Code::ExcessiveLoad.number(), b"too many fragments")
             }
         };
     }
@@ -229,10 +229,10 @@ impl Conn {
     /// Reads of stream `id`: how much, and whether that is the end.
     pub(crate) fn read(&mut self, id: u64, out: &mut [u8]) -> Result<(usize, bool), Error> {
         let result = self.quic.stream_recv(id, out);
-        if let Some(pieces) = &mut self.pieces {
+        if let Some(fragments) = &mut self.fragments {
             match result {
-                Ok((len, is_end)) => pieces.read(id, len, is_end),
-                Err(Error::StreamReset(_)) => pieces.forget(id),
+                Ok((len, is_end)) => fragments.read(id, len, is_end),
+                Err(Error::StreamReset(_)) => fragments.forget(id),
                 Err(_) => {}
             }
         }
@@ -243,24 +243,24 @@ impl Conn {
     pub(crate) fn stop_reading(&mut self, id: u64, code: u64) {
         // `Done`: it was stopped before, or has ended.
         let result = self.quic.stream_shutdown(id, quiche::Shutdown::Read, code);
-        if let (Ok(()), Some(pieces)) = (result, &mut self.pieces) {
-            pieces.stop(id, |id| self.quic.stream_finished(id));
+        if let (Ok(()), Some(fragments)) = (result, &mut self.fragments) {
+            fragments.stop(id, |id| self.quic.stream_finished(id));
         }
     }
 
     /// STOP_SENDING frames that have come.
     pub(crate) fn stops(&self) -> u64 {
-        self.pieces.as_ref().map_or(0, Pieces::stops)
+        self.fragments.as_ref().map_or(0, Fragments::stops)
     }
 
     /// Whether the client wants a stream that the server opened to end.
     pub(crate) fn has_stopped_ours(&self) -> bool {
-        self.pieces.as_ref().is_some_and(Pieces::has_stopped_ours)
+        self.fragments.as_ref().is_some_and(Fragments::has_stopped_ours)
     }
 
-    /// Whether the client sent in too many pieces, which has closed the connection; once.
+    /// Whether the client sent in too many fragments, which has closed the connection; once.
     pub(crate) fn take_excess(&mut self) -> bool {
-        self.pieces.take_if(|pieces| pieces.excess().is_some()).is_some()
+        self.fragments.take_if(|fragments| fragments.excess().is_some()).is_some()
     }
 
     /// Fills `out` with the next batch. `None` when there is nothing to send now: nothing at all,

@@ -437,12 +437,12 @@ fn a_drain_in_two_steps() {
     assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x100);
 }
 
-/// Row 73's other side: content in ever so many small pieces, over a link that loses, is no offence
+/// Row 73's other side: content in very many small fragments, over a link that loses, is no offence
 /// as long as it is read as it comes.
 #[test]
-fn small_pieces_that_are_read_are_no_offence() {
+fn small_fragments_that_are_read_are_no_offence() {
     let link = Link { loss: 20, delay: Duration::from_millis(1), ..Link::default() };
-    let policy = Policy { pieces: 1000, ..server::policy() };
+    let policy = Policy { fragments: 1000, ..server::policy() };
     let mut world = connect(World::new(5, link, Server::with(policy, Settings::default())));
     let client = &mut world.clients[0];
     let lines =

@@ -44,12 +44,13 @@ mod udp;
 mod worker;
 
 pub use app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
+pub use app::content::{Body, Inline};
 pub use app::error::Error;
 pub use app::extensions::Extensions;
 pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
 pub use app::layers as layer;
 pub use app::request::{OwnedRequest, Protocol, Request};
-pub use app::response::{Body, Inline, Response};
+pub use app::response::Response;
 pub use app::router::Router;
 pub use config::Scheme;
 pub use files::Files;
@@ -57,7 +58,32 @@ pub use observe::log;
 pub use ring::RecvMode;
 pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
-pub use rt::sleep::{Sleep, sleep};
+pub use rt::channel::channel;
+pub use rt::drain::draining;
+pub use rt::interval::interval;
+pub use rt::oneshot::oneshot;
+pub use rt::sleep::sleep;
+pub use rt::task::{spawn, spawn_blocking};
+pub use rt::timeout::timeout;
 pub use serve::{
     Bound, CertificateReport, Server, ServerHandle, certificates_of, dns_records, serve, start,
 };
+
+/// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].
+pub mod task {
+    pub use crate::rt::drain::Draining;
+    pub use crate::rt::task::{JoinError, JoinHandle};
+}
+
+/// Types of what waits for a time: see [`sleep`], [`timeout`] and [`interval`].
+pub mod time {
+    pub use crate::rt::interval::Interval;
+    pub use crate::rt::sleep::Sleep;
+    pub use crate::rt::timeout::Elapsed;
+}
+
+/// Types of what is sent between tasks and threads: see [`oneshot`] and [`channel`].
+pub mod sync {
+    pub use crate::rt::channel::{Receiver, SendError, Sender, TryRecvError, TrySendError};
+    pub use crate::rt::oneshot::{Canceled, OneshotReceiver, OneshotSender};
+}

@@ -366,7 +366,7 @@ fn row_72_connection_ids_and_challenges() {
     ]);
 }
 
-/// Row 73: as many pieces as may be held are survived, more are not, whether holes are between
+/// Row 73: as many fragments as may be held are survived, more are not, whether holes are between
 /// them or only one is before all of them, or they are long and overlap: without the bound those
 /// would have the server keep 20 MiB.
 #[test]

@@ -11,7 +11,7 @@ use super::stream::{
     HEAD_SENT, INCREMENTAL, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, STALLED, STATED,
     Stream, Streams, WANTS,
 };
-use super::{Error, Event, Priority, Shared, Turn};
+use super::{Error, Event, Io, Priority, Shared};
 use crate::{Time, hpack};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ pub struct Conn {
     pub(super) streams: Streams,
     pub(super) queue: Queue,
     pub(super) memos: Option<Box<Memos>>,
-    pub(super) rare: Option<Box<Rare>>,
+    pub(super) cold: Option<Box<Cold>>,
     pub(super) peer: Peer,
     /// What we announced of that which binds the client, whatever the configuration is by now.
     pub(super) announced: Announced,
@@ -106,7 +106,7 @@ pub(super) struct Payload {
 
 /// State that most connections never need.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(super) struct Cold {
     /// A header block that spans frames.
     pub(super) block: Vec<u8>,
     /// Its frame header's stream and flags, and its priority octets; stream 0 when there is none.
@@ -135,28 +135,28 @@ pub(super) struct Rare {
 impl Conn {
     /// A connection whose client will send the preface: after ALPN, or with prior knowledge.
     /// Appends our SETTINGS.
-    pub fn new(turn: &mut Turn<'_>) -> Self {
-        let config = &turn.shared.config;
-        config.announce(turn.out);
-        turn.shared.counters.connections += 1;
+    pub fn new(io: &mut Io<'_>) -> Self {
+        let config = &io.shared.config;
+        config.announce(io.out);
+        io.shared.counters.connections += 1;
         Self {
-            decoder: hpack::Decoder::new(turn.shared.backend, config.header_table.max(4096)),
-            encoder: hpack::Encoder::new(turn.shared.backend, config.encoder_table),
+            decoder: hpack::Decoder::new(io.shared.backend, config.header_table.max(4096)),
+            encoder: hpack::Encoder::new(io.shared.backend, config.encoder_table),
             streams: Streams::new(),
             queue: Queue::new(),
             memos: None,
-            rare: None,
+            cold: None,
             peer: Peer::default(),
             announced: Announced {
                 stream_window: config.stream_window,
                 max_frame_size: config.max_frame_size,
                 header_table: config.header_table,
             },
-            serial: turn.shared.last.number(),
+            serial: io.shared.head_cache.number(),
             buckets: Buckets::default(),
             payload: Payload { left: 0, skip: 0, key: Key { id: 0, slot: NONE }, end: false },
-            settings_due: turn.now + Duration::from_micros(config.settings_timeout),
-            ping_due: ping_at(turn.now, config.ping_interval),
+            settings_due: io.now + Duration::from_micros(config.settings_timeout),
+            ping_due: ping_at(io.now, config.ping_interval),
             stall_due: Time::NEVER,
             send_window: frame::DEFAULT_WINDOW as i32,
             recv_window: config.connection_window as i32,
@@ -179,13 +179,9 @@ impl Conn {
     /// `settings` is the decoded HTTP2-Settings field, and the request becomes stream 1, of which
     /// the client's side is closed. The 101 response is the caller's and goes first; our SETTINGS
     /// are appended. The client still sends the preface.
-    pub fn upgraded(
-        settings: &[u8],
-        no_body: bool,
-        turn: &mut Turn<'_>,
-    ) -> Result<(Self, Key), Error> {
-        let mut conn = Self::new(turn);
-        conn.apply_settings(settings, turn)?;
+    pub fn upgraded(settings: &[u8], no_body: bool, io: &mut Io<'_>) -> Result<(Self, Key), Error> {
+        let mut conn = Self::new(io);
+        conn.apply_settings(settings, io)?;
         // These settings came without a SETTINGS frame: what binds us to the first such frame is
         // still to come.
         conn.peer.seen = false;
@@ -194,16 +190,16 @@ impl Conn {
         if no_body {
             conn.streams.at(key.slot).set(super::stream::NO_BODY);
         }
-        turn.shared.counters.requests += 1;
+        io.shared.counters.requests += 1;
         Ok((conn, key))
     }
 
     /// When [`Conn::expire`] wants to be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
         let mut due = self.settings_due.min(self.ping_due).min(self.stall_due);
-        if let Some(rare) = &self.rare {
-            let block = if rare.block_stream != 0 { rare.block_due } else { Time::NEVER };
-            let drain = if self.drain == Drain::Announced { rare.drain_due } else { Time::NEVER };
+        if let Some(cold) = &self.cold {
+            let block = if cold.block_stream != 0 { cold.block_due } else { Time::NEVER };
+            let drain = if self.drain == Drain::Announced { cold.drain_due } else { Time::NEVER };
             due = due.min(block).min(drain);
         }
         (due != Time::NEVER && self.phase != Phase::Dead).then_some(due)
@@ -211,52 +207,52 @@ impl Conn {
 
     /// Acts on deadlines that have passed. Call until it returns `None`; streams whose responses
     /// were left without window for too long come as [`Event::Reset`].
-    pub fn expire(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
+    pub fn expire(&mut self, io: &mut Io<'_>) -> Result<Option<Event>, Error> {
         if self.phase == Phase::Dead {
             return Ok(None);
         }
-        let result = self.expire_inner(turn);
-        result.inspect_err(|error| self.fail(error, turn))
+        let result = self.expire_inner(io);
+        result.inspect_err(|error| self.fail(error, io))
     }
 
-    fn expire_inner(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
-        let now = turn.now;
+    fn expire_inner(&mut self, io: &mut Io<'_>) -> Result<Option<Event>, Error> {
+        let now = io.now;
         if now >= self.settings_due {
             let what = "no acknowledgement of our SETTINGS in time";
             return Err(Error::new(Code::SETTINGS_TIMEOUT, 0, what));
         }
-        if let Some(rare) = &self.rare {
-            if rare.block_stream != 0 && now >= rare.block_due {
-                let (stream, what) = (rare.block_stream, "a header block without end");
+        if let Some(cold) = &self.cold {
+            if cold.block_stream != 0 && now >= cold.block_due {
+                let (stream, what) = (cold.block_stream, "a header block without end");
                 return Err(Error::new(Code::ENHANCE_YOUR_CALM, stream, what));
             }
-            if self.drain == Drain::Announced && now >= rare.drain_due {
-                self.finish_drain(turn);
+            if self.drain == Drain::Announced && now >= cold.drain_due {
+                self.finish_drain(io);
             }
         }
         if now >= self.ping_due {
             if self.pinging {
                 return Err(Error::new(Code::NO_ERROR, 0, "no answer to our PING in time"));
             }
-            self.ping(turn);
+            self.ping(io);
         }
         if now >= self.stall_due {
-            return self.reap_stalled(turn);
+            return self.reap_stalled(io);
         }
         Ok(None)
     }
 
     /// Sends a PING; its answer gives [`Conn::rtt`]. While one is unanswered this does nothing.
-    pub fn ping(&mut self, turn: &mut Turn<'_>) {
+    pub fn ping(&mut self, io: &mut Io<'_>) {
         if self.pinging || self.phase == Phase::Dead {
             return;
         }
         self.pinging = true;
-        self.ping_due = turn.now + Duration::from_micros(turn.shared.config.ping_timeout);
-        let rare = self.rare.get_or_insert_default();
-        rare.ping_sent = turn.now;
-        rare.ping_opaque = rare.ping_opaque.wrapping_add(1);
-        frame::ping(turn.out, false, rare.ping_opaque.to_be_bytes());
+        self.ping_due = io.now + Duration::from_micros(io.shared.config.ping_timeout);
+        let cold = self.cold.get_or_insert_default();
+        cold.ping_sent = io.now;
+        cold.ping_opaque = cold.ping_opaque.wrapping_add(1);
+        frame::ping(io.out, false, cold.ping_opaque.to_be_bytes());
     }
 
     /// The last round trip measured by PING, if any.
@@ -267,32 +263,32 @@ impl Conn {
     /// Begins to leave without losing a request (RFC 9113 section 6.8): GOAWAY(2^31 - 1) and a PING
     /// now; when the PING has come back, so that every request sent before the client knew is here,
     /// GOAWAY with the last id accepted.
-    pub fn drain(&mut self, turn: &mut Turn<'_>) {
+    pub fn drain(&mut self, io: &mut Io<'_>) {
         if self.drain != Drain::No || self.phase == Phase::Dead {
             return;
         }
         self.drain = Drain::Announced;
-        frame::goaway(turn.out, MAX_31, Code::NO_ERROR, b"");
-        let due = turn.now + Duration::from_micros(turn.shared.config.drain_round_trip);
-        self.rare.get_or_insert_default().drain_due = due;
+        frame::goaway(io.out, MAX_31, Code::NO_ERROR, b"");
+        let due = io.now + Duration::from_micros(io.shared.config.drain_round_trip);
+        self.cold.get_or_insert_default().drain_due = due;
         self.pinging = false;
-        self.ping(turn);
+        self.ping(io);
     }
 
-    pub(super) fn finish_drain(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn finish_drain(&mut self, io: &mut Io<'_>) {
         self.drain = Drain::Final;
         self.accept_to = self.last_id;
-        frame::goaway(turn.out, self.last_id, Code::NO_ERROR, b"");
+        frame::goaway(io.out, self.last_id, Code::NO_ERROR, b"");
     }
 
     /// The peer has ended its side of the transport: gives up, one at a time, what cannot be
     /// finished without it, which is requests without their end and answers without window. Call
     /// until it returns `None`, and again after output was sent; once [`Conn::is_idle`] nothing is
     /// owed any more. Nothing is expected of the peer from now on.
-    pub fn expect_no_more(&mut self, turn: &mut Turn<'_>) -> Option<Event> {
+    pub fn expect_no_more(&mut self, io: &mut Io<'_>) -> Option<Event> {
         (self.settings_due, self.ping_due) = (Time::NEVER, Time::NEVER);
-        if let Some(rare) = &mut self.rare {
-            rare.block_stream = 0;
+        if let Some(cold) = &mut self.cold {
+            cold.block_stream = 0;
         }
         for slot in 0..self.streams.slots() {
             if !self.streams.is_live(slot) {
@@ -300,13 +296,13 @@ impl Conn {
             }
             let stream = self.streams.see(slot);
             if stream.has(LOCAL_CLOSED) {
-                self.forget(slot, turn);
+                self.forget(slot, io);
                 continue;
             }
             let shut = stream.has(WANTS) && stream.send_window.min(self.send_window) <= 0;
             if !stream.has(REMOTE_CLOSED) || shut {
                 let (key, code) = (Key { id: stream.id, slot }, Code::CANCEL);
-                self.kill(slot, code, turn);
+                self.reset_stream(slot, code, io);
                 return Some(Event::Reset { key, code, by_peer: false });
             }
         }
@@ -314,19 +310,19 @@ impl Conn {
     }
 
     /// Ends the connection at once: GOAWAY with `code` and a sentence for a person at the other
-    /// end. Send what is in `Turn::out`, then close.
-    pub fn close(&mut self, code: Code, debug: &str, turn: &mut Turn<'_>) {
+    /// end. Send what is in `Io::out`, then close.
+    pub fn close(&mut self, code: Code, debug: &str, io: &mut Io<'_>) {
         if self.phase != Phase::Dead {
             self.phase = Phase::Dead;
             // Keys find nothing any more, so that nothing follows the GOAWAY.
             self.streams = Streams::new();
             self.queue = Queue::new();
-            frame::goaway(turn.out, self.last_id, code, debug.as_bytes());
-            turn.shared.counters.goaways_sent += u64::from(code != Code::NO_ERROR);
+            frame::goaway(io.out, self.last_id, code, debug.as_bytes());
+            io.shared.counters.goaways_sent += u64::from(code != Code::NO_ERROR);
         }
     }
 
-    /// Whether everything is over, so that the TCP connection can be closed once `Turn::out` is
+    /// Whether everything is over, so that the TCP connection can be closed once `Io::out` is
     /// sent.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Dead || self.drain == Drain::Final && self.streams.live() == 0
@@ -360,8 +356,8 @@ impl Conn {
             self.streams.trim();
             self.queue.trim();
             self.memos = None;
-            if self.rare.as_ref().is_some_and(|rare| rare.is_disposable()) && !self.pinging {
-                self.rare = None;
+            if self.cold.as_ref().is_some_and(|cold| cold.is_disposable()) && !self.pinging {
+                self.cold = None;
             }
         }
     }
@@ -405,7 +401,7 @@ impl Conn {
     /// Forgets a stream. Octets that the application still held are given back to the connection's
     /// window.
     #[inline]
-    pub(super) fn forget(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    pub(super) fn forget(&mut self, slot: u16, io: &mut Io<'_>) {
         self.queue.closed(&mut self.streams, slot);
         let stream = self.streams.see(slot);
         let unconsumed = stream.unconsumed;
@@ -415,37 +411,37 @@ impl Conn {
         }
         self.streams.remove(slot);
         if unconsumed > 0 {
-            self.owe(unconsumed, turn);
+            self.credit(unconsumed, io);
         }
     }
 
     /// Resets a live stream and remembers that the peer may not know yet.
     #[cold]
-    pub(super) fn kill(&mut self, slot: u16, code: Code, turn: &mut Turn<'_>) {
+    pub(super) fn reset_stream(&mut self, slot: u16, code: Code, io: &mut Io<'_>) {
         let id = self.streams.see(slot).id;
-        self.forget(slot, turn);
-        self.send_reset(id, code, turn);
+        self.forget(slot, io);
+        self.send_reset(id, code, io);
     }
 
     /// Appends RST_STREAM for a stream that is not, or no longer, in the table.
     #[cold]
-    pub(super) fn send_reset(&mut self, id: u32, code: Code, turn: &mut Turn<'_>) {
-        turn.shared.counters.resets_sent += 1;
-        frame::rst_stream(turn.out, id, code);
-        let room = (turn.shared.config.max_concurrent_streams as usize * 2).clamp(64, 4096);
-        let rare = self.rare.get_or_insert_default();
-        if rare.reset.len() < room {
-            rare.reset.push(id);
+    pub(super) fn send_reset(&mut self, id: u32, code: Code, io: &mut Io<'_>) {
+        io.shared.counters.resets_sent += 1;
+        frame::rst_stream(io.out, id, code);
+        let room = (io.shared.config.max_concurrent_streams as usize * 2).clamp(64, 4096);
+        let cold = self.cold.get_or_insert_default();
+        if cold.reset.len() < room {
+            cold.reset.push(id);
         } else {
-            let place = rare.reset_at % rare.reset.len();
-            rare.reset[place] = id;
-            rare.reset_at = place + 1;
+            let place = cold.reset_at % cold.reset.len();
+            cold.reset[place] = id;
+            cold.reset_at = place + 1;
         }
     }
 
     /// Whether we reset `id` a short while ago.
     pub(super) fn was_reset(&self, id: u32) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.reset.contains(&id))
+        self.cold.as_ref().is_some_and(|cold| cold.reset.contains(&id))
     }
 
     /// The peer erred on a live stream: resets it, meters that, and makes the event.
@@ -454,24 +450,19 @@ impl Conn {
         &mut self,
         slot: u16,
         code: Code,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Event, Error> {
         let key = Key { id: self.streams.see(slot).id, slot };
-        self.charge(Kind::Provoked, key.id, turn)?;
-        self.reply_room(turn)?;
-        self.kill(slot, code, turn);
+        self.charge(Kind::Provoked, key.id, io)?;
+        self.reply_room(io)?;
+        self.reset_stream(slot, code, io);
         Ok(Event::Reset { key, code, by_peer: false })
     }
 
     #[cold]
-    pub(super) fn charge(
-        &mut self,
-        kind: Kind,
-        stream: u32,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Error> {
-        let Shared { config, counters, .. } = &mut *turn.shared;
-        if self.buckets.charge(kind, &config.budgets, counters, turn.now) {
+    pub(super) fn charge(&mut self, kind: Kind, stream: u32, io: &mut Io<'_>) -> Result<(), Error> {
+        let Shared { config, counters, .. } = &mut *io.shared;
+        if self.buckets.charge(kind, &config.budgets, counters, io.now) {
             return Ok(());
         }
         Err(Error::new(Code::ENHANCE_YOUR_CALM, stream, kind.sentence()))
@@ -479,37 +470,37 @@ impl Conn {
 
     /// Refuses to gather more answers for a peer that does not read them.
     #[inline]
-    pub(super) fn reply_room(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
-        if turn.out.len() <= turn.shared.config.output_bytes {
+    pub(super) fn reply_room(&mut self, io: &mut Io<'_>) -> Result<(), Error> {
+        if io.out.len() <= io.shared.config.output_bytes {
             return Ok(());
         }
-        turn.shared.counters.tripped_output += 1;
+        io.shared.counters.tripped_output += 1;
         Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, "more to answer than it reads"))
     }
 
     #[cold]
-    pub(super) fn fail(&mut self, error: &Error, turn: &mut Turn<'_>) {
+    pub(super) fn fail(&mut self, error: &Error, io: &mut Io<'_>) {
         use alloc::string::ToString;
-        self.close(error.code, &error.to_string(), turn);
+        self.close(error.code, &error.to_string(), io);
     }
 
     /// Resets what has waited too long for window.
     #[cold]
-    fn reap_stalled(&mut self, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
-        let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
-        let enough = turn.shared.config.stall_octets;
+    fn reap_stalled(&mut self, io: &mut Io<'_>) -> Result<Option<Event>, Error> {
+        let timeout = Duration::from_micros(io.shared.config.stall_timeout);
+        let enough = io.shared.config.stall_octets;
         let mut next = Time::NEVER;
-        if let Some(rare) = &mut self.rare
-            && let Some(mut since) = rare.stalled_since
+        if let Some(cold) = &mut self.cold
+            && let Some(mut since) = cold.stalled_since
         {
             if self.send_window > 0 {
-                rare.stalled_since = None;
+                cold.stalled_since = None;
             } else {
-                if rare.stall_progress >= u32::from(enough) {
-                    (since, rare.stall_progress) = (turn.now, 0);
-                    rare.stalled_since = Some(since);
+                if cold.stall_progress >= u32::from(enough) {
+                    (since, cold.stall_progress) = (io.now, 0);
+                    cold.stalled_since = Some(since);
                 }
-                if turn.now >= since + timeout {
+                if io.now >= since + timeout {
                     let what = "too little WINDOW_UPDATE for the connection";
                     return Err(Error::new(Code::ENHANCE_YOUR_CALM, 0, what));
                 }
@@ -527,13 +518,13 @@ impl Conn {
                 continue;
             }
             if stream.progress >= enough {
-                (stream.since, stream.progress) = (millis(turn.now), 0);
+                (stream.since, stream.progress) = (millis(io.now), 0);
             }
-            let due = due_after(stream.since, timeout, turn.now);
-            if turn.now >= due {
+            let due = due_after(stream.since, timeout, io.now);
+            if io.now >= due {
                 let key = Key { id: stream.id, slot };
-                self.charge(Kind::Stalled, key.id, turn)?;
-                self.kill(slot, Code::ENHANCE_YOUR_CALM, turn);
+                self.charge(Kind::Stalled, key.id, io)?;
+                self.reset_stream(slot, Code::ENHANCE_YOUR_CALM, io);
                 // stall_due stays: the caller calls again and the rest is looked at then.
                 let code = Code::ENHANCE_YOUR_CALM;
                 return Ok(Some(Event::Reset { key, code, by_peer: false }));
@@ -562,7 +553,7 @@ impl Conn {
     }
 }
 
-impl Rare {
+impl Cold {
     fn is_disposable(&self) -> bool {
         self.block_stream == 0
             && self.reset.is_empty()

@@ -7,7 +7,7 @@ use super::conn::{Conn, Drain, ping_at};
 use super::frame::{self, Code, DEFAULT_WINDOW, Header, MAX_31, u32_at};
 use super::stream::{Key, LOCAL_CLOSED, STALLED, STATED};
 use super::tree::Place;
-use super::{Error, Event, Priority, Turn};
+use super::{Error, Event, Io, Priority};
 use crate::Time;
 
 impl Conn {
@@ -16,22 +16,22 @@ impl Conn {
         &mut self,
         header: &Header,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         self.check_stream_and_length(header)?;
         match header.kind {
-            frame::SETTINGS => self.settings(header, payload, turn),
-            frame::PING => self.pinged(header, payload, turn),
+            frame::SETTINGS => self.settings(header, payload, io),
+            frame::PING => self.pinged(header, payload, io),
             frame::GOAWAY => {
-                turn.shared.counters.goaways_received += 1;
+                io.shared.counters.goaways_received += 1;
                 self.peer_leaves = true;
                 self.peer.enable_push = false;
                 Ok(Some(Event::GoAway { code: Code(u32_at(payload, 4)) }))
             }
-            frame::WINDOW_UPDATE => self.window_update(header.stream, payload, turn),
-            frame::RST_STREAM => self.rst_stream(header.stream, payload, turn),
-            frame::PRIORITY => self.priority(header.stream, payload, turn),
-            frame::PRIORITY_UPDATE => self.priority_update(payload, turn),
+            frame::WINDOW_UPDATE => self.window_update(header.stream, payload, io),
+            frame::RST_STREAM => self.rst_stream(header.stream, payload, io),
+            frame::PRIORITY => self.priority(header.stream, payload, io),
+            frame::PRIORITY_UPDATE => self.priority_update(payload, io),
             _ => {
                 let what = "PUSH_PROMISE, which only a server may";
                 Err(Error::new(Code::PROTOCOL_ERROR, header.stream, what))
@@ -76,25 +76,25 @@ impl Conn {
         &mut self,
         header: &Header,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         if header.has(frame::ACK) {
             if self.settings_due != Time::NEVER {
                 self.settings_due = Time::NEVER;
-                self.acknowledged(turn);
+                self.acknowledged(io);
             }
             return Ok(None);
         }
-        self.charge(Kind::Settings, 0, turn)?;
-        self.apply_settings(payload, turn)?;
-        self.reply_room(turn)?;
-        frame::settings_ack(turn.out);
+        self.charge(Kind::Settings, 0, io)?;
+        self.apply_settings(payload, io)?;
+        self.reply_room(io)?;
+        frame::settings_ack(io.out);
         Ok(None)
     }
 
     /// The client now knows our settings: those that take something away bind it from here on.
-    fn acknowledged(&mut self, turn: &mut Turn<'_>) {
-        turn.shared.last.forget();
+    fn acknowledged(&mut self, io: &mut Io<'_>) {
+        io.shared.head_cache.forget();
         if self.announced.header_table < 4096 {
             self.decoder.set_table_size(self.announced.header_table);
         }
@@ -109,11 +109,7 @@ impl Conn {
     }
 
     /// Applies the peer's settings, to open streams too (RFC 9113 sections 6.5.3 and 6.9.2).
-    pub(super) fn apply_settings(
-        &mut self,
-        payload: &[u8],
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Error> {
+    pub(super) fn apply_settings(&mut self, payload: &[u8], io: &mut Io<'_>) -> Result<(), Error> {
         let before = self.peer;
         let mut smallest = before.header_table;
         let applied = self.peer.apply(payload, &mut smallest);
@@ -130,7 +126,7 @@ impl Conn {
         if delta != 0 {
             for slot in 0..self.streams.slots() {
                 if self.streams.is_live(slot) {
-                    self.widen(slot, delta, turn)?;
+                    self.widen(slot, delta, io)?;
                 }
             }
         }
@@ -138,7 +134,7 @@ impl Conn {
     }
 
     /// Changes a stream's send window by a SETTINGS delta.
-    fn widen(&mut self, slot: u16, delta: i64, turn: &mut Turn<'_>) -> Result<(), Error> {
+    fn widen(&mut self, slot: u16, delta: i64, io: &mut Io<'_>) -> Result<(), Error> {
         let stream = self.streams.at(slot);
         let window = i64::from(stream.send_window) + delta;
         let Ok(window) = i32::try_from(window) else {
@@ -146,45 +142,45 @@ impl Conn {
             return Err(Error::new(Code::FLOW_CONTROL_ERROR, stream.id, what));
         };
         stream.send_window = window;
-        self.window_changed(slot, turn);
+        self.window_changed(slot, io);
         Ok(())
     }
 
     /// A stream's send window is another: it may go on, or has to wait.
-    fn window_changed(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    fn window_changed(&mut self, slot: u16, io: &mut Io<'_>) {
         let stream = self.streams.at(slot);
-        if stream.send_window >= i32::from(turn.shared.config.stall_octets) {
+        if stream.send_window >= i32::from(io.shared.config.stall_octets) {
             stream.clear(STALLED);
         }
-        self.update_ready(slot, turn);
+        self.update_ready(slot, io);
     }
 
     fn pinged(
         &mut self,
         header: &Header,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let mut opaque = [0; 8];
         opaque.copy_from_slice(payload);
         if !header.has(frame::ACK) {
-            self.charge(Kind::Ping, 0, turn)?;
-            self.reply_room(turn)?;
-            frame::ping(turn.out, true, opaque);
+            self.charge(Kind::Ping, 0, io)?;
+            self.reply_room(io)?;
+            frame::ping(io.out, true, opaque);
             return Ok(None);
         }
-        let Some(rare) = &self.rare else { return Ok(None) };
-        if !self.pinging || u64::from_be_bytes(opaque) != rare.ping_opaque {
+        let Some(cold) = &self.cold else { return Ok(None) };
+        if !self.pinging || u64::from_be_bytes(opaque) != cold.ping_opaque {
             return Ok(None);
         }
-        let rtt = turn.now.since(rare.ping_sent).as_micros().max(1);
+        let rtt = io.now.since(cold.ping_sent).as_micros().max(1);
         self.rtt_us = u32::try_from(rtt).unwrap_or(u32::MAX);
-        turn.shared.counters.round_trips += 1;
-        turn.shared.counters.round_trip_us += u64::from(self.rtt_us);
+        io.shared.counters.round_trips += 1;
+        io.shared.counters.round_trip_us += u64::from(self.rtt_us);
         self.pinging = false;
-        self.ping_due = ping_at(turn.now, turn.shared.config.ping_interval);
+        self.ping_due = ping_at(io.now, io.shared.config.ping_interval);
         if self.drain == Drain::Announced {
-            self.finish_drain(turn);
+            self.finish_drain(io);
         }
         Ok(None)
     }
@@ -193,12 +189,12 @@ impl Conn {
         &mut self,
         id: u32,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
-        self.charge(Kind::WindowUpdate, id, turn)?;
+        self.charge(Kind::WindowUpdate, id, io)?;
         let increment = u32_at(payload, 0) & MAX_31;
         if id == 0 {
-            let useful = turn.shared.config.stall_octets;
+            let useful = io.shared.config.stall_octets;
             return self.connection_window_update(increment, useful).map(|()| None);
         }
         let Some(slot) = self.streams.slot(id) else {
@@ -209,14 +205,14 @@ impl Conn {
             return Ok(None);
         };
         if increment == 0 {
-            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, io).map(Some);
         }
         let stream = self.streams.at(slot);
         match stream.send_window.checked_add(increment as i32) {
             Some(window) => stream.send_window = window,
-            None => return self.stream_error(slot, Code::FLOW_CONTROL_ERROR, turn).map(Some),
+            None => return self.stream_error(slot, Code::FLOW_CONTROL_ERROR, io).map(Some),
         }
-        self.window_changed(slot, turn);
+        self.window_changed(slot, io);
         Ok(None)
     }
 
@@ -231,9 +227,9 @@ impl Conn {
         };
         self.send_window = window;
         if window >= i32::from(useful)
-            && let Some(rare) = &mut self.rare
+            && let Some(cold) = &mut self.cold
         {
-            rare.stalled_since = None;
+            cold.stalled_since = None;
         }
         Ok(())
     }
@@ -242,16 +238,16 @@ impl Conn {
         &mut self,
         id: u32,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         if self.is_unborn(id) {
             return Err(Error::new(Code::PROTOCOL_ERROR, id, "RST_STREAM before HEADERS"));
         }
-        turn.shared.counters.resets_received += 1;
-        self.charge(Kind::Reset, id, turn)?;
+        io.shared.counters.resets_received += 1;
+        self.charge(Kind::Reset, id, io)?;
         let Some(slot) = self.streams.slot(id) else { return Ok(None) };
         let answered = self.streams.see(slot).has(LOCAL_CLOSED);
-        self.forget(slot, turn);
+        self.forget(slot, io);
         if answered {
             return Ok(None);
         }
@@ -266,13 +262,13 @@ impl Conn {
         &mut self,
         id: u32,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
-        self.charge(Kind::Priority, id, turn)?;
+        self.charge(Kind::Priority, id, io)?;
         let Ok(octets) = <&[u8; 5]>::try_from(payload) else {
-            return self.bad_priority(id, Code::FRAME_SIZE_ERROR, turn);
+            return self.bad_priority(id, Code::FRAME_SIZE_ERROR, io);
         };
-        self.place(id, octets, turn)
+        self.place(id, octets, io)
     }
 
     /// Applies five octets of RFC 7540 priority, from a PRIORITY frame or a HEADERS flag.
@@ -280,13 +276,13 @@ impl Conn {
         &mut self,
         id: u32,
         octets: &[u8; 5],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let place = Place::read(octets);
         if place.depends_on == id {
-            return self.bad_priority(id, Code::PROTOCOL_ERROR, turn);
+            return self.bad_priority(id, Code::PROTOCOL_ERROR, io);
         }
-        let honoured = turn.shared.config.rfc7540_priorities && !self.peer.no_rfc7540_priorities;
+        let honoured = io.shared.config.rfc7540_priorities && !self.peer.no_rfc7540_priorities;
         let stated = self.streams.slot(id).is_some_and(|s| self.streams.see(s).has(STATED));
         if honoured && !stated {
             self.queue.place(&mut self.streams, id, place);
@@ -300,27 +296,23 @@ impl Conn {
         &mut self,
         id: u32,
         code: Code,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         if let Some(slot) = self.streams.slot(id) {
-            return self.stream_error(slot, code, turn).map(Some);
+            return self.stream_error(slot, code, io).map(Some);
         }
         if self.is_unborn(id) {
             return Err(Error::new(code, id, "a malformed PRIORITY"));
         }
-        self.charge(Kind::Provoked, id, turn)?;
-        self.reply_room(turn)?;
-        self.send_reset(id, code, turn);
+        self.charge(Kind::Provoked, id, io)?;
+        self.reply_room(io)?;
+        self.send_reset(id, code, io);
         Ok(None)
     }
 
-    fn priority_update(
-        &mut self,
-        payload: &[u8],
-        turn: &mut Turn<'_>,
-    ) -> Result<Option<Event>, Error> {
+    fn priority_update(&mut self, payload: &[u8], io: &mut Io<'_>) -> Result<Option<Event>, Error> {
         let id = u32_at(payload, 0) & MAX_31;
-        self.charge(Kind::Priority, id, turn)?;
+        self.charge(Kind::Priority, id, io)?;
         let unborn = self.is_unborn(id);
         if id == 0 || unborn && id & 1 == 0 {
             let what = "PRIORITY_UPDATE for a stream that it may not name";
@@ -331,19 +323,19 @@ impl Conn {
         if let Some(slot) = self.streams.slot(id) {
             self.state_priority(slot, priority);
         } else if unborn {
-            self.remember_early(id, priority, turn.shared.config.max_concurrent_streams as usize);
+            self.remember_early(id, priority, io.shared.config.max_concurrent_streams as usize);
         }
         Ok(None)
     }
 
     fn remember_early(&mut self, id: u32, priority: Priority, room: usize) {
-        let rare = self.rare.get_or_insert_default();
-        let full = rare.early.len() >= room;
-        match rare.early.iter_mut().find(|(other, _)| *other == id) {
+        let cold = self.cold.get_or_insert_default();
+        let full = cold.early.len() >= room;
+        match cold.early.iter_mut().find(|(other, _)| *other == id) {
             Some(entry) => entry.1 = priority,
             // RFC 9218 section 7.1 lets a server drop what exceeds the streams that could be open.
             None if full => {}
-            None => rare.early.push((id, priority)),
+            None => cold.early.push((id, priority)),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::budget::Kind;
 use super::conn::Conn;
 use super::frame::{self, Code, Header, MAX_31};
 use super::stream::{Key, LOCAL_CLOSED, NO_BODY, REMOTE_CLOSED, TUNNEL};
-use super::{Config, Error, Event, Priority, Request, Turn, What};
+use super::{Config, Error, Event, Io, Priority, Request, What};
 use crate::h1::request::Method;
 use crate::hpack::{Flaws, Limits};
 use crate::message;
@@ -17,7 +17,7 @@ impl Conn {
         &mut self,
         header: &Header,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let id = header.stream;
         if id & 1 == 0 {
@@ -29,14 +29,14 @@ impl Conn {
             (fragment, priority) = strip(header, payload)?;
         }
         if header.has(frame::END_HEADERS) {
-            return self.block(id, header.flags, priority, fragment, turn);
+            return self.block(id, header.flags, priority, fragment, io);
         }
-        let due = turn.now + Duration::from_micros(turn.shared.config.header_timeout);
-        let rare = self.rare.get_or_insert_default();
-        rare.block.clear();
-        rare.block.extend_from_slice(fragment);
-        (rare.block_stream, rare.block_flags) = (id, header.flags);
-        (rare.block_priority, rare.continuations, rare.block_due) = (priority, 0, due);
+        let due = io.now + Duration::from_micros(io.shared.config.header_timeout);
+        let cold = self.cold.get_or_insert_default();
+        cold.block.clear();
+        cold.block.extend_from_slice(fragment);
+        (cold.block_stream, cold.block_flags) = (id, header.flags);
+        (cold.block_priority, cold.continuations, cold.block_due) = (priority, 0, due);
         Ok(None)
     }
 
@@ -45,39 +45,39 @@ impl Conn {
         &mut self,
         header: &Header,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let id = header.stream;
         let last = header.has(frame::END_HEADERS);
         if payload.is_empty() && !last {
-            self.charge(Kind::Empty, id, turn)?;
+            self.charge(Kind::Empty, id, io)?;
         }
-        let config = &turn.shared.config;
+        let config = &io.shared.config;
         // `admit` has seen that a block is under way.
-        let Some(rare) = &mut self.rare else { return Ok(None) };
+        let Some(cold) = &mut self.cold else { return Ok(None) };
         if payload.len() < frame::MIN_MAX_FRAME as usize {
             // Full ones are what a long block needs, and are bounded by its octets.
-            rare.continuations = rare.continuations.saturating_add(1);
+            cold.continuations = cold.continuations.saturating_add(1);
         }
-        let what = if rare.continuations > config.budgets.continuations {
+        let what = if cold.continuations > config.budgets.continuations {
             Some("more CONTINUATION frames that are not full than a header block may have")
-        } else if rare.block.len() + payload.len() > longest_block(config) as usize {
+        } else if cold.block.len() + payload.len() > longest_block(config) as usize {
             Some("a header block of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE")
         } else {
             None
         };
         if let Some(what) = what {
-            turn.shared.counters.tripped_continuation += 1;
+            io.shared.counters.tripped_continuation += 1;
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, id, what));
         }
-        rare.block.extend_from_slice(payload);
+        cold.block.extend_from_slice(payload);
         if !last {
             return Ok(None);
         }
-        let block = core::mem::take(&mut rare.block);
-        let (flags, priority) = (rare.block_flags, rare.block_priority);
-        rare.block_stream = 0;
-        self.block(id, flags, priority, &block, turn)
+        let block = core::mem::take(&mut cold.block);
+        let (flags, priority) = (cold.block_flags, cold.block_priority);
+        cold.block_stream = 0;
+        self.block(id, flags, priority, &block, io)
     }
 
     /// A whole block. It is decoded whatever becomes of it: the table is the connection's.
@@ -88,17 +88,17 @@ impl Conn {
         flags: u8,
         priority: Option<[u8; 5]>,
         block: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
-        let shared = &mut *turn.shared;
+        let shared = &mut *io.shared;
         let end = flags & frame::END_STREAM != 0;
         if id > self.last_id {
             let insertions = self.decoder.insertions();
-            if shared.last.is(self.serial, insertions, block) {
-                return self.request(id, end, priority, turn);
+            if shared.head_cache.is(self.serial, insertions, block) {
+                return self.request(id, end, priority, io);
             }
         }
-        shared.last.forget();
+        shared.head_cache.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let config = &shared.config;
@@ -113,37 +113,37 @@ impl Conn {
             }
         };
         if id <= self.last_id {
-            return self.late_block(id, end, flaws, turn);
+            return self.late_block(id, end, flaws, io);
         }
         if !flaws.none() {
-            return self.reject(id, end, flaws.over_limit(), turn);
+            return self.reject(id, end, flaws.over_limit(), io);
         }
         let extended = shared.config.connect_protocol;
         let Ok(mut head) = message::request(&shared.bytes, &shared.fields, extended) else {
-            return self.reject(id, end, false, turn);
+            return self.reject(id, end, false, io);
         };
         message::canonical_path(&mut shared.bytes, &mut head);
         message::join_cookies(&mut shared.bytes, &mut shared.fields);
         message::canonical_authority(&mut shared.bytes, &mut head);
-        shared.last.remember(self.serial, self.decoder.insertions(), block, head);
-        self.request(id, end, priority, turn)
+        shared.head_cache.remember(self.serial, self.decoder.insertions(), block, head);
+        self.request(id, end, priority, io)
     }
 
     /// A new stream, by its id alone: whether it may be opened.
     #[inline]
-    fn may_open(&mut self, id: u32, turn: &mut Turn<'_>) -> Result<bool, Error> {
+    fn may_open(&mut self, id: u32, io: &mut Io<'_>) -> Result<bool, Error> {
         if id > self.last_id + 2 {
             self.skipped = ((self.last_id + 1) | 1, id - 2);
         }
         self.last_id = id;
         if id > self.accept_to {
             // Sent before the peer saw our GOAWAY, which told it to try elsewhere.
-            self.charge(Kind::Refused, id, turn)?;
+            self.charge(Kind::Refused, id, io)?;
             return Ok(false);
         }
-        if self.requests >= turn.shared.config.max_concurrent_streams {
-            self.charge(Kind::Refused, id, turn)?;
-            self.refuse(id, Code::REFUSED_STREAM, turn)?;
+        if self.requests >= io.shared.config.max_concurrent_streams {
+            self.charge(Kind::Refused, id, io)?;
+            self.refuse(id, Code::REFUSED_STREAM, io)?;
             return Ok(false);
         }
         Ok(true)
@@ -156,17 +156,17 @@ impl Conn {
         id: u32,
         end: bool,
         octets: Option<[u8; 5]>,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
-        let head = &turn.shared.last.head;
+        let head = &io.shared.head_cache.head;
         if end && head.content_length.is_some_and(|n| n > 0) {
-            return self.reject(id, end, false, turn);
+            return self.reject(id, end, false, io);
         }
-        if !self.may_open(id, turn)? {
+        if !self.may_open(id, io)? {
             return Ok(None);
         }
-        turn.shared.counters.requests += 1;
-        let head = &turn.shared.last.head;
+        io.shared.counters.requests += 1;
+        let head = &io.shared.head_cache.head;
         // A client that says nothing about priorities gets equal shares; one that speaks RFC 9218
         // its defaults.
         let silent = Priority { urgency: 3, incremental: !self.peer.no_rfc7540_priorities };
@@ -181,18 +181,18 @@ impl Conn {
         if let Some(length) = head.content_length {
             stream.body_left = length;
         }
-        if stated.is_some() || octets.is_some() || self.rare.is_some() {
-            self.weigh(key, &mut stated, octets, turn)?;
+        if stated.is_some() || octets.is_some() || self.cold.is_some() {
+            self.apply_priority(key, &mut stated, octets, io)?;
         }
         if id == MAX_31 {
             // No ids are left: the client needs another connection (RFC 9113 section 5.1.1).
-            self.finish_drain(turn);
+            self.finish_drain(io);
         }
         if !self.is_open(key) {
             // A malformed priority has reset the stream.
             return Ok(None);
         }
-        let head = message::Request { priority: stated, ..turn.shared.last.head };
+        let head = message::Request { priority: stated, ..io.shared.head_cache.head };
         Ok(Some(Event::Request(Request { key, head, end })))
     }
 
@@ -203,39 +203,39 @@ impl Conn {
         id: u32,
         end: bool,
         too_large: bool,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
-        if !self.may_open(id, turn)? {
+        if !self.may_open(id, io)? {
             return Ok(None);
         }
         if too_large {
-            return self.too_large(id, end, turn);
+            return self.too_large(id, end, io);
         }
-        self.charge(Kind::Provoked, id, turn)?;
-        self.refuse(id, Code::PROTOCOL_ERROR, turn)
+        self.charge(Kind::Provoked, id, io)?;
+        self.refuse(id, Code::PROTOCOL_ERROR, io)
     }
 
     /// Applies what priority signals came with or before a request.
     #[cold]
-    fn weigh(
+    fn apply_priority(
         &mut self,
         key: Key,
         stated: &mut Option<Priority>,
         octets: Option<[u8; 5]>,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<(), Error> {
-        if let Some(rare) = self.rare.as_mut().filter(|rare| !rare.early.is_empty()) {
+        if let Some(cold) = self.cold.as_mut().filter(|cold| !cold.early.is_empty()) {
             // A PRIORITY_UPDATE that came first is the later word (RFC 9218 section 7.1). Older
             // ones are of no use now.
-            let early = rare.early.iter().find(|(id, _)| *id == key.id).map(|(_, p)| *p);
-            rare.early.retain(|(id, _)| *id > key.id);
+            let early = cold.early.iter().find(|(id, _)| *id == key.id).map(|(_, p)| *p);
+            cold.early.retain(|(id, _)| *id > key.id);
             *stated = early.or(*stated);
         }
         if let Some(priority) = *stated {
             self.state_priority(key.slot, priority);
         }
         if let Some(octets) = octets {
-            self.place(key.id, &octets, turn)?;
+            self.place(key.id, &octets, io)?;
         }
         Ok(())
     }
@@ -247,12 +247,12 @@ impl Conn {
         id: u32,
         end: bool,
         flaws: Flaws,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let Some(slot) = self.streams.slot(id) else {
             if self.was_reset(id) || id > self.accept_to {
                 // On its way when we reset the stream: once or twice, not for ever.
-                self.charge(Kind::Refused, id, turn)?;
+                self.charge(Kind::Refused, id, io)?;
                 return Ok(None);
             }
             let (first, last) = self.skipped;
@@ -264,23 +264,23 @@ impl Conn {
         };
         let stream = self.streams.at(slot);
         if stream.has(REMOTE_CLOSED) {
-            return self.stream_error(slot, Code::STREAM_CLOSED, turn).map(Some);
+            return self.stream_error(slot, Code::STREAM_CLOSED, io).map(Some);
         }
         let answered = stream.has(LOCAL_CLOSED);
         let short = stream.body_left != u64::MAX && stream.body_left != 0;
         if !end || short || flaws.malformed() || self.is_tunnel(slot) {
-            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, io).map(Some);
         }
         if flaws.over_limit() && !answered {
-            self.charge(Kind::Oversize, id, turn)?;
-            return self.stream_error(slot, Code::ENHANCE_YOUR_CALM, turn).map(Some);
+            self.charge(Kind::Oversize, id, io)?;
+            return self.stream_error(slot, Code::ENHANCE_YOUR_CALM, io).map(Some);
         }
-        if message::trailers(&turn.shared.bytes, &turn.shared.fields).is_err() {
-            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+        if message::trailers(&io.shared.bytes, &io.shared.fields).is_err() {
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, io).map(Some);
         }
         if answered {
             // Nobody wants them any more.
-            self.forget(slot, turn);
+            self.forget(slot, io);
             return Ok(None);
         }
         self.streams.at(slot).set(REMOTE_CLOSED);
@@ -289,22 +289,17 @@ impl Conn {
 
     /// Resets a stream that is not opened.
     #[cold]
-    fn refuse(&mut self, id: u32, code: Code, turn: &mut Turn<'_>) -> Result<Option<Event>, Error> {
-        self.reply_room(turn)?;
-        self.send_reset(id, code, turn);
+    fn refuse(&mut self, id: u32, code: Code, io: &mut Io<'_>) -> Result<Option<Event>, Error> {
+        self.reply_room(io)?;
+        self.send_reset(id, code, io);
         Ok(None)
     }
 
     /// Opens the stream of a head over the limits, so that it can be answered with 431.
     #[cold]
-    fn too_large(
-        &mut self,
-        id: u32,
-        end: bool,
-        turn: &mut Turn<'_>,
-    ) -> Result<Option<Event>, Error> {
-        self.charge(Kind::Oversize, id, turn)?;
-        self.reply_room(turn)?;
+    fn too_large(&mut self, id: u32, end: bool, io: &mut Io<'_>) -> Result<Option<Event>, Error> {
+        self.charge(Kind::Oversize, id, io)?;
+        self.reply_room(io)?;
         Ok(Some(Event::TooLarge { key: self.open(id, Priority::default(), end) }))
     }
 }

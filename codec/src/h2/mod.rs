@@ -4,7 +4,7 @@
 //! nothing more.
 //!
 //! # Use
-//! One [`Shared`] per worker, one [`Conn`] per connection, a [`Turn`] per pass of the worker's
+//! One [`Shared`] per worker, one [`Conn`] per connection, an [`Io`] per pass of the worker's
 //! loop:
 //!
 //! ```
@@ -12,31 +12,31 @@
 //! # let (input, now) = (Vec::new(), Time(0));
 //! let mut shared = h2::Shared::new(Backend::Scalar, h2::Config::default());
 //! let mut out = Vec::new(); // what is gathered for the next SEND
-//! let mut turn = h2::Turn { shared: &mut shared, out: &mut out, now };
-//! let mut conn = h2::Conn::new(&mut turn); // SETTINGS are in `out`
+//! let mut io = h2::Io { shared: &mut shared, out: &mut out, now };
+//! let mut conn = h2::Conn::new(&mut io); // SETTINGS are in `out`
 //! let mut at = 0;
 //! loop {
-//!     match conn.receive(&input, &mut at, &mut turn) {
+//!     match conn.receive(&input, &mut at, &mut io) {
 //!         Ok(h2::Event::More) => break, // keep input[at..] for the next call
 //!         Ok(h2::Event::Request(request)) => {
-//!             // The request is (turn.shared.bytes, turn.shared.fields, request).
-//!             conn.respond(request.key, 200, h2::Body::Whole(b"hi"), &mut turn, |head| {
+//!             // The request is (io.shared.bytes, io.shared.fields, request).
+//!             conn.respond(request.key, 200, h2::Body::Whole(b"hi"), &mut io, |head| {
 //!                 head.field(Known::ContentType, b"", b"text/plain");
 //!             });
 //!         }
-//!         Ok(h2::Event::Data { key, at, .. }) => conn.consume(key, at.len(), &mut turn),
+//!         Ok(h2::Event::Data { key, at, .. }) => conn.consume(key, at.len(), &mut io),
 //!         Ok(_) => {}
 //!         Err(error) => break, // GOAWAY is in `out`: send it and close
 //!     }
 //! }
 //! let pull = |key, max, out: &mut Vec<u8>, lent: &mut usize| h2::Pulled::End;
-//! while let Ok(Some(key)) = conn.output(256 << 10, &mut turn, pull) {
-//!     conn.trailers(key, &mut turn, |_| {});
+//! while let Ok(Some(key)) = conn.output(256 << 10, &mut io, pull) {
+//!     conn.trailers(key, &mut io, |_| {});
 //! }
 //! assert_eq!(conn.deadline(), Some(Time(10_000_000))); // the client owes us an acknowledgement
 //! ```
 //!
-//! Everything that goes out is appended to `Turn::out` in order; HEADERS at once, so that HPACK's
+//! Everything that goes out is appended to `Io::out` in order; HEADERS at once, so that HPACK's
 //! order is the wire's, DATA of any size when [`Conn::output`] asks the scheduler, so that one turn
 //! makes one contiguous buffer.
 
@@ -85,7 +85,7 @@ pub struct Shared {
     /// Its fields, pseudo-header fields first; offsets into `bytes`.
     pub fields: Vec<Field>,
     pub(crate) backend: Backend,
-    pub(crate) last: request::Last,
+    pub(crate) head_cache: request::HeadCache,
 }
 
 impl Shared {
@@ -99,14 +99,14 @@ impl Shared {
             bytes: Vec::new(),
             fields: Vec::new(),
             backend,
-            last: request::Last::default(),
+            head_cache: request::HeadCache::default(),
         }
     }
 }
 
-/// What a connection works with during one turn.
+/// What a connection works with while it handles one call: shared state, output and time.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct Io<'a> {
     /// The worker's.
     pub shared: &'a mut Shared,
     /// The connection's gathered output: what is appended must be sent, in order.

@@ -6,7 +6,7 @@ use super::frame::{self, MAX_31, u32_at};
 use super::queue::PUSH_LEVEL;
 use super::request::Request;
 use super::stream::{Key, LOCAL_CLOSED, PUSHED};
-use super::{Priority, Turn};
+use super::{Io, Priority};
 use crate::field::{Field, Known};
 use crate::hpack::Encoder;
 use crate::message;
@@ -26,9 +26,9 @@ impl Conn {
         scheme: &[u8],
         authority: &[u8],
         path: &[u8],
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Option<Request> {
-        let config = &turn.shared.config;
+        let config = &io.shared.config;
         let most = u32::from(config.max_pushes).min(self.peer.max_concurrent_streams);
         if !self.peer.enable_push || u32::from(self.pushes) >= most || self.next_push > MAX_31 {
             return None;
@@ -37,16 +37,16 @@ impl Conn {
             return None;
         }
         let stream = self.streams.find(parent)?;
-        if stream.has(LOCAL_CLOSED | PUSHED) || turn.out.len() > config.output_bytes {
+        if stream.has(LOCAL_CLOSED | PUSHED) || io.out.len() > config.output_bytes {
             return None;
         }
         let hash = fingerprint(authority, path);
-        let rare = self.rare.get_or_insert_default();
-        if rare.pushed.len() >= MEMORY || rare.pushed.contains(&hash) {
+        let cold = self.cold.get_or_insert_default();
+        if cold.pushed.len() >= MEMORY || cold.pushed.contains(&hash) {
             return None;
         }
-        let shared = &mut *turn.shared;
-        shared.last.forget();
+        let shared = &mut *io.shared;
+        shared.head_cache.forget();
         shared.bytes.clear();
         shared.fields.clear();
         let pairs = [
@@ -61,24 +61,24 @@ impl Conn {
         let id = self.next_push;
         let mut head = message::request(&shared.bytes, &shared.fields, false).ok()?;
         message::canonical_path(&mut shared.bytes, &mut head);
-        rare.pushed.push(hash);
+        cold.pushed.push(hash);
         self.next_push += 2;
-        self.promise(parent.id, id, turn);
-        turn.shared.counters.pushes += 1;
+        self.promise(parent.id, id, io);
+        io.shared.counters.pushes += 1;
         let priority = Priority { urgency: PUSH_LEVEL, incremental: true };
         let key = self.open(id, priority, true);
         Some(Request { key, head, end: true })
     }
 
     /// Appends PUSH_PROMISE for the fields in `Shared`.
-    fn promise(&mut self, parent: u32, id: u32, turn: &mut Turn<'_>) {
-        let at = turn.out.len();
-        frame::header(turn.out, 0, frame::PUSH_PROMISE, 0, parent);
-        turn.out.extend_from_slice(&id.to_be_bytes());
+    fn promise(&mut self, parent: u32, id: u32, io: &mut Io<'_>) {
+        let at = io.out.len();
+        frame::header(io.out, 0, frame::PUSH_PROMISE, 0, parent);
+        io.out.extend_from_slice(&id.to_be_bytes());
         let encoder: &mut Encoder = &mut self.encoder;
-        encoder.block(turn.out).fields(&turn.shared.bytes, &turn.shared.fields);
-        debug_assert_eq!(u32_at(turn.out, at + frame::HEADER), id);
-        frame::finish_block(turn.out, at, self.peer.max_frame_size as usize);
+        encoder.block(io.out).fields(&io.shared.bytes, &io.shared.fields);
+        debug_assert_eq!(u32_at(io.out, at + frame::HEADER), id);
+        frame::finish_block(io.out, at, self.peer.max_frame_size as usize);
     }
 }
 

@@ -6,7 +6,7 @@ use super::conn::{Conn, Phase};
 use super::frame::{self, Code, HEADER, Header, PREFACE};
 use super::headers::longest_block;
 use super::stream::{HEAD_SENT, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, TUNNEL};
-use super::{Error, Event, Turn};
+use super::{Error, Event, Io};
 
 /// A smaller update of the connection's window is not worth a frame.
 const LEAST_UPDATE: i32 = 4096;
@@ -16,36 +16,36 @@ impl Conn {
     /// other than DATA must be there whole before they are looked at: after [`Event::More`] the
     /// caller keeps `input[*at..]`, which is never longer than [`Conn::tail_max`].
     ///
-    /// After an error the connection is dead: send what is in `Turn::out`, GOAWAY at its end, and
+    /// After an error the connection is dead: send what is in `Io::out`, GOAWAY at its end, and
     /// close.
     #[inline]
     pub fn receive(
         &mut self,
         input: &[u8],
         at: &mut usize,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Event, Error> {
-        match self.step(input, at, turn) {
+        match self.step(input, at, io) {
             Ok(event) => Ok(event),
             Err(error) => {
-                self.fail(&error, turn);
+                self.fail(&error, io);
                 Err(error)
             }
         }
     }
 
     /// The longest tail that a caller may have to keep, in octets.
-    pub fn tail_max(turn: &Turn<'_>) -> usize {
-        HEADER + longest_whole(turn) as usize
+    pub fn tail_max(io: &Io<'_>) -> usize {
+        HEADER + longest_whole(io) as usize
     }
 
-    fn step(&mut self, input: &[u8], at: &mut usize, turn: &mut Turn<'_>) -> Result<Event, Error> {
+    fn step(&mut self, input: &[u8], at: &mut usize, io: &mut Io<'_>) -> Result<Event, Error> {
         loop {
             while self.payload.left > 0 || self.payload.skip > 0 {
                 if *at == input.len() {
                     return Ok(Event::More);
                 }
-                if let Some(event) = self.payload(input, at, turn)? {
+                if let Some(event) = self.payload(input, at, io)? {
                     return Ok(event);
                 }
             }
@@ -53,12 +53,12 @@ impl Conn {
                 return Ok(Event::More);
             }
             let Some(header) = Header::read(input, *at) else { return Ok(Event::More) };
-            self.admit(&header, turn)?;
+            self.admit(&header, io)?;
             let event = match header.kind {
                 frame::DATA => {
                     let Some(pad) = padding(&header, input, *at)? else { return Ok(Event::More) };
                     *at += HEADER + usize::from(header.has(frame::PADDED));
-                    self.data(&header, pad, *at, turn)?
+                    self.data(&header, pad, *at, io)?
                 }
                 frame::HEADERS..=frame::CONTINUATION | frame::PRIORITY_UPDATE => {
                     let from = *at + HEADER;
@@ -67,13 +67,13 @@ impl Conn {
                     };
                     *at = from + header.len as usize;
                     match header.kind {
-                        frame::HEADERS => self.headers(&header, payload, turn)?,
-                        frame::CONTINUATION => self.continuation(&header, payload, turn)?,
-                        _ => self.control(&header, payload, turn)?,
+                        frame::HEADERS => self.headers(&header, payload, io)?,
+                        frame::CONTINUATION => self.continuation(&header, payload, io)?,
+                        _ => self.control(&header, payload, io)?,
                     }
                 }
                 _ => {
-                    self.charge(Kind::Unknown, header.stream, turn)?;
+                    self.charge(Kind::Unknown, header.stream, io)?;
                     *at += HEADER;
                     self.payload.skip = header.len;
                     None
@@ -119,16 +119,16 @@ impl Conn {
 
     /// Judges a frame by its header alone: size, and the integrity of header blocks.
     #[inline]
-    fn admit(&mut self, header: &Header, turn: &mut Turn<'_>) -> Result<(), Error> {
+    fn admit(&mut self, header: &Header, io: &mut Io<'_>) -> Result<(), Error> {
         if header.len > self.announced.max_frame_size {
             let what = "a frame longer than our SETTINGS_MAX_FRAME_SIZE";
             return Err(Error::new(Code::FRAME_SIZE_ERROR, header.stream, what));
         }
-        if header.len > longest_whole(turn) && header.kind != frame::DATA {
+        if header.len > longest_whole(io) && header.kind != frame::DATA {
             let what = "a frame of more than twice our SETTINGS_MAX_HEADER_LIST_SIZE";
             return Err(Error::new(Code::ENHANCE_YOUR_CALM, header.stream, what));
         }
-        let block = self.rare.as_ref().map_or(0, |rare| rare.block_stream);
+        let block = self.cold.as_ref().map_or(0, |cold| cold.block_stream);
         if (block != 0) != (header.kind == frame::CONTINUATION)
             || block != 0 && header.stream != block
         {
@@ -148,17 +148,17 @@ impl Conn {
         header: &Header,
         pad: u32,
         at: usize,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let id = header.stream;
         if id == 0 {
             return Err(Error::new(Code::PROTOCOL_ERROR, 0, "DATA on stream 0"));
         }
-        turn.shared.counters.data_received += u64::from(header.len);
+        io.shared.counters.data_received += u64::from(header.len);
         let content = header.len - pad;
         let end = header.has(frame::END_STREAM);
-        if !end && content < u32::from(turn.shared.config.budgets.tiny) {
-            self.charge(if content == 0 { Kind::Empty } else { Kind::Tiny }, id, turn)?;
+        if !end && content < u32::from(io.shared.config.budgets.tiny) {
+            self.charge(if content == 0 { Kind::Empty } else { Kind::Tiny }, id, io)?;
         }
         // Flow control counts the whole payload, whatever becomes of it (RFC 9113 section 6.9.1).
         self.recv_window -= header.len as i32;
@@ -173,13 +173,13 @@ impl Conn {
         self.payload.end = end;
         let Some(slot) = self.streams.slot(id) else {
             self.data_on_no_stream(id)?;
-            self.owe(header.len - content, turn);
+            self.credit(header.len - content, io);
             return Ok(None);
         };
         let stream = self.streams.at(slot);
         if stream.has(LOCAL_CLOSED) && !stream.has(REMOTE_CLOSED) {
-            self.owe(header.len - content, turn);
-            return self.pass_over(slot, header.len, content, end, turn);
+            self.credit(header.len - content, io);
+            return self.pass_over(slot, header.len, content, end, io);
         }
         if stream.has(PUSHED) && !stream.has(HEAD_SENT) {
             return Err(Error::new(Code::PROTOCOL_ERROR, id, "DATA on a stream that we promised"));
@@ -193,9 +193,9 @@ impl Conn {
         } else {
             None
         };
-        self.owe(header.len - content, turn);
+        self.credit(header.len - content, io);
         if let Some(code) = error {
-            return self.stream_error(slot, code, turn).map(Some);
+            return self.stream_error(slot, code, io).map(Some);
         }
         let stream = self.streams.at(slot);
         stream.recv_window -= header.len as i32;
@@ -218,18 +218,18 @@ impl Conn {
         len: u32,
         content: u32,
         end: bool,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let stream = self.streams.at(slot);
         if !stream.admits(content, end) {
-            return self.stream_error(slot, Code::PROTOCOL_ERROR, turn).map(Some);
+            return self.stream_error(slot, Code::PROTOCOL_ERROR, io).map(Some);
         }
         stream.shorten(content);
         stream.recv_window = stream.recv_window.saturating_sub(len as i32);
         if end {
-            self.forget(slot, turn);
+            self.forget(slot, io);
         } else if stream.recv_window < stream.recv_target as i32 / 2 {
-            self.kill(slot, Code::NO_ERROR, turn);
+            self.reset_stream(slot, Code::NO_ERROR, io);
         }
         Ok(None)
     }
@@ -256,7 +256,7 @@ impl Conn {
         &mut self,
         input: &[u8],
         at: &mut usize,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
     ) -> Result<Option<Event>, Error> {
         let have = input.len() - *at;
         let p = &mut self.payload;
@@ -270,10 +270,10 @@ impl Conn {
                 Some(stream) if !stream.has(LOCAL_CLOSED) => {
                     return Ok(Some(self.data_event(key, range, end)));
                 }
-                Some(_) if end => self.forget(key.slot, turn),
+                Some(_) if end => self.forget(key.slot, io),
                 // Nobody will consume these. A stream that died or was answered on the way has
                 // settled for the whole frame.
-                _ if key.id == 0 => self.owe(n as u32, turn),
+                _ if key.id == 0 => self.credit(n as u32, io),
                 _ => {}
             }
             return Ok(None);
@@ -296,7 +296,7 @@ impl Conn {
     /// The application has used `n` octets of a stream's content: the peer may send as many more.
     /// The stream's window grows, up to `stream_window_max`, as long as the application has drained
     /// all there was.
-    pub fn consume(&mut self, key: Key, n: usize, turn: &mut Turn<'_>) {
+    pub fn consume(&mut self, key: Key, n: usize, io: &mut Io<'_>) {
         // A stream that died has settled its account.
         let Some(stream) = self.streams.find(key) else { return };
         debug_assert!(n <= stream.unconsumed as usize);
@@ -307,7 +307,7 @@ impl Conn {
             && credit > 0
             && credit as u32 >= stream.recv_target / 2
         {
-            let max = turn.shared.config.stream_window_max;
+            let max = io.shared.config.stream_window_max;
             let mut credit = credit as u32;
             if stream.unconsumed == 0 && stream.recv_target < max {
                 let target = stream.recv_target.saturating_mul(2).clamp(1, max);
@@ -315,19 +315,19 @@ impl Conn {
                 stream.recv_target = target;
             }
             stream.recv_window += credit as i32;
-            frame::window_update(turn.out, key.id, credit);
+            frame::window_update(io.out, key.id, credit);
         }
-        self.owe(n, turn);
+        self.credit(n, io);
     }
 
     /// Gives octets back to the connection's window, and tells the peer once they are as many as it
     /// has left, which is half of the window when nothing is held.
     #[inline]
-    pub(super) fn owe(&mut self, n: u32, turn: &mut Turn<'_>) {
+    pub(super) fn credit(&mut self, n: u32, io: &mut Io<'_>) {
         self.recv_owed += n;
         if self.recv_owed as i32 >= self.recv_window.max(LEAST_UPDATE) {
             self.recv_window += self.recv_owed as i32;
-            frame::window_update(turn.out, 0, self.recv_owed);
+            frame::window_update(io.out, 0, self.recv_owed);
             self.recv_owed = 0;
         }
     }
@@ -340,8 +340,8 @@ impl Conn {
 
 /// Frames that are taken whole are no longer than this.
 #[inline]
-fn longest_whole(turn: &Turn<'_>) -> u32 {
-    longest_block(&turn.shared.config).max(frame::MIN_MAX_FRAME)
+fn longest_whole(io: &Io<'_>) -> u32 {
+    longest_block(&io.shared.config).max(frame::MIN_MAX_FRAME)
 }
 
 /// What padding a DATA frame has, its length octet included; `None` while that octet has not come.

@@ -22,15 +22,15 @@ pub struct Request {
 /// The longest block that is remembered.
 const BLOCK: usize = 64;
 
-/// The head read last on any of a worker's connections, and the block that it came in. A client
+/// The head read last on any connection of a worker, and the block that it came in. A client
 /// that asks for the same again sends the same octets again, once they name table entries only, and
 /// as long as nothing has been inserted they mean the same: `Shared::bytes` and `fields` hold it
 /// already.
 #[derive(Debug)]
-pub(crate) struct Last {
+pub(crate) struct HeadCache {
     /// Connections numbered so far.
     conns: u64,
-    /// Whose the block is; 0 when it is not to be relied on.
+    /// Connection that sent the cached block; 0 = invalid.
     conn: u64,
     insertions: u64,
     len: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Last {
     pub(super) head: message::Request,
 }
 
-impl Default for Last {
+impl Default for HeadCache {
     fn default() -> Self {
         let none = Span::default();
         let head = message::Request {
@@ -61,7 +61,7 @@ impl Default for Last {
     }
 }
 
-impl Last {
+impl HeadCache {
     /// A new connection's number.
     pub(super) fn number(&mut self) -> u64 {
         self.conns += 1;

@@ -8,7 +8,7 @@ use super::frame::{self, Code, HEADER};
 use super::stream::{
     HEAD_SENT, Key, LOCAL_CLOSED, NO_BODY, NONE, REMOTE_CLOSED, STALLED, STATED, TRAILERS, WANTS,
 };
-use super::{Error, Priority, Turn};
+use super::{Error, Io, Priority};
 use crate::field::Known;
 use crate::hpack::{Block, Indexing};
 use alloc::boxed::Box;
@@ -179,7 +179,7 @@ impl Conn {
         key: Key,
         status: u16,
         body: Body<'_>,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         fields: impl FnOnce(&mut Head<'_>),
     ) -> Sent {
         debug_assert!((200..600).contains(&status));
@@ -199,32 +199,32 @@ impl Conn {
         let window = stream.send_window.min(self.send_window);
         let in_tree = stream.node != NONE;
         let flags = if last { frame::END_STREAM } else { 0 };
-        self.head(key.id, flags, Some(status), turn, fields);
+        self.head(key.id, flags, Some(status), io, fields);
         if last {
-            self.end(key.slot, turn);
+            self.end(key.slot, io);
             return Sent::All;
         }
         let (len, octets) = match body {
             Body::Whole(octets) => (octets.len(), octets),
             Body::Lent(len) => (len, &[][..]),
             Body::Pull => {
-                self.want(key.slot, turn);
+                self.want(key.slot, io);
                 return Sent::Queued;
             }
             Body::None | Body::Later => return Sent::Queued,
         };
-        let config = &turn.shared.config;
+        let config = &io.shared.config;
         let most = self.peer.max_frame_size.min(config.data_frame) as i32;
         let first = !self.queue.outranks(level) && (self.queue.is_empty() || !in_tree);
-        let room = turn.out.len() + len <= config.output_bytes;
+        let room = io.out.len() + len <= config.output_bytes;
         if len > window.min(most).max(0) as usize || !first || !room {
-            self.want(key.slot, turn);
+            self.want(key.slot, io);
             return Sent::Queued;
         }
-        frame::header(turn.out, len as u32, frame::DATA, frame::END_STREAM, key.id);
-        turn.out.extend_from_slice(octets);
-        self.sent(key.slot, len, turn);
-        self.end(key.slot, turn);
+        frame::header(io.out, len as u32, frame::DATA, frame::END_STREAM, key.id);
+        io.out.extend_from_slice(octets);
+        self.sent(key.slot, len, io);
+        self.end(key.slot, io);
         if octets.is_empty() { Sent::Lent } else { Sent::All }
     }
 
@@ -234,14 +234,14 @@ impl Conn {
         &mut self,
         key: Key,
         status: u16,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         fields: impl FnOnce(&mut Head<'_>),
     ) -> bool {
         debug_assert!((100..200).contains(&status) && status != 101);
         if !self.awaits_head(key) {
             return false;
         }
-        self.head(key.id, 0, Some(status), turn, fields);
+        self.head(key.id, 0, Some(status), io, fields);
         true
     }
 
@@ -250,37 +250,37 @@ impl Conn {
     pub fn trailers(
         &mut self,
         key: Key,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         fields: impl FnOnce(&mut Head<'_>),
     ) -> bool {
         let Some(stream) = self.streams.find(key) else { return false };
         if !stream.has(HEAD_SENT) || stream.has(LOCAL_CLOSED) {
             return false;
         }
-        let at = turn.out.len();
-        self.head(key.id, frame::END_STREAM, None, turn, fields);
-        if turn.out.len() == at + HEADER {
+        let at = io.out.len();
+        self.head(key.id, frame::END_STREAM, None, io, fields);
+        if io.out.len() == at + HEADER {
             // An empty section is better said by an empty DATA frame.
-            turn.out.truncate(at);
-            frame::header(turn.out, 0, frame::DATA, frame::END_STREAM, key.id);
+            io.out.truncate(at);
+            frame::header(io.out, 0, frame::DATA, frame::END_STREAM, key.id);
         }
-        self.end(key.slot, turn);
+        self.end(key.slot, io);
         true
     }
 
     /// The body has more to give, or its end or trailers.
     #[inline]
-    pub fn wake(&mut self, key: Key, turn: &mut Turn<'_>) {
+    pub fn wake(&mut self, key: Key, io: &mut Io<'_>) {
         let Some(stream) = self.streams.find(key) else { return };
         if stream.has(HEAD_SENT) && !stream.has(LOCAL_CLOSED | TRAILERS) {
-            self.want(key.slot, turn);
+            self.want(key.slot, io);
         }
     }
 
     /// Gives a stream up: RST_STREAM. The key finds nothing afterwards.
-    pub fn reset(&mut self, key: Key, code: Code, turn: &mut Turn<'_>) {
+    pub fn reset(&mut self, key: Key, code: Code, io: &mut Io<'_>) {
         if self.streams.find(key).is_some() {
-            self.kill(key.slot, code, turn);
+            self.reset_stream(key.slot, code, io);
         }
     }
 
@@ -321,19 +321,19 @@ impl Conn {
     pub fn output(
         &mut self,
         limit: usize,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         mut pull: impl FnMut(Key, usize, &mut Vec<u8>, &mut usize) -> Pulled,
     ) -> Result<Option<Key>, Error> {
-        let end = turn.out.len().saturating_add(limit);
+        let end = io.out.len().saturating_add(limit);
         let mut lent = 0;
-        while !self.queue.is_empty() && turn.out.len() + lent < end && self.phase != Phase::Dead {
+        while !self.queue.is_empty() && io.out.len() + lent < end && self.phase != Phase::Dead {
             if self.send_window <= 0 {
-                self.connection_stalled(turn);
+                self.connection_stalled(io);
                 break;
             }
             let Some((slot, allowance)) = self.queue.pick(&mut self.streams) else { break };
-            let given = self.data_frame(slot, allowance, turn, &mut lent, &mut pull);
-            match given.inspect_err(|error| self.fail(error, turn))? {
+            let given = self.data_frame(slot, allowance, io, &mut lent, &mut pull);
+            match given.inspect_err(|error| self.fail(error, io))? {
                 None => {}
                 some => return Ok(some),
             }
@@ -346,44 +346,44 @@ impl Conn {
         &mut self,
         slot: u16,
         allowance: usize,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         lent: &mut usize,
         pull: &mut impl FnMut(Key, usize, &mut Vec<u8>, &mut usize) -> Pulled,
     ) -> Result<Option<Key>, Error> {
         let stream = self.streams.at(slot);
         let key = Key { id: stream.id, slot };
         debug_assert!(stream.send_window > 0 && stream.has(WANTS));
-        let frame_max = self.peer.max_frame_size.min(turn.shared.config.data_frame) as usize;
+        let frame_max = self.peer.max_frame_size.min(io.shared.config.data_frame) as usize;
         let window = stream.send_window.min(self.send_window) as usize;
         let max = allowance.min(window).min(frame_max);
-        let (at, before) = (turn.out.len(), *lent);
-        frame::header(turn.out, 0, frame::DATA, 0, key.id);
-        let pulled = pull(key, max, turn.out, lent);
-        let n = turn.out.len() - at - HEADER + *lent - before;
+        let (at, before) = (io.out.len(), *lent);
+        frame::header(io.out, 0, frame::DATA, 0, key.id);
+        let pulled = pull(key, max, io.out, lent);
+        let n = io.out.len() - at - HEADER + *lent - before;
         assert!(n <= max, "a body gave more octets than it was asked for");
         if let Pulled::Abort(code) = pulled {
             assert_eq!(*lent, before, "octets were lent to a stream that is reset");
-            turn.out.truncate(at);
-            self.kill(slot, code, turn);
+            io.out.truncate(at);
+            self.reset_stream(slot, code, io);
             return Ok(None);
         }
         if n == 0 && pulled != Pulled::End {
-            turn.out.truncate(at);
+            io.out.truncate(at);
         } else {
-            frame::set_len(turn.out, at, n);
-            self.sent(slot, n, turn);
+            frame::set_len(io.out, at, n);
+            self.sent(slot, n, io);
         }
         match pulled {
             Pulled::End => {
-                turn.out[at + 4] |= frame::END_STREAM;
-                self.end(slot, turn);
+                io.out[at + 4] |= frame::END_STREAM;
+                self.end(slot, io);
                 return Ok(None);
             }
             Pulled::More if n > 0 => {
                 self.queue.served(&mut self.streams, slot, n);
-                self.update_ready(slot, turn);
-                if n == window && n < usize::from(turn.shared.config.budgets.tiny) {
-                    self.charge(Kind::Dribble, key.id, turn)?;
+                self.update_ready(slot, io);
+                if n == window && n < usize::from(io.shared.config.budgets.tiny) {
+                    self.charge(Kind::Dribble, key.id, io)?;
                 }
                 return Ok(None);
             }
@@ -405,32 +405,32 @@ impl Conn {
         id: u32,
         flags: u8,
         status: Option<u16>,
-        turn: &mut Turn<'_>,
+        io: &mut Io<'_>,
         fields: impl FnOnce(&mut Head<'_>),
     ) {
-        let at = turn.out.len();
-        frame::header(turn.out, 0, frame::HEADERS, flags, id);
-        let mut block = self.encoder.block(turn.out);
+        let at = io.out.len();
+        frame::header(io.out, 0, frame::HEADERS, flags, id);
+        let mut block = self.encoder.block(io.out);
         if let Some(status) = status {
             block.status(status);
         }
         fields(&mut Head { block, memos: &mut self.memos });
-        frame::finish_block(turn.out, at, self.peer.max_frame_size as usize);
+        frame::finish_block(io.out, at, self.peer.max_frame_size as usize);
     }
 
     /// Accounts `n` octets of DATA.
     #[inline]
-    fn sent(&mut self, slot: u16, n: usize, turn: &mut Turn<'_>) {
+    fn sent(&mut self, slot: u16, n: usize, io: &mut Io<'_>) {
         self.send_window -= n as i32;
-        if let Some(rare) = &mut self.rare {
-            rare.stall_progress = rare.stall_progress.saturating_add(n as u32);
+        if let Some(cold) = &mut self.cold {
+            cold.stall_progress = cold.stall_progress.saturating_add(n as u32);
         }
         let stream = self.streams.at(slot);
         stream.send_window -= n as i32;
         if stream.has(STALLED) {
             stream.progress = stream.progress.saturating_add(n.min(usize::from(u16::MAX)) as u16);
         }
-        turn.shared.counters.data_sent += n as u64;
+        io.shared.counters.data_sent += n as u64;
         // The client answers DATA with window, and gRPC's with a PING to measure bandwidth.
         self.buckets.credit(Kind::WindowUpdate, 2);
         self.buckets.credit(Kind::Ping, 1);
@@ -438,11 +438,11 @@ impl Conn {
 
     /// Our side of the stream has ended.
     #[inline]
-    fn end(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    fn end(&mut self, slot: u16, io: &mut Io<'_>) {
         if self.streams.see(slot).has(REMOTE_CLOSED) {
-            self.forget(slot, turn);
+            self.forget(slot, io);
         } else {
-            self.end_early(slot, turn);
+            self.end_early(slot, io);
         }
     }
 
@@ -450,25 +450,25 @@ impl Conn {
     /// far as the window that the client already has; a client that sends on past half of it is
     /// told to stop (RFC 9113 section 8.1).
     #[cold]
-    fn end_early(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    fn end_early(&mut self, slot: u16, io: &mut Io<'_>) {
         self.queue.unready(&mut self.streams, slot);
         let stream = self.streams.at(slot);
         stream.clear(WANTS | STALLED);
         stream.set(LOCAL_CLOSED);
         let unconsumed = core::mem::take(&mut stream.unconsumed);
-        self.owe(unconsumed, turn);
+        self.credit(unconsumed, io);
     }
 
     #[inline]
-    fn want(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    fn want(&mut self, slot: u16, io: &mut Io<'_>) {
         self.streams.at(slot).set(WANTS);
-        self.update_ready(slot, turn);
+        self.update_ready(slot, io);
     }
 
     /// Tells the scheduler whether the stream can send; a stream that only lacks window is put on
     /// the clock.
     #[inline]
-    pub(super) fn update_ready(&mut self, slot: u16, turn: &mut Turn<'_>) {
+    pub(super) fn update_ready(&mut self, slot: u16, io: &mut Io<'_>) {
         let stream = self.streams.at(slot);
         if stream.has(WANTS) && stream.send_window > 0 {
             self.queue.ready(&mut self.streams, slot);
@@ -476,21 +476,21 @@ impl Conn {
         }
         if stream.has(WANTS) && !stream.has(STALLED) {
             stream.set(STALLED);
-            (stream.since, stream.progress) = (millis(turn.now), 0);
-            let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
-            self.stall_due = self.stall_due.min(turn.now + timeout);
+            (stream.since, stream.progress) = (millis(io.now), 0);
+            let timeout = Duration::from_micros(io.shared.config.stall_timeout);
+            self.stall_due = self.stall_due.min(io.now + timeout);
         }
         self.queue.unready(&mut self.streams, slot);
     }
 
     #[cold]
-    fn connection_stalled(&mut self, turn: &mut Turn<'_>) {
-        let rare = self.rare.get_or_insert_default();
-        let since = *rare.stalled_since.get_or_insert_with(|| {
-            rare.stall_progress = 0;
-            turn.now
+    fn connection_stalled(&mut self, io: &mut Io<'_>) {
+        let cold = self.cold.get_or_insert_default();
+        let since = *cold.stalled_since.get_or_insert_with(|| {
+            cold.stall_progress = 0;
+            io.now
         });
-        let timeout = Duration::from_micros(turn.shared.config.stall_timeout);
+        let timeout = Duration::from_micros(io.shared.config.stall_timeout);
         self.stall_due = self.stall_due.min(since + timeout);
     }
 }

@@ -171,7 +171,7 @@ impl Decoder {
     pub fn cancel(&mut self, stream: u64) -> Result<(), Error> {
         self.blocked.retain(|&(waiting, _)| waiting != stream);
         if self.capacity > 0 {
-            self.owe(0x40, 6, stream)?;
+            self.queue_instruction(0x40, 6, stream)?;
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Decoder {
         }
     }
 
-    fn owe(&mut self, pattern: u8, prefix: u32, value: u64) -> Result<(), Error> {
+    fn queue_instruction(&mut self, pattern: u8, prefix: u32, value: u64) -> Result<(), Error> {
         int::write_u64(&mut self.output, pattern, prefix, value);
         if self.output.len() > OUTPUT { Err(Error::Excessive) } else { Ok(()) }
     }
@@ -221,7 +221,7 @@ impl Decoder {
             fields.truncate(fields_before);
         })?;
         if required > 0 {
-            self.owe(0x80, 7, stream)?;
+            self.queue_instruction(0x80, 7, stream)?;
             self.told = self.told.max(required);
         }
         Ok(Decoded::Section(section))

@@ -112,7 +112,7 @@ fn row_42_a_header_block_without_end() {
     let due = rig.conn.deadline().unwrap();
     assert_eq!(due, Time(rig.now.0 + 10_000_000));
     rig.now = due;
-    rig.error = rig.turn(|conn, turn| conn.expire(turn)).err();
+    rig.error = rig.io(|conn, io| conn.expire(io)).err();
     calm(&mut rig);
 }
 
@@ -183,7 +183,7 @@ fn row_43_streams_without_window_are_reaped() {
     rig.pull(usize::MAX);
     rig.now = due;
     let mut reaped = Vec::new();
-    while let Some(event) = rig.turn(|conn, turn| conn.expire(turn)).unwrap() {
+    while let Some(event) = rig.io(|conn, io| conn.expire(io)).unwrap() {
         let ringway_codec::h2::Event::Reset { key, code, by_peer: false } = event else { panic!() };
         assert_eq!(code, Code::ENHANCE_YOUR_CALM);
         reaped.push(key.id());
@@ -202,7 +202,7 @@ fn row_43_a_connection_without_window_is_closed() {
     rig.pull(usize::MAX);
     rig.frames();
     rig.now = rig.conn.deadline().expect("the clock runs");
-    rig.error = rig.turn(|conn, turn| conn.expire(turn)).err();
+    rig.error = rig.io(|conn, io| conn.expire(io)).err();
     calm(&mut rig);
 }
 
@@ -219,7 +219,7 @@ fn row_43_small_windows_that_make_progress_are_left_alone() {
             rig.pull(usize::MAX);
             rig.frames();
             rig.now = Time(rig.now.0 + 5_000_000);
-            if rig.turn(|conn, turn| conn.expire(turn)).unwrap().is_some() {
+            if rig.io(|conn, io| conn.expire(io)).unwrap().is_some() {
                 reaped = Some(5 * (n + 1));
                 break;
             }
@@ -239,7 +239,7 @@ fn row_43_a_slow_reader_that_reads_is_left_alone() {
         rig.pull(usize::MAX);
         rig.frames();
         rig.now = Time(rig.now.0 + 20_000_000);
-        assert_eq!(rig.turn(|conn, turn| conn.expire(turn)), Ok(None));
+        assert_eq!(rig.io(|conn, io| conn.expire(io)), Ok(None));
         rig.grant(0, 20_000);
         rig.grant(1, 20_000);
     }
@@ -467,8 +467,8 @@ fn cached_heads_follow_the_table() {
         let key = rig.key(id);
         let which = u64::from(n * 7 % 5);
         let value = which.to_string();
-        rig.turn(|conn, turn| {
-            conn.respond(key, 200, ringway_codec::h2::Body::None, turn, |head| {
+        rig.io(|conn, io| {
+            conn.respond(key, 200, ringway_codec::h2::Body::None, io, |head| {
                 head.cached(which, |head| {
                     head.field(Known::Server, b"", b"ringway");
                     head.field(Known::ContentType, b"", value.as_bytes());

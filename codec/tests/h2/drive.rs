@@ -5,7 +5,7 @@
 use crate::chosen::backend;
 use ringway_codec::Time;
 use ringway_codec::h2::frame::{self, Header};
-use ringway_codec::h2::{Body, Code, Config, Conn, Event, Key, Pulled, Sent, Shared, Turn};
+use ringway_codec::h2::{Body, Code, Config, Conn, Event, Io, Key, Pulled, Sent, Shared};
 
 /// The first octet chooses how the application behaves, the second how the input is cut; the rest
 /// follows a preface and an acknowledged SETTINGS exchange, or is everything.
@@ -16,7 +16,7 @@ pub(crate) fn any_input(octets: &[u8]) {
     let mut shared = Shared::new(backend(), config);
     let mut out = Vec::new();
     let mut now = Time(0);
-    let mut conn = Conn::new(&mut Turn { shared: &mut shared, out: &mut out, now });
+    let mut conn = Conn::new(&mut Io { shared: &mut shared, out: &mut out, now });
     let mut input = Vec::new();
     if mode & 2 == 0 {
         input.extend_from_slice(frame::PREFACE);
@@ -28,15 +28,15 @@ pub(crate) fn any_input(octets: &[u8]) {
     while have < input.len() {
         have = input.len().min(have + step);
         now = Time(now.0 + 10_000 * u64::from(*cut));
-        let mut turn = Turn { shared: &mut shared, out: &mut out, now };
-        let ok = serve(&mut conn, &input[..have], &mut at, *mode, &mut turn, &mut live);
+        let mut io = Io { shared: &mut shared, out: &mut out, now };
+        let ok = serve(&mut conn, &input[..have], &mut at, *mode, &mut io, &mut live);
         check(&out, ok);
         out.clear();
         if !ok {
             break;
         }
-        let turn = Turn { shared: &mut shared, out: &mut out, now };
-        assert!(have - at <= Conn::tail_max(&turn));
+        let io = Io { shared: &mut shared, out: &mut out, now };
+        assert!(have - at <= Conn::tail_max(&io));
     }
     // 32 KiB of fields, as much again in joined cookies, and what a Vec adds by doubling.
     assert!(shared.bytes.capacity() <= 256 << 10 && conn.open_streams() <= 104);
@@ -48,32 +48,31 @@ fn serve(
     input: &[u8],
     at: &mut usize,
     mode: u8,
-    turn: &mut Turn<'_>,
+    io: &mut Io<'_>,
     live: &mut Vec<Key>,
 ) -> bool {
     loop {
-        match conn.receive(input, at, turn) {
+        match conn.receive(input, at, io) {
             Ok(Event::More) => break,
             Ok(Event::Request(request)) => {
                 let key = request.key;
-                assert!(request.head.path.of(&turn.shared.bytes).first() != Some(&b' '));
-                let _ = conn.push(key, b"http", b"a", &[b'/', key.id() as u8], turn);
+                assert!(request.head.path.of(&io.shared.bytes).first() != Some(&b' '));
+                let _ = conn.push(key, b"http", b"a", &[b'/', key.id() as u8], io);
                 let body = match mode >> 2 & 3 {
                     0 => Body::Whole(b"a short body"),
                     1 => Body::Pull,
                     2 => Body::Later,
                     _ => Body::None,
                 };
-                if conn.respond(key, 200, body, turn, |head| head.content_length(12))
-                    == Sent::Queued
+                if conn.respond(key, 200, body, io, |head| head.content_length(12)) == Sent::Queued
                 {
                     live.push(key);
                 }
             }
             Ok(Event::TooLarge { key }) => {
-                conn.respond(key, 431, Body::None, turn, |_| {});
+                conn.respond(key, 431, Body::None, io, |_| {});
             }
-            Ok(Event::Data { key, at, .. }) if mode & 16 == 0 => conn.consume(key, at.len(), turn),
+            Ok(Event::Data { key, at, .. }) if mode & 16 == 0 => conn.consume(key, at.len(), io),
             Ok(Event::Reset { key, .. }) => live.retain(|k| *k != key),
             Ok(_) => {}
             Err(error) => {
@@ -83,9 +82,9 @@ fn serve(
         }
     }
     live.retain(|key| conn.is_open(*key));
-    live.iter().for_each(|key| conn.wake(*key, turn));
+    live.iter().for_each(|key| conn.wake(*key, io));
     loop {
-        let pulled = conn.output(32 << 10, turn, |key, max, out, _| {
+        let pulled = conn.output(32 << 10, io, |key, max, out, _| {
             out.resize(out.len() + max.min(5000), 0);
             match (mode >> 5, key.id() % 5) {
                 (0, 0) => Pulled::End,
@@ -97,11 +96,11 @@ fn serve(
         });
         match pulled {
             Ok(None) => break,
-            Ok(Some(key)) => assert!(conn.trailers(key, turn, |_| {})),
+            Ok(Some(key)) => assert!(conn.trailers(key, io, |_| {})),
             Err(_) => return false,
         }
     }
-    while let Ok(Some(_)) = conn.expire(turn) {}
+    while let Ok(Some(_)) = conn.expire(io) {}
     true
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// A response as the server makes it.
 fn page(rig: &mut Rig, id: u32, date: &[u8], second: u64) {
     let key = rig.key(id);
-    let sent = rig.turn(|conn, turn| {
-        conn.respond(key, 200, Body::Whole(b"Hello, World!"), turn, |head| {
+    let sent = rig.io(|conn, io| {
+        conn.respond(key, 200, Body::Whole(b"Hello, World!"), io, |head| {
             head.cached(0x77 << 32 | second, |head| {
                 head.field(Known::Server, b"", b"ringway");
                 head.field(Known::ContentType, b"", b"text/plain; charset=utf-8");
@@ -52,7 +52,7 @@ fn c13_status_200_is_one_octet() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    rig.turn(|conn, turn| conn.respond(key, 200, Body::None, turn, |_| {}));
+    rig.io(|conn, io| conn.respond(key, 200, Body::None, io, |_| {}));
     assert_eq!(rig.frames()[0].payload, [0x88]);
 }
 
@@ -107,14 +107,14 @@ fn c15_a_repeated_request_is_the_same_request() {
     rig.shared = old;
     let mut out = Vec::new();
     let now = rig.now;
-    let mut turn = ringway_codec::h2::Turn { shared: &mut rig.shared, out: &mut out, now };
-    let mut second = Conn::new(&mut turn);
+    let mut io = ringway_codec::h2::Io { shared: &mut rig.shared, out: &mut out, now };
+    let mut second = Conn::new(&mut io);
     let mut input = PREFACE.to_vec();
     input.extend(settings(&[]));
     input.extend(request(1, "/a"));
     let mut at = 0;
     let error = loop {
-        match second.receive(&input, &mut at, &mut turn) {
+        match second.receive(&input, &mut at, &mut io) {
             Ok(event) => {
                 assert!(!matches!(event, ringway_codec::h2::Event::Request(_)), "{event:?}")
             }
@@ -129,8 +129,8 @@ fn c17_secrets_are_never_indexed() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    rig.turn(|conn, turn| {
-        conn.respond(key, 200, Body::None, turn, |head| {
+    rig.io(|conn, io| {
+        conn.respond(key, 200, Body::None, io, |head| {
             head.field(Known::SetCookie, b"", b"id=1");
             head.field_as(hpack::Indexing::Never, Known::Other, b"x-token", b"s");
         })
@@ -154,7 +154,7 @@ fn c24_ping_measures_the_round_trip() {
     let mut rig = Rig::with(Config { ping_interval: 60_000_000, ..Config::default() });
     assert_eq!(rig.conn.rtt(), None);
     rig.now = rig.conn.deadline().unwrap();
-    rig.turn(|conn, turn| conn.expire(turn)).unwrap();
+    rig.io(|conn, io| conn.expire(io)).unwrap();
     let ping = rig.only(PING).remove(0);
     rig.now = Time(rig.now.0 + 1234);
     rig.send(&frame(PING, ACK, 0, b"not that"));
@@ -169,7 +169,7 @@ fn c24_ping_measures_the_round_trip() {
 fn c25_goaway_in_two_steps() {
     let mut rig = Rig::new();
     rig.send(&get(1));
-    rig.turn(|conn, turn| conn.drain(turn));
+    rig.io(|conn, io| conn.drain(io));
     let frames = rig.frames();
     assert_eq!((frames[0].kind, frames[0].u32(0)), (GOAWAY, MAX_31));
     assert_eq!(frames[1].kind, PING);
@@ -193,10 +193,10 @@ fn c25_goaway_in_two_steps() {
 #[test]
 fn c25_a_client_that_does_not_answer_is_not_waited_for() {
     let mut rig = Rig::new();
-    rig.turn(|conn, turn| conn.drain(turn));
+    rig.io(|conn, io| conn.drain(io));
     rig.frames();
     rig.now = rig.conn.deadline().unwrap();
-    assert_eq!(rig.turn(|conn, turn| conn.expire(turn)), Ok(None));
+    assert_eq!(rig.io(|conn, io| conn.expire(io)), Ok(None));
     assert_eq!(rig.only(GOAWAY)[0].u32(0), 0);
     assert!(rig.conn.is_done());
 }
@@ -222,7 +222,7 @@ fn c26_cancelling_stops_the_octets_and_harms_no_other() {
 
 fn push(rig: &mut Rig, parent: u32, path: &str) -> Option<u32> {
     let key = rig.key(parent);
-    let push = rig.turn(|c, t| c.push(key, b"http", b"example.org", path.as_bytes(), t))?;
+    let push = rig.io(|c, t| c.push(key, b"http", b"example.org", path.as_bytes(), t))?;
     let id = push.key.id();
     rig.requests.insert(id, push);
     Some(id)
@@ -304,7 +304,7 @@ fn c29_early_hints() {
     rig.send(&get(1));
     let key = rig.key(1);
     let link = b"</a.css>; rel=preload; as=style";
-    assert!(rig.turn(|c, t| c.inform(key, 103, t, |h| h.field(Known::Link, b"", link))));
+    assert!(rig.io(|c, t| c.inform(key, 103, t, |h| h.field(Known::Link, b"", link))));
     let hints = rig.frames();
     assert_eq!((hints.len(), hints[0].flags), (1, END_HEADERS));
     assert_eq!(rig.status(1), "103");
@@ -318,11 +318,11 @@ fn a_body_that_has_nothing_yet_waits_to_be_woken() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    let sent = rig.turn(|conn, turn| conn.respond(key, 200, Body::Later, turn, |_| {}));
+    let sent = rig.io(|conn, io| conn.respond(key, 200, Body::Later, io, |_| {}));
     assert_eq!((sent, rig.conn.wants_output()), (Sent::Queued, false));
     rig.bodies.insert(1, Source { left: 10, step: Some(4), trailers: false });
     for n in [4, 8, 10] {
-        rig.turn(|conn, turn| conn.wake(key, turn));
+        rig.io(|conn, io| conn.wake(key, io));
         assert!(rig.conn.wants_output());
         rig.pull(usize::MAX);
         assert!(!rig.conn.wants_output());
@@ -338,12 +338,12 @@ fn octets_that_are_lent_are_announced_and_counted() {
     let mut rig = Rig::new();
     rig.send(&[get(1), get(3)].concat());
     let (whole, pulled) = (rig.key(1), rig.key(3));
-    rig.turn(|conn, turn| {
-        assert_eq!(conn.respond(whole, 200, Body::Lent(7), turn, |_| {}), Sent::Lent);
-        turn.out.extend(b"content");
-        assert_eq!(conn.respond(pulled, 200, Body::Pull, turn, |_| {}), Sent::Queued);
+    rig.io(|conn, io| {
+        assert_eq!(conn.respond(whole, 200, Body::Lent(7), io, |_| {}), Sent::Lent);
+        io.out.extend(b"content");
+        assert_eq!(conn.respond(pulled, 200, Body::Pull, io, |_| {}), Sent::Queued);
         let mut calls = 0;
-        let asked = conn.output(1000, turn, |_, max, out, lent| {
+        let asked = conn.output(1000, io, |_, max, out, lent| {
             calls += 1;
             assert!(max >= 1000);
             *lent += 1000;
@@ -351,7 +351,7 @@ fn octets_that_are_lent_are_announced_and_counted() {
             Pulled::More
         });
         assert_eq!((asked, calls), (Ok(None), 1), "what is lent counts as output");
-        turn.out.extend([b'x'; 1000]);
+        io.out.extend([b'x'; 1000]);
     });
     let lengths: Vec<_> =
         rig.frames().iter().filter(|f| f.kind == 0).map(|f| f.payload.len()).collect();
@@ -364,8 +364,8 @@ fn a_body_that_fails_resets_its_stream() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     rig.answer(1, 100);
-    let end = rig.turn(|conn, turn| {
-        conn.output(1000, turn, |_, _, out, _| {
+    let end = rig.io(|conn, io| {
+        conn.output(1000, io, |_, _, out, _| {
             out.extend(b"half");
             Pulled::Abort(Code::INTERNAL_ERROR)
         })

@@ -225,8 +225,8 @@ fn c22_header_table_size_is_obeyed_at_the_next_block() {
             let id = rig.conn_next_id();
             rig.send(&get(id));
             let key = rig.key(id);
-            rig.turn(|conn, turn| {
-                conn.respond(key, 200, Body::None, turn, |head| {
+            rig.io(|conn, io| {
+                conn.respond(key, 200, Body::None, io, |head| {
                     head.cached(9, |head| {
                         head.field(ringway_codec::field::Known::Server, b"", b"ringway");
                         head.field(ringway_codec::field::Known::ContentType, b"", b"a/b");
@@ -291,9 +291,9 @@ fn row_54_settings_never_acknowledged() {
     let due = rig.conn.deadline().unwrap();
     assert_eq!(due, Time(rig.now.0 + 10_000_000));
     rig.now = Time(due.0 - 1);
-    assert_eq!(rig.turn(|conn, turn| conn.expire(turn)), Ok(None));
+    assert_eq!(rig.io(|conn, io| conn.expire(io)), Ok(None));
     rig.now = due;
-    rig.error = rig.turn(|conn, turn| conn.expire(turn)).err();
+    rig.error = rig.io(|conn, io| conn.expire(io)).err();
     rig.dead(Code::SETTINGS_TIMEOUT);
     assert_eq!(rig.conn.deadline(), None);
 }
@@ -302,24 +302,24 @@ fn row_54_settings_never_acknowledged() {
 fn row_54_ping_never_acknowledged() {
     let mut rig = Rig::with(Config { ping_interval: 30_000_000, ..Config::default() });
     rig.now = rig.conn.deadline().unwrap();
-    assert_eq!(rig.turn(|conn, turn| conn.expire(turn)), Ok(None));
+    assert_eq!(rig.io(|conn, io| conn.expire(io)), Ok(None));
     assert_eq!(rig.only(PING).len(), 1);
     rig.now = rig.conn.deadline().unwrap();
-    rig.error = rig.turn(|conn, turn| conn.expire(turn)).err();
+    rig.error = rig.io(|conn, io| conn.expire(io)).err();
     rig.dead(Code::NO_ERROR);
 }
 
 #[test]
 fn settings_of_http2_settings_field_apply_to_stream_1() {
-    use ringway_codec::h2::{Conn, Shared, Turn};
+    use ringway_codec::h2::{Conn, Io, Shared};
     let mut shared = Shared::new(backend(), Config::default());
     let (mut out, now) = (Vec::new(), Time(5));
-    let mut turn = Turn { shared: &mut shared, out: &mut out, now };
-    let (conn, key) = Conn::upgraded(&settings(&[(4, 3)])[9..], false, &mut turn).unwrap();
+    let mut io = Io { shared: &mut shared, out: &mut out, now };
+    let (conn, key) = Conn::upgraded(&settings(&[(4, 3)])[9..], false, &mut io).unwrap();
     assert_eq!(key.id(), 1);
     let mut rig = Rig::around(conn, shared, out, now);
     rig.initial_window = 3;
-    let sent = rig.turn(|conn, turn| conn.respond(key, 200, Body::Pull, turn, |_| {}));
+    let sent = rig.io(|conn, io| conn.respond(key, 200, Body::Pull, io, |_| {}));
     assert_eq!(sent, Sent::Queued);
     rig.bodies.insert(1, Source { left: 10, ..Source::default() });
     rig.pull(usize::MAX);
@@ -335,10 +335,10 @@ fn settings_of_http2_settings_field_apply_to_stream_1() {
     // Stream 1 is the client's, closed on its side from the start.
     let mut shared = Shared::new(backend(), Config::default());
     let mut out = Vec::new();
-    let mut turn = Turn { shared: &mut shared, out: &mut out, now };
-    assert!(Conn::upgraded(&[0; 5], false, &mut turn).is_err());
-    turn.out.clear();
-    let (conn, _) = Conn::upgraded(&[], false, &mut turn).unwrap();
+    let mut io = Io { shared: &mut shared, out: &mut out, now };
+    assert!(Conn::upgraded(&[0; 5], false, &mut io).is_err());
+    io.out.clear();
+    let (conn, _) = Conn::upgraded(&[], false, &mut io).unwrap();
     let mut rig = Rig::around(conn, shared, out, now);
     rig.frames();
     rig.upgraded = 1;

@@ -58,8 +58,8 @@ fn c2_headers_are_sent() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    rig.turn(|conn, turn| {
-        conn.respond(key, 404, Body::None, turn, |head| {
+    rig.io(|conn, io| {
+        conn.respond(key, 404, Body::None, io, |head| {
             head.field(Known::ContentType, b"", b"text/plain");
             head.field(Known::Other, b"x-own", b"1");
             head.content_length(1_234_567_890);
@@ -112,7 +112,7 @@ fn c2_rst_stream_is_sent() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    rig.turn(|conn, turn| conn.reset(key, Code::INTERNAL_ERROR, turn));
+    rig.io(|conn, io| conn.reset(key, Code::INTERNAL_ERROR, io));
     rig.reset_with(1, Code::INTERNAL_ERROR);
     assert_eq!(rig.reply(1, 200, b"late"), Sent::Gone);
 }
@@ -147,7 +147,7 @@ fn c2_push_promise_is_sent() {
     let mut rig = Rig::with(Config { max_pushes: 10, ..Config::default() });
     rig.send(&get(1));
     let key = rig.key(1);
-    let push = rig.turn(|c, t| c.push(key, b"http", b"example.org", b"/a.css", t)).unwrap();
+    let push = rig.io(|c, t| c.push(key, b"http", b"example.org", b"/a.css", t)).unwrap();
     assert_eq!((push.key.id(), push.head.path.of(&rig.shared.bytes)), (2, &b"/a.css"[..]));
     let frames = rig.frames();
     assert_eq!((frames[0].kind, frames[0].stream, frames[0].u32(0)), (PUSH_PROMISE, 1, 2));
@@ -167,7 +167,7 @@ fn c2_ping_is_received() {
 #[test]
 fn c2_ping_is_sent() {
     let mut rig = Rig::new();
-    rig.turn(|conn, turn| conn.ping(turn));
+    rig.io(|conn, io| conn.ping(io));
     let frames = rig.frames();
     assert_eq!((frames[0].kind, frames[0].flags, frames[0].payload.len()), (PING, 0, 8));
 }
@@ -188,7 +188,7 @@ fn c2_goaway_is_received() {
 fn c2_goaway_is_sent() {
     let mut rig = Rig::new();
     rig.send(&get(5));
-    rig.turn(|conn, turn| conn.close(Code::INADEQUATE_SECURITY, "weak cipher", turn));
+    rig.io(|conn, io| conn.close(Code::INADEQUATE_SECURITY, "weak cipher", io));
     let last = rig.frames().pop().unwrap();
     assert_eq!((last.kind, last.u32(0), last.code()), (GOAWAY, 5, Code::INADEQUATE_SECURITY));
     assert_eq!(&last.payload[8..], b"weak cipher");
@@ -242,8 +242,8 @@ fn c2_continuation_is_sent() {
     rig.send(&get(1));
     let key = rig.key(1);
     let long = "é~".repeat(20_000);
-    rig.turn(|conn, turn| {
-        conn.respond(key, 200, Body::None, turn, |head| {
+    rig.io(|conn, io| {
+        conn.respond(key, 200, Body::None, io, |head| {
             head.field(Known::Other, b"x-long", long.as_bytes());
         })
     });

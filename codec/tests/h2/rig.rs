@@ -4,7 +4,7 @@ use crate::chosen::backend;
 use ringway_codec::field::Field;
 use ringway_codec::h2::frame::{self, Header};
 use ringway_codec::h2::{
-    Body, Code, Config, Conn, Error, Event, Key, Pulled, Request, Sent, Shared, Turn,
+    Body, Code, Config, Conn, Error, Event, Io, Key, Pulled, Request, Sent, Shared,
 };
 use ringway_codec::{Time, hpack};
 use std::collections::BTreeMap;
@@ -194,7 +194,7 @@ impl Rig {
         let mut shared = Shared::new(backend(), config);
         let mut out = Vec::new();
         let now = Time(1_000_000_000);
-        let conn = Conn::new(&mut Turn { shared: &mut shared, out: &mut out, now });
+        let conn = Conn::new(&mut Io { shared: &mut shared, out: &mut out, now });
         Self::around(conn, shared, out, now)
     }
 
@@ -278,8 +278,8 @@ impl Rig {
         input.extend_from_slice(octets);
         let mut at = 0;
         loop {
-            let mut turn = Turn { shared: &mut self.shared, out: &mut self.out, now: self.now };
-            let event = match self.conn.receive(&input, &mut at, &mut turn) {
+            let mut io = Io { shared: &mut self.shared, out: &mut self.out, now: self.now };
+            let event = match self.conn.receive(&input, &mut at, &mut io) {
                 Ok(Event::More) => break,
                 Ok(event) => event,
                 Err(error) => {
@@ -290,8 +290,8 @@ impl Rig {
             };
             self.event(event, &input);
         }
-        let turn = Turn { shared: &mut self.shared, out: &mut self.out, now: self.now };
-        assert!(self.error.is_some() || input.len() - at <= Conn::tail_max(&turn));
+        let io = Io { shared: &mut self.shared, out: &mut self.out, now: self.now };
+        assert!(self.error.is_some() || input.len() - at <= Conn::tail_max(&io));
         self.tail = input.split_off(at);
     }
 
@@ -306,7 +306,7 @@ impl Rig {
                 Seen::Request { id, fields, end }
             }
             Event::TooLarge { key } => {
-                self.turn(|conn, turn| conn.respond(key, 431, Body::None, turn, |_| {}));
+                self.io(|conn, io| conn.respond(key, 431, Body::None, io, |_| {}));
                 return;
             }
             Event::Data { key, at, end } => {
@@ -331,13 +331,13 @@ impl Rig {
         self.seen.push(seen);
     }
 
-    pub(crate) fn turn<T>(&mut self, f: impl FnOnce(&mut Conn, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn { shared: &mut self.shared, out: &mut self.out, now: self.now };
-        f(&mut self.conn, &mut turn)
+    pub(crate) fn io<T>(&mut self, f: impl FnOnce(&mut Conn, &mut Io<'_>) -> T) -> T {
+        let mut io = Io { shared: &mut self.shared, out: &mut self.out, now: self.now };
+        f(&mut self.conn, &mut io)
     }
 
     pub(crate) fn consume(&mut self, key: Key, n: usize) {
-        self.turn(|conn, turn| conn.consume(key, n, turn));
+        self.io(|conn, io| conn.consume(key, n, io));
     }
 
     pub(crate) fn key(&self, id: u32) -> Key {
@@ -347,7 +347,7 @@ impl Rig {
     /// Answers 200 with `n` octets, to be pulled.
     pub(crate) fn answer(&mut self, id: u32, n: usize) {
         let key = self.key(id);
-        let sent = self.turn(|conn, turn| conn.respond(key, 200, Body::Pull, turn, |_| {}));
+        let sent = self.io(|conn, io| conn.respond(key, 200, Body::Pull, io, |_| {}));
         if sent == Sent::Queued {
             self.bodies.insert(id, Source { left: n, ..Source::default() });
         }
@@ -356,21 +356,21 @@ impl Rig {
     /// Answers with a short body given at once.
     pub(crate) fn reply(&mut self, id: u32, status: u16, body: &[u8]) -> Sent {
         let key = self.key(id);
-        self.turn(|conn, turn| conn.respond(key, status, Body::Whole(body), turn, |_| {}))
+        self.io(|conn, io| conn.respond(key, status, Body::Whole(body), io, |_| {}))
     }
 
     /// Pulls bodies until `limit` octets are out.
     pub(crate) fn pull(&mut self, limit: usize) {
         let bodies = &mut self.bodies;
-        let mut turn = Turn { shared: &mut self.shared, out: &mut self.out, now: self.now };
+        let mut io = Io { shared: &mut self.shared, out: &mut self.out, now: self.now };
         loop {
             let wanted =
-                self.conn.output(limit, &mut turn, |key, max, out, _| give(bodies, key, max, out));
+                self.conn.output(limit, &mut io, |key, max, out, _| give(bodies, key, max, out));
             match wanted {
                 Ok(None) => return,
                 Ok(Some(key)) => {
                     let sum = ringway_codec::field::Known::Other;
-                    assert!(self.conn.trailers(key, &mut turn, |t| t.field(sum, b"x-sum", b"1")));
+                    assert!(self.conn.trailers(key, &mut io, |t| t.field(sum, b"x-sum", b"1")));
                 }
                 Err(error) => {
                     self.error = Some(error);

@@ -221,7 +221,7 @@ impl Sim {
                     let body = vec![b'a'; n];
                     let key = self.rig.key(id);
                     let body = Body::Whole(&body);
-                    let sent = self.rig.turn(|c, t| c.respond(key, 200, body, t, |_| {}));
+                    let sent = self.rig.io(|c, t| c.respond(key, 200, body, t, |_| {}));
                     if sent == ringway_codec::h2::Sent::Queued {
                         self.rig.bodies.insert(id, Source { left: n, ..Source::default() });
                     }
@@ -440,7 +440,7 @@ fn resets_at_every_state() {
                 }
                 rig.send(&rst(1, Code::CANCEL));
             } else {
-                rig.turn(|conn, turn| conn.reset(key, Code::CANCEL, turn));
+                rig.io(|conn, io| conn.reset(key, Code::CANCEL, io));
                 if state == "within DATA" {
                     rig.send(&[0; 509]);
                 }

@@ -63,10 +63,10 @@ fn c5_trailers_without_a_body_and_empty_trailers() {
     let mut rig = Rig::new();
     rig.send(&get(1));
     let key = rig.key(1);
-    rig.turn(|conn, turn| {
-        assert_eq!(conn.respond(key, 200, Body::Later, turn, |_| {}), Sent::Queued);
-        assert!(conn.trailers(key, turn, |_| {}));
-        assert!(!conn.trailers(key, turn, |_| {}), "once");
+    rig.io(|conn, io| {
+        assert_eq!(conn.respond(key, 200, Body::Later, io, |_| {}), Sent::Queued);
+        assert!(conn.trailers(key, io, |_| {}));
+        assert!(!conn.trailers(key, io, |_| {}), "once");
     });
     let frames = rig.frames();
     assert_eq!((frames[1].kind, frames[1].flags, frames[1].payload.len()), (DATA, END_STREAM, 0));
@@ -225,7 +225,7 @@ fn c6_closed_by_our_reset() {
     let mut rig = Rig::new();
     rig.send(&post(1, &[]));
     let key = rig.key(1);
-    rig.turn(|conn, turn| conn.reset(key, Code::CANCEL, turn));
+    rig.io(|conn, io| conn.reset(key, Code::CANCEL, io));
     for n in 0..100 {
         rig.send(&data(1, &[0; 8000], n == 99));
     }
@@ -250,7 +250,7 @@ fn c6_reserved_local() {
         let mut rig = Rig::with(config.clone());
         rig.send(&get(1));
         let key = rig.key(1);
-        let push = rig.turn(|c, t| c.push(key, b"http", b"example.org", b"/p", t)).unwrap();
+        let push = rig.io(|c, t| c.push(key, b"http", b"example.org", b"/p", t)).unwrap();
         rig.requests.insert(2, push);
         rig.frames();
         rig
@@ -370,14 +370,14 @@ fn answers_to_streams_that_are_gone_write_nothing() {
     let key = rig.key(1);
     rig.reply(1, 200, b"x");
     rig.frames();
-    rig.turn(|conn, turn| {
-        assert_eq!(conn.respond(key, 200, Body::None, turn, |_| {}), Sent::Gone);
-        assert!(!conn.inform(key, 103, turn, |_| {}));
-        assert!(!conn.trailers(key, turn, |_| {}));
-        conn.wake(key, turn);
-        conn.consume(key, 0, turn);
-        conn.reset(key, Code::CANCEL, turn);
-        assert!(conn.push(key, b"http", b"a", b"/", turn).is_none());
+    rig.io(|conn, io| {
+        assert_eq!(conn.respond(key, 200, Body::None, io, |_| {}), Sent::Gone);
+        assert!(!conn.inform(key, 103, io, |_| {}));
+        assert!(!conn.trailers(key, io, |_| {}));
+        conn.wake(key, io);
+        conn.consume(key, 0, io);
+        conn.reset(key, Code::CANCEL, io);
+        assert!(conn.push(key, b"http", b"a", b"/", io).is_none());
         assert!(!conn.is_open(key) && conn.priority_of(key).is_none());
     });
     assert!(rig.frames().is_empty());
@@ -399,13 +399,13 @@ fn informational_responses_come_before_the_final_one() {
     rig.send(&post(1, &[("expect", "100-continue")]));
     assert!(rig.requests[&1].head.expect_continue);
     let key = rig.key(1);
-    assert!(rig.turn(|conn, turn| conn.inform(key, 100, turn, |_| {})));
+    assert!(rig.io(|conn, io| conn.inform(key, 100, io, |_| {})));
     let link = b"</a.css>; rel=preload";
-    assert!(rig.turn(|c, t| c.inform(key, 103, t, |h| h.field(Known::Link, b"", link))));
+    assert!(rig.io(|c, t| c.inform(key, 103, t, |h| h.field(Known::Link, b"", link))));
     rig.send(&data(1, b"x", true));
     rig.reply(1, 200, b"x");
     rig.frames();
     let status: Vec<_> = rig.streams[&1].heads.iter().map(|h| h[0].1.clone()).collect();
     assert_eq!(status, ["100", "103", "200"]);
-    assert!(!rig.turn(|conn, turn| conn.inform(key, 103, turn, |_| {})));
+    assert!(!rig.io(|conn, io| conn.inform(key, 103, io, |_| {})));
 }

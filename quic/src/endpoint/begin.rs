@@ -8,8 +8,8 @@ use quiche::{ConnectionId, Header, RetryConnectionIds};
 use super::{Drop, Endpoint, INITIAL_MIN, Received, answer};
 use crate::amplification::Unvalidated;
 use crate::conn::Conn;
+use crate::fragments::Fragments;
 use crate::initial::Initial;
-use crate::pieces::Pieces;
 use crate::table::Id;
 use crate::token::Refused;
 
@@ -81,9 +81,9 @@ impl<T: Default> Endpoint<T> {
             Some(_) => Unvalidated::default(),
             None => Unvalidated::handshake(to, from),
         };
-        let pieces = Pieces::new(self.policy.pieces, self.config.streams);
+        let fragments = Fragments::new(self.policy.fragments, self.config.streams);
         let idle_timeout = self.config.idle_timeout;
-        let conn = Conn::bounded(quic, initial, pieces, idle_timeout, unvalidated, now);
+        let conn = Conn::bounded(quic, initial, fragments, idle_timeout, unvalidated, now);
         let id = self.table.insert(conn, T::default(), now);
         self.table.learn(&scid, id);
         self.table.learn(&header.dcid, id);

@@ -45,9 +45,9 @@ pub struct Policy {
     pub handshake_timeout: Duration,
     /// Version negotiations and stateless resets, each, in a second.
     pub answers_per_second: u32,
-    /// Pieces of content that are held for a connection until they are read: frames under 512
+    /// Fragments of content that are held for a connection until they are read: frames under 512
     /// octets, or that came behind a later one; more closes it with H3_EXCESSIVE_LOAD.
-    pub pieces: u32,
+    pub fragments: u32,
 }
 
 impl Policy {
@@ -61,7 +61,7 @@ impl Policy {
             token_lifetime: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
             answers_per_second: 1000,
-            pieces: 8192,
+            fragments: 8192,
         }
     }
 }

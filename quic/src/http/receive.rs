@@ -27,7 +27,7 @@ impl Http {
             return Ok(event);
         }
         if conn.take_excess() {
-            let what = "too many pieces";
+            let what = "too many fragments";
             return Err(Error { code: Code::ExcessiveLoad, what });
         }
         if !conn.is_open() {

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::app::body_channel::{BodyChannel, End, Read};
-use crate::app::response::Body;
-use crate::ring::send::{Owner, Pinned};
+use crate::app::content::Body;
+use crate::ring::send::Pinned;
 use crate::rt::executor::UnitFuture;
 use crate::rt::thread_state::Waiter;
 
@@ -34,17 +34,26 @@ pub struct Chunk(Pinned);
 impl Chunk {
     /// The bytes, to keep and to share; not copied where nobody else has them.
     pub fn into_bytes(self) -> Bytes {
-        let (owner, range) = self.0.into_parts();
-        let whole = match owner {
-            Owner::Static(bytes) => Bytes::from_static(bytes),
-            Owner::Owned(bytes) => match Rc::try_unwrap(bytes) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(bytes) => return Bytes::copy_from_slice(&bytes[range]),
-            },
-            Owner::Buffer(bytes) => Rc::unwrap_or_clone(bytes),
-            other => return Bytes::copy_from_slice(&other.bytes()[range]),
-        };
-        whole.slice(range)
+        self.0.into_bytes()
+    }
+}
+
+impl From<Chunk> for Bytes {
+    /// As [`Chunk::into_bytes`].
+    fn from(chunk: Chunk) -> Self {
+        chunk.0.into_bytes()
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len())
     }
 }
 
@@ -56,14 +65,14 @@ impl Deref for Chunk {
     }
 }
 
-/// The body did not arrive whole: the client left, broke its framing or was too slow, or it is
-/// larger than the route allows.
+/// A body did not come whole: the client left, broke its framing or was too slow, or it is larger
+/// than the route allows; or the producer of a response gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete;
 
 impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client's request body ended before it was complete")
+        f.write_str("the body ended before it was complete")
     }
 }
 
@@ -91,6 +100,14 @@ impl RequestBody {
         Self::new(channel)
     }
 
+    /// A body that is there already.
+    fn whole(bytes: Pinned) -> Self {
+        let channel = BodyChannel::default();
+        channel.push(bytes);
+        channel.finish(End::Complete);
+        Self::new(channel)
+    }
+
     /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
     /// is buffered and the client is made to wait.
     pub async fn next(&mut self) -> Option<Result<Chunk, Incomplete>> {
@@ -100,6 +117,16 @@ impl RequestBody {
     /// The fields that followed the body, once [`Self::next`] has said that it is over.
     pub fn trailers(&self) -> Vec<(String, String)> {
         self.channel.take_trailers()
+    }
+
+    /// True when all of it has been read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.channel.len() == 0 && self.channel.is_finished() && !self.channel.has_trailers()
+    }
+
+    /// Bytes that wait to be read, and whether no more will come.
+    pub(crate) fn waiting(&self) -> (u64, bool) {
+        (self.channel.len() as u64, self.channel.is_finished())
     }
 
     pub(crate) fn poll_next(
@@ -120,9 +147,7 @@ impl RequestBody {
             }
         }
     }
-}
 
-impl RequestBody {
     /// Takes bytes off what may still come; true where those are too many, after which nobody waits
     /// for the rest.
     fn exceeds(&mut self, bytes: usize) -> bool {
@@ -134,6 +159,24 @@ impl RequestBody {
         limit.exceeded.set(true);
         self.channel.close_reader();
         true
+    }
+}
+
+impl From<Vec<u8>> for RequestBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::whole(Body::from(bytes).pin())
+    }
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::whole(Body::from(bytes).pin())
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").field("waiting", &self.channel.len()).finish_non_exhaustive()
     }
 }
 
@@ -218,6 +261,27 @@ impl Producer {
     /// The length in bytes, if it was announced.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// What there is to read, after a turn of the future where there is nothing.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Read> {
+        loop {
+            match self.channel.read(CHUNK_MAX) {
+                Read::Empty => self.channel.wait_read(Waiter::Task(context.waker().clone())),
+                read => return Poll::Ready(read),
+            }
+            if self.future.as_mut().poll(context).is_ready() {
+                // Not polled again, and without a size: nothing is allocated for it.
+                self.future = Box::pin(std::future::pending());
+            } else if self.channel.len() == 0 && !self.channel.is_finished() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The fields that follow the body, once it is over.
+    pub(crate) fn take_trailers(&self) -> Vec<(String, String)> {
+        self.channel.take_trailers()
     }
 
     /// The channel to read from, and the future that fills it.

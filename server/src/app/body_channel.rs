@@ -84,6 +84,11 @@ impl BodyChannel {
         self.0.borrow().reader_gone
     }
 
+    /// True when it is known how the body ends.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.borrow().end.is_some()
+    }
+
     /// Bytes in the queue.
     pub(crate) fn len(&self) -> usize {
         self.0.borrow().bytes

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::io;
 
+use http::StatusCode;
+
+use crate::app::response::Response;
 use crate::config::Scheme;
+use crate::rt::task::JoinError;
 
 /// Why a server did not start, or stopped.
 #[derive(Debug)]
@@ -81,5 +85,17 @@ impl std::error::Error for Error {
 impl From<crate::tls::ConfigError> for Error {
     fn from(error: crate::tls::ConfigError) -> Self {
         Self::Tls(error)
+    }
+}
+
+impl From<JoinError> for Response {
+    /// 503 where the task was never begun for want of threads, otherwise 500.
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Overloaded => StatusCode::SERVICE_UNAVAILABLE.into(),
+            JoinError::Panicked(_) | JoinError::Canceled => {
+                StatusCode::INTERNAL_SERVER_ERROR.into()
+            }
+        }
     }
 }

@@ -55,6 +55,11 @@ impl Extensions {
     pub(crate) fn take(&self) -> Self {
         Self(Cell::new(self.0.take()))
     }
+
+    /// The values as `http` has them.
+    pub(crate) fn into_http(self) -> http::Extensions {
+        self.0.into_inner().map(|map| *map).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Extensions {

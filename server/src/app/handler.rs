@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::app::body::RequestBody;
 use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
-use crate::rt::executor::caught;
+use crate::rt::panics::caught;
 
 /// Answers requests. One handler serves all workers at once, so it is `Sync`; what it answers stays
 /// on the worker that asked.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use crate::app::handler::{BodyMode, Handler, Reply, panicked};
 use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
-use crate::rt::executor::caught;
+use crate::rt::panics::caught;
 
 /// Code around handlers: it sees a request before them, and their response behind them, and may
 /// answer itself. [`Router::layer`](crate::Router::layer) takes this, or a closure over a

@@ -4,9 +4,12 @@
 pub(crate) mod body;
 pub(crate) mod body_channel;
 pub(crate) mod body_limit;
+pub(crate) mod content;
 pub(crate) mod error;
 pub(crate) mod extensions;
+pub(crate) mod fields;
 pub(crate) mod handler;
+pub(crate) mod interop;
 pub(crate) mod layer;
 pub mod layers;
 pub(crate) mod preload;

@@ -41,6 +41,16 @@ impl Protocol {
             Self::Http3 => "HTTP/3.0",
         }
     }
+
+    /// As the crate `http` has it.
+    pub const fn version(self) -> http::Version {
+        match self {
+            Self::Http10 => http::Version::HTTP_10,
+            Self::Http11 => http::Version::HTTP_11,
+            Self::Http2 => http::Version::HTTP_2,
+            Self::Http3 => http::Version::HTTP_3,
+        }
+    }
 }
 
 /// How to find out who asks; most handlers never do.
@@ -290,18 +300,18 @@ impl fmt::Debug for Request<'_> {
 
 /// A request's copy, for handlers that answer later.
 pub struct OwnedRequest {
-    bytes: Box<[u8]>,
-    fields: Box<[Field]>,
-    line: Line,
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) fields: Box<[Field]>,
+    pub(crate) line: Line,
     protocol: Protocol,
-    secure: bool,
+    pub(crate) secure: bool,
     pub(crate) body: Vec<u8>,
     peer: Peer,
     /// Of the path's parameters, as in [`Params`].
     spans: Box<[Span]>,
     names: &'static [String],
     route: Option<&'static str>,
-    attached: Attached,
+    pub(crate) attached: Attached,
     owner: Owner,
 }
 
@@ -345,27 +355,27 @@ impl OwnedRequest {
 
     /// As [`Request::target`].
     pub fn target(&self) -> &[u8] {
-        self.line.target.of(&self.bytes)
+        self.view().target()
     }
 
-    /// What follows the `?`, still percent-encoded.
+    /// As [`Request::query`].
     pub fn query(&self) -> Option<&str> {
         self.view().query()
     }
 
-    /// The first field of a name (any case).
-    pub fn header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
-        self.view().header(name)
+    /// As [`Request::query_pairs`].
+    pub fn query_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.view().query_pairs()
     }
 
-    /// The body, where the route buffers it.
-    pub fn body(&self) -> &[u8] {
-        &self.body
+    /// As [`Request::authority`].
+    pub fn authority(&self) -> Option<&str> {
+        self.view().authority()
     }
 
-    /// The part of the path that stands for `{name}` in the route.
-    pub fn param(&self, name: &str) -> Option<&str> {
-        self.view().param(name)
+    /// True when the request came over TLS or QUIC.
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// The protocol it came over.
@@ -373,14 +383,44 @@ impl OwnedRequest {
         self.protocol
     }
 
+    /// As [`Request::header`].
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
+        self.view().header(name)
+    }
+
+    /// As [`Request::headers`].
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.view().headers()
+    }
+
+    /// As [`Request::uri`].
+    pub fn uri(&self) -> http::Uri {
+        self.view().uri()
+    }
+
+    /// As [`Request::header_map`].
+    pub fn header_map(&self) -> http::HeaderMap {
+        self.view().header_map()
+    }
+
+    /// As [`Request::body`].
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// As [`Request::take_body`].
+    pub fn take_body(&self) -> Option<RequestBody> {
+        self.attached.stream.take()
+    }
+
+    /// As [`Request::param`].
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.view().param(name)
+    }
+
     /// The client's address.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peer.address()
-    }
-
-    /// The body as it arrives, where the handler asked for that; once.
-    pub fn take_body(&self) -> Option<RequestBody> {
-        self.attached.stream.take()
     }
 
     /// What layers have attached to the request.

@@ -152,7 +152,11 @@ limits! {
     "limits.rate_grace" rate_grace: Duration, Time = RATE_WINDOW, 10 => HOUR;
         "window over which minimum rates are averaged: a pause that is shorter costs nothing"
     "limits.drain_timeout" drain_timeout: Duration, Time = 30 * SECOND, 0 => 24 * HOUR;
-        "time that requests in flight have to finish once the server is told to stop"
+        "time that requests in flight, and tasks of the application, have to finish once the server is told to stop"
+    "limits.blocking_threads" blocking_threads: u16, Count = 64, 1 => 4096;
+        "threads of the whole server for work of the application that would hold a worker up, started on demand"
+    "limits.blocking_queue" blocking_queue: u32, Count = 1024, 0 => 16_777_215;
+        "such work that waits for a thread; further work is refused"
     "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
     "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
@@ -205,8 +209,8 @@ limits! {
         "bytes of a request body that may come before a handler takes them"
     "http3.connection_window" h3_connection_window: u64, Bytes = MIB, 64 * KIB => 4 * GIB;
         "bytes of all request bodies of a connection that may come before they are taken"
-    "http3.pieces" h3_pieces: u32, Count = 8192, 1024 => 16_777_215;
-        "pieces, under 512 bytes or out of order, in which content may wait to be read; more closes the connection"
+    "http3.fragments" h3_fragments: u32, Count = 8192, 1024 => 16_777_215;
+        "fragments, under 512 bytes or out of order, in which content may wait to be read; more closes the connection"
     "http3.table_bytes" h3_table_bytes: u32, Bytes = 4 * KIB, 0 => 65_535;
         "bytes of each connection's header compression tables"
     "http3.blocked_streams" h3_blocked_streams: u16, Count = 16, 0 => 1024;

@@ -115,19 +115,19 @@ impl<V> Store<V> {
 mod tests {
     use super::*;
 
-    fn weigh(entries: usize) -> usize {
+    fn entry_bytes(entries: usize) -> usize {
         entries * (100 + 1 + OVERHEAD)
     }
 
     #[test]
     fn finds_what_was_inserted_until_removed() {
-        let mut store = Store::new(weigh(2));
+        let mut store = Store::new(entry_bytes(2));
         store.insert(b"a", Rc::new(1), 100, drop);
         store.insert(b"b", Rc::new(2), 100, drop);
         assert_eq!(store.find(b"a").map(|v| **v), Some(1));
         store.insert(b"a", Rc::new(3), 50, drop);
         assert_eq!(store.find(b"a").map(|v| **v), Some(3));
-        assert_eq!(store.bytes(), weigh(2) - 50);
+        assert_eq!(store.bytes(), entry_bytes(2) - 50);
         store.remove(b"a");
         store.remove(b"a");
         assert_eq!(store.find(b"a"), None);
@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn a_walk_does_not_push_out_what_is_in_use() {
-        let mut store = Store::new(weigh(4));
+        let mut store = Store::new(entry_bytes(4));
         store.insert(b"hot", Rc::new(0), 98, drop);
         for number in 0..100 {
             assert!(store.find(b"hot").is_some(), "at {number}");
             store.insert(&[number], Rc::new(number), 100, drop);
-            assert!(store.bytes() <= weigh(4));
+            assert!(store.bytes() <= entry_bytes(4));
         }
         assert_eq!(store.entries.len(), 4);
         let mut gone = Vec::new();
@@ -157,20 +157,20 @@ mod tests {
 
     #[test]
     fn the_bound_holds_even_when_everything_is_in_use() {
-        let mut store = Store::new(weigh(3));
+        let mut store = Store::new(entry_bytes(3));
         for number in 0..50 {
             store.insert(&[number], Rc::new(()), 100, drop);
             for number in 0..50 {
                 store.find(&[number]);
             }
-            assert!(store.bytes() <= weigh(3));
+            assert!(store.bytes() <= entry_bytes(3));
             assert_eq!(store.order.len(), store.entries.len());
         }
     }
 
     #[test]
     fn what_is_larger_than_the_store_is_not_kept() {
-        let mut store = Store::new(weigh(1));
+        let mut store = Store::new(entry_bytes(1));
         store.insert(b"a", Rc::new(()), 100, drop);
         store.insert(b"b", Rc::new(()), 101, drop);
         assert!(store.find(b"b").is_none() && store.find(b"a").is_some());

@@ -24,7 +24,8 @@ use crate::config::Limits;
 use crate::observe::log::{Entry, Log};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner, Work, caught};
+use crate::rt::executor::{Executor, Owner, Work};
+use crate::rt::panics::caught;
 
 /// Why a line of the access log has an `abort`.
 pub(crate) mod abort {

@@ -179,7 +179,6 @@ impl WorkerState {
     }
 
     /// How many tasks live.
-    #[cfg(test)]
     pub(crate) fn tasks(&self) -> usize {
         self.executor.len()
     }

@@ -63,6 +63,22 @@ impl Pinned {
         (self.owner, at..at + self.len as usize)
     }
 
+    /// The bytes for other libraries; copied only where they belong to this worker, or a part of
+    /// them is still wanted elsewhere.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        let (owner, range) = self.into_parts();
+        match owner {
+            Owner::Static(bytes) => Bytes::from_static(bytes).slice(range),
+            Owner::Shared(bytes) => Bytes::from_owner(bytes).slice(range),
+            Owner::Local(bytes) => Bytes::copy_from_slice(&bytes[range]),
+            Owner::Owned(bytes) => match Rc::try_unwrap(bytes) {
+                Ok(bytes) => Bytes::from(bytes).slice(range),
+                Err(bytes) => Bytes::copy_from_slice(&bytes[range]),
+            },
+            Owner::Buffer(bytes) => bytes.slice(range),
+        }
+    }
+
     /// How many bytes are left.
     pub(crate) fn len(&self) -> usize {
         self.len as usize
@@ -168,6 +184,21 @@ mod tests {
         assert_eq!((send.parts[0].iov_len, send.parts[1].iov_len), (0, 4));
         assert!(send.advance(4));
         assert_eq!(send.take(), b"head");
+    }
+
+    #[test]
+    fn bytes_are_handed_on_without_a_copy() {
+        let whole = b"0123456789".to_vec();
+        let at = whole.as_ptr().wrapping_add(2);
+        let bytes = Pinned::new(Owner::Owned(Rc::new(whole)), 2..8).into_bytes();
+        assert_eq!((&bytes[..], bytes.as_ptr()), (&b"234567"[..], at));
+        let again = Pinned::new(Owner::Buffer(Rc::new(bytes)), 1..3).into_bytes();
+        assert_eq!((&again[..], again.as_ptr()), (&b"34"[..], at.wrapping_add(1)));
+        let shared: Arc<[u8]> = Arc::from(&b"abc"[..]);
+        let at = shared.as_ptr();
+        assert_eq!(Pinned::new(Owner::Shared(shared), 0..2).into_bytes().as_ptr(), at);
+        let kept = Pinned::new(Owner::Local(Rc::from(&b"abc"[..])), 1..2);
+        assert_eq!(&kept.into_bytes()[..], b"b");
     }
 
     #[test]

@@ -6,15 +6,16 @@
 //! ring message.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
+use crate::rt::panics::caught;
 use crate::rt::slab::Slab;
-use crate::rt::thread_state;
+use crate::rt::thread_state::{self, ThreadState};
+use crate::rt::threads::Threads;
 
 /// A future that is run for what it does.
 pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -23,7 +24,7 @@ pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) enum Work<R> {
     /// A handler's answer, due to its owner.
     Reply(Pin<Box<dyn Future<Output = R>>>),
-    /// A body's producer.
+    /// A body's producer, or what the application spawned, which works for no stream.
     Produce(UnitFuture),
 }
 
@@ -51,9 +52,10 @@ pub(crate) struct Executor<R> {
 }
 
 impl<R> Executor<R> {
-    /// The tasks of the calling thread, which `mailbox` reaches.
-    pub(crate) fn new(mailbox: Arc<Mailbox>, panicked: fn() -> R) -> Self {
-        thread_state::with(|thread| thread.enter(&mailbox));
+    /// The tasks of the calling thread, which `mailbox` reaches; closures that block go to
+    /// `threads`.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, threads: Arc<Threads>, panicked: fn() -> R) -> Self {
+        thread_state::with(|thread| thread.enter(&mailbox, threads));
         Self { tasks: Slab::default(), mailbox, batch: Vec::new(), panicked }
     }
 
@@ -82,6 +84,9 @@ impl<R> Executor<R> {
     /// Polls every task that was woken before this call; those woken meanwhile wait for the next
     /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
     pub(crate) fn run(&mut self, mut answered: impl FnMut(Owner, R)) {
+        for future in thread_state::with(ThreadState::take_spawned) {
+            self.spawn(Owner::default(), Work::Produce(future));
+        }
         let mut batch = std::mem::take(&mut self.batch);
         thread_state::with(|thread| std::mem::swap(&mut *thread.ready.borrow_mut(), &mut batch));
         for id in batch.drain(..) {
@@ -113,15 +118,14 @@ impl<R> Executor<R> {
     }
 }
 
-/// What `work` gives, or nothing where it panics: the panic hook has told by then.
-#[inline]
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    // Spares the way through `catch_unwind` and its copy of the answer where nothing unwinds.
-    if cfg!(panic = "abort") {
-        return Some(work());
+impl<R> Drop for Executor<R> {
+    /// What is left ends where it awaits; a panic there ends that task alone.
+    fn drop(&mut self) {
+        for id in self.tasks.ids() {
+            caught(|| drop(self.tasks.remove(id)));
+        }
+        thread_state::with(ThreadState::leave);
     }
-    // What was half changed belongs to the application, or is dropped with the request.
-    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 struct TaskWaker {

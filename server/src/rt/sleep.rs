@@ -10,11 +10,15 @@ use ringway_codec::Time;
 use crate::ring::token::Id;
 use crate::rt::thread_state::{self, ThreadState};
 
-/// Waits for `duration`, to the worker's resolution of about 16 ms. Only inside a handler's future:
-/// elsewhere there is no worker to wake it.
+/// Waits for `duration`, to the worker's resolution of about 16 ms.
+///
+/// # Panics
+/// Outside of a worker: there is nobody to wake it.
+#[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    let thread = thread_state::current();
-    Sleep { deadline: thread.now() + duration, thread, timer: None }
+    let thread = thread_state::worker("sleep");
+    let deadline = thread.now() + duration;
+    Sleep::until(thread, deadline)
 }
 
 /// The future of [`sleep`].
@@ -25,17 +29,23 @@ pub struct Sleep {
     timer: Option<Id>,
 }
 
+impl Sleep {
+    pub(crate) fn until(thread: Rc<ThreadState>, deadline: Time) -> Self {
+        Self { thread, deadline, timer: None }
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(timer) = self.timer.take() {
-            self.thread.forget_sleep(timer);
-        }
         if self.thread.now() >= self.deadline {
             return Poll::Ready(());
         }
-        self.timer = Some(self.thread.sleep(self.deadline, context.waker().clone()));
+        match self.timer {
+            Some(timer) => self.thread.sleep_on(timer, self.deadline, context.waker()),
+            None => self.timer = Some(self.thread.sleep(self.deadline, context.waker().clone())),
+        }
         Poll::Pending
     }
 }

@@ -16,8 +16,10 @@ use ringway_codec::Time;
 use crate::ring::job;
 use crate::ring::message::Mailbox;
 use crate::ring::token::Id;
-use crate::rt::executor::Owner;
+use crate::rt::executor::{Owner, UnitFuture};
+use crate::rt::panics::caught;
 use crate::rt::slab::Slab;
+use crate::rt::threads::Threads;
 
 /// Who is to be told when something has changed.
 #[derive(Debug, Default)]
@@ -47,6 +49,14 @@ impl Waiter {
 pub(crate) struct ThreadState {
     /// Where other threads reach this worker; nowhere outside a worker.
     mailbox: RefCell<Weak<Mailbox>>,
+    /// Where closures that block go; none outside a worker.
+    threads: RefCell<Option<Arc<Threads>>>,
+    /// The worker takes no more connections and ends when those that it has are done.
+    draining: Cell<bool>,
+    /// Who is to be told when that begins.
+    awaiting_drain: RefCell<Slab<Waker>>,
+    /// Tasks that the application started since the worker last looked.
+    spawned: RefCell<Vec<UnitFuture>>,
     now: Cell<Time>,
     /// Tasks woken on this thread.
     pub(crate) ready: RefCell<Vec<Id>>,
@@ -58,10 +68,17 @@ pub(crate) struct ThreadState {
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
     /// Somebody found no descriptor free: connections that are idle are to give theirs.
     pub(crate) starved: Cell<bool>,
-    sleepers: RefCell<Slab<Waker>>,
+    sleepers: RefCell<Slab<Sleeper>>,
     /// File operations asked for since the worker last looked.
     pub(crate) new_jobs: RefCell<Vec<(Id, job::Request)>>,
     jobs: RefCell<Slab<Pending>>,
+}
+
+/// A future that waits for a time.
+struct Sleeper {
+    waker: Waker,
+    /// The wheel has told it, and will not again unless it is asked.
+    fired: bool,
 }
 
 /// A file operation that a future waits for.
@@ -86,10 +103,88 @@ pub(crate) fn current() -> Rc<ThreadState> {
     THREAD.with(Rc::clone)
 }
 
+/// The calling thread's state, where it is a worker's.
+///
+/// # Panics
+/// Elsewhere: `what` of the public API needs a worker.
+#[track_caller]
+pub(crate) fn worker(what: &str) -> Rc<ThreadState> {
+    let thread = current();
+    assert!(
+        thread.is_worker(),
+        "ringway::{what} was called outside of a worker: it works in handlers, in what they await \
+         and in what they spawn"
+    );
+    thread
+}
+
+/// # Panics
+/// On a worker, whose clients would all wait: `instead` is what to call there.
+#[track_caller]
+pub(crate) fn forbid_blocking(what: &str, instead: &str) {
+    let is_worker = with(ThreadState::is_worker);
+    assert!(!is_worker, "{what} was called on a worker, which it would hold up: use {instead}");
+}
+
 impl ThreadState {
     /// Makes the calling thread the worker that is reached by `mailbox`.
-    pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>, threads: Arc<Threads>) {
         *self.mailbox.borrow_mut() = Arc::downgrade(mailbox);
+        *self.threads.borrow_mut() = Some(threads);
+    }
+
+    /// The worker ends: what was to be started is not, and what waits for threads is dropped with
+    /// the last worker.
+    pub(crate) fn leave(&self) {
+        for future in self.take_spawned() {
+            caught(|| drop(future));
+        }
+        let threads = self.threads.borrow_mut().take();
+        drop(threads);
+    }
+
+    fn is_worker(&self) -> bool {
+        self.threads.borrow().is_some()
+    }
+
+    /// Where closures that block go.
+    pub(crate) fn threads(&self) -> Option<Arc<Threads>> {
+        self.threads.borrow().clone()
+    }
+
+    /// Has the worker run a task.
+    pub(crate) fn spawn(&self, future: UnitFuture) {
+        self.spawned.borrow_mut().push(future);
+    }
+
+    /// The tasks to be started.
+    pub(crate) fn take_spawned(&self) -> Vec<UnitFuture> {
+        std::mem::take(&mut self.spawned.borrow_mut())
+    }
+
+    /// Tells those who want to know that the worker is to end.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        let waiting = std::mem::take(&mut *self.awaiting_drain.borrow_mut());
+        for (_, waker) in waiting.iter() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the worker is to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Has `waker` told when the worker is to end.
+    pub(crate) fn await_drain(&self, waker: Waker) -> Id {
+        self.awaiting_drain.borrow_mut().insert(waker)
+    }
+
+    /// Forgets who wanted to know that.
+    pub(crate) fn forget_drain(&self, id: Id) {
+        let waker = self.awaiting_drain.borrow_mut().remove(id);
+        drop(waker);
     }
 
     /// True on the worker that is reached by `mailbox`. Its number would not do: two servers of one
@@ -112,25 +207,40 @@ impl ThreadState {
         self.ready.borrow().is_empty()
             && self.nudges.borrow().is_empty()
             && self.hints.borrow().is_empty()
+            && self.spawned.borrow().is_empty()
             && self.new_jobs.borrow().is_empty()
             && self.new_sleeps.borrow().is_empty()
     }
 
     /// Asks to be woken at `deadline`.
     pub(crate) fn sleep(&self, deadline: Time, waker: Waker) -> Id {
-        let id = self.sleepers.borrow_mut().insert(waker);
+        let id = self.sleepers.borrow_mut().insert(Sleeper { waker, fired: false });
         self.new_sleeps.borrow_mut().push((id.index, deadline));
         id
     }
 
+    /// Asks once more, for a timer that may have fired too early.
+    pub(crate) fn sleep_on(&self, id: Id, deadline: Time, waker: &Waker) {
+        let mut sleepers = self.sleepers.borrow_mut();
+        let Some(sleeper) = sleepers.get_mut(id) else { return };
+        sleeper.waker.clone_from(waker);
+        if std::mem::take(&mut sleeper.fired) {
+            self.new_sleeps.borrow_mut().push((id.index, deadline));
+        }
+    }
+
     /// Forgets a timer, fired or not.
     pub(crate) fn forget_sleep(&self, id: Id) {
-        self.sleepers.borrow_mut().remove(id);
+        let sleeper = self.sleepers.borrow_mut().remove(id);
+        drop(sleeper);
     }
 
     /// Wakes the timer that fired under a key, if it is still wanted.
     pub(crate) fn fire_sleep(&self, key: u32) {
-        let waker = self.sleepers.borrow_mut().at(key).map(|(_, waker)| waker.clone());
+        let waker = self.sleepers.borrow_mut().at(key).map(|(_, sleeper)| {
+            sleeper.fired = true;
+            sleeper.waker.clone()
+        });
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -24,6 +24,7 @@ use crate::ring::message::Mailbox;
 use crate::ring::{RecvMode, Ring, Settings};
 use crate::rt::descriptors;
 use crate::rt::executor::Executor;
+use crate::rt::threads::Threads;
 use crate::serve::handle::{Keeper, ServerHandle, WorkerThread};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Forwarder, Setup};
@@ -257,12 +258,13 @@ impl Server {
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &forwarder)?.into_iter();
+        let threads = self.threads();
         for (worker, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
             let cpu = cpus.get(worker % cpus.len().max(1)).copied();
             let published = measured.then(|| Arc::clone(&published[worker]));
             let listeners = Listeners::new(configs);
             let udp = setups.next();
-            match self.start(worker as u32, cpu, listeners, udp, log, published) {
+            match self.start(worker as u32, cpu, listeners, udp, log, published, &threads) {
                 Ok(handle) => {
                     forwarder.started(worker, &handle.mailbox);
                     running.add(handle);
@@ -282,6 +284,12 @@ impl Server {
             running.add_metrics(server.listen(Scheme::Metrics, address).spawn()?);
         }
         Ok(running)
+    }
+
+    /// The threads for what would hold workers up; none is started yet.
+    fn threads(&self) -> Arc<Threads> {
+        let Limits { blocking_threads, blocking_queue, .. } = self.limits;
+        Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize))
     }
 
     /// The writer of the access log, and each worker's end of it.
@@ -388,8 +396,10 @@ impl Server {
         udp: Option<Setup>,
         log: Option<Log>,
         published: Option<Arc<Published>>,
+        threads: &Arc<Threads>,
     ) -> Result<WorkerThread, Error> {
-        let (app, limits) = (Arc::clone(&self.app), self.limits.clone());
+        let (app, limits, threads) =
+            (Arc::clone(&self.app), self.limits.clone(), Arc::clone(threads));
         let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
@@ -412,7 +422,7 @@ impl Server {
                 return Ok(());
             }
             let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
-            let executor = Executor::new(mailbox, panicked);
+            let executor = Executor::new(mailbox, threads, panicked);
             let mut state =
                 WorkerState::new(number, app, limits, backend, executor, log, published);
             state.speak(&http2);

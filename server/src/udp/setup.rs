@@ -95,7 +95,7 @@ impl Setup {
             retry_from: limits.h3_retry_from as usize,
             handshake_timeout: limits.handshake_timeout,
             answers_per_second: limits.h3_answers,
-            pieces: limits.h3_pieces,
+            fragments: limits.h3_fragments,
             ..Policy::new(origin)
         };
         let keys = Keys::derive(&self.tls.tickets().endpoint());

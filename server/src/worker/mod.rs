@@ -54,6 +54,9 @@ struct Connections {
 /// Connections are accepted one at a time when there is room for no more than so many.
 const NEAR: usize = 64;
 
+/// How often a worker that drains looks whether other threads are done with its closures.
+const END_CHECK: Duration = Duration::from_millis(10);
+
 /// A connection and its descriptor.
 struct Slot {
     fd: i32,
@@ -154,7 +157,7 @@ impl Worker {
             self.connections.timers.next(),
             self.sleeps.next(),
             self.listeners.retry_at(),
-            self.stop_at,
+            self.end_check(),
             self.state.log_deadline(),
             self.state.publish_deadline(),
             udp.and_then(|udp| udp.deadline(&self.state)),
@@ -370,6 +373,7 @@ impl Worker {
                 self.stop_at.get_or_insert(self.state.now() + patience);
                 self.listeners.close(&mut self.ring);
                 self.state.draining = true;
+                thread_state::with(ThreadState::drain);
                 for id in self.connections.slots.ids() {
                     self.deliver(id, Event::Drain);
                 }
@@ -387,6 +391,20 @@ impl Worker {
         }
     }
 
+    /// Whether the application has tasks that are not done, or closures on other threads.
+    fn has_tasks(&self) -> bool {
+        let threads = thread_state::with(ThreadState::threads);
+        self.state.tasks() > 0 || threads.is_some_and(|threads| !threads.is_idle())
+    }
+
+    /// When to look whether a worker that drains is done.
+    fn end_check(&self) -> Option<Time> {
+        let stop_at = self.stop_at?;
+        // Other threads do not tell that they are done.
+        let soon = if self.has_tasks() { self.state.now() + END_CHECK } else { stop_at };
+        Some(stop_at.min(soon))
+    }
+
     /// True when the worker is to end; connections that outstayed the drain are cut off first.
     fn is_done(&mut self) -> bool {
         let Some(stop_at) = self.stop_at else { return false };
@@ -394,10 +412,11 @@ impl Worker {
             Some(udp) => udp.is_over(&self.ring),
             None => true,
         };
-        if self.connections.slots.len() == 0 && udp_is_over {
+        let is_over = self.state.now() >= stop_at;
+        if self.connections.slots.len() == 0 && udp_is_over && (is_over || !self.has_tasks()) {
             return true;
         }
-        if self.state.now() >= stop_at {
+        if is_over {
             if let Some(udp) = &mut self.udp {
                 udp.stop();
             }

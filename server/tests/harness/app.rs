@@ -64,7 +64,7 @@ fn limits(bounds: &str) -> Limits {
             "h3_streams" => limits.h3_streams = amount as u16,
             "h3_stall_timeout" => limits.h3_stall_timeout = time,
             "h3_retry_from" => limits.h3_retry_from = amount as u32,
-            "h3_pieces" => limits.h3_pieces = amount as u32,
+            "h3_fragments" => limits.h3_fragments = amount as u32,
             "h3_answers" => limits.h3_answers = amount as u32,
             _ => panic!("no such bound: {key}"),
         }

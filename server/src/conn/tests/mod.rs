@@ -25,6 +25,7 @@ use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
 use crate::rt::executor::Executor;
 use crate::rt::thread_state;
+use crate::rt::threads::Threads;
 use crate::{BodyWriter, RequestBody};
 
 /// A small generator of numbers (xorshift64*), so that a seed tells the whole story.
@@ -75,7 +76,7 @@ impl World {
     }
 
     fn begun(seed: u64, limits: Limits, arrival: Arrival) -> Self {
-        let executor = Executor::new(Arc::clone(&MAILBOX), panicked);
+        let executor = Executor::new(Arc::clone(&MAILBOX), Arc::new(Threads::new(1, 1)), panicked);
         let mut state =
             WorkerState::new(0, Arc::new(app()), limits, Backend::Scalar, executor, None, None);
         let id = Id { index: 0, generation: 7 };

@@ -22,6 +22,7 @@ use crate::files::Files;
 use crate::ring::token::OpKind;
 use crate::ring::{self, Ring};
 use crate::rt::thread_state;
+use crate::rt::threads::Threads;
 
 /// A directory that is gone when the test is over.
 pub(super) struct Tree(pub(super) PathBuf);
@@ -74,8 +75,13 @@ impl Worker {
     pub(super) fn new(files: Files) -> Self {
         let settings = ring::Settings { buffers: 2, ..ring::Settings::default() };
         let now = Time(1_000_000);
-        thread_state::with(|thread| thread.tick(now));
-        Self { ring: Ring::new(&settings).unwrap(), now, files }
+        let ring = Ring::new(&settings).unwrap();
+        let mailbox = Arc::new(ring.mailbox().unwrap());
+        thread_state::with(|thread| {
+            thread.enter(&mailbox, Arc::new(Threads::new(1, 1)));
+            thread.tick(now);
+        });
+        Self { ring, now, files }
     }
 
     /// Lets time pass.

@@ -12,6 +12,7 @@ use crate::app::handler::{Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::observe::log::Dropped;
+use crate::rt::panics;
 use crate::tls::Tls;
 
 /// Reads what the workers have published.
@@ -49,6 +50,9 @@ impl Endpoint {
             family(out, name, "counter", "Lines of the access log that were dropped.");
             sample(out, name, "", dropped.lines());
         }
+        let name = "ringway_panics_total";
+        family(out, name, "counter", "Panics of handlers, tasks, closures and bodies, all caught.");
+        sample(out, name, "", panics::count());
         if let Some(tls) = &self.tls {
             let (loaded, kept) = tls.reloads();
             let rows = [("success", loaded), ("failure", kept)];

@@ -234,7 +234,7 @@ impl Http2 {
             }
             let (exchanges, id) = (&mut self.exchanges, link.id);
             let (lends, splices) = (self.cover.is_some(), &mut link.splices);
-            let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
+            let mut turn = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut turn, |key, max, out, aside| {
                 let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
                 match piece {
@@ -320,8 +320,8 @@ fn trace_from_here(link: &mut Link, cx: &mut Cx<'_>) {
     }
 }
 
-fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Turn<'a> {
-    h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now }
+fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
+    h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now }
 }
 
 /// A stream as tasks and channels know it.

@@ -103,7 +103,7 @@ impl Http2 {
             Body::Stream(_) => h2::Body::Later,
             body => self.offer(body.bytes(), link, cx),
         };
-        let mut turn = h2::Turn { shared: cx.h2, out: &mut link.out, now: cx.now };
+        let mut turn = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
         let sent = self.conn.respond(key, status, body, &mut turn, |head| {
             head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));

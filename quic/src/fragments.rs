@@ -1,4 +1,4 @@
-//! Into how many pieces a peer may cut what it sends. quiche keeps content behind a hole, or not
+//! Into how many fragments a peer may cut what it sends. quiche keeps content behind a hole, or not
 //! read yet, frame by frame: an octet on its own costs it some 160, and what is left of a frame
 //! that overlaps others still holds all of it. Only windows, of octets, bound that: the first of a
 //! connection, 1 MiB, would hold 147 MiB in single octets, and more in overlaps. So the frames that
@@ -8,7 +8,7 @@
 //! on the way.
 //!
 //! Two limits remain. Packets that quiche keeps until it has their keys, up to ten of 0-RTT, are
-//! not counted. And pieces are judged as they come, before the application could read them: a
+//! not counted. And fragments are judged as they come, before the application could read them: a
 //! client that cuts content finely for a handler that does not read is closed, though it be honest.
 
 mod frames;
@@ -26,7 +26,7 @@ const LONG: u64 = 512;
 const ORDINARY: u64 = 1500;
 
 /// CRYPTO frames of a connection. A client's handshake is two or three packets, which some browsers
-/// cut into ten pieces each, and send again in a few round trips.
+/// cut into ten fragments each, and send again in a few round trips.
 const CRYPTO_FRAMES: u32 = 512;
 
 /// RFC 9000 section 20.1.
@@ -42,8 +42,8 @@ pub(crate) enum Excess {
     Crypto,
 }
 
-/// The pieces of one connection.
-pub(crate) struct Pieces {
+/// The fragments of one connection.
+pub(crate) struct Fragments {
     most: u32,
     held: u32,
     crypto: u32,
@@ -66,7 +66,7 @@ struct Stream {
     read: u64,
     /// Where the furthest frame ended.
     end: u64,
-    /// Pieces that are gone once so much has been read, and such as came after those. A stream
+    /// Fragments that are gone once so much has been read, and such as came after those. A stream
     /// that always has a hole somewhere is forgiven the former all the same.
     old: Held,
     new: Held,
@@ -80,9 +80,9 @@ struct Held {
     end: u64,
 }
 
-impl Pieces {
-    /// `most`: pieces of content that may be held. `allowed`: streams that the client may open at
-    /// first.
+impl Fragments {
+    /// `most`: fragments of content that may be held. `allowed`: streams that the client may open
+    /// at first.
     pub(crate) fn new(most: u32, allowed: Streams) -> Self {
         Self {
             most,
@@ -319,13 +319,13 @@ mod tests {
             &[0x1e],
         ];
         for frames in kinds {
-            let mut pieces = Pieces::new(10, STREAMS);
+            let mut fragments = Fragments::new(10, STREAMS);
             let datagram = short(&[frames, &stream(0, 9, b"x")].concat());
-            pieces.count(&datagram, ALL, living);
-            assert_eq!(pieces.held, 1, "{frames:x?}");
+            fragments.count(&datagram, ALL, living);
+            assert_eq!(fragments.held, 1, "{frames:x?}");
             // Whatever is cut off, nothing is read beyond.
             for end in 0..datagram.len() {
-                Pieces::new(10, STREAMS).count(&datagram[..end], ALL, living);
+                Fragments::new(10, STREAMS).count(&datagram[..end], ALL, living);
             }
         }
     }
@@ -336,9 +336,9 @@ mod tests {
         let datagram =
             [long(0, &[6, 0, 1, 1]), long(2, &[6, 1, 1, 1]), long(1, &frames), short(&frames)];
         let counted = |early, established| {
-            let mut pieces = Pieces::new(10, STREAMS);
-            pieces.count(&datagram.concat(), Keys { early, established }, living);
-            (pieces.crypto, pieces.held)
+            let mut fragments = Fragments::new(10, STREAMS);
+            fragments.count(&datagram.concat(), Keys { early, established }, living);
+            (fragments.crypto, fragments.held)
         };
         assert_eq!(counted(false, false), (2, 0));
         assert_eq!(counted(true, false), (2, 1));
@@ -347,16 +347,16 @@ mod tests {
 
     #[test]
     fn what_is_long_or_whole_or_known_costs_nothing() {
-        let mut pieces = Pieces::new(10, STREAMS);
-        pieces.count(&short(&stream(0, 9, &[1; LONG as usize])), ALL, living);
-        pieces.count(&short(&[0x0b, 4, 2, 1, 1]), ALL, living);
-        pieces.count(&short(&stream(8, 9, b"")), ALL, living);
-        pieces.count(&short(&stream(12, 9, b"over")), ALL, |id| id == 12);
-        pieces.read(16, 100, false);
-        pieces.count(&short(&stream(16, 90, b"again")), ALL, living);
-        pieces.count(&short(&stream(16, 100, &[1; LONG as usize])), ALL, living);
-        assert!(!pieces.any());
-        let known: Vec<u64> = pieces.streams.iter().map(|stream| stream.id).collect();
+        let mut fragments = Fragments::new(10, STREAMS);
+        fragments.count(&short(&stream(0, 9, &[1; LONG as usize])), ALL, living);
+        fragments.count(&short(&[0x0b, 4, 2, 1, 1]), ALL, living);
+        fragments.count(&short(&stream(8, 9, b"")), ALL, living);
+        fragments.count(&short(&stream(12, 9, b"over")), ALL, |id| id == 12);
+        fragments.read(16, 100, false);
+        fragments.count(&short(&stream(16, 90, b"again")), ALL, living);
+        fragments.count(&short(&stream(16, 100, &[1; LONG as usize])), ALL, living);
+        assert!(!fragments.any());
+        let known: Vec<u64> = fragments.streams.iter().map(|stream| stream.id).collect();
         assert_eq!(known, [0, 16]);
     }
 
@@ -365,25 +365,25 @@ mod tests {
     fn long_frames_that_overlap_are_counted() {
         for len in [LONG, 1350] {
             let content = vec![1; len as usize];
-            let mut pieces = Pieces::new(10, STREAMS);
+            let mut fragments = Fragments::new(10, STREAMS);
             for n in 0..=11 {
-                assert_eq!(pieces.excess(), None, "{n} of {len}");
-                pieces.count(&short(&stream(0, 9000 - n, &content)), ALL, living);
+                assert_eq!(fragments.excess(), None, "{n} of {len}");
+                fragments.count(&short(&stream(0, 9000 - n, &content)), ALL, living);
             }
-            assert_eq!(pieces.excess(), Some(Excess::Content), "{len}");
+            assert_eq!(fragments.excess(), Some(Excess::Content), "{len}");
         }
         // What comes late into holes is forgiven when it is read.
-        let mut pieces = Pieces::new(10, STREAMS);
+        let mut fragments = Fragments::new(10, STREAMS);
         for n in [1, 3, 2, 0] {
-            pieces.count(&short(&stream(0, n * LONG, &[1; LONG as usize])), ALL, living);
+            fragments.count(&short(&stream(0, n * LONG, &[1; LONG as usize])), ALL, living);
         }
-        assert_eq!(pieces.held, 2);
-        pieces.read(0, 4 * LONG as usize, false);
-        assert_eq!(pieces.held, 0);
+        assert_eq!(fragments.held, 2);
+        fragments.read(0, 4 * LONG as usize, false);
+        assert_eq!(fragments.held, 0);
         // A frame of many ordinary ones' size holds as much as they.
-        pieces.count(&short(&stream(0, 9000, &[1; 9000])), ALL, living);
-        pieces.count(&short(&stream(0, 8999, &[1; 9000])), ALL, living);
-        assert_eq!(pieces.held, 6);
+        fragments.count(&short(&stream(0, 9000, &[1; 9000])), ALL, living);
+        fragments.count(&short(&stream(0, 8999, &[1; 9000])), ALL, living);
+        assert_eq!(fragments.held, 6);
     }
 
     /// Row 93: the first stream above the limit, of either direction, and those that are none of a
@@ -392,12 +392,12 @@ mod tests {
     fn row_93_blocked_streams_above_the_limit() {
         let blocked = |id: u64| short(&[&[0x15][..], &varint(id), &[1]].concat());
         let after = |opened: u64, id: u64| {
-            let mut pieces = Pieces::new(10, STREAMS);
+            let mut fragments = Fragments::new(10, STREAMS);
             if opened > 0 {
-                pieces.count(&short(&stream(4 * (opened - 1), 0, b"x")), LATE, living);
+                fragments.count(&short(&stream(4 * (opened - 1), 0, b"x")), LATE, living);
             }
-            pieces.count(&blocked(id), LATE, living);
-            pieces.wrong_stream().map(|(code, _)| code)
+            fragments.count(&blocked(id), LATE, living);
+            fragments.wrong_stream().map(|(code, _)| code)
         };
         for opened in [0, 1, 49] {
             assert_eq!(after(opened, 4 * 99), None);
@@ -411,58 +411,58 @@ mod tests {
             (Some(STREAM_STATE_ERROR), Some(STREAM_STATE_ERROR))
         );
         // Of early data quiche may have taken what was not seen.
-        let mut pieces = Pieces::new(10, STREAMS);
-        pieces.count(&blocked(4 * 199), ALL, living);
-        assert_eq!(pieces.wrong_stream(), None);
+        let mut fragments = Fragments::new(10, STREAMS);
+        fragments.count(&blocked(4 * 199), ALL, living);
+        assert_eq!(fragments.wrong_stream(), None);
     }
 
     #[test]
     fn wishes_to_stop_are_noted() {
-        let mut pieces = Pieces::new(10, STREAMS);
-        pieces.count(&short(&[5, 4, 9, 5, 8, 9]), ALL, living);
-        assert_eq!((pieces.stops(), pieces.has_stopped_ours()), (2, false));
-        pieces.count(&short(&[5, 7, 9]), ALL, living);
-        assert_eq!((pieces.stops(), pieces.has_stopped_ours()), (3, true));
+        let mut fragments = Fragments::new(10, STREAMS);
+        fragments.count(&short(&[5, 4, 9, 5, 8, 9]), ALL, living);
+        assert_eq!((fragments.stops(), fragments.has_stopped_ours()), (2, false));
+        fragments.count(&short(&[5, 7, 9]), ALL, living);
+        assert_eq!((fragments.stops(), fragments.has_stopped_ours()), (3, true));
     }
 
     /// A stream with a hole at every time: what is read is forgiven all the same.
     #[test]
-    fn pieces_are_forgotten_as_they_are_read() {
-        let mut pieces = Pieces::new(10, STREAMS);
+    fn fragments_are_forgotten_as_they_are_read() {
+        let mut fragments = Fragments::new(10, STREAMS);
         for at in 0..1000 {
-            pieces.count(&short(&stream(0, at * 100 + 50, b"x")), ALL, living);
-            pieces.read(0, 100, false);
-            assert!(pieces.held <= 2, "{} at {at}", pieces.held);
+            fragments.count(&short(&stream(0, at * 100 + 50, b"x")), ALL, living);
+            fragments.read(0, 100, false);
+            assert!(fragments.held <= 2, "{} at {at}", fragments.held);
         }
-        pieces.read(0, 100, true);
-        assert!(!pieces.any() && pieces.streams.is_empty());
+        fragments.read(0, 100, true);
+        assert!(!fragments.any() && fragments.streams.is_empty());
     }
 
     #[test]
     fn streams_that_are_given_up_hold_nothing() {
-        let mut pieces = Pieces::new(10, STREAMS);
+        let mut fragments = Fragments::new(10, STREAMS);
         for id in (0..400).step_by(4) {
-            pieces.count(&short(&stream(id, 5, b"x")), ALL, living);
-            pieces.stop(id, |other| other < id);
-            pieces.count(&short(&stream(id, 9, b"x")), ALL, living);
-            assert!(!pieces.any() && pieces.streams.len() <= 2);
+            fragments.count(&short(&stream(id, 5, b"x")), ALL, living);
+            fragments.stop(id, |other| other < id);
+            fragments.count(&short(&stream(id, 9, b"x")), ALL, living);
+            assert!(!fragments.any() && fragments.streams.len() <= 2);
         }
-        assert_eq!(pieces.excess(), None);
+        assert_eq!(fragments.excess(), None);
     }
 
     #[test]
     fn one_more_than_the_bound_is_too_many() {
-        let mut pieces = Pieces::new(10, STREAMS);
+        let mut fragments = Fragments::new(10, STREAMS);
         for n in 0..11 {
-            assert_eq!(pieces.excess(), None);
-            pieces.count(&short(&stream(n % 3 * 4, 2 * n + 1, b"x")), ALL, living);
+            assert_eq!(fragments.excess(), None);
+            fragments.count(&short(&stream(n % 3 * 4, 2 * n + 1, b"x")), ALL, living);
         }
-        assert_eq!(pieces.excess(), Some(Excess::Content));
-        let mut pieces = Pieces::new(10, STREAMS);
+        assert_eq!(fragments.excess(), Some(Excess::Content));
+        let mut fragments = Fragments::new(10, STREAMS);
         for _ in 0..=CRYPTO_FRAMES {
-            assert_eq!(pieces.excess(), None);
-            pieces.count(&long(0, &[6, 2, 1, 1]), ALL, living);
+            assert_eq!(fragments.excess(), None);
+            fragments.count(&long(0, &[6, 2, 1, 1]), ALL, living);
         }
-        assert_eq!(pieces.excess(), Some(Excess::Crypto));
+        assert_eq!(fragments.excess(), Some(Excess::Crypto));
     }
 }
