@@ -388,6 +388,24 @@ fn every_setting_is_documented_and_in_the_reference() {
     }
 }
 
+/// Every block of TOML in the manual is a configuration without a mistake.
+#[test]
+fn the_examples_of_the_manual_load() {
+    let mut seen = 0;
+    for page in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("manual")).unwrap() {
+        let path = page.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let example = block.split("```").next().unwrap();
+            let scratch = Scratch::new("manual", example);
+            let loaded = load(&scratch.sources());
+            assert!(loaded.is_ok(), "{}: {:?}", path.display(), loaded.err());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} examples");
+}
+
 #[test]
 fn tables_in_lists() {
     let scratch = Scratch::new(

@@ -65,6 +65,53 @@ fn pages_of_the_manual_are_in_rustdoc() {
     report(wrong);
 }
 
+/// Keys, metrics and options of the command line that the papers name are there.
+#[test]
+fn papers_name_keys_metrics_and_options_that_there_are() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let keys = read("server/CONFIGURATION.md");
+    let blocks = ["files.", "tls.", "http2.", "http3.", "log.", "engine.", "limits."];
+    let mut known = String::new();
+    for file in files(&root().join("server/src"), &|name| name.ends_with(".rs")) {
+        known.push_str(&fs::read_to_string(file).unwrap());
+    }
+    let mut wrong = Vec::new();
+    for page in papers_for_users() {
+        for word in code_spans(&fs::read_to_string(&page).unwrap()) {
+            let name = word.split([' ', '=']).next().unwrap();
+            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
+            let is_key = is_name && blocks.iter().any(|block| name.starts_with(block));
+            if is_key && !keys.contains(&format!("| `{name}` |")) {
+                wrong.push(format!("{}: no key {name}", shown(&page)));
+            }
+            let is_metric = name.starts_with("ringway_") || name.starts_with("http_server_");
+            // The names of reloads are put together.
+            let is_made = name.starts_with("ringway_reload_");
+            if is_metric && !is_made && !known.contains(&format!("\"{name}")) {
+                wrong.push(format!("{}: no metric {name}", shown(&page)));
+            }
+            let option = name.strip_prefix("--").filter(|option| !option.is_empty());
+            if let Some(option) = option
+                && !known.contains(&format!("\"{option}\""))
+            {
+                wrong.push(format!("{}: no option --{option}", shown(&page)));
+            }
+        }
+    }
+    report(wrong);
+}
+
+fn papers_for_users() -> Vec<PathBuf> {
+    let mut pages = files(&root().join("server/manual"), &|name| name.ends_with(".md"));
+    pages.push(root().join("README.md"));
+    pages
+}
+
+/// What stands between backquotes in the prose of a page.
+fn code_spans(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|(_, line)| line.split('`').skip(1).step_by(2)).collect()
+}
+
 #[test]
 fn commits_have_short_subjects() {
     let range = format!("{SUBJECTS_SINCE}..HEAD");
