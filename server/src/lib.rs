@@ -50,6 +50,7 @@ pub use app::extensions::Extensions;
 pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
 pub use app::layers as layer;
 pub use app::request::{OwnedRequest, Protocol, Request};
+pub use app::request_builder::{InvalidRequest, RequestBuilder};
 pub use app::response::Response;
 pub use app::router::Router;
 pub use config::Scheme;

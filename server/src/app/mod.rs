@@ -14,5 +14,6 @@ pub(crate) mod layer;
 pub mod layers;
 pub(crate) mod preload;
 pub(crate) mod request;
+pub(crate) mod request_builder;
 pub(crate) mod response;
 pub(crate) mod router;
