@@ -56,7 +56,7 @@ impl Http2 {
         cx: &mut Cx<'_>,
     ) -> Self {
         trace_from_here(link, cx);
-        let conn = h2::Conn::new(&mut turn(link, cx));
+        let conn = h2::Conn::new(&mut io(link, cx));
         Self::of(conn, socket, cover, cx)
     }
 
@@ -70,7 +70,7 @@ impl Http2 {
         let Upgrade { mut request, settings } = upgrade;
         trace_from_here(link, cx);
         let no_body = request.method() == http::Method::HEAD;
-        let made = h2::Conn::upgraded(&settings, no_body, &mut turn(link, cx));
+        let made = h2::Conn::upgraded(&settings, no_body, &mut io(link, cx));
         let Ok((conn, key)) = made else {
             link.close(true, cx);
             return None;
@@ -107,7 +107,7 @@ impl Http2 {
             if link.gathered() >= cx.limits.output_bytes {
                 return at;
             }
-            match self.conn.receive(input, &mut at, &mut turn(link, cx)) {
+            match self.conn.receive(input, &mut at, &mut io(link, cx)) {
                 Ok(h2::Event::More) => {
                     if at > 0 {
                         self.ahead = None;
@@ -141,7 +141,7 @@ impl Http2 {
     pub(crate) fn shed(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         if self.is_idle() {
             link.output(cx);
-            self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut turn(link, cx));
+            self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut io(link, cx));
             link.close(false, cx);
         }
     }
@@ -157,7 +157,7 @@ impl Http2 {
     pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
         loop {
-            match self.conn.expire(&mut turn(link, cx)) {
+            match self.conn.expire(&mut io(link, cx)) {
                 Ok(Some(event)) => {
                     cx.tally.counters.slow_readers += 1;
                     self.close(&event, abort::RESET, cx);
@@ -178,7 +178,7 @@ impl Http2 {
             self.refuse(stream.key, refusal, link, cx);
         }
         if self.conn.is_idle() && cx.now >= self.since + self.patience(cx.limits) {
-            self.conn.close(h2::Code::NO_ERROR, "idle", &mut turn(link, cx));
+            self.conn.close(h2::Code::NO_ERROR, "idle", &mut io(link, cx));
         }
         self.settle(link, cx);
     }
@@ -192,16 +192,16 @@ impl Http2 {
     /// The server stops: the client is told, and what it sent before it knew is answered.
     pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
-        self.conn.drain(&mut turn(link, cx));
+        self.conn.drain(&mut io(link, cx));
     }
 
     /// No more is taken from the client, and all it sent is used: what it asked is still answered,
     /// as far as that goes without it. After it `failed` nothing is waited for.
     pub(crate) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
         while failed && let Some(key) = self.exchanges.end_unwritten(cx) {
-            self.conn.reset(key, h2::Code::CANCEL, &mut turn(link, cx));
+            self.conn.reset(key, h2::Code::CANCEL, &mut io(link, cx));
         }
-        while let Some(event) = self.conn.expect_no_more(&mut turn(link, cx)) {
+        while let Some(event) = self.conn.expect_no_more(&mut io(link, cx)) {
             self.close(&event, abort::ENDED, cx);
         }
         if self.conn.is_idle() {
@@ -217,9 +217,9 @@ impl Http2 {
         link.output(cx);
         let Some((key, read)) = self.exchanges.moved(stream, link.id) else { return };
         if read > 0 {
-            self.conn.consume(key, read, &mut turn(link, cx));
+            self.conn.consume(key, read, &mut io(link, cx));
         }
-        self.conn.wake(key, &mut turn(link, cx));
+        self.conn.wake(key, &mut io(link, cx));
     }
 
     /// Has the scheduler take DATA into the output, up to its bound.
@@ -234,8 +234,8 @@ impl Http2 {
             }
             let (exchanges, id) = (&mut self.exchanges, link.id);
             let (lends, splices) = (self.cover.is_some(), &mut link.splices);
-            let mut turn = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
-            let pulled = self.conn.output(room, &mut turn, |key, max, out, aside| {
+            let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
+            let pulled = self.conn.output(room, &mut io, |key, max, out, aside| {
                 let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
                 match piece {
                     Some(piece) if lends && piece.len() >= LEND_MIN => {
@@ -270,7 +270,7 @@ impl Http2 {
     pub(crate) fn refuse_cleartext(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         cx.tally.counters.refused += 1;
         let why = "this port speaks TLS";
-        self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut turn(link, cx));
+        self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut io(link, cx));
         self.settle(link, cx);
     }
 
@@ -320,7 +320,7 @@ fn trace_from_here(link: &mut Link, cx: &mut Cx<'_>) {
     }
 }
 
-fn turn<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
+fn io<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
     h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now }
 }
 

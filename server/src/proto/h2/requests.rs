@@ -7,7 +7,7 @@ use super::super::exchange::{self, Begun, Content, abort};
 use super::super::output::Link;
 use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
-use super::{Http2, stream_of, turn};
+use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
@@ -79,7 +79,7 @@ impl Http2 {
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
     fn proceed(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
         if asked.head.expects_more() {
-            self.conn.inform(asked.key, 100, &mut turn(link, cx), |_| {});
+            self.conn.inform(asked.key, 100, &mut io(link, cx), |_| {});
         }
     }
 
@@ -87,7 +87,7 @@ impl Http2 {
     fn data(&mut self, key: Key, bytes: &[u8], end: bool, link: &mut Link, cx: &mut Cx<'_>) {
         match self.exchanges.receive(stream_of(key), bytes, end, link.id) {
             Ok(0) => {}
-            Ok(used) => self.conn.consume(key, used, &mut turn(link, cx)),
+            Ok(used) => self.conn.consume(key, used, &mut io(link, cx)),
             Err(refusal) => return self.refuse(key, refusal, link, cx),
         }
         if end && let Some(reply) = self.exchanges.complete(stream_of(key), cx.app) {

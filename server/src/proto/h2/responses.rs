@@ -10,7 +10,7 @@ use super::super::output::{COPY_MAX, Link};
 use super::super::refusal::Refusal;
 use super::super::tls_io::LEND_MIN;
 use super::super::{CLEAR, Cx};
-use super::{Http2, stream_of, turn};
+use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
 use crate::app::request::Request;
@@ -40,7 +40,7 @@ impl Http2 {
     ) {
         let Some(stream) = self.exchanges.find(stream) else { return };
         link.output(cx);
-        self.conn.inform(stream.key, 103, &mut turn(link, cx), |head| {
+        self.conn.inform(stream.key, 103, &mut io(link, cx), |head| {
             for value in links {
                 head.field(Known::Link, b"", value.as_bytes());
             }
@@ -83,7 +83,7 @@ impl Http2 {
         let mut promised = Vec::new();
         for path in paths {
             let (authority, path) = (&self.authority, path.as_bytes());
-            let pushed = self.conn.push(parent, scheme, authority, path, &mut turn(link, cx));
+            let pushed = self.conn.push(parent, scheme, authority, path, &mut io(link, cx));
             let Some(asked) = pushed else { continue };
             cx.tally.counters.pushes += 1;
             cx.tally.counters.streams_h2 += 1;
@@ -103,9 +103,9 @@ impl Http2 {
             Body::Stream(_) => h2::Body::Later,
             body => self.offer(body.bytes(), link, cx),
         };
-        let mut turn = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
+        let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
-        let sent = self.conn.respond(key, status, body, &mut turn, |head| {
+        let sent = self.conn.respond(key, status, body, &mut io, |head| {
             head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));
             if let Some(shared) = &response.shared {
                 shared.iter().for_each(|line| head.line(line));
@@ -150,7 +150,7 @@ impl Http2 {
 
     pub(super) fn trailers(&mut self, key: Key, link: &mut Link, cx: &mut Cx<'_>) {
         let fields = self.exchanges.take_trailers(stream_of(key), cx);
-        self.conn.trailers(key, &mut turn(link, cx), |head| {
+        self.conn.trailers(key, &mut io(link, cx), |head| {
             for (name, value) in &fields {
                 head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
             }
