@@ -2,12 +2,12 @@
 //! line.
 
 use super::options::Parsed;
-use super::{End, complain, print};
+use super::{Exit, complain, print};
 use ringway::Error;
 use ringway::config::{self, Config, Errors, Loaded, Origin, Trace};
 use std::fmt::Write;
 
-pub(crate) fn run(parsed: &Parsed) -> End {
+pub(crate) fn run(parsed: &Parsed) -> Exit {
     let loaded = match load(parsed) {
         Ok(loaded) => loaded,
         Err(end) => return end,
@@ -19,7 +19,7 @@ pub(crate) fn run(parsed: &Parsed) -> End {
         Ok(records) => print(&summary(&loaded.config, &records)),
         Err(error) => {
             complain(&error.to_string());
-            End::Failed
+            Exit::Failed
         }
     }
 }
@@ -35,7 +35,7 @@ fn examine(config: &Config) -> Result<Vec<String>, Error> {
 }
 
 /// The configuration that the command line asks for; its mistakes are printed, not returned.
-pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
+pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
     let loaded = config::load(&parsed.sources()).and_then(|loaded| {
         let missing = config::missing_paths(&loaded);
         if missing.is_empty() { Ok(loaded) } else { Err(Errors(missing)) }
@@ -57,7 +57,7 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, End> {
             }
             let typed = |origin: &Origin| matches!(origin, Origin::CommandLine(_));
             let usage = errors.0.iter().all(|error| typed(&error.origin));
-            Err(if usage { End::Usage } else { End::Failed })
+            Err(if usage { Exit::Usage } else { Exit::Failed })
         }
     }
 }

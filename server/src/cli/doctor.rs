@@ -1,13 +1,13 @@
 //! `ringway doctor`: the examination of `ringway-tuning`, with what only a ring can find out.
 
 use super::options::Parsed;
-use super::{End, check, complain, print};
+use super::{Exit, check, complain, print};
 use ringway::{Found, probe};
 use ringway_tuning::Host;
 use ringway_tuning::doctor::{Certificate, Facts, Feature, Ring, examine};
 
 /// Prints what was found; failed if any of it is harmful.
-pub(crate) fn run(parsed: &Parsed) -> End {
+pub(crate) fn run(parsed: &Parsed) -> Exit {
     let config = match check::load(parsed) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
@@ -16,7 +16,7 @@ pub(crate) fn run(parsed: &Parsed) -> End {
         Ok(certificates) => certificates,
         Err(error) => {
             complain(&error.to_string());
-            return End::Failed;
+            return Exit::Failed;
         }
     };
     let ring = match probe() {
@@ -33,7 +33,7 @@ pub(crate) fn run(parsed: &Parsed) -> End {
     let facts = Facts { ring: Some(ring), certificates, ..Facts::of_this_machine() };
     let report = examine(&Host::live(), &facts);
     match print(&if parsed.json { report.json() } else { report.text() }) {
-        End::Fine if report.is_harmful() => End::Failed,
+        Exit::Fine if report.is_harmful() => Exit::Failed,
         end => end,
     }
 }

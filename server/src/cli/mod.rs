@@ -113,7 +113,7 @@ impl Verb {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Exit {
     /// Exit code 0.
     Fine,
     /// Exit code 1: it could not be done, and doing it again would not help.
@@ -122,23 +122,23 @@ pub(crate) enum End {
     Usage,
 }
 
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
+impl From<Exit> for ExitCode {
+    fn from(end: Exit) -> Self {
         match end {
-            End::Fine => Self::SUCCESS,
-            End::Failed => Self::from(1),
-            End::Usage => Self::from(2),
+            Exit::Fine => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
         }
     }
 }
 
 /// Does what the process's arguments (without its own name) ask for.
-pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let parsed = match options::parse(arguments) {
         Ok(parsed) => parsed,
         Err(Usage(message)) => {
             complain(&format!("{message}\n(`ringway --help` lists what there is)"));
-            return End::Usage;
+            return Exit::Usage;
         }
     };
     if parsed.help {
@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
     dispatch(&parsed)
 }
 
-fn dispatch(parsed: &Parsed) -> End {
+fn dispatch(parsed: &Parsed) -> Exit {
     match parsed.verb {
         Verb::Serve => serve::run(parsed),
         Verb::Check => check::run(parsed),
@@ -161,21 +161,21 @@ fn dispatch(parsed: &Parsed) -> End {
             Some((_, Some(verb))) => print(&help::of(verb)),
             Some((name, None)) => {
                 complain(&options::unknown_verb(name));
-                End::Usage
+                Exit::Usage
             }
         },
     }
 }
 
 /// Writes to standard output. A reader that went away (`ringway man | head`) is not an error.
-pub(crate) fn print(text: &str) -> End {
+pub(crate) fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => End::Fine,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => End::Fine,
+        Ok(()) => Exit::Fine,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine,
         Err(error) => {
             complain(&format!("standard output: {error}"));
-            End::Failed
+            Exit::Failed
         }
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     all
 }
 
-fn tune(row: &super::tune::Row) -> Opt {
+fn tune(row: &super::tune::TuneOption) -> Opt {
     let option = own(row.name, Effect::Tune(row.name), row.doc);
     Opt { value: row.value, choices: row.choices.to_vec(), ..option }
 }

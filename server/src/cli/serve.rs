@@ -2,14 +2,14 @@
 //! explanation.
 
 use super::options::Parsed;
-use super::{End, check, complain};
+use super::{Exit, check, complain};
 use ringway::config::{Address, Config};
 use ringway::{Error, Scheme};
 use ringway_tuning::{Host, Transport, start};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
-pub(crate) fn run(parsed: &Parsed) -> End {
+pub(crate) fn run(parsed: &Parsed) -> Exit {
     let loaded = match check::load(parsed) {
         Ok(loaded) => loaded,
         Err(end) => return end,
@@ -22,10 +22,10 @@ pub(crate) fn run(parsed: &Parsed) -> End {
         complain(&format!("warning: {answer}"));
     }
     match ringway::serve(&config, || Some(check::load(parsed).ok()?.config)) {
-        Ok(()) => End::Fine,
+        Ok(()) => Exit::Fine,
         Err(error) => {
             complain(&explain(&config, &error));
-            End::Failed
+            Exit::Failed
         }
     }
 }

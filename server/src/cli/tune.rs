@@ -1,7 +1,7 @@
 //! `ringway tune`: the command-line face of `ringway_tuning::tune`.
 
 use super::options::Parsed;
-use super::{End, complain, print};
+use super::{Exit, complain, print};
 use ringway::config::nearest;
 use ringway_tuning::tune::{Action, Group, Irqs, Options, Outcome};
 use ringway_tuning::{Host, Profile, tune};
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// An option of `tune`.
-pub(crate) struct Row {
+pub(crate) struct TuneOption {
     pub(crate) name: &'static str,
     pub(crate) value: Option<&'static str>,
     pub(crate) choices: &'static [&'static str],
@@ -21,12 +21,12 @@ const fn row(
     value: Option<&'static str>,
     choices: &'static [&'static str],
     doc: &'static str,
-) -> Row {
-    Row { name, value, choices, doc }
+) -> TuneOption {
+    TuneOption { name, value, choices, doc }
 }
 
 /// The options of `tune`, in the order of the help.
-pub(crate) const OPTIONS: &[Row] = &[
+pub(crate) const OPTIONS: &[TuneOption] = &[
     row("dry-run", None, &[], "say what would be done and do nothing"),
     row("profile", Some("NAME"), &["throughput", "latency", "bench"], "what to tune for"),
     row(
@@ -48,7 +48,7 @@ pub(crate) const OPTIONS: &[Row] = &[
     row("anyway", None, &[], "tune the own network of a container too"),
 ];
 
-pub(crate) fn run(parsed: &Parsed) -> End {
+pub(crate) fn run(parsed: &Parsed) -> Exit {
     let action = match parsed.operand() {
         Some("apply") => Action::Apply,
         Some("restore") => Action::Restore,
@@ -58,19 +58,19 @@ pub(crate) fn run(parsed: &Parsed) -> End {
         Ok(options) => options,
         Err(message) => {
             complain(&message);
-            return End::Usage;
+            return Exit::Usage;
         }
     };
     match tune::run(&Host::live(), action, &options) {
         Ok(outcome) => report(action, &options, &outcome),
         Err(refusal) => {
             complain(&refusal);
-            End::Failed
+            Exit::Failed
         }
     }
 }
 
-fn report(action: Action, options: &Options, outcome: &Outcome) -> End {
+fn report(action: Action, options: &Options, outcome: &Outcome) -> Exit {
     let mut text = outcome.lines.join("\n");
     if !text.is_empty() {
         text.push('\n');
@@ -90,7 +90,7 @@ fn report(action: Action, options: &Options, outcome: &Outcome) -> End {
     let printed = print(&text);
     // `check` answers whether the machine is tuned, so that scripts can ask.
     let untuned = action == Action::Check && changes > 0;
-    if outcome.failures > 0 || untuned { End::Failed } else { printed }
+    if outcome.failures > 0 || untuned { Exit::Failed } else { printed }
 }
 
 fn options(parsed: &Parsed) -> Result<Options, String> {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// `[[tls.certificates]]`: one more certificate, served to the clients that ask for its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
+pub struct CertificateConfig {
     /// The certificate chain, PEM.
     pub cert: PathBuf,
     /// The private key, PEM.
@@ -24,7 +24,7 @@ pub struct Hints {
     /// The path that is asked for.
     pub path: UrlPath,
     /// Values of Link fields.
-    pub links: Vec<Link>,
+    pub links: Vec<LinkField>,
 }
 
 /// `[[push]]`: what is pushed along with a page over HTTP/2.
@@ -42,7 +42,7 @@ pub struct UrlPath(pub String);
 
 /// The value of a Link field (RFC 8288).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link(pub HeaderValue);
+pub struct LinkField(pub HeaderValue);
 
 /// The value of Strict-Transport-Security (RFC 6797 section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ fn inline(entries: &[(&str, String)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
-impl Typed for Certificate {
+impl Typed for CertificateConfig {
     fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
         let block = Block::of(written, &["cert", "key", "ocsp"])?;
         let (cert, key) = (block.need("cert")?, block.need("key")?);
@@ -247,7 +247,7 @@ fn field(
     }
 }
 
-impl Typed for Link {
+impl Typed for LinkField {
     fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
         let wanted = "a link like \"</style.css>; rel=preload; as=style\"";
         field(written, wanted, |text| text.starts_with('<') && text.contains(">;")).map(Self)

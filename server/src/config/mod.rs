@@ -16,7 +16,7 @@ mod suggest;
 mod value;
 
 pub use address::{Address, BadAddress, Descriptor};
-pub use block::{Certificate, ContentTypes, Hints, Hsts, Link, Push, UrlPath};
+pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
 pub use error::{Error, Errors, Origin};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
@@ -61,24 +61,24 @@ pub struct Config {
     /// What is pushed along with pages.
     pub push: Vec<Push>,
     /// The static file service.
-    pub files: Files,
+    pub files: FilesConfig,
     /// Certificates.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// HTTP/2.
-    pub http2: Http2,
+    pub http2: Http2Config,
     /// HTTP/3.
-    pub http3: Http3,
+    pub http3: Http3Config,
     /// What tuning may switch on.
     pub engine: Engine,
     /// The access log.
-    pub log: Log,
+    pub log: LogConfig,
     /// The bounds.
     pub limits: Limits,
 }
 
 /// `[files]`: the static file service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct FilesConfig {
     /// The directory that is served.
     pub root: PathBuf,
     /// Whether a directory without an index file is listed.
@@ -87,7 +87,7 @@ pub struct Files {
     pub types: ContentTypes,
 }
 
-impl Default for Files {
+impl Default for FilesConfig {
     fn default() -> Self {
         Self { root: PathBuf::from("."), browse: false, types: ContentTypes::default() }
     }
@@ -96,7 +96,7 @@ impl Default for Files {
 /// `[tls]`: certificates and keys; a self-signed certificate is made for the process's life when
 /// none is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The certificate chain, PEM.
     pub cert: Option<PathBuf>,
     /// The private key, PEM.
@@ -104,7 +104,7 @@ pub struct Tls {
     /// An OCSP response to staple, DER.
     pub ocsp: Option<PathBuf>,
     /// Further certificates, chosen by the name that a client asks for.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<CertificateConfig>,
     /// Where the secret of the session tickets is kept, so that they survive a restart.
     pub ticket_key: Option<PathBuf>,
     /// The oldest version that is spoken.
@@ -116,14 +116,14 @@ pub struct Tls {
     /// The Strict-Transport-Security that answers over TLS carry.
     pub hsts: Option<Hsts>,
     /// Whether the secrets of connections are logged.
-    pub key_log: KeyLog,
+    pub key_log: KeyLogMode,
 }
 
 /// Where the secrets of TLS and QUIC connections are logged, for Wireshark. Whoever reads them can
 /// read the connections, so an environment that happens to hold `SSLKEYLOGFILE` (a developer's
 /// shell, a container's image, a service manager's defaults) does not switch it on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KeyLog {
+pub enum KeyLogMode {
     /// Nowhere.
     #[default]
     Off,
@@ -153,7 +153,7 @@ pub enum TlsVersion {
 
 /// `[http2]`, but for its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http2 {
+pub struct Http2Config {
     /// Whether an HTTP/1.1 request in the clear may upgrade its connection (RFC 7540 section 3.2).
     pub upgrade: bool,
     /// Whether the priority tree of RFC 7540 is honoured; if not, clients are told so (RFC 9218
@@ -161,7 +161,7 @@ pub struct Http2 {
     pub priority_tree: bool,
 }
 
-impl Default for Http2 {
+impl Default for Http2Config {
     fn default() -> Self {
         Self { upgrade: true, priority_tree: true }
     }
@@ -169,7 +169,7 @@ impl Default for Http2 {
 
 /// `[http3]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http3 {
+pub struct Http3Config {
     /// Whether each TLS listener also answers HTTP/3 on the UDP port of the same number.
     pub enabled: bool,
     /// Whether the server is not to start where that port cannot be had; if not, it says so and
@@ -187,7 +187,7 @@ pub struct Http3 {
     pub congestion: Congestion,
 }
 
-impl Default for Http3 {
+impl Default for Http3Config {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -217,7 +217,7 @@ pub struct Engine {
 
 /// `[log]`: the access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// The form of a line.
     pub format: LogFormat,
     /// The file that lines are appended to; none means standard output.

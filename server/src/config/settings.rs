@@ -4,7 +4,9 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Written, Wrong, quote};
-use super::{Config, Congestion, Cpus, KeyLog, LogFormat, Misdirected, Simd, TlsVersion, Trace};
+use super::{
+    Config, Congestion, Cpus, KeyLogMode, LogFormat, Misdirected, Simd, TlsVersion, Trace,
+};
 use std::sync::LazyLock;
 
 /// One key, and everything that is known about it.
@@ -400,7 +402,7 @@ const LOG: Words<LogFormat> =
     &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
 const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
-const KEY_LOG: Words<KeyLog> = &[("off", KeyLog::Off), ("env", KeyLog::Env)];
+const KEY_LOG: Words<KeyLogMode> = &[("off", KeyLogMode::Off), ("env", KeyLogMode::Env)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
@@ -424,7 +426,7 @@ macro_rules! typed_words {
 }
 typed_words!(
     Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
-    Misdirected, MISDIRECTED; KeyLog, KEY_LOG
+    Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG
 );
 
 /// Workers: more than this many is a mistake, not a machine.

@@ -449,7 +449,7 @@ enabled = false
     assert_eq!(further.cert, scratch.0.join("b.pem"), "relative to the file");
     assert_eq!((&*further.key, &further.ocsp), (Path::new("/etc/b.key"), &None));
     assert_eq!(config.tls.min_version, TlsVersion::Tls13);
-    assert_eq!(config.tls.key_log, KeyLog::Env);
+    assert_eq!(config.tls.key_log, KeyLogMode::Env);
     // What is printed is a file that says the same.
     let again = Scratch::new("tables-again", &print(&loaded));
     assert_eq!(load(&again.sources()).unwrap().config, *config);

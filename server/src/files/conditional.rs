@@ -12,7 +12,7 @@ use ringway_codec::field::Known;
 /// A field that came more than once is joined with commas (RFC 9110, 5.3): right for lists, and
 /// what makes a repeated single-valued field unreadable, hence ignored.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestFields<'a> {
     /// `Accept-Encoding`.
     pub(crate) accept_encoding: Option<Cow<'a, [u8]>>,
     /// `If-Match`.
@@ -54,7 +54,7 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestFields<'a> {
     /// Gathers the fields from a request's field lines: known name and value.
     pub(crate) fn gather(lines: impl Iterator<Item = (Known, &'a [u8])>) -> Self {
         let mut asked = Self::default();
@@ -148,9 +148,9 @@ impl<'a> Asked<'a> {
     }
 
     /// A copy that outlives the request.
-    pub(crate) fn into_owned(self) -> Asked<'static> {
+    pub(crate) fn into_owned(self) -> RequestFields<'static> {
         let own = |value: Option<Cow<'a, [u8]>>| value.map(|value| Cow::Owned(value.into_owned()));
-        Asked {
+        RequestFields {
             accept_encoding: own(self.accept_encoding),
             if_match: own(self.if_match),
             if_modified_since: own(self.if_modified_since),
@@ -223,8 +223,8 @@ mod tests {
         now: MODIFIED + 100,
     };
 
-    fn asked<'a>(lines: &'a [(&'a str, &'a str)]) -> Asked<'a> {
-        Asked::gather(
+    fn asked<'a>(lines: &'a [(&'a str, &'a str)]) -> RequestFields<'a> {
+        RequestFields::gather(
             lines.iter().map(|(name, value)| (Known::of(name.as_bytes()), value.as_bytes())),
         )
     }

@@ -28,7 +28,7 @@ use crate::rt::fs::Stat;
 
 /// One row.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub(crate) struct ListingRow {
     /// The entry's name, any bytes but `/` and NUL.
     pub(crate) name: Vec<u8>,
     /// What the file system says of it.
@@ -38,7 +38,7 @@ pub(crate) struct Row {
 /// What a directory holds: rows sorted by name, directories first.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    rows: Vec<Row>,
+    rows: Vec<ListingRow>,
     /// Names that would stand here as well, were they not too many.
     left_out: u64,
     /// There are more, which were not counted.
@@ -200,7 +200,7 @@ impl First {
 }
 
 /// The row of a name; nothing if it is gone, or would be answered with 403.
-fn row(directory: &Path, name: Vec<u8>) -> Option<Row> {
+fn row(directory: &Path, name: Vec<u8>) -> Option<ListingRow> {
     let path = directory.join(OsStr::from_bytes(&name));
     let found = fs::symlink_metadata(&path).ok()?;
     let stat = Stat {
@@ -218,7 +218,7 @@ fn row(directory: &Path, name: Vec<u8>) -> Option<Row> {
         Kind::Directory => stat.mode & 0o005 == 0o005 || may_search(&path),
         Kind::Other => false,
     };
-    open.then_some(Row { name, meta })
+    open.then_some(ListingRow { name, meta })
 }
 
 /// Does not wait where a FIFO has come in the file's place.
@@ -241,7 +241,7 @@ const HEAD_START: &[u8] = b"<!doctype html>\n<html lang=\"en\">\n<meta charset=\
 const HEAD_END: &[u8] = b"</title>\n<style>body{font:16px/1.5 system-ui,sans-serif;margin:2em}\
     td{padding:0 2em 0 0}td:nth-child(2){text-align:right}a{text-decoration:none}</style>\n<h1>/";
 
-fn push_row(row: &Row, out: &mut Vec<u8>) {
+fn push_row(row: &ListingRow, out: &mut Vec<u8>) {
     let directory = row.meta.kind == Kind::Directory;
     let slash: &[u8] = if directory { b"/" } else { b"" };
     out.extend_from_slice(b"<tr><td><a href=\"");
@@ -294,11 +294,11 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn row(name: &str, kind: Kind) -> Row {
-        Row { name: name.into(), meta: Meta { kind, size: 7, ..Meta::default() } }
+    fn row(name: &str, kind: Kind) -> ListingRow {
+        ListingRow { name: name.into(), meta: Meta { kind, size: 7, ..Meta::default() } }
     }
 
-    fn page(title: &[u8], rows: Vec<Row>) -> Vec<u8> {
+    fn page(title: &[u8], rows: Vec<ListingRow>) -> Vec<u8> {
         Listing { rows, ..Listing::default() }.html(title)
     }
 

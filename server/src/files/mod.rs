@@ -45,7 +45,7 @@ use ringway_codec::h1::request::Method;
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
-use conditional::Asked;
+use conditional::RequestFields;
 use path::Refusal;
 use settings::Settings;
 use site::{Ask, Held, Site};
@@ -261,7 +261,7 @@ impl Handler for Files {
             Err(status) => return Reply::Ready(status.into()),
         };
         let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
-        let asked = Asked::gather(lines);
+        let asked = RequestFields::gather(lines);
         let head = request.line.method == Method::Head;
         // Without escapes the path is its own decoded form, and what is in memory was accepted.
         let escaped = below.contains(&b'%');

@@ -15,7 +15,7 @@ const PART_OVERHEAD: u64 = 128;
 
 /// The answer to a `Range` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RangeRequest {
     /// The field says nothing that binds: send the whole file, 200.
     Whole,
     /// One part: 206 with `Content-Range`.
@@ -27,12 +27,12 @@ pub(crate) enum Asked {
 }
 
 /// Reads a `Range` field's value for a representation of `size` bytes.
-pub(crate) fn parse(value: &[u8], size: u64) -> Asked {
+pub(crate) fn parse(value: &[u8], size: u64) -> RangeRequest {
     let Some((unit, specs)) = split_once(value, b'=') else {
-        return Asked::Whole;
+        return RangeRequest::Whole;
     };
     if !unit.trim_ascii().eq_ignore_ascii_case(b"bytes") {
-        return Asked::Whole;
+        return RangeRequest::Whole;
     }
     let mut ranges = Vec::new();
     let mut stated = false;
@@ -45,14 +45,16 @@ pub(crate) fn parse(value: &[u8], size: u64) -> Asked {
         match one(spec, size) {
             Some(range) if !range.is_empty() => ranges.push(range),
             Some(_) => {}
-            None => return Asked::Whole,
+            None => return RangeRequest::Whole,
         }
     }
     match (stated, ranges.len()) {
-        (false, _) => Asked::Whole,
+        (false, _) => RangeRequest::Whole,
         // A suffix of an empty file is satisfiable, but `Content-Range` cannot express it.
-        (true, 0) if size == 0 && specs.contains(&b'-') && suffix_only(specs) => Asked::Whole,
-        (true, 0) => Asked::Unsatisfiable,
+        (true, 0) if size == 0 && specs.contains(&b'-') && suffix_only(specs) => {
+            RangeRequest::Whole
+        }
+        (true, 0) => RangeRequest::Unsatisfiable,
         (true, _) => merged(ranges),
     }
 }
@@ -96,7 +98,7 @@ fn suffix_only(specs: &[u8]) -> bool {
 
 /// Merges ranges that overlap or nearly touch; the rest keep the order in which they were asked
 /// for (RFC 9110, 15.3.7.2).
-fn merged(ranges: Vec<Range<u64>>) -> Asked {
+fn merged(ranges: Vec<Range<u64>>) -> RangeRequest {
     let mut ranked: Vec<(usize, Range<u64>)> = ranges.into_iter().enumerate().collect();
     ranked.sort_unstable_by_key(|(_, range)| range.start);
     let mut kept: Vec<(usize, Range<u64>)> = Vec::new();
@@ -110,13 +112,13 @@ fn merged(ranges: Vec<Range<u64>>) -> Asked {
         }
     }
     if kept.len() > PARTS_MAX {
-        return Asked::Whole;
+        return RangeRequest::Whole;
     }
     kept.sort_unstable_by_key(|(rank, _)| *rank);
     if let [(_, only)] = kept.as_slice() {
-        return Asked::One(only.clone());
+        return RangeRequest::One(only.clone());
     }
-    Asked::Many(kept.into_iter().map(|(_, range)| range).collect())
+    RangeRequest::Many(kept.into_iter().map(|(_, range)| range).collect())
 }
 
 fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
@@ -128,7 +130,7 @@ fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn asked(value: &str, size: u64) -> Asked {
+    fn asked(value: &str, size: u64) -> RangeRequest {
         parse(value.as_bytes(), size)
     }
 
@@ -136,21 +138,21 @@ mod tests {
     #[test]
     fn single_ranges() {
         for (value, want) in [
-            ("bytes=0-499", Asked::One(0..500)),
-            ("bytes=500-999", Asked::One(500..1000)),
-            ("bytes=-500", Asked::One(9500..10000)),
-            ("bytes=9500-", Asked::One(9500..10000)),
-            ("bytes=0-", Asked::One(0..10000)),
-            ("bytes=0-0", Asked::One(0..1)),
-            ("bytes=-1", Asked::One(9999..10000)),
-            ("bytes=9999-20000", Asked::One(9999..10000)),
-            ("bytes=-20000", Asked::One(0..10000)),
-            ("Bytes = 0-1", Asked::One(0..2)),
-            ("bytes=10000-", Asked::Unsatisfiable),
-            ("bytes=10000-10001", Asked::Unsatisfiable),
-            ("bytes=-0", Asked::Unsatisfiable),
-            ("bytes=20000-,0-1", Asked::One(0..2)),
-            ("bytes=,0-1,", Asked::One(0..2)),
+            ("bytes=0-499", RangeRequest::One(0..500)),
+            ("bytes=500-999", RangeRequest::One(500..1000)),
+            ("bytes=-500", RangeRequest::One(9500..10000)),
+            ("bytes=9500-", RangeRequest::One(9500..10000)),
+            ("bytes=0-", RangeRequest::One(0..10000)),
+            ("bytes=0-0", RangeRequest::One(0..1)),
+            ("bytes=-1", RangeRequest::One(9999..10000)),
+            ("bytes=9999-20000", RangeRequest::One(9999..10000)),
+            ("bytes=-20000", RangeRequest::One(0..10000)),
+            ("Bytes = 0-1", RangeRequest::One(0..2)),
+            ("bytes=10000-", RangeRequest::Unsatisfiable),
+            ("bytes=10000-10001", RangeRequest::Unsatisfiable),
+            ("bytes=-0", RangeRequest::Unsatisfiable),
+            ("bytes=20000-,0-1", RangeRequest::One(0..2)),
+            ("bytes=,0-1,", RangeRequest::One(0..2)),
         ] {
             assert_eq!(asked(value, 10_000), want, "{value}");
         }
@@ -175,7 +177,7 @@ mod tests {
             "bytes 0-1",
             "bytes=0-1;2-3",
         ] {
-            assert_eq!(asked(value, 10_000), Asked::Whole, "{value}");
+            assert_eq!(asked(value, 10_000), RangeRequest::Whole, "{value}");
         }
     }
 
@@ -190,28 +192,28 @@ mod tests {
             "bytes=0-99999999999999999999999999999999999999",
             "bytes=-18446744073709551615,0-1",
         ] {
-            assert_eq!(asked(value, 10_000), Asked::Whole, "{value}");
+            assert_eq!(asked(value, 10_000), RangeRequest::Whole, "{value}");
         }
-        assert_eq!(asked("bytes=4611686018427387903-", 10_000), Asked::Unsatisfiable);
+        assert_eq!(asked("bytes=4611686018427387903-", 10_000), RangeRequest::Unsatisfiable);
     }
 
     #[test]
     fn an_empty_file_has_no_ranges() {
-        assert_eq!(asked("bytes=0-", 0), Asked::Unsatisfiable);
-        assert_eq!(asked("bytes=-5", 0), Asked::Whole);
-        assert_eq!(asked("bytes=-0", 0), Asked::Unsatisfiable);
+        assert_eq!(asked("bytes=0-", 0), RangeRequest::Unsatisfiable);
+        assert_eq!(asked("bytes=-5", 0), RangeRequest::Whole);
+        assert_eq!(asked("bytes=-0", 0), RangeRequest::Unsatisfiable);
     }
 
     #[test]
     fn many_ranges_keep_their_order_and_merge() {
         for (value, want) in [
-            ("bytes=5000-5001,0-1", Asked::Many(vec![5000..5002, 0..2])),
-            ("bytes=0-0,-1", Asked::Many(vec![0..1, 9999..10000])),
-            ("bytes=0-10,5-20", Asked::One(0..21)),
-            ("bytes=0-10,11-20", Asked::One(0..21)),
-            ("bytes=0-10,139-140", Asked::One(0..141)),
-            ("bytes=0-10,140-141", Asked::Many(vec![0..11, 140..142])),
-            ("bytes=9000-9001,0-1,8950-9100", Asked::Many(vec![8950..9101, 0..2])),
+            ("bytes=5000-5001,0-1", RangeRequest::Many(vec![5000..5002, 0..2])),
+            ("bytes=0-0,-1", RangeRequest::Many(vec![0..1, 9999..10000])),
+            ("bytes=0-10,5-20", RangeRequest::One(0..21)),
+            ("bytes=0-10,11-20", RangeRequest::One(0..21)),
+            ("bytes=0-10,139-140", RangeRequest::One(0..141)),
+            ("bytes=0-10,140-141", RangeRequest::Many(vec![0..11, 140..142])),
+            ("bytes=9000-9001,0-1,8950-9100", RangeRequest::Many(vec![8950..9101, 0..2])),
         ] {
             assert_eq!(asked(value, 10_000), want, "{value}");
         }
@@ -223,10 +225,10 @@ mod tests {
         let overlapping: Vec<String> = (0..1000).map(|n| format!("{n}-")).collect();
         assert_eq!(
             asked(&format!("bytes={}", overlapping.join(",")), 10_000),
-            Asked::One(0..10000)
+            RangeRequest::One(0..10000)
         );
         let disjoint: Vec<String> = (0..17).map(|n| format!("{0}-{0}", n * 500)).collect();
-        assert_eq!(asked(&format!("bytes={}", disjoint.join(",")), 10_000), Asked::Whole);
+        assert_eq!(asked(&format!("bytes={}", disjoint.join(",")), 10_000), RangeRequest::Whole);
         let mut seed = 1_u64;
         for _ in 0..2000 {
             let mut random = |below: u64| {
@@ -240,7 +242,7 @@ mod tests {
                     format!("{first}-{}", first + random(900))
                 })
                 .collect();
-            if let Asked::Many(parts) = asked(&format!("bytes={}", specs.join(",")), size) {
+            if let RangeRequest::Many(parts) = asked(&format!("bytes={}", specs.join(",")), size) {
                 assert!(parts.len() <= PARTS_MAX);
                 let mut sorted = parts.clone();
                 sorted.sort_by_key(|part| part.start);

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use ringway_codec::date::Date;
 
-use super::conditional::{Asked, Validators, Verdict};
+use super::conditional::{RequestFields, Validators, Verdict};
 use super::encoding::{Accepted, Coding};
 use super::etag::ETag;
 use super::file::{Content, File, Form};
@@ -22,7 +22,12 @@ use crate::app::response::{Body, FieldBlock, Response};
 use crate::rt::fs;
 
 /// Answers GET and HEAD (`head`) of `file`; `accepted` is what `Accept-Encoding` says.
-pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Accepted) -> Response {
+pub(crate) fn respond(
+    file: &File,
+    head: bool,
+    asked: &RequestFields<'_>,
+    accepted: Accepted,
+) -> Response {
     let form = accepted.choose(file.codings).and_then(|coding| file.form(coding));
     let Some(form) = form else { return not_acceptable() };
     let mut response = decide(file, form, head, asked);
@@ -35,7 +40,7 @@ pub(crate) fn respond(file: &File, head: bool, asked: &Asked<'_>, accepted: Acce
     response
 }
 
-fn decide(file: &File, form: &Form, head: bool, asked: &Asked<'_>) -> Response {
+fn decide(file: &File, form: &Form, head: bool, asked: &RequestFields<'_>) -> Response {
     if asked.is_plain() {
         return whole(form);
     }
@@ -60,7 +65,13 @@ fn retag(response: &mut Response, tag: &ETag) {
     }
 }
 
-fn decide_by(etag: &ETag, file: &File, form: &Form, head: bool, asked: &Asked<'_>) -> Response {
+fn decide_by(
+    etag: &ETag,
+    file: &File,
+    form: &Form,
+    head: bool,
+    asked: &RequestFields<'_>,
+) -> Response {
     let current = Validators {
         etag: etag.as_bytes(),
         modified: file.modified,
@@ -77,11 +88,11 @@ fn decide_by(etag: &ETag, file: &File, form: &Form, head: bool, asked: &Asked<'_
     let size = form.content.len();
     // RFC 9110, 14.2: a Range is defined for GET alone.
     let range = if head { None } else { asked.range(&current) };
-    match range.map_or(range::Asked::Whole, |range| range::parse(range, size)) {
-        range::Asked::Whole => whole(form),
-        range::Asked::One(range) => part(form, range, size),
-        range::Asked::Many(ranges) => parts(form, ranges, size, file.content_type),
-        range::Asked::Unsatisfiable => {
+    match range.map_or(range::RangeRequest::Whole, |range| range::parse(range, size)) {
+        range::RangeRequest::Whole => whole(form),
+        range::RangeRequest::One(range) => part(form, range, size),
+        range::RangeRequest::Many(ranges) => parts(form, ranges, size, file.content_type),
+        range::RangeRequest::Unsatisfiable => {
             let mut response = Response::from(StatusCode::RANGE_NOT_SATISFIABLE);
             let value = multipart::unsatisfied(size);
             response.fields.push(b"content-range", value.as_bytes());
@@ -246,7 +257,7 @@ mod tests {
     fn ask(file: &File, lines: &[(&str, &str)]) -> Response {
         let lines =
             lines.iter().map(|(name, value)| (Known::of(name.as_bytes()), value.as_bytes()));
-        let asked = Asked::gather(lines);
+        let asked = RequestFields::gather(lines);
         respond(file, false, &asked, Accepted::parse(asked.accept_encoding.as_deref()))
     }
 
@@ -323,7 +334,8 @@ mod tests {
         let stale = ask(&file, &[("range", "bytes=0-1"), ("if-range", "\"other\"")]);
         assert_eq!((stale.status_code().as_u16(), stale.body.len()), (200, Some(1000)));
         let asked = [(Known::Range, &b"bytes=0-1"[..])];
-        let head = respond(&file, true, &Asked::gather(asked.into_iter()), Accepted::parse(None));
+        let head =
+            respond(&file, true, &RequestFields::gather(asked.into_iter()), Accepted::parse(None));
         assert_eq!(head.status_code().as_u16(), 200);
     }
 

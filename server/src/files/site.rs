@@ -15,7 +15,7 @@ use std::task::{Poll, Waker};
 use http::StatusCode;
 
 use super::budget::Budget;
-use super::conditional::Asked;
+use super::conditional::RequestFields;
 use super::encoding::Recent;
 use super::file::{Content, File};
 use super::listing;
@@ -45,7 +45,7 @@ pub(crate) struct Ask {
     /// Below the root, decoded.
     pub(crate) path: Vec<u8>,
     /// What the fields say.
-    pub(crate) asked: Asked<'static>,
+    pub(crate) asked: RequestFields<'static>,
     /// Whether it is a HEAD.
     pub(crate) head: bool,
     /// Whether to look at the disk even if memory could answer.
@@ -132,7 +132,7 @@ impl Site {
     }
 
     /// Answers GET and HEAD (`head`) of a file.
-    pub(crate) fn respond(&self, file: &File, head: bool, asked: &Asked<'_>) -> Response {
+    pub(crate) fn respond(&self, file: &File, head: bool, asked: &RequestFields<'_>) -> Response {
         let accepted = self.accepted.borrow_mut().parse(asked.accept_encoding.as_deref());
         respond::respond(file, head, asked, accepted)
     }

@@ -17,7 +17,7 @@ use super::ip_limits::IpLimits;
 use super::{self as proto, Action, Common, Cx, Heads, OVER_TLS};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
-use crate::config::{Http2, Limits};
+use crate::config::{Http2Config, Limits};
 use crate::observe::console::note;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Published, Tally};
@@ -108,7 +108,7 @@ impl WorkerState {
     }
 
     /// Which parts of HTTP/2 are spoken, where that is not all of it.
-    pub(crate) fn speak(&mut self, http2: &Http2) {
+    pub(crate) fn speak(&mut self, http2: &Http2Config) {
         self.h2c_upgrade = http2.upgrade;
         self.h2.config.rfc7540_priorities = http2.priority_tree;
     }

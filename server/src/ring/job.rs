@@ -13,7 +13,7 @@ use io_uring::{opcode, squeue, types};
 
 /// What to do with a file.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum JobRequest {
     /// openat2(2) below a root directory that no path may leave.
     OpenBeneath { root: Arc<OwnedFd>, path: CString },
     /// openat2(2) with `O_PATH`, wherever symbolic links lead: tells where that is, and neither
@@ -27,7 +27,7 @@ pub(crate) enum Request {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) enum Response {
+pub(crate) enum JobResponse {
     /// The opened descriptor.
     Opened(OwnedFd),
     /// What the file is.
@@ -55,7 +55,7 @@ pub(crate) struct Stat {
 
 /// A job under way: the kernel holds pointers into it.
 pub(super) struct Job {
-    request: Request,
+    request: JobRequest,
     how: types::OpenHow,
     statx: libc::statx,
 }
@@ -67,11 +67,11 @@ const OPEN_FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | li
 const READ_MAX: usize = 1 << 30;
 
 impl Job {
-    pub(super) fn new(request: Request) -> Box<Self> {
+    pub(super) fn new(request: JobRequest) -> Box<Self> {
         // SAFETY: `statx` is plain old data for which all zeroes is a valid value.
         let statx = unsafe { std::mem::zeroed() };
         let how = match request {
-            Request::Locate { .. } => types::OpenHow::new()
+            JobRequest::Locate { .. } => types::OpenHow::new()
                 .flags((libc::O_PATH | libc::O_CLOEXEC) as u64)
                 .resolve(libc::RESOLVE_NO_MAGICLINKS),
             _ => types::OpenHow::new().flags(OPEN_FLAGS as u64).resolve(RESOLVE),
@@ -82,11 +82,11 @@ impl Job {
     /// The submission entry. Its pointers go into `self`, which must stay in its box until done.
     pub(super) fn entry(&mut self) -> squeue::Entry {
         match &mut self.request {
-            Request::OpenBeneath { root, path } | Request::Locate { root, path } => {
+            JobRequest::OpenBeneath { root, path } | JobRequest::Locate { root, path } => {
                 let root = types::Fd(root.as_raw_fd());
                 opcode::OpenAt2::new(root, path.as_ptr(), &raw const self.how).build()
             }
-            Request::Stat { file } => opcode::Statx::new(
+            JobRequest::Stat { file } => opcode::Statx::new(
                 types::Fd(file.as_raw_fd()),
                 c"".as_ptr(),
                 (&raw mut self.statx).cast(),
@@ -94,7 +94,7 @@ impl Job {
             .flags(libc::AT_EMPTY_PATH)
             .mask(libc::STATX_BASIC_STATS)
             .build(),
-            Request::Read { file, offset, buffer } => {
+            JobRequest::Read { file, offset, buffer } => {
                 buffer.clear();
                 let room = buffer.capacity().min(READ_MAX) as u32;
                 opcode::Read::new(types::Fd(file.as_raw_fd()), buffer.as_mut_ptr(), room)
@@ -105,21 +105,21 @@ impl Job {
     }
 
     /// Takes the kernel's answer.
-    pub(super) fn finish(self: Box<Self>, result: i32) -> io::Result<Response> {
+    pub(super) fn finish(self: Box<Self>, result: i32) -> io::Result<JobResponse> {
         if result < 0 {
             return Err(io::Error::from_raw_os_error(-result));
         }
         Ok(match self.request {
-            Request::OpenBeneath { .. } | Request::Locate { .. } => {
+            JobRequest::OpenBeneath { .. } | JobRequest::Locate { .. } => {
                 // SAFETY: openat2 returned this descriptor to us and to nobody else.
-                Response::Opened(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
+                JobResponse::Opened(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
             }
-            Request::Stat { .. } => Response::Stat(Stat::from(&self.statx)),
-            Request::Read { mut buffer, .. } => {
+            JobRequest::Stat { .. } => JobResponse::Stat(Stat::from(&self.statx)),
+            JobRequest::Read { mut buffer, .. } => {
                 assert!(result as usize <= buffer.capacity());
                 // SAFETY: the kernel wrote `result` bytes, no more than the capacity.
                 unsafe { buffer.set_len(result as usize) };
-                Response::Read(buffer)
+                JobResponse::Read(buffer)
             }
         })
     }

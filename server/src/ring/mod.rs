@@ -413,7 +413,7 @@ impl Ring {
     }
 
     /// Starts a file operation under a number that is free.
-    pub(crate) fn job(&mut self, id: Id, request: job::Request) {
+    pub(crate) fn job(&mut self, id: Id, request: job::JobRequest) {
         let index = id.index as usize;
         if self.jobs.len() <= index {
             self.jobs.resize_with(index + 1, || None);
@@ -427,7 +427,7 @@ impl Ring {
     }
 
     /// Takes the completion of a file operation.
-    pub(crate) fn job_done(&mut self, id: Id, result: i32) -> io::Result<job::Response> {
+    pub(crate) fn job_done(&mut self, id: Id, result: i32) -> io::Result<job::JobResponse> {
         let job = self.jobs.get_mut(id.index as usize).and_then(Option::take);
         let Some(job) = job else { return Err(io::Error::from_raw_os_error(libc::EIO)) };
         self.under_way -= 1;

@@ -9,15 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use crate::ring::job::Stat;
-use crate::ring::job::{Request, Response};
+use crate::ring::job::{JobRequest, JobResponse};
 use crate::ring::token::Id;
 use crate::rt::thread_state::{self, ThreadState};
 
 /// Opens a file for reading below `root`, which neither `..` nor a symbolic link can leave.
 pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<OwnedFd> {
-    let request = Request::OpenBeneath { root: Arc::clone(root), path: path.to_owned() };
+    let request = JobRequest::OpenBeneath { root: Arc::clone(root), path: path.to_owned() };
     match run(request).await? {
-        Response::Opened(file) => Ok(file),
+        JobResponse::Opened(file) => Ok(file),
         other => Err(unexpected(&other)),
     }
 }
@@ -25,9 +25,9 @@ pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result
 /// Where `path` leads from `root`, symbolic links followed wherever they go: the name of what is
 /// there, which has not been opened for reading.
 pub(crate) async fn locate(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<PathBuf> {
-    let request = Request::Locate { root: Arc::clone(root), path: path.to_owned() };
+    let request = JobRequest::Locate { root: Arc::clone(root), path: path.to_owned() };
     match run(request).await? {
-        Response::Opened(file) => name_of(&file),
+        JobResponse::Opened(file) => name_of(&file),
         other => Err(unexpected(&other)),
     }
 }
@@ -39,8 +39,8 @@ pub(crate) fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
 
 /// Asks what an open file is.
 pub(crate) async fn stat(file: &Rc<OwnedFd>) -> io::Result<Stat> {
-    match run(Request::Stat { file: Rc::clone(file) }).await? {
-        Response::Stat(stat) => Ok(stat),
+    match run(JobRequest::Stat { file: Rc::clone(file) }).await? {
+        JobResponse::Stat(stat) => Ok(stat),
         other => Err(unexpected(&other)),
     }
 }
@@ -52,13 +52,13 @@ pub(crate) async fn read_at(
     offset: u64,
     buffer: Vec<u8>,
 ) -> io::Result<Vec<u8>> {
-    match run(Request::Read { file: Rc::clone(file), offset, buffer }).await? {
-        Response::Read(buffer) => Ok(buffer),
+    match run(JobRequest::Read { file: Rc::clone(file), offset, buffer }).await? {
+        JobResponse::Read(buffer) => Ok(buffer),
         other => Err(unexpected(&other)),
     }
 }
 
-async fn run(request: Request) -> io::Result<Response> {
+async fn run(request: JobRequest) -> io::Result<JobResponse> {
     let thread = thread_state::current();
     let mut job = Job { id: thread.start_job(request), thread, done: false };
     poll_fn(|context| {
@@ -84,6 +84,6 @@ impl Drop for Job {
     }
 }
 
-fn unexpected(response: &Response) -> io::Error {
+fn unexpected(response: &JobResponse) -> io::Error {
     io::Error::other(format!("the ring answered a different question: {response:?}"))
 }

@@ -70,7 +70,7 @@ pub(crate) struct ThreadState {
     pub(crate) starved: Cell<bool>,
     sleepers: RefCell<Slab<Sleeper>>,
     /// File operations asked for since the worker last looked.
-    pub(crate) new_jobs: RefCell<Vec<(Id, job::Request)>>,
+    pub(crate) new_jobs: RefCell<Vec<(Id, job::JobRequest)>>,
     jobs: RefCell<Slab<Pending>>,
 }
 
@@ -85,7 +85,7 @@ struct Sleeper {
 #[derive(Default)]
 struct Pending {
     waker: Option<Waker>,
-    result: Option<io::Result<job::Response>>,
+    result: Option<io::Result<job::JobResponse>>,
     abandoned: bool,
 }
 
@@ -247,14 +247,14 @@ impl ThreadState {
     }
 
     /// Starts a file operation.
-    pub(crate) fn start_job(&self, request: job::Request) -> Id {
+    pub(crate) fn start_job(&self, request: job::JobRequest) -> Id {
         let id = self.jobs.borrow_mut().insert(Pending::default());
         self.new_jobs.borrow_mut().push((id, request));
         id
     }
 
     /// Asks whether a file operation is done.
-    pub(crate) fn poll_job(&self, id: Id, waker: &Waker) -> Poll<io::Result<job::Response>> {
+    pub(crate) fn poll_job(&self, id: Id, waker: &Waker) -> Poll<io::Result<job::JobResponse>> {
         let mut jobs = self.jobs.borrow_mut();
         let Some(pending) = jobs.get_mut(id) else {
             return Poll::Ready(Err(io::Error::other("the operation was already collected")));
@@ -284,7 +284,7 @@ impl ThreadState {
     }
 
     /// Delivers a file operation's result.
-    pub(crate) fn finish_job(&self, id: Id, result: io::Result<job::Response>) {
+    pub(crate) fn finish_job(&self, id: Id, result: io::Result<job::JobResponse>) {
         let mut jobs = self.jobs.borrow_mut();
         let Some(pending) = jobs.get_mut(id) else { return };
         if pending.abandoned {

@@ -3,13 +3,13 @@
 use crate::app::error::Error;
 use crate::app::preload::Preload;
 use crate::config::Scheme;
-use crate::config::{Address, Config, KeyLog, Misdirected, SETTINGS, Simd, TlsVersion};
+use crate::config::{Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::files;
 use crate::observe::console::note;
 use crate::serve::banner;
 use crate::serve::handle::ServerHandle;
 use crate::serve::server::Server;
-use crate::tls::{Files, Flaw, Options, Tls};
+use crate::tls::{CertificateFiles, Flaw, Options, Tls};
 use ringway_codec::scan::Backend;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -96,12 +96,17 @@ fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
     running.replace_certificates(certificates(fresh));
 }
 
-fn certificates(config: &Config) -> Vec<Files> {
+fn certificates(config: &Config) -> Vec<CertificateFiles> {
     let tls = &config.tls;
     let first = tls.cert.iter().zip(&tls.key).map(|(cert, key)| (cert, key, &tls.ocsp));
     let further = tls.certificates.iter().map(|each| (&each.cert, &each.key, &each.ocsp));
     let files = first.chain(further);
-    files.map(|(cert, key, ocsp)| Files { ocsp: ocsp.clone(), ..Files::new(cert, key) }).collect()
+    files
+        .map(|(cert, key, ocsp)| CertificateFiles {
+            ocsp: ocsp.clone(),
+            ..CertificateFiles::new(cert, key)
+        })
+        .collect()
 }
 
 /// The HTTPS records (RFC 9460) for the names of the certificates, by which a client's first
@@ -180,7 +185,7 @@ fn looked_at(config: &Config) -> Result<Tls, Error> {
 fn tls(config: &Config) -> Result<Tls, Error> {
     let named = std::env::var_os("SSLKEYLOGFILE").filter(|name| !name.is_empty());
     let named = named.map(PathBuf::from);
-    let key_log = named.clone().filter(|_| config.tls.key_log == KeyLog::Env);
+    let key_log = named.clone().filter(|_| config.tls.key_log == KeyLogMode::Env);
     let tls = Tls::new(Options {
         certificates: certificates(config),
         ticket_key: config.tls.ticket_key.clone(),
@@ -190,17 +195,17 @@ fn tls(config: &Config) -> Result<Tls, Error> {
         serve_misdirected: config.tls.misdirected == Misdirected::Serve,
     })?;
     match (config.tls.key_log, named.as_ref().map(|file| file.display())) {
-        (KeyLog::Env, Some(file)) => note!(
+        (KeyLogMode::Env, Some(file)) => note!(
             "warning: the secrets of every TLS and QUIC connection are written to {file}, as \
              `tls.key_log` and SSLKEYLOGFILE ask"
         ),
-        (KeyLog::Env, None) => note!(
+        (KeyLogMode::Env, None) => note!(
             "warning: `tls.key_log` is \"env\", but SSLKEYLOGFILE names no file: no secrets are written"
         ),
-        (KeyLog::Off, Some(file)) => note!(
+        (KeyLogMode::Off, Some(file)) => note!(
             "SSLKEYLOGFILE names {file}: no secrets are written to it unless `tls.key_log` is \"env\""
         ),
-        (KeyLog::Off, None) => {}
+        (KeyLogMode::Off, None) => {}
     }
     Ok(tls)
 }

@@ -14,7 +14,7 @@ use crate::observe::log::Writer;
 use crate::observe::metrics::{Endpoint, Published};
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
-use crate::tls::{Change, Files, Tls};
+use crate::tls::{CertificateFiles, Change, Tls};
 use crate::worker::Control;
 
 /// A worker's thread, and where to reach it.
@@ -178,7 +178,7 @@ impl ServerHandle {
     }
 
     /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
-    pub(crate) fn replace_certificates(&self, files: Vec<Files>) {
+    pub(crate) fn replace_certificates(&self, files: Vec<CertificateFiles>) {
         if let Some(keeper) = &self.keeper {
             say(&keeper.tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
             tell_flaws(&keeper.tls);

@@ -14,7 +14,9 @@ use super::listener::{self, Bound, Listener};
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler, panicked};
 use crate::config::Scheme;
-use crate::config::{Address, Engine, Http2, Http3, Limits, Log as LogConfig, LogFormat, Trace};
+use crate::config::{
+    Address, Engine, Http2Config, Http3Config, Limits, LogConfig, LogFormat, Trace,
+};
 use crate::observe::console::note;
 use crate::observe::log::{Log, Writer};
 use crate::observe::metrics::Published;
@@ -48,8 +50,8 @@ pub struct Server {
     workers: Option<usize>,
     cpus: Option<Vec<usize>>,
     limits: Limits,
-    http2: Http2,
-    http3: Http3,
+    http2: Http2Config,
+    http3: Http3Config,
     qlog: Option<PathBuf>,
     trace: Vec<Trace>,
     hsts: Option<HeaderValue>,
@@ -73,8 +75,8 @@ impl Server {
             workers: None,
             cpus: None,
             limits: Limits::default(),
-            http2: Http2::default(),
-            http3: Http3::default(),
+            http2: Http2Config::default(),
+            http3: Http3Config::default(),
             qlog: None,
             trace: Vec::new(),
             hsts: None,
@@ -153,7 +155,7 @@ impl Server {
 
     /// Says which parts of HTTP/2 are spoken; its bounds are among the others.
     #[must_use]
-    pub fn http2(mut self, http2: Http2) -> Self {
+    pub fn http2(mut self, http2: Http2Config) -> Self {
         self.http2 = http2;
         self
     }
@@ -161,7 +163,7 @@ impl Server {
     /// Says which parts of HTTP/3 are spoken, and whether it is; its bounds are among the others.
     /// Where a UDP port cannot be had, standard error says so and the other protocols are spoken.
     #[must_use]
-    pub fn http3(mut self, http3: Http3) -> Self {
+    pub fn http3(mut self, http3: Http3Config) -> Self {
         self.http3 = http3;
         self
     }

@@ -20,7 +20,7 @@ use super::{boring, tap, x509};
 
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct CertificateFiles {
     /// PEM: the certificate first, then its issuers up to but without the root.
     pub chain: PathBuf,
     /// PEM: the private key (PKCS#8, PKCS#1 or SEC1), unencrypted.
@@ -29,7 +29,7 @@ pub struct Files {
     pub ocsp: Option<PathBuf>,
 }
 
-impl Files {
+impl CertificateFiles {
     /// A chain and its key.
     pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self { chain: chain.into(), key: key.into(), ocsp: None }
@@ -100,7 +100,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads and checks the files: both parse, and the key belongs to the certificate.
-    pub(super) fn load(files: &Files) -> Result<Self, ConfigError> {
+    pub(super) fn load(files: &CertificateFiles) -> Result<Self, ConfigError> {
         let chain = read_pem(&files.chain)?;
         let chain = CertificateDer::pem_slice_iter(&chain)
             .collect::<Result<Vec<_>, _>>()

@@ -39,7 +39,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 
-pub use certs::{Certificate, Files, Flaw};
+pub use certs::{Certificate, CertificateFiles, Flaw};
 pub use error::{ConfigError, Error};
 pub use keylog::KeyLog;
 pub use session::{Event, Names, Session, Step, Version};
@@ -76,7 +76,7 @@ impl Alpn {
 pub struct Options {
     /// The certificates; the first serves clients that name no host or an unknown one. With none,
     /// a self-signed one is made for localhost.
-    pub certificates: Vec<Files>,
+    pub certificates: Vec<CertificateFiles>,
     /// Where the master secret of session tickets is kept, so that tickets survive a restart.
     pub ticket_key: Option<PathBuf>,
     /// Where session secrets are logged for debugging, in the form of `SSLKEYLOGFILE`. Whoever
@@ -116,14 +116,15 @@ pub struct Tls {
 /// Where the certificates come from; self-signed if from nowhere.
 #[derive(Debug)]
 struct Source {
-    files: Vec<Files>,
+    files: Vec<CertificateFiles>,
     watch: Watch,
 }
 
 impl Source {
     /// Watches from the present state on: made before the files are read.
-    fn new(files: Vec<Files>) -> Self {
-        let watch = Watch::new(files.iter().flat_map(Files::paths).map(Into::into).collect());
+    fn new(files: Vec<CertificateFiles>) -> Self {
+        let watch =
+            Watch::new(files.iter().flat_map(CertificateFiles::paths).map(Into::into).collect());
         Self { files, watch }
     }
 }
@@ -194,7 +195,10 @@ impl Tls {
     /// # Errors
     /// As [`Tls::new`].
     pub fn pem(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
-        Self::new(Options { certificates: vec![Files::new(chain, key)], ..Options::default() })
+        Self::new(Options {
+            certificates: vec![CertificateFiles::new(chain, key)],
+            ..Options::default()
+        })
     }
 
     /// Makes sessions that offer `alpn`, best first. One per worker and listener.
@@ -278,7 +282,7 @@ impl Tls {
     ///
     /// # Errors
     /// Those in use, and their files, stay in use: the file at fault and why.
-    pub fn replace(&self, certificates: Vec<Files>) -> Result<u64, ConfigError> {
+    pub fn replace(&self, certificates: Vec<CertificateFiles>) -> Result<u64, ConfigError> {
         let mut source = lock(&self.shared.source);
         if source.files == certificates {
             drop(source);
@@ -337,7 +341,7 @@ impl Tls {
         register.first_use(random, self.shared.began.elapsed().as_secs())
     }
 
-    fn swap(&self, files: &[Files], now: SystemTime) -> Result<u64, ConfigError> {
+    fn swap(&self, files: &[CertificateFiles], now: SystemTime) -> Result<u64, ConfigError> {
         let store = load(files, self.shared.serve_misdirected, now).inspect_err(|_| {
             self.shared.kept.fetch_add(1, Ordering::Relaxed);
         })?;
@@ -450,7 +454,11 @@ impl Acceptor {
     }
 }
 
-fn load(files: &[Files], serve_misdirected: bool, now: SystemTime) -> Result<Store, ConfigError> {
+fn load(
+    files: &[CertificateFiles],
+    serve_misdirected: bool,
+    now: SystemTime,
+) -> Result<Store, ConfigError> {
     let mut certificates = Vec::with_capacity(files.len().max(1));
     for files in files {
         certificates.push(Arc::new(Certificate::load(files)?));

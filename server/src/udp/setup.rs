@@ -14,7 +14,7 @@ use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
 use super::{BoundSocket, Forwarder, Replies, Socket, Stage, Udp};
 use crate::app::error::Error;
-use crate::config::{Http3, Limits};
+use crate::config::{Http3Config, Limits};
 use crate::observe::console::note;
 use crate::observe::metrics::Counters;
 use crate::proto::state::WorkerState;
@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     pub(crate) generation: u16,
     /// One for each listener.
     pub(crate) sockets: Vec<Socket>,
-    pub(crate) http3: Http3,
+    pub(crate) http3: Http3Config,
     pub(crate) tls: Tls,
     /// Of [`config`].
     pub(crate) config: ringway_quic::Config,
@@ -41,7 +41,7 @@ pub(crate) struct Setup {
 pub(crate) fn config(
     tls: &Tls,
     limits: &Limits,
-    http3: &Http3,
+    http3: &Http3Config,
 ) -> Result<ringway_quic::Config, Error> {
     let made = settings(limits, http3).config(boring::context(tls)?);
     made.map_err(|error| ConfigError::general(format!("QUIC: {error}")).into())
@@ -55,7 +55,7 @@ pub(crate) fn generation() -> u16 {
     u16::from_le_bytes(bytes)
 }
 
-fn settings(limits: &Limits, http3: &Http3) -> Settings {
+fn settings(limits: &Limits, http3: &Http3Config) -> Settings {
     Settings {
         idle_timeout: limits.idle_timeout,
         handshake_timeout: limits.handshake_timeout,

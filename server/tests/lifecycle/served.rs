@@ -9,7 +9,7 @@ use super::client::Over;
 use super::harness::TempDir;
 use super::harness::client::Client;
 use super::row::On;
-use ringway::config::{Limits, Log, LogFormat};
+use ringway::config::{Limits, LogConfig, LogFormat};
 use ringway::tls::Tls;
 use ringway::{Bound, Scheme, Server, ServerHandle};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Served {
         let dir = TempDir::with(&[("site/file.txt", FILE.as_bytes())]);
         let seen = Seen::default();
         let router = app::router(&seen).files("/site", dir.path().join("site"));
-        let log = Log { format: LogFormat::Json, file: Some(dir.path().join("log")) };
+        let log = LogConfig { format: LogFormat::Json, file: Some(dir.path().join("log")) };
         let server = Server::new(router).https("127.0.0.1:0", Tls::self_signed().unwrap());
         let server = server.metrics("127.0.0.1:0").workers(1).log(log).limits(limits(on));
         let running = server.spawn().unwrap();

@@ -1,7 +1,7 @@
 //! A request on its way to the log: what its line needs is copied when the request is taken,
 //! because by the time its response has ended the bytes are gone.
 
-use super::{Log, More, Pair, Record, Session};
+use super::{Log, More, Pair, Record, TlsSession};
 use crate::app::request::{Peer, Request};
 use crate::app::response::is_bodiless;
 use crate::config::LogFormat;
@@ -69,8 +69,8 @@ impl Settled {
         }
     }
 
-    fn view(&self) -> Session<'_> {
-        Session {
+    fn view(&self) -> TlsSession<'_> {
+        TlsSession {
             version: self.version,
             cipher: &self.cipher,
             alpn: self.alpn,

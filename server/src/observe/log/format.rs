@@ -1,7 +1,7 @@
 //! How a record becomes a line. Both formats hold one promise: whatever a peer sends, a line is one
 //! line, and a terminal that shows it is not commanded by it.
 
-use super::{More, Pair, Record, Session};
+use super::{More, Pair, Record, TlsSession};
 use crate::config::LogFormat;
 use ringway_codec::h1::response::decimal;
 use std::io::Write;
@@ -261,7 +261,7 @@ fn more(out: &mut Vec<u8>, more: &More<'_>) {
     }
 }
 
-fn session(out: &mut Vec<u8>, tls: &Session<'_>) {
+fn session(out: &mut Vec<u8>, tls: &TlsSession<'_>) {
     out.extend_from_slice(b",\"tls\":{\"version\":");
     string(out, tls.version.as_bytes());
     text(out, "cipher", tls.cipher.as_bytes());
@@ -428,7 +428,7 @@ mod tests {
             (b"accept", b"b"),
             (b"authorization", b"Basic c2VjcmV0"),
         ];
-        let tls = Session {
+        let tls = TlsSession {
             version: "1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
             alpn: "h2",

@@ -58,7 +58,7 @@ pub struct More<'a> {
     /// Header fields of the response. Credentials are logged as `REDACTED`.
     pub response_headers: &'a [Pair<'a>],
     /// The TLS session.
-    pub tls: Option<Session<'a>>,
+    pub tls: Option<TlsSession<'a>>,
     /// The worker that served it.
     pub worker: Option<u16>,
     /// A number that tells this connection from the others of the process's life.
@@ -85,7 +85,7 @@ pub struct More<'a> {
 
 /// The TLS session of a [`Record`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Session<'a> {
+pub struct TlsSession<'a> {
     /// `1.2` or `1.3`.
     pub version: &'a str,
     /// The cipher suite by its registered name.

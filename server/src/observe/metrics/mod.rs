@@ -20,7 +20,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use latency::{BUCKETS, Histogram};
 
 /// One row of the table of counters.
-pub(crate) struct Row {
+pub(crate) struct Metric {
     pub(crate) name: &'static str,
     /// Labels as Prometheus writes them, without the braces.
     pub(crate) labels: &'static str,
@@ -37,8 +37,8 @@ macro_rules! counters {
 
         impl Counters {
             /// Name, labels and meaning of each counter, in order; rows of a name stand together.
-            pub(crate) const TABLE: &'static [Row] =
-                &[$(Row { name: $name, labels: $labels, help: $help },)*];
+            pub(crate) const TABLE: &'static [Metric] =
+                &[$(Metric { name: $name, labels: $labels, help: $help },)*];
 
             fn values(&self) -> [u64; Self::TABLE.len()] {
                 [$(self.$field,)*]

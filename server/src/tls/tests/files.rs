@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, cipher_suite};
 
 use super::*;
-use crate::tls::{Change, Files, Options};
+use crate::tls::{CertificateFiles, Change, Options};
 
 /// A directory of its own, removed in the end.
 pub(super) struct Directory(PathBuf);
@@ -31,14 +31,14 @@ impl Directory {
     }
 
     /// A pair `NAME.pem` and `NAME.key` for these host names.
-    pub(super) fn pair(&self, name: &str, hosts: &[&str]) -> Files {
+    pub(super) fn pair(&self, name: &str, hosts: &[&str]) -> CertificateFiles {
         self.pair_of(name, hosts, KeyPair::generate().unwrap())
     }
 
-    pub(super) fn pair_of(&self, name: &str, hosts: &[&str], key: KeyPair) -> Files {
+    pub(super) fn pair_of(&self, name: &str, hosts: &[&str], key: KeyPair) -> CertificateFiles {
         let (certificate, key) = make(hosts, key, 2090);
         let chain = self.write(&format!("{name}.pem"), &certificate);
-        Files::new(chain, self.write(&format!("{name}.key"), &key))
+        CertificateFiles::new(chain, self.write(&format!("{name}.key"), &key))
     }
 }
 
@@ -57,7 +57,7 @@ fn make(hosts: &[&str], key: KeyPair, until: i32) -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-pub(super) fn options(certificates: &[&Files]) -> Options {
+pub(super) fn options(certificates: &[&CertificateFiles]) -> Options {
     let certificates = certificates.iter().map(|&files| files.clone()).collect();
     Options { certificates, ..Options::default() }
 }
@@ -147,7 +147,7 @@ fn what_is_wrong_is_said_with_its_file() {
     let locked = dir.write("locked.key", &locked);
     says(refused(&good.chain, &locked), "locked.key", "is encrypted");
     // The second of two spoils the whole.
-    let bad = Files::new(&good.chain, &other.key);
+    let bad = CertificateFiles::new(&good.chain, &other.key);
     assert!(Tls::new(options(&[&good, &bad])).is_err());
     let text = Tls::pem(&good.chain, &other.key).unwrap_err().to_string();
     assert!(text.ends_with("other.key: the private key does not belong to the certificate"));
@@ -207,7 +207,7 @@ fn an_rsa_certificate_beside_an_ecdsa_one() {
     let ecdsa = dir.pair("ecdsa", &["localhost"]);
     let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
     let (chain, key) = make(&["localhost"], key.unwrap(), 2090);
-    let rsa = Files::new(dir.write("rsa.pem", &chain), dir.write("rsa.key", &key));
+    let rsa = CertificateFiles::new(dir.write("rsa.pem", &chain), dir.write("rsa.key", &key));
     let tls = Tls::new(options(&[&ecdsa, &rsa])).unwrap();
     let mut acceptor = tls.acceptor(BOTH).unwrap();
     for &suite in ALL_CIPHER_SUITES {
@@ -313,7 +313,7 @@ fn other_files_may_take_over() {
     assert_eq!(tls.replace(vec![one.clone()]), Ok(2));
     assert!(!tls.is_self_signed());
     assert_eq!(served(&tls, "one.example"), ["one.example"]);
-    let missing = Files::new(dir.path("no.pem"), dir.path("no.key"));
+    let missing = CertificateFiles::new(dir.path("no.pem"), dir.path("no.key"));
     assert_eq!(tls.replace(vec![missing.clone()]).unwrap_err().file(), Some(&*missing.chain));
     // The former files are still the ones watched.
     dir.pair("one", &["one.example", "more.example"]);
@@ -333,8 +333,10 @@ fn f6_an_expired_certificate_is_told_and_served() {
     let good = dir.pair("good", &["localhost"]);
     let whole = fs::read_to_string(&good.chain).unwrap();
     let (expired, key) = make(&["localhost"], KeyPair::generate().unwrap(), 2020);
-    let alone = Files::new(dir.write("expired.pem", &expired), dir.write("expired.key", &key));
-    let chain = Files::new(dir.write("chain.pem", &(whole + &expired)), good.key.clone());
+    let alone =
+        CertificateFiles::new(dir.write("expired.pem", &expired), dir.write("expired.key", &key));
+    let chain =
+        CertificateFiles::new(dir.write("chain.pem", &(whole + &expired)), good.key.clone());
     for (files, says) in [
         (&alone, "expired.pem: certificate 1 expired on 2020-12-31: clients refuse it"),
         (&chain, "chain.pem: certificate 2 expired on 2020-12-31: "),
@@ -423,7 +425,7 @@ fn f19_byte_order_marks_are_taken() {
         (fs::read_to_string(&good.chain).unwrap(), fs::read_to_string(&good.key).unwrap());
     let issuer = make(&["issuer.example"], KeyPair::generate().unwrap(), 2090).0;
     let chain = dir.write("chain.pem", &format!("\u{feff}{certificate}\u{feff}{issuer}"));
-    let files = Files::new(chain, dir.write("marked.key", &format!("\u{feff}{key}")));
+    let files = CertificateFiles::new(chain, dir.write("marked.key", &format!("\u{feff}{key}")));
     let client_ca = Some(dir.write("ca.pem", &format!("\u{feff}{issuer}\u{feff}{certificate}")));
     assert!(Tls::new(Options { client_ca, ..options(&[&files]) }).is_ok());
     let tls = Tls::new(options(&[&files])).unwrap();

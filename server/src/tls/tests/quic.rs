@@ -276,7 +276,7 @@ fn certificates_change_under_a_running_endpoint() {
     assert!(shown(&tls, false), "the new one, without a new context");
     shown(&tls, true);
     let broken = dir.write("broken.pem", "nothing");
-    tls.replace(vec![crate::tls::Files::new(broken, first.key)]).unwrap_err();
+    tls.replace(vec![crate::tls::CertificateFiles::new(broken, first.key)]).unwrap_err();
     assert!(shown(&tls, false), "still the second");
 }
 
