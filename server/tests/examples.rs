@@ -60,3 +60,35 @@ fn upload_counts() {
         assert_eq!(answer.text(), body.len().to_string(), "{method}");
     }
 }
+
+#[test]
+fn state_is_shared() {
+    let Some(server) = example("state") else { return };
+    let (mut one, mut other) = (server.client(), server.client());
+    assert_eq!(one.get("/visits/ann").text(), "1");
+    assert_eq!(other.get("/visits/ann").text(), "2");
+    assert_eq!(one.get("/visits/bob").text(), "1");
+    assert_eq!(one.request("DELETE", "/visits/ann", "", b"").status, 204);
+    assert_eq!(one.request("DELETE", "/visits/ann", "", b"").status, 404);
+    assert_eq!(other.get("/visits/ann").text(), "1");
+}
+
+#[test]
+fn layers_are_around_what_they_are_for() {
+    let Some(server) = example("layers") else { return };
+    let mut client = server.client();
+    let fields = "Accept-Encoding: gzip\r\nOrigin: https://app.example.com\r\n";
+    let answer = client.request("GET", "/api/words", fields, b"");
+    assert_eq!((answer.status, answer.field("content-encoding")), (200, Some("gzip")));
+    assert_eq!(answer.field("access-control-allow-origin"), Some("https://app.example.com"));
+    assert!(answer.field("server-timing").is_some_and(|value| value.starts_with("app;dur=")));
+    assert_eq!(answer.field("x-request-id").map(str::len), Some(32));
+    assert_eq!(client.get("/api/slow").status, 503);
+    assert_eq!(client.get("/admin").status, 401);
+    let credentials = "Authorization: Basic YW5uOnNlY3JldA==\r\n";
+    let answer = client.request("GET", "/admin", credentials, b"");
+    assert_eq!((answer.status, answer.text()), (200, "the back office\n"));
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+    let answer = client.get("/health");
+    assert_eq!((answer.text(), answer.field("x-request-id")), ("well\n", None));
+}

@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod body_channel;
 pub(crate) mod body_limit;
 pub(crate) mod content;
+pub(crate) mod content_coding;
 pub(crate) mod error;
 pub(crate) mod extensions;
 pub(crate) mod fields;

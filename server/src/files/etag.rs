@@ -8,9 +8,9 @@
 //! those do. It goes on to count beside the other while those stay, for downloads under way.
 //! Each content coding has a tag of its own. RFC 9110 section 8.8.3.
 
-use super::encoding::Coding;
 use super::hash::fingerprint;
 use super::meta::Meta;
+use crate::app::content_coding::Coding;
 
 /// An entity tag as it goes on the wire, quotes included. At most 24 bytes, kept inline.
 #[derive(Clone, Copy, PartialEq, Eq)]

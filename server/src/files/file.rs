@@ -12,11 +12,11 @@ use ringway_codec::Time;
 use ringway_codec::date::Date;
 
 use super::cache_control::max_age;
-use super::encoding::{Coding, Codings};
 use super::etag::ETag;
 use super::meta::Meta;
 use super::mime;
 use super::settings::Settings;
+use crate::app::content_coding::{Coding, Codings};
 use crate::app::response::FieldBlock;
 
 /// What is known of the file itself and of the compressed ones beside it, by [`Coding`]; absent

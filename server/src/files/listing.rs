@@ -21,9 +21,9 @@ use std::task::{Poll, Waker};
 
 use ringway_codec::date::Date;
 
-use super::encoding::weight;
 use super::meta::{Kind, Meta};
 use super::path;
+use crate::app::content_coding::weight;
 use crate::rt::fs::Stat;
 
 /// One row.

@@ -13,13 +13,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::encoding::Coding;
 use super::file::{Content, File, Metas};
 use super::meta::{Kind, Meta};
 use super::mime;
 use super::root::is_exhausted;
 use super::settings::Settings;
 use super::sidecar;
+use crate::app::content_coding::{Coding, compressible};
 use crate::rt::fs;
 use crate::rt::sleep::sleep;
 use crate::rt::thread_state;
@@ -58,7 +58,7 @@ pub(crate) async fn look(
     let mut seen = Look { metas: [None; 4], open: [const { None }; 4], now };
     seen.metas[Coding::Identity as usize] = Some(meta);
     seen.open[Coding::Identity as usize] = Some(file);
-    let is_worth = mime::compressible(settings.type_of(path)) && !mime::is_gzipped(path);
+    let is_worth = compressible(settings.type_of(path)) && !mime::is_gzipped(path);
     if settings.precompressed && is_worth {
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
             let mut name = path.to_vec();

@@ -34,26 +34,6 @@ pub(crate) fn is_gzipped(name: &[u8]) -> bool {
     extension(name).is_some_and(|extension| extension.eq_ignore_ascii_case(b"svgz"))
 }
 
-/// Whether a content type is worth compressing: text, and binary formats that hold text.
-pub(crate) fn compressible(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or(content_type);
-    essence.starts_with("text/")
-        || essence.ends_with("+json")
-        || essence.ends_with("+xml")
-        || matches!(
-            essence,
-            "application/json"
-                | "application/wasm"
-                | "application/xml"
-                | "application/x-ndjson"
-                | "application/vnd.ms-fontobject"
-                | "font/otf"
-                | "font/ttf"
-                | "image/bmp"
-                | "image/x-icon"
-        )
-}
-
 /// The longest extension in the table, in bytes.
 const LONGEST: usize = 12;
 
@@ -342,6 +322,7 @@ mod tests {
 
     #[test]
     fn compressible_types() {
+        use crate::app::content_coding::compressible;
         for name in ["a.html", "a.js", "a.svg", "a.json", "a.wasm", "a.ttf", "a.xml", "a.rss"] {
             assert!(compressible(of(name.as_bytes())), "{name}");
         }

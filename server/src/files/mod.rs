@@ -9,7 +9,6 @@
 mod budget;
 mod cache_control;
 mod conditional;
-mod encoding;
 mod etag;
 mod file;
 mod hash;

@@ -12,12 +12,12 @@ use http::StatusCode;
 use ringway_codec::date::Date;
 
 use super::conditional::{RequestFields, Validators, Verdict};
-use super::encoding::{Accepted, Coding};
 use super::etag::ETag;
 use super::file::{Content, File, Form};
 use super::multipart::{self, Multipart};
 use super::range;
 use crate::app::body::{BodyWriter, Producer};
+use crate::app::content_coding::{Accepted, Coding};
 use crate::app::response::{Body, FieldBlock, Response};
 use crate::rt::fs;
 

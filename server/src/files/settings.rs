@@ -10,11 +10,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::cache_control::Policy;
-use super::encoding::Coding;
 use super::meta::Meta;
 use super::mime;
 use super::root::Root;
 use super::tags::Tags;
+use crate::app::content_coding::Coding;
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]

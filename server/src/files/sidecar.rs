@@ -7,8 +7,8 @@
 
 use std::io;
 
-use super::encoding::Coding;
 use super::file::Content;
+use crate::app::content_coding::Coding;
 use crate::rt::fs;
 
 /// Whether a compressed file looks whole and made from a file of `source` bytes. Of one that stays

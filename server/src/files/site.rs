@@ -16,7 +16,6 @@ use http::StatusCode;
 
 use super::budget::Budget;
 use super::conditional::RequestFields;
-use super::encoding::Recent;
 use super::file::{Content, File};
 use super::listing;
 use super::load::{self, Look, Seen};
@@ -24,6 +23,7 @@ use super::respond;
 use super::root::is_exhausted;
 use super::settings::Settings;
 use super::store::Store;
+use crate::app::content_coding::Recent;
 use crate::app::response::Response;
 use crate::rt::thread_state;
 

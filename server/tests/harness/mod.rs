@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod app_h2;
+pub mod both;
 pub mod browser;
 pub mod client;
 pub mod h2;

@@ -105,19 +105,6 @@ impl Router {
         self.route(Method::TRACE, path, handler)
     }
 
-    /// Answers CONNECT, whatever authority it asks for: it has no path (RFC 9110 section 9.3.6).
-    /// [`Request::authority`](crate::Request::authority) says where to.
-    ///
-    /// # Panics
-    /// When the router answers CONNECT already.
-    #[must_use]
-    #[track_caller]
-    pub fn connect<K>(mut self, handler: impl IntoHandler<K>) -> Self {
-        let entry = Entry::new(Box::new(handler.into_handler()), Location::caller());
-        self.set_connect(entry);
-        self
-    }
-
     /// Answers a method of a path.
     ///
     /// # Panics
@@ -127,12 +114,12 @@ impl Router {
     ///
     /// When the route could not be matched: the path has one for this method already, or another
     /// route has the same path but for the names of its parameters, or the method is CONNECT, which
-    /// has no path.
+    /// has no path and reaches no handler: nobody here opens tunnels (RFC 9110 section 9.3.6).
     #[must_use]
     #[track_caller]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
-        let why = "CONNECT has no path that could be matched: use Router::connect";
-        assert!(method != Method::CONNECT, "{why}, not {path}");
+        let why = "CONNECT has no path that could be matched, and reaches no handler";
+        assert!(method != Method::CONNECT, "{why}: {path}");
         self.add(Some(method), path, Box::new(handler.into_handler()));
         self
     }
@@ -199,9 +186,9 @@ impl Router {
     ///
     /// # Panics
     /// When the prefix does not begin with `/`, ends with it (`/` alone is what
-    /// [`merge`](Self::merge) does) or has `*`; where it and a path of the other router have a parameter in common, or more than
-    /// six together; where both routers have the same route or answer CONNECT; when files are
-    /// served by the other router and the prefix has parameters.
+    /// [`merge`](Self::merge) does) or has `*`; where it and a path of the other router have a
+    /// parameter in common, or more than six together; where both routers have the same route; when
+    /// files are served by the other router and the prefix has parameters.
     #[must_use]
     #[track_caller]
     pub fn nest(mut self, prefix: &str, mut router: Self) -> Self {
@@ -209,16 +196,13 @@ impl Router {
         assert!(right, "routes are nested below a path like /api, not `{prefix}`");
         let below = canonical(prefix);
         router.nested(&below);
-        let Self { literal, patterns, connect, fallback, .. } = router;
+        let Self { literal, patterns, fallback, .. } = router;
         let literal =
             literal.into_iter().map(|literal| (literal.path.to_owned(), literal.endpoint));
         let patterns = patterns.into_iter().map(|p| (p.text, p.endpoint));
         for (path, endpoint) in literal.chain(patterns) {
             let path = if path == "/" { String::new() } else { path };
             self.merge_endpoint(&format!("{below}{path}"), endpoint);
-        }
-        if let Some(connect) = connect {
-            self.set_connect(connect);
         }
         if let Some(Fallback { entry, is_default: false }) = fallback {
             let (path, place) = (format!("{below}/{BELOW}"), entry.place);
@@ -231,20 +215,17 @@ impl Router {
     /// were around.
     ///
     /// # Panics
-    /// When both have the same route, a fallback, or an answer to CONNECT, or when the two sides'
-    /// routes of one path are in layers of which a path has only one (CORS).
+    /// When both have the same route or a fallback, or when the two sides' routes of one path are
+    /// in layers of which a path has only one (CORS).
     #[must_use]
     #[track_caller]
     pub fn merge(mut self, router: Self) -> Self {
-        let Self { literal, patterns, connect, fallback, .. } = router;
+        let Self { literal, patterns, fallback, .. } = router;
         let literal =
             literal.into_iter().map(|literal| (literal.path.to_owned(), literal.endpoint));
         let patterns = patterns.into_iter().map(|p| (p.text, p.endpoint));
         for (path, endpoint) in literal.chain(patterns) {
             self.merge_endpoint(&path, endpoint);
-        }
-        if let Some(connect) = connect {
-            self.set_connect(connect);
         }
         if let Some(fallback) = fallback {
             self.set_fallback(fallback);
@@ -272,7 +253,7 @@ impl Router {
             wrap: Arc::new(move |inner| Box::new(Layered::new(Arc::clone(&layer), inner))),
             only: Only { what, place },
         };
-        let mut empty = self.fallback.is_none() && self.connect.is_none();
+        let mut empty = self.fallback.is_none();
         for (path, endpoint) in self.paths() {
             endpoint.layer(&around, path);
             empty = false;
@@ -281,9 +262,6 @@ impl Router {
         let not_found = || Entry::new(Box::new(NotFound), place);
         let made = || Fallback { entry: not_found(), is_default: true };
         self.fallback.get_or_insert_with(made).entry.wrap(&around, "the fallback");
-        if let Some(connect) = &mut self.connect {
-            connect.wrap(&around, "CONNECT");
-        }
         self
     }
 
@@ -335,14 +313,6 @@ impl Router {
     fn merge_endpoint(&mut self, path: &str, endpoint: Endpoint) {
         let place = endpoint.place().unwrap_or(Location::caller());
         self.endpoint(path, place).merge(endpoint, path);
-    }
-
-    #[track_caller]
-    fn set_connect(&mut self, entry: Entry) {
-        if let Some(other) = &self.connect {
-            panic!("CONNECT has two handlers: from {} and from {}", other.place, entry.place);
-        }
-        self.connect = Some(entry);
     }
 
     #[track_caller]

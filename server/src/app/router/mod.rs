@@ -72,8 +72,6 @@ pub struct Router {
     /// Where in `literal` the paths of each length begin; the last is where all of them end.
     lengths: Vec<u32>,
     patterns: Vec<Pattern>,
-    /// Answers CONNECT, which has no path.
-    connect: Option<Entry>,
     fallback: Option<Fallback>,
 }
 
@@ -148,12 +146,9 @@ impl Router {
         }
         let params = Params { route: Some(""), ..Params::default() };
         let request = &Request { params, ..*request };
-        match (&self.connect, &self.fallback) {
-            (Some(connect), _) if request.line.method == Verb::Connect => {
-                use_it(&*connect.handler, request)
-            }
-            (_, Some(fallback)) => use_it(&*fallback.entry.handler, request),
-            _ => use_it(&NotFound, request),
+        match &self.fallback {
+            Some(fallback) => use_it(&*fallback.entry.handler, request),
+            None => use_it(&NotFound, request),
         }
     }
 }
@@ -169,8 +164,6 @@ impl Handler for NotFound {
             Verb::Options if request.path() == "*" => {
                 Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, all)
             }
-            // There is no path to find: CONNECT asks for an authority.
-            Verb::Connect => StatusCode::METHOD_NOT_ALLOWED.into(),
             _ => StatusCode::NOT_FOUND.into(),
         })
     }
@@ -190,8 +183,7 @@ impl Handler for Router {
         let literal = self.literal.iter().map(|literal| &literal.endpoint);
         let patterns = self.patterns.iter().map(|pattern| &pattern.endpoint);
         literal.chain(patterns).flat_map(Endpoint::handlers).for_each(Handler::start);
-        let others = self.fallback.iter().map(|fallback| &fallback.entry).chain(&self.connect);
-        others.for_each(|entry| entry.handler.start());
+        self.fallback.iter().for_each(|fallback| fallback.entry.handler.start());
     }
 
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
@@ -202,8 +194,8 @@ impl Handler for Router {
         for (_, endpoint) in self.paths() {
             endpoint.nested(prefix);
         }
-        for entry in self.fallback.iter_mut().map(|fallback| &mut fallback.entry) {
-            entry.handler.nested(prefix);
+        if let Some(fallback) = &mut self.fallback {
+            fallback.entry.handler.nested(prefix);
         }
     }
 }

@@ -115,8 +115,6 @@ fn p5_a_route_that_cannot_be_matched_is_refused_with_both_places() {
 
     let text = refusal(|| Router::new().route(Method::CONNECT, "/a", answer));
     assert!(text.starts_with("CONNECT has no path "), "{text}");
-    let text = refusal(|| Router::new().connect(answer).connect(answer));
-    assert!(text.starts_with("CONNECT has two handlers: from "), "{text}");
     let text = refusal(|| Router::new().fallback(answer).fallback(answer));
     assert!(text.starts_with("a router has one fallback: "), "{text}");
 }

@@ -1,4 +1,5 @@
-//! `Accept-Encoding`: which pre-compressed variant of a file a client gets.
+//! `Accept-Encoding`: in which content coding a client gets what it asked for, files and answers
+//! that are made alike.
 //!
 //! Chooses only; compressing is another module's work. RFC 9110 sections 12.4.2 and 12.5.3.
 
@@ -103,6 +104,11 @@ impl Accepted {
         Self { weights }
     }
 
+    /// Whether the client says that it takes nothing without a coding.
+    pub(crate) fn refuses_identity(&self) -> bool {
+        self.weights[Coding::Identity as usize] == 0
+    }
+
     /// The best of the codings there are, `None` when the client accepts none of them (406).
     pub(crate) fn choose(&self, available: Codings) -> Option<Coding> {
         let mut best = None;
@@ -116,6 +122,27 @@ impl Accepted {
         }
         best
     }
+}
+
+/// Whether a content type is worth compressing: text, and binary formats that hold text.
+pub(crate) fn compressible(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or(content_type);
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+        || matches!(
+            essence,
+            "application/json"
+                | "application/javascript"
+                | "application/wasm"
+                | "application/xml"
+                | "application/x-ndjson"
+                | "application/vnd.ms-fontobject"
+                | "font/otf"
+                | "font/ttf"
+                | "image/bmp"
+                | "image/x-icon"
+        )
 }
 
 /// The values of the field that came lately and what they mean: there are as many different ones as

@@ -1,0 +1,274 @@
+//! Answers that are made for the request, in the coding that the client takes.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use ringway_codec::field::Known;
+use ringway_codec::h1::request::Method as Verb;
+
+use super::encoder::{Encoder, INLINE_MAX, encode_stream};
+use crate::app::content::Body;
+use crate::app::content_coding::{Accepted, Coding, Codings, compressible};
+use crate::app::handler::Reply;
+use crate::app::layer::{Layer, Next};
+use crate::app::request::Request;
+use crate::app::response::Response;
+use crate::rt::task::spawn_blocking;
+
+/// Compresses answers with brotli, zstd or gzip (RFC 7932, RFC 8878 with a window of at most 8 MiB,
+/// RFC 1952), whichever the client prefers (RFC 9110 section 12.5.3).
+///
+/// Compressed is what is text by its content type, has a kibibyte or more, and can be changed: not
+/// what has a coding or a digest already, is a range, or says `no-transform`. A strong entity tag
+/// becomes weak, for the bytes are no longer the same (section 8.8.1). A client that refuses even
+/// what is not compressed (`identity;q=0`) gets 406 where none of the three will do. Bodies that
+/// are produced as they are sent are compressed as they come, and what there is is sent whenever
+/// the producer pauses. More than 16 KiB at a time is compressed on other threads
+/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is.
+///
+/// [`Files`](crate::Files) has compressed files beside the others, which is cheaper: what it
+/// answers passes.
+///
+/// # Secrets
+/// The length of what is compressed tells about its content. Where a page has both a secret (a
+/// token against forgery, say) and text that an attacker chose, and the attacker can make the
+/// victim's browser ask often and see how long the answers are, the secret can be found letter by
+/// letter (BREACH). TLS does not help, nor does HTTP/2 or HTTP/3. Do not put this around such
+/// answers, or mask the secret anew each time.
+///
+/// ```
+/// use ringway::layer::Compress;
+/// use ringway::{Request, Response, Router};
+/// let app = Router::new()
+///     .get("/words", |_: &Request| Response::text("word ".repeat(1000)))
+///     .layer(Compress::new());
+/// # let _ = app;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Compress {
+    min: u64,
+    codings: Codings,
+}
+
+/// Bodies from here on are worth it, in bytes.
+const MIN: u64 = 1024;
+
+impl Compress {
+    /// All three codings, from a kibibyte on.
+    #[must_use]
+    pub fn new() -> Self {
+        let codings = Coding::ALL.into_iter().fold(Codings::default(), Codings::with);
+        Self { min: MIN, codings }
+    }
+
+    /// Leaves shorter bodies as they are, in bytes.
+    #[must_use]
+    pub fn min_size(mut self, bytes: u64) -> Self {
+        self.min = bytes;
+        self
+    }
+
+    /// What to do with a response.
+    fn plan(&self, response: &Response, asked: Asked) -> Plan {
+        if response.status == StatusCode::NOT_MODIFIED {
+            // Of what was sent with a weak tag, if it was compressed (RFC 9111 section 4.3.4).
+            let coding = asked.accepted.choose(self.codings);
+            return Plan::Unchanged(coding.is_none_or(|coding| coding != Coding::Identity));
+        }
+        let worth = response.body.len().is_none_or(|length| length >= self.min);
+        let text = str::from_utf8(response.get_header("content-type").unwrap_or_default());
+        let worth = worth && text.is_ok_and(|text| compressible(&text.to_ascii_lowercase()));
+        let must = asked.accepted.refuses_identity();
+        if !(worth || must) || response.body.is_empty() || !may_change(response) {
+            return Plan::Leave;
+        }
+        match asked.accepted.choose(self.codings) {
+            Some(Coding::Identity) => Plan::Identity,
+            Some(coding) => Plan::Code(coding),
+            // What was done is done: only what was asked for to be looked at is refused.
+            None if response.status.is_success() && asked.is_safe => Plan::Refuse,
+            None => Plan::Identity,
+        }
+    }
+
+    /// Does what needs no other thread, or says what does.
+    fn begin(&self, mut response: Response, asked: Asked) -> Result<Response, Work> {
+        let coding = match self.plan(&response, asked) {
+            Plan::Leave => return Ok(response),
+            Plan::Identity => return Ok(varies(response)),
+            Plan::Unchanged(weak) => {
+                if weak {
+                    weaken(&mut response);
+                }
+                return Ok(varies(response));
+            }
+            Plan::Refuse => return Ok(varies(StatusCode::NOT_ACCEPTABLE.into())),
+            Plan::Code(coding) => coding,
+        };
+        let must = asked.accepted.refuses_identity();
+        response = varies(response);
+        match std::mem::take(&mut response.body) {
+            Body::Stream(producer) => {
+                Ok(coded(response, coding, Body::Stream(encode_stream(producer, coding))))
+            }
+            body if body.bytes().len() <= INLINE_MAX => {
+                let made = Encoder::whole(coding, body.bytes());
+                Ok(finish(response, coding, body, made, must))
+            }
+            body => Err(Work { response, coding, body, must }),
+        }
+    }
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What of the request matters.
+#[derive(Clone, Copy)]
+struct Asked {
+    accepted: Accepted,
+    /// GET or HEAD.
+    is_safe: bool,
+}
+
+/// What is to be done with a response.
+enum Plan {
+    /// Nothing: it is the same for everybody.
+    Leave,
+    /// It stays as it is, for this client.
+    Identity,
+    /// 304, of what may have been compressed.
+    Unchanged(bool),
+    /// 406.
+    Refuse,
+    Code(Coding),
+}
+
+/// A body to be compressed on another thread.
+struct Work {
+    response: Response,
+    coding: Coding,
+    body: Body,
+    must: bool,
+}
+
+impl Work {
+    async fn run(self) -> Response {
+        let Self { response, coding, body, must } = self;
+        let bytes = match body {
+            Body::Bytes(bytes) => bytes,
+            other => other.bytes().to_vec(),
+        };
+        let made = spawn_blocking(move || {
+            let made = Encoder::whole(coding, &bytes);
+            (made, bytes)
+        });
+        match made.await {
+            Ok((made, bytes)) => finish(response, coding, Body::Bytes(bytes), made, must),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl Layer for Compress {
+    fn call(&self, request: &Request<'_>, next: Next<'_>) -> Reply {
+        let accepted = request.known(Known::AcceptEncoding);
+        let asked = Asked {
+            accepted: Accepted::parse(accepted),
+            is_safe: matches!(request.line.method, Verb::Get | Verb::Head),
+        };
+        match next.run(request) {
+            Reply::Ready(response) => match self.begin(response, asked) {
+                Ok(response) => Reply::Ready(response),
+                Err(work) => Reply::Later(Box::pin(work.run())),
+            },
+            later => {
+                let layer = *self;
+                Reply::Later(Box::pin(async move {
+                    match layer.begin(later.await, asked) {
+                        Ok(response) => response,
+                        Err(work) => work.run().await,
+                    }
+                }))
+            }
+        }
+    }
+
+    fn only(&self) -> Option<&'static str> {
+        Some("compression")
+    }
+}
+
+/// Whether a response may be sent with another body than it was made with.
+fn may_change(response: &Response) -> bool {
+    let bodiless = response.status.is_informational()
+        || matches!(
+            response.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
+        );
+    let fixed = response.headers().any(|(name, value)| match name {
+        b"content-encoding" | b"content-range" | b"content-digest" | b"repr-digest" | b"digest"
+        | b"content-md5" => true,
+        b"cache-control" => value
+            .split(|byte| *byte == b',')
+            .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform")),
+        _ => false,
+    });
+    !bodiless && !fixed
+}
+
+/// The response with a compressed body, if that is any shorter.
+fn finish(
+    mut response: Response,
+    coding: Coding,
+    body: Body,
+    made: Option<Vec<u8>>,
+    must: bool,
+) -> Response {
+    match made {
+        Some(made) if must || made.len() < body.bytes().len() => {
+            coded(response, coding, Body::Bytes(made))
+        }
+        _ => {
+            response.body = body;
+            response
+        }
+    }
+}
+
+fn coded(mut response: Response, coding: Coding, body: Body) -> Response {
+    if let Some(token) = coding.token() {
+        response.add_header(&header::CONTENT_ENCODING, &HeaderValue::from_static(token));
+    }
+    // Ranges are of what is sent, which is not made again the same.
+    response.remove_header(&header::ACCEPT_RANGES);
+    weaken(&mut response);
+    response.body = body;
+    response
+}
+
+/// Makes a strong entity tag weak.
+fn weaken(response: &mut Response) {
+    let tag = response.get_header(header::ETAG).filter(|tag| !tag.starts_with(b"W/"));
+    let weak = tag.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag].concat()).ok());
+    if let Some(weak) = weak {
+        response.remove_header(&header::ETAG);
+        response.add_header(&header::ETAG, &weak);
+    }
+}
+
+/// Says that the answer depends on what codings the client takes.
+fn varies(mut response: Response) -> Response {
+    const NAME: HeaderName = header::ACCEPT_ENCODING;
+    let said = |value: &[u8]| {
+        value
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|name| name == b"*" || name.eq_ignore_ascii_case(NAME.as_str().as_bytes()))
+    };
+    if !response.headers().any(|(name, value)| name == b"vary" && said(value)) {
+        response.add_header(&header::VARY, &HeaderValue::from(NAME));
+    }
+    response
+}

@@ -1,0 +1,224 @@
+//! The coders of content codings, for bytes that are there and for bytes as they come.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::task::Poll;
+
+use crate::app::body::{BodyWriter, Producer};
+use crate::app::body_channel::{BodyChannel, End, Read};
+use crate::app::content_coding::Coding;
+use crate::rt::executor::UnitFuture;
+use crate::rt::task::spawn_blocking;
+use crate::rt::thread_state::Waiter;
+
+/// A coder with what it has made.
+pub(super) enum Encoder {
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+}
+
+/// How hard each tries: what takes about as long as making an answer does.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
+const BROTLI_QUALITY: u32 = 4;
+/// What each may look back, as a power of two: 512 KiB. Browsers take zstd up to 8 MiB (RFC 9659).
+const WINDOW_LOG: u32 = 19;
+/// Bytes that brotli gathers.
+const BROTLI_BUFFER: usize = 4096;
+/// More bytes are coded on another thread: the worker's other clients would wait for them.
+pub(super) const INLINE_MAX: usize = 16 * 1024;
+/// What is coded at a time, in bytes.
+const PIECE_MAX: usize = 128 * 1024;
+
+impl Encoder {
+    fn new(coding: Coding) -> Option<Self> {
+        Some(match coding {
+            Coding::Gzip => {
+                let level = flate2::Compression::new(GZIP_LEVEL);
+                Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), level))
+            }
+            Coding::Zstd => {
+                let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).ok()?;
+                zstd.window_log(WINDOW_LOG).ok()?;
+                Self::Zstd(zstd)
+            }
+            Coding::Brotli => {
+                let to = Vec::new();
+                let quality = BROTLI_QUALITY;
+                let writer = brotli::CompressorWriter::new(to, BROTLI_BUFFER, quality, WINDOW_LOG);
+                Self::Brotli(Box::new(writer))
+            }
+            Coding::Identity => return None,
+        })
+    }
+
+    /// The coded form of bytes; none where the coder fails.
+    pub(super) fn whole(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut encoder = Self::new(coding)?;
+        encoder.writer().write_all(bytes).ok()?;
+        encoder.finish().ok()
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Gzip(gzip) => gzip,
+            Self::Zstd(zstd) => zstd,
+            Self::Brotli(brotli) => brotli,
+        }
+    }
+
+    /// Adds bytes, and gives what there is by then; all of it with `flush`.
+    fn push(&mut self, bytes: &[u8], flush: bool) -> io::Result<Vec<u8>> {
+        self.writer().write_all(bytes)?;
+        if flush {
+            self.writer().flush()?;
+        }
+        Ok(std::mem::take(match self {
+            Self::Gzip(gzip) => gzip.get_mut(),
+            Self::Zstd(zstd) => zstd.get_mut(),
+            Self::Brotli(brotli) => brotli.get_mut(),
+        }))
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(gzip) => gzip.finish(),
+            Self::Zstd(zstd) => zstd.finish(),
+            Self::Brotli(brotli) => Ok(brotli.into_inner()),
+        }
+    }
+}
+
+/// A producer of the coded form of what another one produces.
+pub(super) fn encode_stream(producer: Producer, coding: Coding) -> Producer {
+    let length = producer.length();
+    let (channel, future) = producer.into_parts();
+    let source = Source { channel, future: Some(future) };
+    Producer::new(async move |out| run(source, length, coding, out).await, None)
+}
+
+/// What a producer makes, while it makes it.
+struct Source {
+    channel: BodyChannel,
+    future: Option<UnitFuture>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.channel.close_reader();
+    }
+}
+
+impl Source {
+    /// The next piece, or the end.
+    async fn next(&mut self) -> Read {
+        poll_fn(|context| {
+            if let Some(future) = &mut self.future
+                && future.as_mut().poll(context).is_ready()
+            {
+                self.future = None;
+            }
+            match self.channel.read(PIECE_MAX) {
+                Read::Empty => {
+                    self.channel.wait_read(Waiter::Task(context.waker().clone()));
+                    Poll::Pending
+                }
+                read => Poll::Ready(read),
+            }
+        })
+        .await
+    }
+}
+
+async fn run(mut source: Source, length: Option<u64>, coding: Coding, mut out: BodyWriter) {
+    let Some(mut encoder) = Encoder::new(coding) else { return out.abort() };
+    let mut came = 0;
+    loop {
+        let piece = match source.next().await {
+            Read::Chunk(piece) => piece,
+            Read::End(End::Complete) if length.is_none_or(|length| length == came) => break,
+            Read::End(_) | Read::Empty => return out.abort(),
+        };
+        came += piece.len() as u64;
+        // The producer pauses: what there is is not held back.
+        let flush = source.channel.len() == 0;
+        let pushed = if piece.len() <= INLINE_MAX {
+            encoder.push(piece.bytes(), flush)
+        } else {
+            let bytes = piece.bytes().to_vec();
+            let work = move || {
+                let pushed = encoder.push(&bytes, flush);
+                (encoder, pushed)
+            };
+            let Ok((back, pushed)) = spawn_blocking(work).await else { return out.abort() };
+            encoder = back;
+            pushed
+        };
+        match pushed {
+            Ok(made) if made.is_empty() => {}
+            Ok(made) => {
+                // The client is gone: there is nobody left to work for.
+                if out.write(made).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return out.abort(),
+        }
+    }
+    let Ok(last) = encoder.finish() else { return out.abort() };
+    let trailers = source.channel.take_trailers();
+    out.trailers(trailers.iter().map(|(name, value)| (&**name, &**value)));
+    let _ = out.write(last).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn decoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match coding {
+            Coding::Gzip => flate2::read::GzDecoder::new(bytes).read_to_end(&mut out).unwrap(),
+            Coding::Zstd => zstd::stream::read::Decoder::new(bytes)
+                .and_then(|mut decoder| decoder.read_to_end(&mut out))
+                .unwrap(),
+            Coding::Brotli => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut out).unwrap(),
+            Coding::Identity => panic!("no coding"),
+        };
+        out
+    }
+
+    #[test]
+    fn p2_each_coding_gives_back_what_went_in() {
+        let text = "a line of words that come again\n".repeat(100_000);
+        for coding in [Coding::Gzip, Coding::Zstd, Coding::Brotli] {
+            let made = Encoder::whole(coding, text.as_bytes()).unwrap();
+            assert!(made.len() < text.len() / 50, "{coding:?}: {}", made.len());
+            assert_eq!(decoded(coding, &made), text.as_bytes());
+            let none = Encoder::whole(coding, b"").unwrap();
+            assert_eq!(decoded(coding, &none), b"");
+        }
+    }
+
+    #[test]
+    fn p2_the_zstd_window_is_what_browsers_take() {
+        let text = noise(20 << 20);
+        let made = Encoder::whole(Coding::Zstd, &text).unwrap();
+        // RFC 8878 section 3.1.1.1.2: an exponent and a mantissa, behind the frame's descriptor.
+        assert_eq!(made[4] & 0x20, 0, "not a single segment");
+        let log = 10 + u32::from(made[5] >> 3);
+        assert!(log <= 23, "a window of 2^{log}");
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+}
