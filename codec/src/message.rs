@@ -73,7 +73,7 @@ pub struct Request {
     pub authority: Span,
     /// It is canonical as it stands, which nearly every one is.
     pub(crate) plain: bool,
-    /// `:path` as it came.
+    /// `:path` as it came; for CONNECT the authority, as HTTP/1.1 has it.
     pub target: Span,
     /// `:path` up to the `?`, still percent-encoded; empty for CONNECT. [`canonical_path`] brings
     /// it into the one form that [`path`] gives it.
@@ -90,6 +90,8 @@ pub struct Request {
     pub content_length: Option<u64>,
     /// The peer waits for a 100 (Continue).
     pub expect_continue: bool,
+    /// The peer expects something else that nobody knows (RFC 9110 section 10.1.1).
+    pub expects_unknown: bool,
     /// What the Priority field asks for; `None` when there is none.
     pub priority: Option<Priority>,
 }
@@ -125,6 +127,7 @@ struct Seen<'a> {
     host: Option<&'a Field>,
     content_length: Option<u64>,
     expect_continue: bool,
+    expects_unknown: bool,
     priority: Option<Priority>,
 }
 
@@ -269,7 +272,9 @@ impl<'a> Seen<'a> {
                 Ok(())
             }
             Known::Expect => {
-                self.expect_continue |= field.value(bytes).eq_ignore_ascii_case(b"100-continue");
+                let known = field.value(bytes).eq_ignore_ascii_case(b"100-continue");
+                self.expect_continue |= known;
+                self.expects_unknown |= !known;
                 Ok(())
             }
             known if known >= Known::PseudoAuthority => Err(Malformed::Pseudo),
@@ -292,7 +297,7 @@ impl<'a> Seen<'a> {
         let (mut scheme, mut target) = (Span::default(), Target::default());
         match (self.scheme, self.path) {
             // RFC 9110 section 9.3.6: only where to.
-            (None, None) if is_tunnel => {}
+            (None, None) if is_tunnel => target.whole = authority,
             _ if is_tunnel => return Err(Malformed::Connect),
             (Some(of), Some(to)) if of.value_len > 0 => {
                 scheme = span(of);
@@ -314,6 +319,7 @@ impl<'a> Seen<'a> {
             first,
             content_length: self.content_length,
             expect_continue: self.expect_continue,
+            expects_unknown: self.expects_unknown,
             priority: self.priority,
         })
     }

@@ -21,8 +21,6 @@ mod h1;
 mod h2;
 #[path = "lifecycle/h3.rs"]
 mod h3;
-#[path = "lifecycle/known.rs"]
-mod known;
 #[path = "lifecycle/row.rs"]
 mod row;
 #[path = "lifecycle/run.rs"]

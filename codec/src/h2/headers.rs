@@ -212,7 +212,8 @@ impl Conn {
             return self.too_large(id, end, io);
         }
         self.charge(Kind::Provoked, id, io)?;
-        self.refuse(id, Code::PROTOCOL_ERROR, io)
+        self.refuse(id, Code::PROTOCOL_ERROR, io)?;
+        Ok(Some(Event::Malformed { stream: id }))
     }
 
     /// Applies what priority signals came with or before a request.

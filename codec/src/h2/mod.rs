@@ -127,6 +127,12 @@ pub enum Event {
         /// The stream.
         key: Key,
     },
+    /// A request's head was malformed: its stream was reset and is not open (RFC 9113 section
+    /// 8.1.1).
+    Malformed {
+        /// The stream.
+        stream: u32,
+    },
     /// Octets of a request's content, `input[at]`. Hand their number to [`Conn::consume`] once they
     /// are used: until then they count against the peer's window.
     Data {

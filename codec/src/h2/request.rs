@@ -55,6 +55,7 @@ impl Default for HeadCache {
             first: 0,
             content_length: None,
             expect_continue: false,
+            expects_unknown: false,
             priority: None,
         };
         Self { conns: 0, conn: 0, insertions: 0, len: 0, block: [0; BLOCK], head }

@@ -297,7 +297,8 @@ impl Rig {
 
     fn event(&mut self, event: Event, input: &[u8]) {
         let seen = match event {
-            Event::More => return,
+            // The reset that was sent says it.
+            Event::More | Event::Malformed { .. } => return,
             Event::Request(request) => {
                 let fields = text(&self.shared.bytes, &self.shared.fields);
                 let id = request.key.id();

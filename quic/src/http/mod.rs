@@ -98,6 +98,19 @@ pub enum Event {
     More,
     /// A request's head.
     Request(Request),
+    /// A request's head was over a limit (431), or did not come in time (408): to be answered with
+    /// that at once. What else comes on the stream is not read.
+    Refused {
+        /// The stream to answer on.
+        key: Key,
+        /// The status.
+        status: u16,
+    },
+    /// A request's head was malformed: its stream was reset (RFC 9114 section 4.1.2).
+    Malformed {
+        /// The stream.
+        stream: u64,
+    },
     /// Content, [`Shared::data`]. Hand its length to [`Http::consume`] once it is used.
     Data {
         /// The stream.
@@ -293,11 +306,11 @@ impl Http {
         self.streams.live() > 0 || self.h3.as_ref().is_some_and(|h3| h3.receiving() > 0)
     }
 
-    /// Acts on what has taken too long: heads that do not come are answered 408, responses that the
-    /// client does not take are reset, of which [`receive`](Self::receive) tells. Call about once a
-    /// second while [`is_waiting`](Self::is_waiting); times count from the first call that finds
-    /// something waiting. A connection that is slow in other ways is the caller's to judge, by what
-    /// it gets and gives.
+    /// Acts on what has taken too long: heads that do not come are to be answered 408, responses
+    /// that the client does not take are reset, and [`receive`](Self::receive) tells of both. Call
+    /// about once a second while [`is_waiting`](Self::is_waiting); times count from the first call
+    /// that finds something waiting. A connection that is slow in other ways is the caller's to
+    /// judge, by what it gets and gives.
     pub fn expire(&mut self, now: Instant, conn: &mut Conn, shared: &Shared) {
         let Some(h3) = &self.h3 else { return };
         let late = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
@@ -306,7 +319,8 @@ impl Http {
         self.heads = h3.heads().map(|id| (id, since(id))).collect();
         for (id, since) in self.heads.clone() {
             if late(since, shared.header_timeout) {
-                self.refuse_one(id, 408, conn);
+                let refused = self.refuse_one(id, 408, conn);
+                self.stopped.push(refused);
             }
         }
         for key in self.streams.keys() {

@@ -156,15 +156,18 @@ impl Http {
                         self.prioritise(key, priority, conn);
                     }
                 }
-                h3::Event::Refused { stream, status } => self.refuse_one(stream, status, conn),
+                h3::Event::Refused { stream, status } => {
+                    return Ok(Some(self.refuse_one(stream, status, conn)));
+                }
                 h3::Event::Failed { stream, code } => {
                     let key = self.streams.key(stream);
                     self.abandon(stream, code.number(), conn);
-                    if let Some(key) = key {
-                        self.streams.remove(key);
-                        let code = code.number();
-                        return Ok(Some(Event::Reset { key, code, by_peer: false }));
-                    }
+                    let Some(key) = key else {
+                        return Ok(Some(Event::Malformed { stream }));
+                    };
+                    self.streams.remove(key);
+                    let code = code.number();
+                    return Ok(Some(Event::Reset { key, code, by_peer: false }));
                 }
                 h3::Event::Request(request) => {
                     return Ok(Some(self.on_request(&request, conn)));
@@ -238,15 +241,10 @@ impl Http {
         Some(Event::Data { key, at })
     }
 
-    /// A request whose head is over a limit is answered here; the server never hears of it.
-    pub(super) fn refuse_one(&mut self, id: u64, status: u16, conn: &mut Conn) {
-        let mut out = Vec::new();
-        if let Some(h3) = &mut self.h3 {
-            h3.head(id, Some(status), &mut out, |_| {});
-        }
-        let key = self.streams.insert(id);
-        self.send(key, out.into(), true, conn);
+    /// A request whose head is over a limit, or late, is answered without the rest of it.
+    pub(super) fn refuse_one(&mut self, id: u64, status: u16, conn: &mut Conn) -> Event {
         self.stop_reading(id, Code::NoError.number(), conn);
+        Event::Refused { key: self.streams.insert(id), status }
     }
 
     /// Streams that have room again, and streams that the peer has stopped reading. quiche names

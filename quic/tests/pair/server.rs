@@ -250,6 +250,10 @@ impl Server {
                         answer(http, work, key, conn, &mut self.shared);
                     }
                 }
+                Event::Refused { key, status } => {
+                    http.respond(key, status, Body::None, conn, &mut self.shared, |_| {});
+                }
+                Event::Malformed { .. } => {}
                 Event::Data { key, at } => {
                     let len = at.len();
                     if let Some(work) = work.get_mut(&key) {

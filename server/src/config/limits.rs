@@ -122,7 +122,7 @@ limits! {
     "limits.connections_per_ip" connections_per_ip: u32, Count = 65_536, 8 => 16_777_215;
         "connections per worker from one address (IPv6: one /64); a browser needs 8"
     "limits.request_line" request_line: u32, Bytes = 8 * KIB, 256 => MIB;
-        "bytes of an HTTP/1 request line; more is answered 414"
+        "bytes of an HTTP/1 request line, or of a target in HTTP/2 and HTTP/3; more is answered 414"
     "limits.header_bytes" header_bytes: u32, Bytes = 32 * KIB, KIB => MIB;
         "bytes of a request's header block; more is answered 431, more than twice as much over HTTP/2 ends the connection"
     "limits.header_fields" header_fields: u16, Count = 100, 8 => 4096;

@@ -4,10 +4,14 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, StatusCode, header};
+use ringway_codec::h1::Error;
+use ringway_codec::message;
 
+use super::Cx;
 use super::tls_io::Cover;
-use crate::app::request::{Protocol, Request};
+use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::Response;
+use crate::config::Limits;
 use crate::observe::metrics::Tally;
 
 /// Why the server itself answers.
@@ -51,6 +55,14 @@ impl Refusal {
         Self { status, why: why.into() }
     }
 
+    /// A refusal for what HTTP/1's parser would say of it.
+    pub(crate) fn parsed(error: Error) -> Self {
+        match error {
+            Error::HeadTooLong | Error::TooManyFields => Self::HEAD_TOO_LARGE,
+            _ => Self::new(error.status(), error.reason()),
+        }
+    }
+
     /// The answer, which is counted with this.
     #[cold]
     pub(crate) fn answer(self, tally: &mut Tally) -> Response {
@@ -62,6 +74,29 @@ impl Refusal {
         }
         let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         response.header(header::ALLOW, all)
+    }
+}
+
+/// Why a head of HTTP/2 or HTTP/3 is refused before it is taken for a request, where HTTP/1's
+/// parser does the same.
+#[inline]
+pub(crate) fn unfit(head: &message::Request, limits: &Limits) -> Option<Refusal> {
+    if head.target.len > u32::from(limits.request_line) {
+        return Some(Refusal::parsed(Error::LineTooLong));
+    }
+    head.expects_unknown.then(|| Refusal::parsed(Error::Expect))
+}
+
+/// Counts and logs a request whose head was malformed, so that its stream was reset.
+#[cold]
+pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Cx<'_>) {
+    cx.tally.counters.refused += 1;
+    if let Some(log) = cx.log.as_mut() {
+        let mut entry = log.begin_unparsed(b"", protocol.name(), peer.address(), cx.now);
+        entry.stream = Some(stream);
+        entry.answer(StatusCode::BAD_REQUEST, 0);
+        entry.abort = "the request was malformed";
+        log.end(entry, cx.now);
     }
 }
 

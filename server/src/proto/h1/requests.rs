@@ -99,10 +99,7 @@ impl Http1 {
                 0
             }
             Err(error) => {
-                let refusal = match error {
-                    Error::HeadTooLong | Error::TooManyFields => Refusal::HEAD_TOO_LARGE,
-                    _ => Refusal::new(error.status(), error.reason()),
-                };
+                let refusal = Refusal::parsed(error);
                 self.refuse_unread(refusal, &whole[..whole.len() - PAD], link, cx);
                 0
             }
@@ -127,7 +124,7 @@ impl Http1 {
         head.close |= head.line.method == Method::Connect;
         let Ok(form) = authority::canonical(text, port) else {
             let error = Error::HostInvalid;
-            self.refuse_unread(Refusal::new(400, error.reason()), bytes, link, cx);
+            self.refuse_unread(Refusal::parsed(error), bytes, link, cx);
             return 0;
         };
         let mut all = Cow::Borrowed(bytes);
@@ -244,7 +241,6 @@ impl Http1 {
             request::Framing::Chunked => Content::Some(None),
         };
         let used = head.len as usize;
-        // A client that waits for 100 and is refused keeps its body, or not: nobody can tell.
         let expects = head.expects_more() && there.is_empty();
         match exchange::begin(&request, content, cx.app, cx.limits) {
             Begun::Called(reply) => self.take_reply(reply, link, cx),
@@ -264,10 +260,15 @@ impl Http1 {
                 self.proceed(expects, link, cx);
             }
             Begun::Stream(channel, reply) => {
-                self.await_body(head, Sink::channel(channel, cx.now), cx);
-                let waits = matches!(reply, Reply::Later(_));
-                self.exchange.linger = expects && !waits;
-                self.proceed(expects && waits, link, cx);
+                let sink = Sink::channel(channel, cx.now);
+                // A client that waits for 100 and is refused keeps its body, or not: nobody can
+                // tell, so that the connection ends.
+                self.exchange.linger = expects && !matches!(reply, Reply::Later(_));
+                match self.exchange.linger {
+                    true => sink.abort(),
+                    false => self.await_body(head, sink, cx),
+                }
+                self.proceed(expects && !self.exchange.linger, link, cx);
                 self.take_reply(reply, link, cx);
             }
         }
@@ -336,7 +337,7 @@ impl Http1 {
                 self.settle(link, cx);
             }
             Progress::Invalid(error) => {
-                self.refuse(Refusal::new(error.status(), error.reason()), link, cx);
+                self.refuse(Refusal::parsed(error), link, cx);
             }
         }
         (used, false)

@@ -5,7 +5,7 @@ use ringway_codec::h2::{self, Key};
 use super::super::Cx;
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::output::Link;
-use super::super::refusal::{Refusal, refusal};
+use super::super::refusal::{Refusal, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
@@ -36,12 +36,16 @@ impl Http2 {
                 cx.tally.counters.refused += u64::from(!by_peer);
                 self.exchanges.close(stream_of(key), abort::RESET, cx);
             }
+            h2::Event::Malformed { stream } => {
+                malformed(Protocol::Http2, stream.into(), self.peer(), cx);
+            }
             h2::Event::GoAway { .. } | h2::Event::More => {}
         }
     }
 
     fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
-        cx.tally.counters.requests += 1;
+        let unfit = unfit(&asked.head, cx.limits);
+        cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h2 += 1;
         let (key, line, attached) = (asked.key, asked.head.line(), Attached::default());
         let (fields, origin) = (&cx.h2.fields[asked.head.first..], self.origin(key, link));
@@ -51,7 +55,8 @@ impl Http2 {
             self.authority.extend_from_slice(asked.head.authority.of(request.bytes));
         }
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
-        if let Some(refusal) = refusal(&request, self.cover.as_deref_mut()) {
+        let refused = unfit.or_else(|| refusal(&request, self.cover.as_deref_mut()));
+        if let Some(refusal) = refused {
             return self.refuse(key, refusal, link, cx);
         }
         let content = match asked.end {

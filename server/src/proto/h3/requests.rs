@@ -6,7 +6,7 @@ use ringway_codec::h1::request::Method;
 use ringway_quic::http::{self as quic, Early, Key};
 
 use super::super::exchange::{self, Begun, Content, abort};
-use super::super::refusal::{Refusal, refusal};
+use super::super::refusal::{Refusal, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::super::tls_io::Cover;
 use super::{Http3, Turn, stream_of};
@@ -19,6 +19,20 @@ impl Http3 {
     pub(super) fn take(&mut self, event: quic::Event, t: &mut Turn<'_, '_>) {
         match event {
             quic::Event::Request(request) => self.begin(&request, t),
+            quic::Event::Refused { key, status } => {
+                self.exchanges.note_unread(stream_of(key), Peer::Address(self.peer), t.cx);
+                let refusal = match status {
+                    408 => {
+                        t.cx.tally.counters.slow_heads += 1;
+                        Refusal::HEAD_TOO_SLOW
+                    }
+                    _ => Refusal::HEAD_TOO_LARGE,
+                };
+                self.refuse(key, refusal, t);
+            }
+            quic::Event::Malformed { stream } => {
+                malformed(Protocol::Http3, stream, Peer::Address(self.peer), t.cx);
+            }
             quic::Event::Data { key, at } => self.data(key, at, t),
             quic::Event::Trailers { key } => {
                 let shared = &t.shared.h3;
@@ -39,7 +53,8 @@ impl Http3 {
 
     fn begin(&mut self, asked: &quic::Request, t: &mut Turn<'_, '_>) {
         let (key, cx) = (asked.key, &mut *t.cx);
-        cx.tally.counters.requests += 1;
+        let unfit = unfit(&asked.head, cx.limits);
+        cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
         let (line, attached) = (asked.head.line(), Attached::default());
@@ -55,7 +70,7 @@ impl Http3 {
         let cover = self
             .cover
             .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name()), 0));
-        let refused = refusal(&request, Some(cover));
+        let refused = unfit.or_else(|| refusal(&request, Some(cover)));
         let counters = &mut cx.tally.counters;
         if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {
             return self.refuse(key, refusal, t);
