@@ -53,6 +53,8 @@ pub use app::request::{OwnedRequest, Protocol, Request};
 pub use app::request_builder::{InvalidRequest, RequestBuilder};
 pub use app::response::Response;
 pub use app::router::Router;
+#[cfg(feature = "tower")]
+pub use app::tower;
 pub use config::Scheme;
 pub use files::Files;
 pub use observe::log;

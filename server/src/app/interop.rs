@@ -3,14 +3,15 @@
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{self, PathAndQuery, Scheme, Uri};
+use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use ringway_codec::field::Field;
+use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Line;
 use ringway_codec::path;
@@ -41,7 +42,7 @@ impl HttpBody for RequestBody {
         Self::poll_next(this, context).map(|next| match next {
             Some(Ok(chunk)) => Some(Ok(Frame::data(chunk.into()))),
             Some(Err(incomplete)) => Some(Err(incomplete)),
-            None => trailers_frame(this.trailers()),
+            None => trailers_frame(this.trailers()).map(Ok),
         })
     }
 
@@ -75,7 +76,7 @@ impl HttpBody for Body {
         };
         producer.poll_read(context).map(|read| match read {
             Read::Chunk(chunk) => Some(Ok(Frame::data(chunk.into_bytes()))),
-            Read::End(End::Complete) => trailers_frame(producer.take_trailers()),
+            Read::End(End::Complete) => trailers_frame(producer.take_trailers()).map(Ok),
             Read::End(End::Aborted) | Read::Empty => Some(Err(Incomplete)),
         })
     }
@@ -90,12 +91,12 @@ impl HttpBody for Body {
 }
 
 /// Trailers, if there are any. Those that `http` cannot hold are left out.
-fn trailers_frame<E>(fields: Vec<(String, String)>) -> Option<Result<Frame<Bytes>, E>> {
+pub(crate) fn trailers_frame(fields: Vec<(String, String)>) -> Option<Frame<Bytes>> {
     let parsed = fields.into_iter().filter_map(|(name, value)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
     });
     let map: HeaderMap = parsed.collect();
-    (!map.is_empty()).then(|| Ok(Frame::trailers(map)))
+    (!map.is_empty()).then(|| Frame::trailers(map))
 }
 
 impl Body {
@@ -182,7 +183,11 @@ where
     }
 }
 
-async fn write_frame<D: Buf>(frame: Frame<D>, out: &mut BodyWriter) -> Result<(), Closed> {
+/// Writes a frame of a body, and waits until there is room for more.
+pub(crate) async fn write_frame<D: Buf>(
+    frame: Frame<D>,
+    out: &mut BodyWriter,
+) -> Result<(), Closed> {
     match frame.into_data() {
         Ok(mut data) => out.write(data.copy_to_bytes(data.remaining())).await,
         Err(frame) => {
@@ -240,7 +245,8 @@ impl Request<'_> {
     /// it is. Made on demand: [`Self::path`], [`Self::query`] and [`Self::authority`] cost nothing.
     pub fn uri(&self) -> Uri {
         let path = path_and_query(self.line, &|range| Bytes::copy_from_slice(&self.bytes[range]));
-        absolute(path, self.authority(), self.is_secure())
+        let authority = self.authority().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        absolute(path, authority, self.is_secure())
     }
 
     /// The fields as `http` has them. Made on demand: [`Self::header`] and [`Self::headers`] cost
@@ -257,7 +263,6 @@ impl From<OwnedRequest> for http::Request<RequestBody> {
     /// or as it arrives.
     fn from(request: OwnedRequest) -> Self {
         let (method, protocol) = (request.method(), request.protocol());
-        let authority = request.authority().map(str::to_owned);
         let OwnedRequest { bytes, fields, line, secure, body, attached, .. } = request;
         let bytes = Bytes::from(bytes);
         let part = |range| bytes.slice(range);
@@ -268,7 +273,7 @@ impl From<OwnedRequest> for http::Request<RequestBody> {
         *made.version_mut() = protocol.version();
         *made.uri_mut() = match protocol {
             Protocol::Http10 | Protocol::Http11 if path.path() != "" => path.into(),
-            _ => absolute(path, authority.as_deref(), secure),
+            _ => absolute(path, line.authority.map(|at| part(range(at))), secure),
         };
         *made.headers_mut() = header_map(&fields, &part);
         *made.extensions_mut() = attached.extensions.into_http();
@@ -276,12 +281,12 @@ impl From<OwnedRequest> for http::Request<RequestBody> {
     }
 }
 
-fn range(span: Span) -> Range<usize> {
+pub(crate) fn range(span: Span) -> Range<usize> {
     span.at as usize..(span.at + span.len) as usize
 }
 
 /// Path and query, of parts of the request's bytes.
-fn path_and_query(line: &Line, part: &dyn Fn(Range<usize>) -> Bytes) -> PathAndQuery {
+pub(crate) fn path_and_query(line: &Line, part: &dyn Fn(Range<usize>) -> Bytes) -> PathAndQuery {
     let path = range(line.path);
     let whole = match line.query.map(range) {
         None => part(path),
@@ -311,9 +316,9 @@ fn escaped(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn absolute(path: PathAndQuery, authority: Option<&str>, secure: bool) -> Uri {
+pub(crate) fn absolute(path: PathAndQuery, authority: Option<Bytes>, secure: bool) -> Uri {
     let mut parts = uri::Parts::default();
-    parts.authority = authority.and_then(|authority| authority.parse().ok());
+    parts.authority = authority.and_then(|text| Authority::from_maybe_shared(text).ok());
     let is_path = path.path().starts_with('/');
     if is_path && parts.authority.is_some() {
         parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
@@ -327,11 +332,24 @@ fn absolute(path: PathAndQuery, authority: Option<&str>, secure: bool) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-fn header_map(fields: &[Field], part: &dyn Fn(Range<usize>) -> Bytes) -> HeaderMap {
+/// The names that the codec knows, by their numbers.
+static NAMES: LazyLock<Vec<Option<HeaderName>>> = LazyLock::new(|| {
+    let mut names = vec![None; Known::ALL.len() + 1];
+    for known in Known::ALL {
+        names[*known as usize] = HeaderName::from_bytes(known.name().as_bytes()).ok();
+    }
+    names
+});
+
+pub(crate) fn header_map(fields: &[Field], part: &dyn Fn(Range<usize>) -> Bytes) -> HeaderMap {
+    let names = &*NAMES;
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name_at = field.name_at as usize;
-        let name = HeaderName::from_bytes(&part(name_at..name_at + usize::from(field.name_len)));
+        let name = match &names[field.known as usize] {
+            Some(name) => Ok(name.clone()),
+            None => HeaderName::from_bytes(&part(name_at..name_at + usize::from(field.name_len))),
+        };
         let value_at = field.value_at as usize;
         let value = part(value_at..value_at + field.value_len as usize);
         if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_maybe_shared(value)) {

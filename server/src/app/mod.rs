@@ -18,3 +18,5 @@ pub(crate) mod request;
 pub(crate) mod request_builder;
 pub(crate) mod response;
 pub(crate) mod router;
+#[cfg(feature = "tower")]
+pub mod tower;

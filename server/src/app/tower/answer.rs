@@ -1,0 +1,217 @@
+//! A service's call, and its response on the way out.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Buf;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, SERVER};
+use http::response::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body, Frame};
+use tower_service::Service;
+
+use super::incoming::{Feeder, IncomingBody};
+use super::runtime::Context;
+use crate::app::body::{BodyWriter, Producer};
+use crate::app::interop::write_frame;
+use crate::app::response::{self, Response, is_bodiless};
+
+/// Calls a service when it is ready; its error is answered with 500.
+pub(super) async fn answer<S, B>(
+    mut service: S,
+    request: http::Request<IncomingBody>,
+    mut feeder: Option<Feeder>,
+    context: Context,
+) -> Response
+where
+    S: Service<http::Request<IncomingBody>, Response = http::Response<B>>,
+    B: Body + 'static,
+{
+    let head_only = request.method() == Method::HEAD;
+    let answered = {
+        let call = pin!(async move {
+            poll_fn(|context| service.poll_ready(context)).await?;
+            service.call(request).await
+        });
+        let _dropped_inside = context.enter_on_drop();
+        fed(&mut feeder, context, call).await
+    };
+    match answered {
+        Ok(response) => respond(response, head_only, feeder, context).await,
+        Err::<_, S::Error>(_) => StatusCode::INTERNAL_SERVER_ERROR.into(),
+    }
+}
+
+/// Drives a future in the runtime's context, and hands the request's body over meanwhile.
+async fn fed<F: Future>(
+    feeder: &mut Option<Feeder>,
+    runtime: Context,
+    mut future: Pin<&mut F>,
+) -> F::Output {
+    poll_fn(|context| {
+        runtime.enter();
+        feeder.iter().for_each(Feeder::is_polled);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            if !feeder.as_mut().is_some_and(|feeder| feeder.feed(context)) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+async fn respond<B: Body + 'static>(
+    response: http::Response<B>,
+    head_only: bool,
+    feeder: Option<Feeder>,
+    context: Context,
+) -> Response {
+    let (parts, body) = response.into_parts();
+    if parts.status.is_informational() {
+        let why = "501 Not Implemented: this server switches no protocols for services\n";
+        return Response::text(why).status(StatusCode::NOT_IMPLEMENTED);
+    }
+    let length = announced(&parts.headers).or_else(|| body.size_hint().exact());
+    let mut response = head(&parts);
+    if is_bodiless(parts.status) {
+        return response;
+    }
+    if head_only {
+        // Never produced: it is there for its length.
+        response.body = response::Body::Stream(Producer::new(async |_| {}, length));
+        return response;
+    }
+    let mut body = Box::pin(body);
+    let (ahead, ended) = there_already(&mut body, context).await;
+    if let [Some(Err(_)), _] = ahead {
+        return StatusCode::INTERNAL_SERVER_ERROR.into();
+    }
+    let rest = Rest { ahead, body, feeder, context };
+    match rest.into_whole(ended) {
+        Ok(whole) => response.body = whole,
+        Err(rest) => {
+            let produce = async move |out| rest.produce(out).await;
+            response.body = response::Body::Stream(Producer::new(produce, length));
+        }
+    }
+    response
+}
+
+/// A frame of a body, or what became of it.
+type Next<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
+/// The frames that are there when the head is, two at most; and whether they are all.
+async fn there_already<B: Body>(body: &mut Pin<Box<B>>, runtime: Context) -> ([Next<B>; 2], bool) {
+    let mut ahead = [None, None];
+    for place in &mut ahead {
+        if body.is_end_stream() {
+            return (ahead, true);
+        }
+        runtime.enter();
+        match poll_fn(|context| Poll::Ready(body.as_mut().poll_frame(context))).await {
+            Poll::Ready(None) => return (ahead, true),
+            Poll::Ready(Some(Err(error))) => {
+                *place = Some(Err(error));
+                break;
+            }
+            Poll::Ready(frame) => *place = frame,
+            Poll::Pending => break,
+        }
+    }
+    (ahead, false)
+}
+
+/// The length that a response announces.
+fn announced(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Content types that are as good as always the same, and then cost no field of their own.
+const TYPES: [&str; 6] = [
+    "application/json",
+    "text/plain; charset=utf-8",
+    "text/html; charset=utf-8",
+    "application/octet-stream",
+    "text/event-stream",
+    "text/plain",
+];
+
+/// A response with the fields of another's head, without those that are the server's business.
+fn head(parts: &Parts) -> Response {
+    let mut response = Response::new(parts.status);
+    for (name, value) in &parts.headers {
+        if *name == CONTENT_TYPE {
+            let known = TYPES.iter().find(|known| known.as_bytes() == value.as_bytes());
+            if let (Some(known), None) = (known, response.content_type) {
+                response.content_type = Some(known);
+                continue;
+            }
+        }
+        if ![CONTENT_LENGTH, DATE, SERVER].contains(name) {
+            response.add_header(name, value);
+        }
+    }
+    response
+}
+
+/// A response's body from where its head left it.
+struct Rest<B: Body> {
+    ahead: [Next<B>; 2],
+    body: Pin<Box<B>>,
+    feeder: Option<Feeder>,
+    context: Context,
+}
+
+impl<B: Body> Rest<B> {
+    /// The body, where all of it is there in one piece and nobody reads the request's any more.
+    fn into_whole(mut self, ended: bool) -> Result<response::Body, Self> {
+        if !ended || self.feeder.as_ref().is_some_and(|feeder| !feeder.is_done()) {
+            return Err(self);
+        }
+        match &mut self.ahead {
+            [None, _] => Ok(response::Body::Empty),
+            [Some(Ok(frame)), None] => match frame.data_mut() {
+                Some(data) => Ok(data.copy_to_bytes(data.remaining()).into()),
+                None => Err(self),
+            },
+            _ => Err(self),
+        }
+    }
+
+    /// Writes what is left as it comes. The response ends when the request's body has been read,
+    /// or given up, by whoever has it.
+    async fn produce(self, mut out: BodyWriter) {
+        let Self { ahead, mut body, mut feeder, context } = self;
+        let _dropped_inside = context.enter_on_drop();
+        let mut ahead = ahead.into_iter().flatten();
+        loop {
+            let next = match ahead.next() {
+                Some(next) => Some(next),
+                None if body.is_end_stream() => None,
+                None => {
+                    let next = pin!(poll_fn(|context| body.as_mut().poll_frame(context)));
+                    fed(&mut feeder, context, next).await
+                }
+            };
+            let frame = match next {
+                None => break,
+                Some(Err(_)) => return out.abort(),
+                Some(Ok(frame)) => frame,
+            };
+            let written = pin!(write_frame(frame, &mut out));
+            if fed(&mut feeder, context, written).await.is_err() {
+                return;
+            }
+        }
+        drop(body);
+        poll_fn(|context| match &mut feeder {
+            Some(feeder) => feeder.poll_done(context),
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+}
