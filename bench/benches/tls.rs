@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
-use ringway::tls::{Acceptor, Alpn, Event, Session, Tls};
+use ringway::tls::{Acceptor, Alpn, Session, SessionEvent, Tls};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::UnbufferedServerConnection;
@@ -76,7 +76,7 @@ fn establish(acceptor: &mut Acceptor, client: &mut ClientConnection) -> (Session
         loop {
             let step = session.read(&mut wire[at..], &mut out).unwrap();
             at += step.consumed;
-            if step.consumed == 0 || step.event == Event::Established {
+            if step.consumed == 0 || step.event == SessionEvent::Established {
                 break;
             }
         }

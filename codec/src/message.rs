@@ -62,7 +62,7 @@ impl core::error::Error for Malformed {}
 /// A request's head. Spans are into the bytes that the fields go with; the fields from `first` on
 /// are not pseudo-header fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestHead {
     /// The method.
     pub method: Method,
     /// The method's name.
@@ -96,7 +96,7 @@ pub struct Request {
     pub priority: Option<Priority>,
 }
 
-impl Request {
+impl RequestHead {
     /// The client waits for a 100 (Continue) before it sends content, and says not that there is
     /// none.
     pub fn expects_more(&self) -> bool {
@@ -133,7 +133,7 @@ struct Seen<'a> {
 
 /// Reads the section `fields` over `bytes` as a request (RFC 9113 section 8.3.1, RFC 9114 section
 /// 4.3.1). `extended`: extended CONNECT was announced.
-pub fn request(bytes: &[u8], fields: &[Field], extended: bool) -> Result<Request, Malformed> {
+pub fn request(bytes: &[u8], fields: &[Field], extended: bool) -> Result<RequestHead, Malformed> {
     let mut seen = Seen::default();
     let first = fields.iter().position(|field| field.known < Known::PseudoAuthority);
     let first = first.unwrap_or(fields.len());
@@ -161,14 +161,14 @@ pub fn trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
 /// Makes the authority canonical, for which it may be appended to `bytes`; empty where it is none,
 /// which is to be answered with 400. The field stays as it came.
 #[inline]
-pub fn canonical_authority(bytes: &mut Vec<u8>, request: &mut Request) {
+pub fn canonical_authority(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     if !request.plain {
         append_authority(bytes, request);
     }
 }
 
 #[cold]
-fn append_authority(bytes: &mut Vec<u8>, request: &mut Request) {
+fn append_authority(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     let port = authority::default_port(request.scheme.of(bytes));
     let form = match authority::canonical(request.authority.of(bytes), port) {
         Ok(Cow::Borrowed(_)) => return,
@@ -211,14 +211,14 @@ fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
 /// Brings the path of a request that was read from `bytes` into canonical form, appended to them.
 /// Nothing where it came so, as nearly always.
 #[inline]
-pub fn canonical_path(bytes: &mut Vec<u8>, request: &mut Request) {
+pub fn canonical_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     if !request.canonical {
         rewrite_path(bytes, request);
     }
 }
 
 #[cold]
-fn rewrite_path(bytes: &mut Vec<u8>, request: &mut Request) {
+fn rewrite_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     let mut made = Vec::with_capacity(request.path.len as usize);
     // The query is told as it came, like the path before: what cannot be text is neither.
     let query = request.query.map_or(&[][..], |query| query.of(bytes));
@@ -283,7 +283,7 @@ impl<'a> Seen<'a> {
     }
 
     #[inline]
-    fn finish(self, bytes: &[u8], first: usize, extended: bool) -> Result<Request, Malformed> {
+    fn finish(self, bytes: &[u8], first: usize, extended: bool) -> Result<RequestHead, Malformed> {
         let name = self.method.ok_or(Malformed::Missing)?;
         let method = method(name.value(bytes));
         if method == Method::Other && !is_token(name.value(bytes)) {
@@ -305,7 +305,7 @@ impl<'a> Seen<'a> {
             }
             _ => return Err(Malformed::Missing),
         }
-        Ok(Request {
+        Ok(RequestHead {
             method,
             method_span: span(name),
             scheme,
@@ -482,7 +482,7 @@ mod tests {
         (bytes, fields)
     }
 
-    fn check(lines: &[(&str, &str)]) -> Result<Request, Malformed> {
+    fn check(lines: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
         let (bytes, fields) = section(lines);
         request(&bytes, &fields, true)
     }
@@ -490,16 +490,16 @@ mod tests {
     const GET: [(&str, &str); 4] =
         [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")];
 
-    fn with(more: &[(&str, &str)]) -> Result<Request, Malformed> {
+    fn with(more: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
         check(&[&GET[..], more].concat())
     }
 
-    fn without(name: &str) -> Result<Request, Malformed> {
+    fn without(name: &str) -> Result<RequestHead, Malformed> {
         let left: Vec<_> = GET.iter().copied().filter(|line| line.0 != name).collect();
         check(&left)
     }
 
-    fn instead(name: &str, value: &str) -> Result<Request, Malformed> {
+    fn instead(name: &str, value: &str) -> Result<RequestHead, Malformed> {
         let lines = GET.map(|line| if line.0 == name { (line.0, value) } else { line });
         check(&lines)
     }

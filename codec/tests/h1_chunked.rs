@@ -4,13 +4,13 @@
 
 use ringway_codec::field::Known;
 use ringway_codec::h1::Error;
-use ringway_codec::h1::chunked::{Decoder, Item, Limits};
+use ringway_codec::h1::chunked::{ChunkLimits, ChunkedDecoder, Item};
 
 type Decoded = Result<(Vec<u8>, Vec<(String, String)>, usize), Error>;
 
 /// Decodes `input` as it comes in pieces that end at `cuts`, keeping what is not taken yet.
-fn decode_in(input: &[u8], cuts: &[usize], limits: Limits) -> Option<Decoded> {
-    let mut decoder = Decoder::new(limits);
+fn decode_in(input: &[u8], cuts: &[usize], limits: ChunkLimits) -> Option<Decoded> {
+    let mut decoder = ChunkedDecoder::new(limits);
     let (mut body, mut trailers, mut at) = (vec![], vec![], 0);
     for &end in cuts.iter().chain([&input.len()]) {
         loop {
@@ -33,7 +33,7 @@ fn decode_in(input: &[u8], cuts: &[usize], limits: Limits) -> Option<Decoded> {
 }
 
 fn decode(input: &str) -> Option<Decoded> {
-    decode_in(input.as_bytes(), &[], Limits::default())
+    decode_in(input.as_bytes(), &[], ChunkLimits::default())
 }
 
 const WHOLE: &str =
@@ -53,10 +53,10 @@ fn a_body_with_extensions_and_trailers() {
 fn every_split_gives_the_same() {
     let expected = decode(WHOLE);
     for cut in 0..WHOLE.len() {
-        assert_eq!(decode_in(WHOLE.as_bytes(), &[cut], Limits::default()), expected, "{cut}");
+        assert_eq!(decode_in(WHOLE.as_bytes(), &[cut], ChunkLimits::default()), expected, "{cut}");
     }
     let all: Vec<usize> = (0..WHOLE.len()).collect();
-    assert_eq!(decode_in(WHOLE.as_bytes(), &all, Limits::default()), expected);
+    assert_eq!(decode_in(WHOLE.as_bytes(), &all, ChunkLimits::default()), expected);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn extensions_are_held_to_their_grammar() {
 
 #[test]
 fn overhead_is_bounded() {
-    let limits = Limits { extension_bytes: 10, trailer_bytes: 20, trailer_fields: 2 };
+    let limits = ChunkLimits { extension_bytes: 10, trailer_bytes: 20, trailer_fields: 2 };
     let bounded = |input: &str| decode_in(input.as_bytes(), &[], limits);
     assert!(bounded("1;234\r\na\r\n1;234\r\na\r\n0\r\n\r\n").unwrap().is_ok());
     let over = "1;2345\r\na\r\n1;23456\r\na\r\n0\r\n\r\n";
@@ -151,7 +151,7 @@ fn every_truncation_and_bit_flip_is_survived() {
     for bit in 0..WHOLE.len() * 8 {
         let mut bytes = WHOLE.as_bytes().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        if let Some(Ok((body, ..))) = decode_in(&bytes, &[], Limits::default()) {
+        if let Some(Ok((body, ..))) = decode_in(&bytes, &[], ChunkLimits::default()) {
             assert!(body.len() <= WHOLE.len());
         }
     }

@@ -57,8 +57,8 @@ fn pairs(bytes: &[u8], fields: &[Field]) -> Pairs {
     fields.iter().map(|f| (f.name(bytes).to_vec(), f.value(bytes).to_vec())).collect()
 }
 
-const HPACK: hpack::Limits = hpack::Limits { list_bytes: 65_536, fields: 100 };
-const QPACK: qpack::Limits = qpack::Limits { list_bytes: 65_536, fields: 100 };
+const HPACK: hpack::FieldLimits = hpack::FieldLimits { list_bytes: 65_536, fields: 100 };
+const QPACK: qpack::FieldLimits = qpack::FieldLimits { list_bytes: 65_536, fields: 100 };
 
 fn unpack(decoder: &mut hpack::Decoder, octets: &[u8]) -> Option<Pairs> {
     let (mut bytes, mut fields) = (vec![], vec![]);

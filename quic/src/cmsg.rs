@@ -33,7 +33,7 @@ const UDP_GRO: i32 = 104;
 
 /// What one receive brought: datagrams of one sender, end to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedMessage {
     /// The sender.
     pub from: SocketAddr,
     /// The address that it sent to, when the kernel said so.
@@ -46,7 +46,7 @@ pub struct Received {
     pub truncated: bool,
 }
 
-impl Received {
+impl ReceivedMessage {
     /// Reads the buffer of a completed receive that asked for [`NAME`] and [`CONTROL`] bytes.
     /// `None` when the kernel wrote no address that we know.
     pub fn read(buffer: &[u8]) -> Option<Self> {
@@ -230,7 +230,7 @@ mod tests {
                 }
             };
             let control = [info, message(SOL_UDP, UDP_GRO, &1200i32.to_ne_bytes())].concat();
-            let received = Received::read(&buffer(from, &control, &[7; 3000], 0)).unwrap();
+            let received = ReceivedMessage::read(&buffer(from, &control, &[7; 3000], 0)).unwrap();
             assert_eq!((received.from, received.to), (from, Some(to)));
             assert_eq!((received.segment, received.payload.len()), (1200, 3000));
             assert!(!received.truncated);
@@ -240,15 +240,15 @@ mod tests {
     #[test]
     fn a_lone_datagram_and_a_truncated_one() {
         let from = "1.2.3.4:567".parse().unwrap();
-        let received = Received::read(&buffer(from, &[], b"hello", 0)).unwrap();
+        let received = ReceivedMessage::read(&buffer(from, &[], b"hello", 0)).unwrap();
         assert_eq!((received.segment, received.to), (5, None));
         let cut = buffer(from, &[], b"hello", MSG_TRUNC);
-        assert!(Received::read(&cut).unwrap().truncated);
+        assert!(ReceivedMessage::read(&cut).unwrap().truncated);
         // The kernel says how long it was, not how much of it there is.
         let short = &cut[..cut.len() - 2];
-        assert_eq!(Received::read(short).unwrap().payload.len(), 3);
+        assert_eq!(ReceivedMessage::read(short).unwrap().payload.len(), 3);
         for len in 0..BEFORE {
-            let _ = Received::read(&cut[..len]);
+            let _ = ReceivedMessage::read(&cut[..len]);
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         for len in [0u64, 1, 15, 17, 1 << 40, u64::MAX] {
             let mut control = message(SOL_UDP, UDP_GRO, &1200i32.to_ne_bytes());
             control[..8].copy_from_slice(&len.to_ne_bytes());
-            let received = Received::read(&buffer(from, &control, &[0; 9], 0)).unwrap();
+            let received = ReceivedMessage::read(&buffer(from, &control, &[0; 9], 0)).unwrap();
             assert_eq!(received.segment, 9, "{len}");
         }
     }

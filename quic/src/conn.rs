@@ -207,7 +207,7 @@ impl Conn {
 
     fn count_fragments(&mut self, packet: &[u8], was_early: bool) {
         let Some(fragments) = &mut self.fragments else { return };
-        let keys = fragments::Keys {
+        let keys = fragments::KnownKeys {
             early: was_early || self.quic.is_in_early_data(),
             established: self.quic.is_established(),
         };

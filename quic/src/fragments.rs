@@ -15,7 +15,7 @@ mod frames;
 
 use frames::{Frame, Reader, next_packet};
 
-pub(crate) use frames::Keys;
+pub(crate) use frames::KnownKeys;
 
 use crate::settings::Streams;
 
@@ -132,7 +132,7 @@ impl Fragments {
     pub(crate) fn count(
         &mut self,
         datagram: &[u8],
-        keys: Keys,
+        keys: KnownKeys,
         is_over: impl Fn(u64) -> bool + Copy,
     ) {
         if keys.early {
@@ -265,8 +265,8 @@ mod tests {
     /// The tag behind every packet.
     const TAG: usize = 16;
 
-    const ALL: Keys = Keys { early: true, established: true };
-    const LATE: Keys = Keys { early: false, established: true };
+    const ALL: KnownKeys = KnownKeys { early: true, established: true };
+    const LATE: KnownKeys = KnownKeys { early: false, established: true };
 
     const STREAMS: Streams = Streams { bidi: 100, uni: 16 };
 
@@ -337,7 +337,7 @@ mod tests {
             [long(0, &[6, 0, 1, 1]), long(2, &[6, 1, 1, 1]), long(1, &frames), short(&frames)];
         let counted = |early, established| {
             let mut fragments = Fragments::new(10, STREAMS);
-            fragments.count(&datagram.concat(), Keys { early, established }, living);
+            fragments.count(&datagram.concat(), KnownKeys { early, established }, living);
             (fragments.crypto, fragments.held)
         };
         assert_eq!(counted(false, false), (2, 0));

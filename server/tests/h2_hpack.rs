@@ -142,7 +142,7 @@ fn c17_c18_secrets_are_never_indexed() {
     client.send(get(1, "/secret"));
     let head = client.until_frame("a head", |f| f.kind == HEADERS);
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
-    let limits = hpack::Limits { list_bytes: 4096, fields: 20 };
+    let limits = hpack::FieldLimits { list_bytes: 4096, fields: 20 };
     let mut decoder = hpack::Decoder::new(Backend::Scalar, 4096);
     decoder.decode(&head.payload, &limits, &mut bytes, &mut fields).unwrap();
     let marked = fields.iter().filter(|field| field.flags & Field::NEVER_INDEXED != 0);

@@ -9,7 +9,7 @@ mod c_peers;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::date::Date;
-use ringway_codec::h1::chunked::{Decoder, Item};
+use ringway_codec::h1::chunked::{ChunkedDecoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
 use ringway_codec::h1::response::{self, Template};
 use ringway_codec::scan::{Backend, PAD, Padded};
@@ -115,7 +115,7 @@ fn chunks(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function("ringway", |b| {
             b.iter_batched(
-                Decoder::default,
+                ChunkedDecoder::default,
                 |mut decoder| {
                     let (mut at, mut total) = (0, 0);
                     loop {

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use ringway_codec::field::{Field, Known};
-use ringway_codec::hpack::{Decoder, Encoder, Limits};
+use ringway_codec::hpack::{Decoder, Encoder, FieldLimits};
 use ringway_codec::scan::Backend;
 
 #[path = "../../peers/c.rs"]

@@ -12,7 +12,7 @@ type Fields = Vec<(Known, &'static [u8], &'static [u8])>;
 
 const _: Prepare = huffman_decode;
 
-const LIMITS: hpack::Limits = hpack::Limits { list_bytes: 32_768, fields: 100 };
+const LIMITS: hpack::FieldLimits = hpack::FieldLimits { list_bytes: 32_768, fields: 100 };
 
 fn known(list: lists::List) -> Fields {
     list.into_iter()

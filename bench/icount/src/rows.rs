@@ -2,7 +2,7 @@
 
 use crate::pack;
 use ringway_codec::date::Date;
-use ringway_codec::h1::chunked::{Decoder, Item};
+use ringway_codec::h1::chunked::{ChunkedDecoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
 use ringway_codec::h1::response::Template;
 use ringway_codec::scan::{Backend, PAD, Padded};
@@ -63,7 +63,7 @@ fn chunked() -> Box<dyn FnMut()> {
     }
     body.extend_from_slice(b"0\r\n\r\n");
     Box::new(move || {
-        let (mut decoder, mut at, mut total) = (Decoder::default(), 0, 0);
+        let (mut decoder, mut at, mut total) = (ChunkedDecoder::default(), 0, 0);
         loop {
             match decoder.next(black_box(&body), &mut at) {
                 Ok(Item::Data(range)) => total += range.len(),

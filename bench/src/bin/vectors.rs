@@ -16,7 +16,7 @@ use ringway_codec::{hpack, qpack};
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 type Outcome<T> = Result<T, String>;
 
-const LIMITS: hpack::Limits = hpack::Limits { list_bytes: 1 << 24, fields: 10_000 };
+const LIMITS: hpack::FieldLimits = hpack::FieldLimits { list_bytes: 1 << 24, fields: 10_000 };
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

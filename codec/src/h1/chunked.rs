@@ -13,7 +13,7 @@ use core::ops::Range;
 
 /// Bounds of a chunked body's overhead; the data itself the caller counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ChunkLimits {
     /// Bytes of all chunk extensions of one body; beyond: 400.
     pub extension_bytes: u32,
     /// Bytes of the trailer section; beyond: 431.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub trailer_fields: u16,
 }
 
-impl Default for Limits {
+impl Default for ChunkLimits {
     /// 16 KiB of extensions, 8 KiB and 32 fields of trailers.
     fn default() -> Self {
         Self { extension_bytes: 16 << 10, trailer_bytes: 8 << 10, trailer_fields: 32 }
@@ -46,11 +46,11 @@ pub enum Item {
 
 /// A decoder for one body.
 #[derive(Clone, Debug)]
-pub struct Decoder {
+pub struct ChunkedDecoder {
     state: State,
     /// Data bytes left in the chunk, or the size as far as it was read.
     left: u64,
-    limits: Limits,
+    limits: ChunkLimits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,15 +88,15 @@ enum State {
     QuotedEnd,
 }
 
-impl Default for Decoder {
+impl Default for ChunkedDecoder {
     fn default() -> Self {
-        Self::new(Limits::default())
+        Self::new(ChunkLimits::default())
     }
 }
 
-impl Decoder {
+impl ChunkedDecoder {
     /// A decoder at the beginning of a body.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ChunkLimits) -> Self {
         Self { state: State::Begin, left: 0, limits }
     }
 

@@ -7,7 +7,7 @@ use super::frame::{self, Code, Header, MAX_31};
 use super::stream::{Key, LOCAL_CLOSED, NO_BODY, REMOTE_CLOSED, TUNNEL};
 use super::{Config, Error, Event, Io, Priority, Request, What};
 use crate::h1::request::Method;
-use crate::hpack::{Flaws, Limits};
+use crate::hpack::{FieldLimits, Flaws};
 use crate::message;
 use core::time::Duration;
 
@@ -103,7 +103,7 @@ impl Conn {
         shared.fields.clear();
         let config = &shared.config;
         let fields = if id > self.last_id { config.max_fields } else { config.max_trailers };
-        let limits = Limits { list_bytes: config.max_header_list, fields: fields.into() };
+        let limits = FieldLimits { list_bytes: config.max_header_list, fields: fields.into() };
         let decoded = self.decoder.decode(block, &limits, &mut shared.bytes, &mut shared.fields);
         let flaws = match decoded {
             Ok(section) => section.flaws,
@@ -192,7 +192,7 @@ impl Conn {
             // A malformed priority has reset the stream.
             return Ok(None);
         }
-        let head = message::Request { priority: stated, ..io.shared.head_cache.head };
+        let head = message::RequestHead { priority: stated, ..io.shared.head_cache.head };
         Ok(Some(Event::Request(Request { key, head, end })))
     }
 

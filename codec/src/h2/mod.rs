@@ -67,7 +67,7 @@ pub use conn::Conn;
 pub use frame::Code;
 pub use priority::Priority;
 pub use request::Request;
-pub use send::{Body, Head, Pulled, Sent};
+pub use send::{Body, HeadWriter, Pulled, Sent};
 pub use settings::Config;
 pub use stream::Key;
 

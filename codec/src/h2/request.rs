@@ -14,7 +14,7 @@ pub struct Request {
     /// The stream to answer on.
     pub key: Key,
     /// The head; its priority is that of a PRIORITY_UPDATE where one came before.
-    pub head: message::Request,
+    pub head: message::RequestHead,
     /// The request has no content.
     pub end: bool,
 }
@@ -35,13 +35,13 @@ pub(crate) struct HeadCache {
     insertions: u64,
     len: usize,
     block: [u8; BLOCK],
-    pub(super) head: message::Request,
+    pub(super) head: message::RequestHead,
 }
 
 impl Default for HeadCache {
     fn default() -> Self {
         let none = Span::default();
-        let head = message::Request {
+        let head = message::RequestHead {
             method: Method::Other,
             method_span: none,
             scheme: none,
@@ -90,7 +90,7 @@ impl HeadCache {
         conn: u64,
         insertions: u64,
         block: &[u8],
-        head: message::Request,
+        head: message::RequestHead,
     ) {
         self.head = head;
         if let Some(place) = self.block.get_mut(..block.len()) {
@@ -128,7 +128,7 @@ mod tests {
         (bytes, fields)
     }
 
-    fn parse(pairs: &[(&str, &str)]) -> Result<message::Request, Malformed> {
+    fn parse(pairs: &[(&str, &str)]) -> Result<message::RequestHead, Malformed> {
         let (bytes, fields) = fields(pairs);
         message::request(&bytes, &fields, false)
     }

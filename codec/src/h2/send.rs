@@ -10,7 +10,7 @@ use super::stream::{
 };
 use super::{Error, Io, Priority};
 use crate::field::Known;
-use crate::hpack::{Block, Indexing};
+use crate::hpack::{BlockEncoder, Indexing};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -63,12 +63,12 @@ pub enum Pulled {
 
 /// Writes a response's or trailers' fields.
 #[derive(Debug)]
-pub struct Head<'a> {
-    block: Block<'a>,
+pub struct HeadWriter<'a> {
+    block: BlockEncoder<'a>,
     memos: &'a mut Option<Box<Memos>>,
 }
 
-impl Head<'_> {
+impl HeadWriter<'_> {
     /// Adds a field, compressed as its name suggests. `name` is read only if `known` is
     /// `Known::Other`, and then must be lower case.
     #[inline]
@@ -111,7 +111,7 @@ impl Head<'_> {
     /// stands for names and values: the caller gives different ones to heads that differ (a date in
     /// them makes the second part of the id).
     #[inline]
-    pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Head<'_>)) {
+    pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut HeadWriter<'_>)) {
         let stamp = self.block.insertions();
         if let Some(memos) = &self.memos {
             let memo = &memos.0[Memos::place(id)];
@@ -180,7 +180,7 @@ impl Conn {
         status: u16,
         body: Body<'_>,
         io: &mut Io<'_>,
-        fields: impl FnOnce(&mut Head<'_>),
+        fields: impl FnOnce(&mut HeadWriter<'_>),
     ) -> Sent {
         debug_assert!((200..600).contains(&status));
         let Some(stream) = self.streams.find(key) else { return Sent::Gone };
@@ -235,7 +235,7 @@ impl Conn {
         key: Key,
         status: u16,
         io: &mut Io<'_>,
-        fields: impl FnOnce(&mut Head<'_>),
+        fields: impl FnOnce(&mut HeadWriter<'_>),
     ) -> bool {
         debug_assert!((100..200).contains(&status) && status != 101);
         if !self.awaits_head(key) {
@@ -251,7 +251,7 @@ impl Conn {
         &mut self,
         key: Key,
         io: &mut Io<'_>,
-        fields: impl FnOnce(&mut Head<'_>),
+        fields: impl FnOnce(&mut HeadWriter<'_>),
     ) -> bool {
         let Some(stream) = self.streams.find(key) else { return false };
         if !stream.has(HEAD_SENT) || stream.has(LOCAL_CLOSED) {
@@ -406,7 +406,7 @@ impl Conn {
         flags: u8,
         status: Option<u16>,
         io: &mut Io<'_>,
-        fields: impl FnOnce(&mut Head<'_>),
+        fields: impl FnOnce(&mut HeadWriter<'_>),
     ) {
         let at = io.out.len();
         frame::header(io.out, 0, frame::HEADERS, flags, id);
@@ -414,7 +414,7 @@ impl Conn {
         if let Some(status) = status {
             block.status(status);
         }
-        fields(&mut Head { block, memos: &mut self.memos });
+        fields(&mut HeadWriter { block, memos: &mut self.memos });
         frame::finish_block(io.out, at, self.peer.max_frame_size as usize);
     }
 

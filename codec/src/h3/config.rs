@@ -5,7 +5,7 @@ use super::frame::{self, kind, setting};
 use crate::field::Field;
 use crate::h2::Priority;
 use crate::message;
-use crate::qpack::Limits;
+use crate::qpack::FieldLimits;
 use crate::scan::Backend;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -16,7 +16,7 @@ pub struct Config {
     /// The instruction set to decode with.
     pub backend: Backend,
     /// What a request's head may hold.
-    pub fields: Limits,
+    pub fields: FieldLimits,
     /// Fields that its trailers may hold, within the same octets.
     pub trailer_fields: u32,
     /// The dynamic table that we keep for the client's encoder.
@@ -38,7 +38,7 @@ impl Config {
     pub fn new(backend: Backend) -> Self {
         Self {
             backend,
-            fields: Limits { list_bytes: 32 * 1024, fields: 100 },
+            fields: FieldLimits { list_bytes: 32 * 1024, fields: 100 },
             trailer_fields: 32,
             qpack_capacity: 4096,
             qpack_blocked: 16,
@@ -74,7 +74,7 @@ pub struct Request {
     /// The stream to answer on.
     pub stream: u64,
     /// What it says. Its priority is that of a PRIORITY_UPDATE, if one came before.
-    pub head: message::Request,
+    pub head: message::RequestHead,
     /// The request has no content.
     pub end: bool,
 }

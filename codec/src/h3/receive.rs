@@ -8,7 +8,7 @@ use super::stream::{Frame, Phase, Stream};
 use super::{Code, Error};
 use crate::h1::request::Method;
 use crate::message;
-use crate::qpack::{Decoded, Limits, Section};
+use crate::qpack::{Decoded, FieldLimits, Section};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -137,7 +137,7 @@ impl Conn {
             if stream.block.is_empty() { &input.bytes[in_front] } else { &stream.block[..] };
         let limits = match stream.phase {
             Phase::Head => config.fields,
-            _ => Limits { fields: config.trailer_fields, ..config.fields },
+            _ => FieldLimits { fields: config.trailer_fields, ..config.fields },
         };
         match self.decoder.decode(id, block, &limits, bytes, fields)? {
             Decoded::Blocked => {

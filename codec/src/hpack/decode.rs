@@ -55,7 +55,7 @@ impl From<Fault> for Error {
 
 /// What one field section may hold. Beyond it fields are decoded for the table's sake and dropped.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct FieldLimits {
     /// Sum over all fields of name + value + 32, in octets (RFC 9113 section 10.5.1).
     pub list_bytes: u32,
     /// Fields.
@@ -72,9 +72,9 @@ pub struct Limits {
 pub struct Flaws(u8);
 
 impl Flaws {
-    /// The sum of sizes went over [`Limits::list_bytes`].
+    /// The sum of sizes went over [`FieldLimits::list_bytes`].
     pub const TOO_LARGE: Self = Self(1);
-    /// There were more lines than [`Limits::fields`].
+    /// There were more lines than [`FieldLimits::fields`].
     pub const TOO_MANY: Self = Self(2);
     /// A name holds an upper-case letter (RFC 9113 section 8.2.1).
     pub const UPPERCASE: Self = Self(4);
@@ -119,7 +119,7 @@ const CRUMB_MIN: usize = 4;
 /// A decoded section beside its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Section {
-    /// Octets of all field lines as [`Limits`] counts them, dropped ones too; saturates.
+    /// Octets of all field lines as [`FieldLimits`] counts them, dropped ones too; saturates.
     pub size: u32,
     /// Field lines, dropped ones too.
     pub lines: u32,
@@ -134,7 +134,7 @@ pub struct Section {
 impl Section {
     /// Accounts a field of so many octets; whether it may be kept.
     #[inline]
-    pub(crate) fn keeps(&mut self, octets: usize, known: Known, limits: &Limits) -> bool {
+    pub(crate) fn keeps(&mut self, octets: usize, known: Known, limits: &FieldLimits) -> bool {
         self.lines += 1;
         let mut cost = octets + OVERHEAD;
         if known == Known::Cookie && octets > COOKIE.len() {
@@ -204,7 +204,7 @@ impl Decoder {
     pub fn decode(
         &mut self,
         block: &[u8],
-        limits: &Limits,
+        limits: &FieldLimits,
         bytes: &mut Vec<u8>,
         fields: &mut Vec<Field>,
     ) -> Result<Section, Error> {
@@ -256,7 +256,7 @@ impl Decoder {
     fn indexed(
         &self,
         index: u32,
-        limits: &Limits,
+        limits: &FieldLimits,
         bytes: &mut Vec<u8>,
         fields: &mut Vec<Field>,
         section: &mut Section,
@@ -374,7 +374,7 @@ pub(crate) fn keep(
     field: Field,
     flaws: u8,
     kept: usize,
-    limits: &Limits,
+    limits: &FieldLimits,
     bytes: &mut Vec<u8>,
     fields: &mut Vec<Field>,
     section: &mut Section,

@@ -72,7 +72,7 @@ impl Encoder {
     /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and
     /// before any later one: the peer's table follows it.
     #[inline]
-    pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Block<'a> {
+    pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> BlockEncoder<'a> {
         if let Some((lowest, last)) = self.updates.take() {
             if lowest < last {
                 int::write(out, 0x20, 5, lowest);
@@ -80,7 +80,7 @@ impl Encoder {
             int::write(out, 0x20, 5, last);
         }
         let guess = core::mem::replace(&mut self.first_hit, u64::MAX);
-        Block { encoder: self, out, guess }
+        BlockEncoder { encoder: self, out, guess }
     }
 
     /// The index that names a live entry now.
@@ -91,14 +91,14 @@ impl Encoder {
 
 /// One block being written.
 #[derive(Debug)]
-pub struct Block<'a> {
+pub struct BlockEncoder<'a> {
     encoder: &'a mut Encoder,
     out: &'a mut Vec<u8>,
     /// The entry that the next field probably is: what was inserted in a row comes in a row.
     guess: u64,
 }
 
-impl Block<'_> {
+impl BlockEncoder<'_> {
     /// See [`Encoder::insertions`].
     #[inline]
     pub(crate) fn insertions(&self) -> u64 {
@@ -166,7 +166,7 @@ impl Block<'_> {
         self.field_by(plan, known, name, value);
     }
 
-    /// [`Block::field_as`] where the guess was wrong.
+    /// [`BlockEncoder::field_as`] where the guess was wrong.
     fn field_by(&mut self, plan: Plan, known: Known, name: &[u8], value: &[u8]) {
         let name = if known == Known::Other { name } else { known.name().as_bytes() };
         if plan == Plan::Never {

@@ -14,8 +14,8 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Decoder, Error, Flaws, Limits, Section};
-pub use encode::{Block, Encoder};
+pub use decode::{Decoder, Error, FieldLimits, Flaws, Section};
+pub use encode::{BlockEncoder, Encoder};
 pub use policy::Indexing;
 pub(crate) use policy::{Plan, plan};
 

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::{format, vec};
 use std::{fs, path::PathBuf, println};
 
-const ROOMY: Limits = Limits { list_bytes: 1 << 20, fields: 1000 };
+const ROOMY: FieldLimits = FieldLimits { list_bytes: 1 << 20, fields: 1000 };
 
 type Pairs = Vec<(String, String)>;
 
@@ -33,7 +33,11 @@ fn pairs(bytes: &[u8], fields: &[Field]) -> Pairs {
         .collect()
 }
 
-fn decode(decoder: &mut Decoder, block: &[u8], limits: Limits) -> Result<(Pairs, Section), Error> {
+fn decode(
+    decoder: &mut Decoder,
+    block: &[u8],
+    limits: FieldLimits,
+) -> Result<(Pairs, Section), Error> {
     let (mut bytes, mut fields) = (b"something before".to_vec(), vec![]);
     let section = decoder.decode(block, &limits, &mut bytes, &mut fields)?;
     Ok((pairs(&bytes, &fields), section))
@@ -199,7 +203,7 @@ fn size_updates() {
 #[test]
 fn limits() {
     let mut decoder = decoder();
-    let limits = |list_bytes, fields| Limits { list_bytes, fields };
+    let limits = |list_bytes, fields| FieldLimits { list_bytes, fields };
     let (found, section) = decode(&mut decoder, &hex("828684"), limits(10_000, 2)).unwrap();
     assert_eq!((found.len(), section.lines), (2, 3));
     assert!(section.flaws.any(Flaws::TOO_MANY) && section.flaws.over_limit());
@@ -305,7 +309,7 @@ fn shared_vectors_decode() {
 #[test]
 fn shared_vectors_damaged() {
     let (mut bytes, mut fields) = (vec![], vec![]);
-    let limits = Limits { list_bytes: 32_768, fields: 100 };
+    let limits = FieldLimits { list_bytes: 32_768, fields: 100 };
     for file in ENCODERS.into_iter().flat_map(|folder| story_files(folder).into_iter().take(3)) {
         for (_, wire, _) in cases(&file).into_iter().take(4) {
             let mut attempt = |wire: &[u8]| {

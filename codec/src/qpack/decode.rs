@@ -9,7 +9,7 @@ use crate::field::{Field, Known};
 use crate::hpack::decode::{classify_name, string, value_flaws};
 use crate::hpack::int::{self, Fault};
 use crate::hpack::table::{Entry, LARGEST, OVERHEAD, Table};
-use crate::hpack::{self, Limits, Section, append_short};
+use crate::hpack::{self, FieldLimits, Section, append_short};
 use crate::huffman;
 use crate::scan::Backend;
 
@@ -201,7 +201,7 @@ impl Decoder {
         &mut self,
         stream: u64,
         block: &[u8],
-        limits: &Limits,
+        limits: &FieldLimits,
         bytes: &mut Vec<u8>,
         fields: &mut Vec<Field>,
     ) -> Result<Decoded, Error> {
@@ -411,7 +411,7 @@ struct View<'a> {
     backend: Backend,
     base: u64,
     required: u64,
-    limits: &'a Limits,
+    limits: &'a FieldLimits,
 }
 
 impl View<'_> {

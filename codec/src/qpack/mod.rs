@@ -7,7 +7,7 @@ pub mod decode;
 pub mod encode;
 mod statics;
 
-pub use crate::hpack::{Flaws, Indexing, Limits, Section};
+pub use crate::hpack::{FieldLimits, Flaws, Indexing, Section};
 pub use decode::{Decoded, Decoder, Error};
 pub use encode::{Encoder, Writer};
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use std::{fs, path::PathBuf, println};
 
-const ROOMY: Limits = Limits { list_bytes: 1 << 20, fields: 1000 };
+const ROOMY: FieldLimits = FieldLimits { list_bytes: 1 << 20, fields: 1000 };
 
 type Pairs = Vec<(String, String)>;
 

@@ -5,7 +5,7 @@
 
 use ringway_codec::date::{self, Date};
 use ringway_codec::field::{Field, Known};
-use ringway_codec::h1::chunked::{Decoder, Item};
+use ringway_codec::h1::chunked::{ChunkedDecoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
 use ringway_codec::scan::{Backend, PAD, Padded};
 use ringway_codec::{hpack, huffman, qpack};
@@ -46,7 +46,7 @@ pub(crate) fn h1_request(data: &[u8]) {
 /// A chunked body: whole and byte by byte give the same.
 pub(crate) fn h1_chunked(data: &[u8]) {
     let decode = |step: usize| {
-        let (mut decoder, mut at, mut body) = (Decoder::default(), 0, vec![]);
+        let (mut decoder, mut at, mut body) = (ChunkedDecoder::default(), 0, vec![]);
         for len in (0..data.len()).step_by(step).chain([data.len()]) {
             loop {
                 match decoder.next(&data[..len], &mut at) {
@@ -96,7 +96,7 @@ pub(crate) fn huffman(input: &[u8]) {
     }
 }
 
-const HPACK: hpack::Limits = hpack::Limits { list_bytes: 8192, fields: 50 };
+const HPACK: hpack::FieldLimits = hpack::FieldLimits { list_bytes: 8192, fields: 50 };
 
 /// The fields of the blocks in `input`, each behind its length in two octets.
 fn hpack_blocks(backend: Backend, input: &[u8]) -> (Vec<u8>, Vec<Field>, bool) {
@@ -132,7 +132,7 @@ pub(crate) fn hpack(input: &[u8]) {
         let mut wire = vec![];
         hpack::Encoder::new(backend, 4096).block(&mut wire).fields(&bytes, &fields);
         let (mut again, mut kept) = (vec![], vec![]);
-        let limits = hpack::Limits { list_bytes: u32::MAX, fields: u32::MAX };
+        let limits = hpack::FieldLimits { list_bytes: u32::MAX, fields: u32::MAX };
         let mut decoder = hpack::Decoder::new(backend, 4096);
         decoder.decode(&wire, &limits, &mut again, &mut kept).expect("our own");
         assert_eq!(kept.len(), fields.len());
@@ -143,7 +143,7 @@ pub(crate) fn hpack(input: &[u8]) {
     }
 }
 
-const QPACK: qpack::Limits = qpack::Limits { list_bytes: 8192, fields: 50 };
+const QPACK: qpack::FieldLimits = qpack::FieldLimits { list_bytes: 8192, fields: 50 };
 
 /// A QPACK connection's three streams: bounded, never a panic.
 pub(crate) fn qpack(input: &[u8]) {

@@ -142,7 +142,7 @@ fn c17_secrets_are_never_indexed() {
         "set-cookie is static name 55, pattern 0001"
     );
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
-    let limits = hpack::Limits { list_bytes: 1000, fields: 10 };
+    let limits = hpack::FieldLimits { list_bytes: 1000, fields: 10 };
     let mut decoder = hpack::Decoder::new(backend(), 4096);
     decoder.decode(&payload, &limits, &mut bytes, &mut fields).unwrap();
     let never = ringway_codec::field::Field::NEVER_INDEXED;

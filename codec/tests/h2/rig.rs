@@ -443,7 +443,7 @@ impl Rig {
             return;
         }
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
-        let limits = hpack::Limits { list_bytes: 1 << 20, fields: 1000 };
+        let limits = hpack::FieldLimits { list_bytes: 1 << 20, fields: 1000 };
         let section = self.decoder.decode(&block, &limits, &mut bytes, &mut fields).unwrap();
         assert!(section.flaws.none());
         let s = self.stream(f.stream);

@@ -9,7 +9,7 @@ const TAG: usize = 16;
 /// Which kinds of packets quiche had keys for, so that what lies in the datagram is their plaintext
 /// (or zeros, where a packet was forged). Of a handshake's it has, unless it takes none of them.
 #[derive(Clone, Copy)]
-pub(crate) struct Keys {
+pub(crate) struct KnownKeys {
     /// Of 0-RTT packets.
     pub(crate) early: bool,
     /// Of 1-RTT packets.
@@ -17,7 +17,7 @@ pub(crate) struct Keys {
 }
 
 /// The frames of the first packet of which the keys were there (RFC 9000 section 17).
-pub(super) fn next_packet<'a>(rest: &mut &'a [u8], keys: Keys) -> Option<&'a [u8]> {
+pub(super) fn next_packet<'a>(rest: &mut &'a [u8], keys: KnownKeys) -> Option<&'a [u8]> {
     loop {
         let packet = *rest;
         let first = *packet.first()?;

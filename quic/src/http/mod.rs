@@ -84,7 +84,7 @@ pub struct Request {
     /// The stream to answer on.
     pub key: Key,
     /// What it says.
-    pub head: message::Request,
+    pub head: message::RequestHead,
     /// The request has no content.
     pub end: bool,
     /// Whether it may be a repetition.

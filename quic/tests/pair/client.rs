@@ -263,7 +263,7 @@ impl Client {
 
     /// Takes whole frames off the fronts of all responses.
     fn parse(&mut self) {
-        let limits = qpack::Limits { list_bytes: 65_536, fields: 100 };
+        let limits = qpack::FieldLimits { list_bytes: 65_536, fields: 100 };
         for (id, response) in &mut self.responses {
             loop {
                 let raw = &response.raw;

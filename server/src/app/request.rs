@@ -15,7 +15,7 @@ use ringway_codec::h1::request::{Line, Method};
 use crate::app::body::RequestBody;
 use crate::app::extensions::{Attached, Extensions};
 use crate::ring::sys;
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 use crate::rt::thread_state;
 
 /// The protocol that a request came over.
@@ -78,7 +78,7 @@ pub(crate) struct Origin {
     /// It came over TLS or QUIC.
     pub(crate) secure: bool,
     pub(crate) peer: Peer,
-    pub(crate) owner: Owner,
+    pub(crate) owner: TaskOwner,
 }
 
 /// Path parameters: which part of the path stands for which `{name}`.
@@ -105,7 +105,7 @@ pub struct Request<'a> {
     pub(crate) peer: Peer,
     pub(crate) params: Params<'a>,
     pub(crate) attached: &'a Attached,
-    pub(crate) owner: Owner,
+    pub(crate) owner: TaskOwner,
 }
 
 impl<'a> Request<'a> {
@@ -312,12 +312,12 @@ pub struct OwnedRequest {
     names: &'static [String],
     route: Option<&'static str>,
     pub(crate) attached: Attached,
-    owner: Owner,
+    owner: TaskOwner,
 }
 
 impl OwnedRequest {
     /// The request is answered elsewhere: on a stream of another protocol.
-    pub(crate) fn move_to(&mut self, owner: Owner, protocol: Protocol) {
+    pub(crate) fn move_to(&mut self, owner: TaskOwner, protocol: Protocol) {
         self.owner = owner;
         self.protocol = protocol;
     }
@@ -441,7 +441,7 @@ impl fmt::Debug for OwnedRequest {
 }
 
 /// Leaves a hint for the connection to send.
-fn hint(owner: Owner, links: impl IntoIterator<Item = HeaderValue>) {
+fn hint(owner: TaskOwner, links: impl IntoIterator<Item = HeaderValue>) {
     let links = links.into_iter().collect();
     thread_state::with(|thread| thread.hints.borrow_mut().push((owner, links)));
 }

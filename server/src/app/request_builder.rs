@@ -14,7 +14,7 @@ use ringway_codec::{authority, message, path};
 use crate::app::body::RequestBody;
 use crate::app::extensions::Attached;
 use crate::app::request::{Origin, OwnedRequest, Peer, Protocol, Request};
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 
 /// Makes a request that comes from no client: see [`Request::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -196,7 +196,7 @@ impl RequestBuilder {
             protocol: self.protocol,
             secure: self.secure,
             peer: Peer::Address(self.remote_addr),
-            owner: Owner::default(),
+            owner: TaskOwner::default(),
         };
         let mut made = Request::new(&bytes, &fields, &line, &self.attached, origin).to_owned();
         made.body = self.body;

@@ -4,7 +4,7 @@
 use super::options::Parsed;
 use super::{Exit, complain, print};
 use ringway::Error;
-use ringway::config::{self, Config, Errors, Loaded, Origin, Trace};
+use ringway::config::{self, Config, Errors, Loaded, Trace, ValueOrigin};
 use std::fmt::Write;
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
@@ -55,7 +55,7 @@ pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
             for error in &errors.0 {
                 complain(&error.to_string());
             }
-            let typed = |origin: &Origin| matches!(origin, Origin::CommandLine(_));
+            let typed = |origin: &ValueOrigin| matches!(origin, ValueOrigin::CommandLine(_));
             let usage = errors.0.iter().all(|error| typed(&error.origin));
             Err(if usage { Exit::Usage } else { Exit::Failed })
         }

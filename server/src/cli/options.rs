@@ -3,7 +3,7 @@
 //! `ringway::config::SETTINGS`.
 
 use super::{VERBS, Verb};
-use ringway::config::{Given, SETTINGS, Setting, Sources, Takes, nearest};
+use ringway::config::{GivenOption, SETTINGS, Setting, Sources, Takes, nearest};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ pub(crate) struct Parsed {
     /// Whether `--help` stood anywhere.
     pub(crate) help: bool,
     pub(crate) config: Option<PathBuf>,
-    pub(crate) given: Vec<Given>,
+    pub(crate) given: Vec<GivenOption>,
     pub(crate) print: bool,
     pub(crate) json: bool,
     /// The options of `tune` by their names; the value of a switch is empty.
@@ -250,14 +250,14 @@ fn apply(
                 _ => text,
             };
             let key = setting.key.to_owned();
-            parsed.given.push(Given { key, value, option: typed.to_owned() });
+            parsed.given.push(GivenOption { key, value, option: typed.to_owned() });
         }
         Effect::Set => {
             let Some((key, value)) = text.split_once('=') else {
                 return Err(Usage(format!("`{typed} {text}` lacks its value: {typed} KEY=VALUE")));
             };
             let option = format!("{typed} {key}");
-            parsed.given.push(Given { key: key.into(), value: value.into(), option });
+            parsed.given.push(GivenOption { key: key.into(), value: value.into(), option });
         }
         Effect::Config => parsed.config = Some(PathBuf::from(text)),
         Effect::Print => parsed.print = true,
@@ -291,7 +291,7 @@ fn operand(parsed: &mut Parsed, word: String, named: bool) -> Result<(), Usage> 
     }
     if parsed.verb == Verb::Serve {
         let value = word.clone();
-        parsed.given.push(Given { key: "files.root".into(), value, option: word.clone() });
+        parsed.given.push(GivenOption { key: "files.root".into(), value, option: word.clone() });
     }
     parsed.operand = Some(word);
     Ok(())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Where a value, or a mistake, came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// Nobody said anything: the built-in default.
     Default,
     /// A configuration file; `line` and `column` count from 1, the column in characters.
@@ -25,7 +25,7 @@ pub enum Origin {
     CommandLine(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => out.write_str("default"),
@@ -44,7 +44,7 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Where the mistake stands.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// What is wrong, without a full stop.
     pub message: String,
     /// What was probably meant.
@@ -53,7 +53,7 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.origin != Origin::Default {
+        if self.origin != ValueOrigin::Default {
             write!(out, "{}: ", self.origin)?;
         }
         out.write_str(&self.message)?;

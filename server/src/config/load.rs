@@ -1,7 +1,7 @@
 //! The layers: defaults, under the file, under the environment, under the command line. Every value
 //! remembers which layer it came from, and all mistakes are reported together, each at its place.
 
-use super::error::{Error, Errors, Origin};
+use super::error::{Error, Errors, ValueOrigin};
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
@@ -20,12 +20,12 @@ pub struct Sources {
     /// The process's environment, or the part that starts with `RINGWAY_`.
     pub environment: Vec<(String, String)>,
     /// The options of the command line, in their order.
-    pub command_line: Vec<Given>,
+    pub command_line: Vec<GivenOption>,
 }
 
 /// One option that was given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenOption {
     /// The key that it sets: `limits.header_bytes`.
     pub key: String,
     /// Its value.
@@ -41,13 +41,13 @@ pub struct Loaded {
     pub config: Config,
     /// What looks like a mistake but need not be one, a line each.
     pub warnings: Vec<String>,
-    origins: BTreeMap<&'static str, Origin>,
+    origins: BTreeMap<&'static str, ValueOrigin>,
 }
 
 impl Loaded {
     /// Where the value of `key` came from.
-    pub fn origin(&self, key: &str) -> &Origin {
-        self.origins.get(key).unwrap_or(&Origin::Default)
+    pub fn origin(&self, key: &str) -> &ValueOrigin {
+        self.origins.get(key).unwrap_or(&ValueOrigin::Default)
     }
 }
 
@@ -96,7 +96,7 @@ struct Layers {
 }
 
 impl Layers {
-    fn set(&mut self, setting: &'static Setting, written: &Written<'_>, origin: Origin) {
+    fn set(&mut self, setting: &'static Setting, written: &Written<'_>, origin: ValueOrigin) {
         match setting.set(&mut self.loaded.config, written) {
             Ok(()) => {
                 self.loaded.origins.insert(setting.key, origin);
@@ -105,10 +105,10 @@ impl Layers {
         }
     }
 
-    fn refuse(&mut self, setting: &Setting, wrong: Wrong, origin: Origin) {
+    fn refuse(&mut self, setting: &Setting, wrong: Wrong, origin: ValueOrigin) {
         // An option or a variable names itself; a place in a file needs the key beside it.
         let message = match origin {
-            Origin::File { .. } => format!("`{}`: {}", setting.key, wrong.message),
+            ValueOrigin::File { .. } => format!("`{}`: {}", setting.key, wrong.message),
             _ => wrong.message,
         };
         self.errors.push(Error { origin, message, hint: wrong.hint });
@@ -133,7 +133,7 @@ impl Layers {
             self.table(&file, table.get_ref());
         }
         self.errors[from..].sort_by_key(|error| match error.origin {
-            Origin::File { line, column, .. } => (line, column),
+            ValueOrigin::File { line, column, .. } => (line, column),
             _ => (0, 0),
         });
     }
@@ -191,7 +191,7 @@ impl Layers {
                 continue;
             }
             if let Some(index) = names.iter().position(|name| name == variable) {
-                let origin = Origin::Environment(variable.clone());
+                let origin = ValueOrigin::Environment(variable.clone());
                 self.set(&SETTINGS[index], &Written::loose(value), origin);
             } else if let Some(near) = nearest(variable, names.iter().map(String::as_str)) {
                 // Not an error: a cluster that runs a service called "ringway" sets RINGWAY_PORT
@@ -203,7 +203,7 @@ impl Layers {
         }
     }
 
-    fn command_line(&mut self, given: &[Given]) {
+    fn command_line(&mut self, given: &[GivenOption]) {
         let mut keys: Vec<&str> = Vec::new();
         for each in given {
             if !keys.contains(&each.key.as_str()) {
@@ -213,7 +213,7 @@ impl Layers {
         for key in keys {
             let all = || given.iter().filter(|each| each.key == key);
             let Some(last) = all().next_back() else { continue };
-            let origin = Origin::CommandLine(last.option.clone());
+            let origin = ValueOrigin::CommandLine(last.option.clone());
             let Some(setting) = Setting::named(key) else {
                 let (block, name) = key.split_once('.').unwrap_or(("", key));
                 self.errors.push(unknown(block, name, &DeValue::Boolean(true), origin));
@@ -342,10 +342,10 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn origin(&self, at: usize) -> Origin {
+    fn origin(&self, at: usize) -> ValueOrigin {
         let before = &self.text.as_bytes()[..at.min(self.text.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        Origin::File {
+        ValueOrigin::File {
             path: self.path.to_owned(),
             line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
             column: 1 + String::from_utf8_lossy(&before[line_start..]).chars().count(),
@@ -355,7 +355,7 @@ impl File<'_> {
 
 fn read(path: &Path) -> Result<String, Error> {
     let whole = |message: String| Error {
-        origin: Origin::File { path: path.to_owned(), line: 0, column: 0 },
+        origin: ValueOrigin::File { path: path.to_owned(), line: 0, column: 0 },
         message,
         hint: None,
     };
@@ -384,7 +384,7 @@ fn is_block(name: &str) -> bool {
 
 /// The error for a key that nobody knows: the nearest name in its block, or the block where that
 /// key would stand.
-fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: Origin) -> Error {
+fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: ValueOrigin) -> Error {
     let is_table = matches!(value, DeValue::Table(_));
     let what = if is_table { "block" } else { "key" };
     let within = match block {

@@ -17,10 +17,10 @@ mod value;
 
 pub use address::{Address, BadAddress, Descriptor};
 pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
-pub use error::{Error, Errors, Origin};
+pub use error::{Error, Errors, ValueOrigin};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
-pub use load::{Given, Loaded, Sources, load};
+pub use load::{GivenOption, Loaded, Sources, load};
 pub use paths::missing_paths;
 pub use print::{print, reference};
 pub use scheme::Scheme;

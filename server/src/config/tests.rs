@@ -40,8 +40,8 @@ fn errors(name: &str, text: &str) -> Vec<String> {
     errors.0.iter().map(|error| error.to_string().replace(&prefix, "")).collect()
 }
 
-fn given(option: &str, key: &str, value: &str) -> Given {
-    Given { key: key.into(), value: value.into(), option: option.into() }
+fn given(option: &str, key: &str, value: &str) -> GivenOption {
+    GivenOption { key: key.into(), value: value.into(), option: option.into() }
 }
 
 fn variable(name: &str, value: &str) -> (String, String) {
@@ -54,7 +54,7 @@ fn without_a_word_the_documented_listeners() {
     assert_eq!(loaded.config.http[0].to_string(), "127.0.0.1:8080");
     assert_eq!(loaded.config.https[0].to_string(), "127.0.0.1:8443");
     assert_eq!(loaded.config.limits, Limits::default());
-    assert_eq!(loaded.origin("http"), &Origin::Default);
+    assert_eq!(loaded.origin("http"), &ValueOrigin::Default);
 }
 
 #[test]
@@ -103,7 +103,9 @@ idle_timeout = "1m30s"
     assert!(!config.http3.enabled);
     assert_eq!(config.limits.header_bytes, 16 * 1024);
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(90));
-    let Origin::File { line, column, .. } = loaded.origin("limits.header_bytes") else { panic!() };
+    let ValueOrigin::File { line, column, .. } = loaded.origin("limits.header_bytes") else {
+        panic!()
+    };
     assert_eq!((*line, *column), (17, 1));
 }
 
@@ -124,10 +126,10 @@ fn layers_in_their_order() {
     };
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.workers, Some(4));
-    assert_eq!(loaded.origin("workers"), &Origin::CommandLine("--workers".into()));
+    assert_eq!(loaded.origin("workers"), &ValueOrigin::CommandLine("--workers".into()));
     assert_eq!(loaded.config.log.format, LogFormat::Combined);
-    assert_eq!(loaded.origin("log.format"), &Origin::Environment("RINGWAY_LOG".into()));
-    assert!(matches!(loaded.origin("metrics"), Origin::File { line: 2, .. }));
+    assert_eq!(loaded.origin("log.format"), &ValueOrigin::Environment("RINGWAY_LOG".into()));
+    assert!(matches!(loaded.origin("metrics"), ValueOrigin::File { line: 2, .. }));
 }
 
 #[test]
@@ -236,7 +238,7 @@ fn no_damage_to_a_file_makes_it_panic_or_lose_its_place() {
         for error in &errors.0 {
             let line = error.to_string();
             assert!(!line.contains('\n'), "{line}");
-            let Origin::File { line, column, .. } = error.origin else { panic!("{error}") };
+            let ValueOrigin::File { line, column, .. } = error.origin else { panic!("{error}") };
             let lines = file.split(|byte| *byte == b'\n').count();
             assert!((1..=lines).contains(&line) && column >= 1, "{error}");
         }

@@ -15,7 +15,7 @@ use super::cache_control::max_age;
 use super::etag::ETag;
 use super::meta::Meta;
 use super::mime;
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use crate::app::content_coding::{Coding, Codings};
 use crate::app::response::FieldBlock;
 
@@ -89,7 +89,7 @@ impl File {
         path: &[u8],
         metas: Metas,
         contents: [Option<Content>; 4],
-        settings: &Settings,
+        settings: &SiteSettings,
         now: i128,
     ) -> Self {
         let source = metas[Coding::Identity as usize].unwrap_or_default();
@@ -167,7 +167,7 @@ struct Describe<'a> {
     /// The file as it is has been compressed.
     gzipped: bool,
     varies: bool,
-    settings: &'a Settings,
+    settings: &'a SiteSettings,
 }
 
 impl Describe<'_> {

@@ -17,7 +17,7 @@ use super::file::{Content, File, Metas};
 use super::meta::{Kind, Meta};
 use super::mime;
 use super::root::is_exhausted;
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use super::sidecar;
 use crate::app::content_coding::{Coding, compressible};
 use crate::rt::fs;
@@ -45,7 +45,7 @@ pub(crate) struct Look {
 pub(crate) async fn look(
     root: &Arc<OwnedFd>,
     path: &[u8],
-    settings: &Settings,
+    settings: &SiteSettings,
 ) -> io::Result<Seen> {
     let now = unix_ns();
     let (file, meta) = open(root, path, settings).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn look(
 
 impl Look {
     /// Bytes that keeping all forms in memory takes; `None` when that is too much for it.
-    pub(crate) fn weight(&self, settings: &Settings) -> Option<usize> {
+    pub(crate) fn weight(&self, settings: &SiteSettings) -> Option<usize> {
         let metas = || self.metas.iter().flatten();
         let keep =
             settings.cache_bytes > 0 && metas().all(|meta| meta.size <= settings.cache_file_bytes);
@@ -92,7 +92,7 @@ impl Look {
     pub(crate) async fn read(
         self,
         path: &[u8],
-        settings: &Settings,
+        settings: &SiteSettings,
         kept: bool,
     ) -> io::Result<File> {
         let source = self.metas[Coding::Identity as usize].unwrap_or_default();
@@ -146,7 +146,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 async fn open(
     root: &Arc<OwnedFd>,
     path: &[u8],
-    settings: &Settings,
+    settings: &SiteSettings,
 ) -> io::Result<(Rc<OwnedFd>, Meta)> {
     let name = if path.is_empty() { b"." } else { path };
     let name = CString::new(name).map_err(|_| io::ErrorKind::NotFound)?;
@@ -176,7 +176,7 @@ async fn open(
 async fn through_links(
     root: &Arc<OwnedFd>,
     path: &CStr,
-    settings: &Settings,
+    settings: &SiteSettings,
 ) -> io::Result<OwnedFd> {
     let target = fs::locate(root, path).await?;
     let top = fs::name_of(root)?;
@@ -190,7 +190,7 @@ async fn through_links(
 }
 
 /// Tells the operator of the link by which `path` leaves the root: the first part of it that does.
-async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &Settings) {
+async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &SiteSettings) {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     for end in ends.chain([path.len()]) {
         let Ok(name) = CString::new(&path[..end]) else { return };

@@ -46,7 +46,7 @@ use crate::app::request::Request;
 use crate::app::response::Response;
 use conditional::RequestFields;
 use path::Refusal;
-use settings::Settings;
+use settings::SiteSettings;
 use site::{Ask, Held, Site};
 use tags::Tags;
 
@@ -67,7 +67,7 @@ use tags::Tags;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Files {
-    settings: Arc<Settings>,
+    settings: Arc<SiteSettings>,
     id: usize,
 }
 
@@ -82,7 +82,7 @@ impl Files {
     /// swapped, it is removed and built anew), the files of that one are served within a second;
     /// while none is there, requests are answered with 503.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let settings = Arc::new(Settings::new("/", directory.into()));
+        let settings = Arc::new(SiteSettings::new("/", directory.into()));
         Self { settings, id: number() }
     }
 
@@ -190,7 +190,7 @@ impl Files {
         self.with(|settings| settings.fresh_for = duration)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut SiteSettings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         // A copy that was changed is another service.
         self.id = number();

@@ -236,7 +236,7 @@ mod tests {
 
     use super::*;
     use crate::files::meta::Meta;
-    use crate::files::settings::Settings;
+    use crate::files::settings::SiteSettings;
 
     const SECOND: i128 = 1_000_000_000;
 
@@ -249,7 +249,7 @@ mod tests {
             b"app-3f2a9c1b.js",
             [meta(10), None, None, meta(1000)],
             [memory(vec![9; 10]), None, None, memory(content)],
-            &Settings::new("/", PathBuf::new()),
+            &SiteSettings::new("/", PathBuf::new()),
             2_000_000_000 * SECOND,
         )
     }
@@ -358,7 +358,7 @@ mod tests {
     fn at(modified_ns: i128, now: i128) -> File {
         let meta = Some(Meta { modified_ns, size: 1, ..Meta::default() });
         let content = Some(Content::Memory(Rc::from(&b"x"[..])));
-        let settings = Settings::new("/", PathBuf::new());
+        let settings = SiteSettings::new("/", PathBuf::new());
         File::new(b"a", [None, None, None, meta], [None, None, None, content], &settings, now)
     }
 

@@ -18,7 +18,7 @@ use crate::app::content_coding::Coding;
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct SiteSettings {
     /// The directory that is served.
     pub(crate) root: Arc<Root>,
     /// Where it is mounted: `/`, or a path with slashes at both ends.
@@ -60,7 +60,7 @@ const TAG_RATE: u64 = 64 << 20;
 /// Files that are warned of; a tree with more of them has been noticed by then.
 const WARNINGS_MAX: usize = 1000;
 
-impl Settings {
+impl SiteSettings {
     /// The defaults for a directory mounted at `prefix`.
     pub(crate) fn new(prefix: &str, dir: PathBuf) -> Self {
         Self {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_warning_is_given_once() {
-        let settings = Settings::new("/", PathBuf::new());
+        let settings = SiteSettings::new("/", PathBuf::new());
         for _ in 0..3 {
             settings.warn(b"a.js", Coding::Brotli, "is a test");
         }
@@ -187,7 +187,7 @@ mod tests {
             ("/my files/é", "/my%20files/%C3%A9/a", Some("a")),
             ("/a//%62/", "/a/b/c", Some("c")),
         ] {
-            let settings = Settings::new(prefix, PathBuf::new());
+            let settings = SiteSettings::new(prefix, PathBuf::new());
             let want = want.map(str::as_bytes);
             assert_eq!(settings.below(path.as_bytes()), want, "{prefix} {path}");
         }

@@ -21,7 +21,7 @@ use super::listing;
 use super::load::{self, Look, Seen};
 use super::respond;
 use super::root::is_exhausted;
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use super::store::Store;
 use crate::app::content_coding::Recent;
 use crate::app::response::Response;
@@ -29,7 +29,7 @@ use crate::rt::thread_state;
 
 /// A worker's side of a service.
 pub(crate) struct Site {
-    settings: Arc<Settings>,
+    settings: Arc<SiteSettings>,
     /// The root, and the number under which this worker knows it.
     root: RefCell<(u64, Option<Arc<OwnedFd>>)>,
     store: RefCell<Store<File>>,
@@ -80,7 +80,7 @@ const BUDGET: usize = 2;
 
 impl Site {
     /// A worker's side of the service; its root is opened at the first one's.
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(settings: Arc<SiteSettings>) -> Self {
         settings.start();
         Self {
             root: RefCell::new(settings.root.current()),

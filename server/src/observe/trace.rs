@@ -248,7 +248,7 @@ impl Frames {
 
     /// The fields of a whole header block.
     fn fields(&mut self, lines: &mut Vec<String>) {
-        let limits = hpack::Limits { list_bytes: 1 << 20, fields: 4096 };
+        let limits = hpack::FieldLimits { list_bytes: 1 << 20, fields: 4096 };
         let (mut bytes, mut fields) = (Vec::new(), Vec::<Field>::new());
         let decoded = self.decoder.decode(&self.block, &limits, &mut bytes, &mut fields);
         self.block.clear();

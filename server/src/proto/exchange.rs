@@ -24,7 +24,7 @@ use crate::config::Limits;
 use crate::observe::log::{Entry, Log};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner, Work};
+use crate::rt::executor::{Executor, TaskOwner, Work};
 use crate::rt::panics::caught;
 
 /// Why a line of the access log has an `abort`.
@@ -137,8 +137,8 @@ impl<K> Stream<K> {
     }
 
     /// What tasks and channels that work for it belong to.
-    pub(crate) fn owner(&self, conn: Id) -> Owner {
-        Owner { conn, stream: self.number }
+    pub(crate) fn owner(&self, conn: Id) -> TaskOwner {
+        TaskOwner { conn, stream: self.number }
     }
 
     fn id(&self) -> u64 {

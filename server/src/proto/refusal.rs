@@ -80,7 +80,7 @@ impl Refusal {
 /// Why a head of HTTP/2 or HTTP/3 is refused before it is taken for a request, where HTTP/1's
 /// parser does the same.
 #[inline]
-pub(crate) fn unfit(head: &message::Request, limits: &Limits) -> Option<Refusal> {
+pub(crate) fn unfit(head: &message::RequestHead, limits: &Limits) -> Option<Refusal> {
     if head.target.len > u32::from(limits.request_line) {
         return Some(Refusal::parsed(Error::LineTooLong));
     }

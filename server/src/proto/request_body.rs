@@ -9,8 +9,8 @@ use crate::app::body_channel::{BodyChannel, End};
 use crate::app::handler::{Handler, Reply};
 use crate::app::request::OwnedRequest;
 use crate::config::{Limits, least};
-use crate::ring::send::{Owner as Bytes, Pinned};
-use crate::rt::executor::Owner;
+use crate::ring::send::{Owner, Pinned};
+use crate::rt::executor::TaskOwner;
 use crate::rt::thread_state::Waiter;
 
 /// A reader that leaves so much unread holds its client up, not the other way.
@@ -80,7 +80,7 @@ impl Sink {
             Target::Channel { channel, .. } if channel.reader_gone() => Ok(Taken::Unread),
             Target::Channel { channel, written, .. } => {
                 *written += bytes.len() as u64;
-                channel.push(Pinned::new(Bytes::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
+                channel.push(Pinned::new(Owner::Owned(Rc::new(bytes.to_vec())), 0..bytes.len()));
                 Ok(Taken::Queued)
             }
         }
@@ -122,7 +122,7 @@ impl Sink {
     }
 
     /// Has `owner` told when the handler has read.
-    pub(crate) fn wait(&self, owner: Owner) {
+    pub(crate) fn wait(&self, owner: TaskOwner) {
         if let Target::Channel { channel, .. } = &self.target
             && !channel.reader_gone()
         {
@@ -131,7 +131,7 @@ impl Sink {
     }
 
     /// As [`Self::wait`]; until then no more is taken.
-    pub(crate) fn hold(&mut self, owner: Owner) {
+    pub(crate) fn hold(&mut self, owner: TaskOwner) {
         self.is_held = true;
         self.wait(owner);
     }
@@ -143,7 +143,7 @@ impl Sink {
 
     /// How much the handler has read since this was last asked. `owner` is told of what it reads
     /// next.
-    pub(crate) fn take_read(&mut self, owner: Owner) -> usize {
+    pub(crate) fn take_read(&mut self, owner: TaskOwner) -> usize {
         self.wait(owner);
         let Target::Channel { channel, written, read } = &mut self.target else { return 0 };
         let now = *written - channel.len() as u64;

@@ -7,7 +7,7 @@ use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::response::{Body, Response};
 use crate::ring::send::Pinned;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner, Work};
+use crate::rt::executor::{Executor, TaskOwner, Work};
 use crate::rt::thread_state::Waiter;
 
 /// Where a response's body comes from.
@@ -35,7 +35,7 @@ pub(crate) enum Pulled {
 
 impl Source {
     /// The body of a stream's response; one that is still to be produced is begun.
-    pub(crate) fn of(body: Body, owner: Owner, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn of(body: Body, owner: TaskOwner, cx: &mut Cx<'_>) -> Self {
         match body {
             Body::Stream(producer) => Self::start(producer, owner, cx),
             body => Self::Bytes(body.pin()),
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Starts what produces a body, which is to wake `owner` when it has something.
-    pub(crate) fn start(producer: Producer, owner: Owner, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn start(producer: Producer, owner: TaskOwner, cx: &mut Cx<'_>) -> Self {
         let left = producer.length();
         let (channel, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));
@@ -52,7 +52,7 @@ impl Source {
     }
 
     /// Gives up to `max` bytes. `owner` is told when there is more.
-    pub(crate) fn pull(&mut self, max: usize, owner: Owner) -> (Pulled, Option<Pinned>) {
+    pub(crate) fn pull(&mut self, max: usize, owner: TaskOwner) -> (Pulled, Option<Pinned>) {
         let (channel, left) = match self {
             Self::Bytes(bytes) => {
                 let piece = bytes.split_to(max);

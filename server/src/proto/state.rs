@@ -24,7 +24,7 @@ use crate::observe::metrics::{Published, Tally};
 use crate::observe::trace::Tracer;
 use crate::ring;
 use crate::ring::token::Id;
-use crate::rt::executor::{Executor, Owner};
+use crate::rt::executor::{Executor, TaskOwner};
 use crate::rt::pool::Pool;
 use crate::rt::thread_state;
 
@@ -46,7 +46,7 @@ pub(crate) struct WorkerState {
     h2: h2::Shared,
     pool: Pool,
     executor: Executor<Response>,
-    answers: Vec<(Owner, Response)>,
+    answers: Vec<(TaskOwner, Response)>,
     pub(crate) actions: Vec<(Id, Action)>,
     dirty: Vec<Id>,
     pub(crate) tally: Tally,
@@ -230,7 +230,7 @@ impl WorkerState {
     }
 
     /// The turn ends: answers are timed, and what is counted is published now and then.
-    pub(crate) fn end_turn(&mut self, ring: &ring::Counters) {
+    pub(crate) fn end_turn(&mut self, ring: &ring::RingCounters) {
         if !self.is_measured() {
             return;
         }
@@ -244,7 +244,7 @@ impl WorkerState {
     }
 
     /// Publishes what is counted.
-    pub(crate) fn publish(&mut self, ring: &ring::Counters) {
+    pub(crate) fn publish(&mut self, ring: &ring::RingCounters) {
         let Some(published) = &self.published else { return };
         self.publish_at = None;
         let counters = &mut self.tally.counters;
@@ -278,7 +278,7 @@ impl WorkerState {
     }
 
     /// Polls the tasks that were woken; what they answered is due to their owners.
-    pub(crate) fn run_tasks(&mut self) -> Vec<(Owner, Response)> {
+    pub(crate) fn run_tasks(&mut self) -> Vec<(TaskOwner, Response)> {
         let answers = &mut self.answers;
         self.executor.run(|owner, response| answers.push((owner, response)));
         std::mem::take(&mut self.answers)
@@ -289,7 +289,7 @@ impl WorkerState {
         &self,
         connections: usize,
         states: &BTreeMap<&str, usize>,
-        ring: &ring::Counters,
+        ring: &ring::RingCounters,
     ) {
         let states: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
         note!(

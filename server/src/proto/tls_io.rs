@@ -5,7 +5,7 @@ use ringway_codec::scan::PAD;
 
 use super::Cx;
 use crate::ring::send::Pinned;
-use crate::tls::{Error, Event, Names, Session};
+use crate::tls::{Error, Names, Session, SessionEvent};
 
 /// Bytes of a large body sealed in one flush; they are copied by sealing, so this bounds what a
 /// slow reader holds.
@@ -136,11 +136,11 @@ impl TlsIo {
         let start = *at;
         *at += step.consumed;
         Ok(match step.event {
-            Event::Established => Opened::Established,
-            Event::Closed => Opened::Closed,
-            Event::None if step.consumed == 0 => Opened::More,
-            Event::None if step.plain.is_empty() => Opened::Nothing,
-            Event::None => Opened::Plain(start + step.plain.start..start + step.plain.end),
+            SessionEvent::Established => Opened::Established,
+            SessionEvent::Closed => Opened::Closed,
+            SessionEvent::None if step.consumed == 0 => Opened::More,
+            SessionEvent::None if step.plain.is_empty() => Opened::Nothing,
+            SessionEvent::None => Opened::Plain(start + step.plain.start..start + step.plain.end),
         })
     }
 

@@ -120,7 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::token::{Id, OpKind, Token};
-    use super::super::{Ring, Settings, send};
+    use super::super::{Ring, RingSettings, send};
 
     /// Each fault, made in a process of its own, is reported.
     #[test]
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     #[ignore = "not a test: a fault that is to be reported"]
     fn frees_what_is_being_sent() {
-        let mut ring = Ring::new(&Settings::default()).unwrap();
+        let mut ring = Ring::new(&RingSettings::default()).unwrap();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let head = vec![b'x'; 100];
         let entry = send::bytes(ours.as_raw_fd(), &head);
@@ -173,7 +173,7 @@ mod tests {
 
     /// A ring that has received five bytes, and the buffer in which they are.
     fn received() -> (Ring, u16) {
-        let mut ring = Ring::new(&Settings::default()).unwrap();
+        let mut ring = Ring::new(&RingSettings::default()).unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"hello").unwrap();
         ring.recv(Id::default(), ours.as_raw_fd());

@@ -36,7 +36,7 @@ use buffers::Buffers;
 use job::Job;
 use send::{Pinned, Send, Sending};
 use token::{Id, OpKind, Token};
-use udp::Udp;
+use udp::UdpBuffers;
 
 const GROUP: u16 = 0;
 const ENTER_GETEVENTS: u32 = 1;
@@ -62,7 +62,7 @@ pub enum RecvMode {
 
 /// The sizes and modes of a ring.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RingSettings {
     /// Submission queue entries: a batch.
     pub(crate) submissions: u32,
     /// Completion queue entries: what may arrive in one turn before the kernel must keep it aside.
@@ -83,7 +83,7 @@ pub(crate) struct Settings {
     pub(crate) batch_wait_us: u32,
 }
 
-impl Default for Settings {
+impl Default for RingSettings {
     fn default() -> Self {
         // 16 KiB holds a whole TLS record; 256 of them are 4 MiB, of which a quiet worker touches
         // only the first lines of each.
@@ -133,9 +133,9 @@ pub(crate) enum Sent {
     Failed(Vec<u8>),
 }
 
-/// Counters of the ring's own events.
+/// RingCounters of the ring's own events.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct RingCounters {
     /// Submissions.
     pub(crate) submissions: u64,
     /// Calls of io_uring_enter(2).
@@ -160,7 +160,7 @@ pub(crate) struct Ring {
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into the boxes")]
     spare_sends: Vec<Box<Send>>,
     jobs: Vec<Option<Box<Job>>>,
-    udp: ManuallyDrop<Option<Udp>>,
+    udp: ManuallyDrop<Option<UdpBuffers>>,
     under_way: usize,
     recv: RecvMode,
     enter_flags: u32,
@@ -168,12 +168,12 @@ pub(crate) struct Ring {
     batch: Vec<Completion>,
     #[cfg(ringway_asan)]
     lent: asan::Lent,
-    pub(crate) counters: Counters,
+    pub(crate) counters: RingCounters,
 }
 
 impl Ring {
     /// Makes the ring on the calling thread, which alone may use it.
-    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
+    pub(crate) fn new(settings: &RingSettings) -> io::Result<Self> {
         let io = build(settings)?;
         let buffers = Buffers::new(&io.submitter(), GROUP, settings.buffers, settings.buffer_size)?;
         let mut enter_flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
@@ -200,7 +200,7 @@ impl Ring {
             batch: Vec::with_capacity(settings.completions as usize),
             #[cfg(ringway_asan)]
             lent: asan::Lent::default(),
-            counters: Counters::default(),
+            counters: RingCounters::default(),
         };
         if let Some((incoming, outgoing)) = settings.udp {
             ring.open_udp(incoming, outgoing)?;
@@ -483,7 +483,7 @@ impl Drop for Ring {
 }
 
 /// Sets the ring up with the best flags that the kernel accepts.
-fn build(settings: &Settings) -> io::Result<IoUring> {
+fn build(settings: &RingSettings) -> io::Result<IoUring> {
     let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
     builder
         .dontfork()

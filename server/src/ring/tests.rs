@@ -7,12 +7,12 @@ use super::*;
 
 /// A ring of which everything is small.
 fn small(buffers: u16) -> Ring {
-    let settings = Settings {
+    let settings = RingSettings {
         submissions: 4,
         completions: 8,
         buffers,
         buffer_size: 4096,
-        ..Settings::default()
+        ..RingSettings::default()
     };
     Ring::new(&settings).unwrap()
 }
@@ -44,7 +44,7 @@ fn a_burst_beyond_both_queues_is_counted_and_not_lost() {
     answers.sort_unstable();
     let expected: Vec<_> = (0..BURST).map(|index| (index, -libc::ENOENT)).collect();
     assert_eq!(answers, expected);
-    let Counters { submissions: _, enters, queue_full, overflows } = ring.counters;
+    let RingCounters { submissions: _, enters, queue_full, overflows } = ring.counters;
     println!("{queue_full} times full, {overflows} overflows, {enters} enters");
     assert!(queue_full >= u64::from(BURST / 4 - 1), "{queue_full}");
     assert!(overflows > 0);

@@ -20,7 +20,7 @@ const UDP_GROUP: u16 = 1;
 const UDP_BUFFER: u32 = cmsg::BEFORE as u32 + 65_527;
 
 /// What UDP needs of a ring besides.
-pub(super) struct Udp {
+pub(super) struct UdpBuffers {
     buffers: Buffers,
     /// How much room a receive leaves for the sender's address and for control messages.
     shape: Box<libc::msghdr>,
@@ -38,7 +38,8 @@ impl Ring {
         let mut shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         shape.msg_namelen = cmsg::NAME as u32;
         shape.msg_controllen = cmsg::CONTROL;
-        self.udp = ManuallyDrop::new(Some(Udp { buffers, shape, outbox: Outbox::new(outgoing) }));
+        self.udp =
+            ManuallyDrop::new(Some(UdpBuffers { buffers, shape, outbox: Outbox::new(outgoing) }));
         Ok(())
     }
 
@@ -49,7 +50,7 @@ impl Ring {
         self.push(entry, Token::new(OpKind::Datagrams, 0, socket));
     }
 
-    /// What a receive of datagrams has left in a buffer: for `cmsg::Received::read`.
+    /// What a receive of datagrams has left in a buffer: for `cmsg::ReceivedMessage::read`.
     pub(crate) fn received_datagrams(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         match &mut *self.udp {
             Some(udp) => &mut udp.buffers.slice_mut(buffer, len)[..len],

@@ -30,13 +30,13 @@ pub(crate) enum Work<R> {
 
 /// The stream of a connection for which a task works.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct TaskOwner {
     pub(crate) conn: Id,
     pub(crate) stream: u64,
 }
 
 struct Task<R> {
-    owner: Owner,
+    owner: TaskOwner,
     // Absent while it is being polled.
     work: Option<Work<R>>,
     waker: Waker,
@@ -65,7 +65,7 @@ impl<R> Executor<R> {
     }
 
     /// Adds a task; it is polled for the first time in the same turn.
-    pub(crate) fn spawn(&mut self, owner: Owner, work: Work<R>) -> Id {
+    pub(crate) fn spawn(&mut self, owner: TaskOwner, work: Work<R>) -> Id {
         let id = self.tasks.insert(Task { owner, work: Some(work), waker: Waker::noop().clone() });
         let waker = TaskWaker { mailbox: Arc::clone(&self.mailbox), task: id };
         if let Some(task) = self.tasks.get_mut(id) {
@@ -83,9 +83,9 @@ impl<R> Executor<R> {
 
     /// Polls every task that was woken before this call; those woken meanwhile wait for the next
     /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
-    pub(crate) fn run(&mut self, mut answered: impl FnMut(Owner, R)) {
+    pub(crate) fn run(&mut self, mut answered: impl FnMut(TaskOwner, R)) {
         for future in thread_state::with(ThreadState::take_spawned) {
-            self.spawn(Owner::default(), Work::Produce(future));
+            self.spawn(TaskOwner::default(), Work::Produce(future));
         }
         let mut batch = std::mem::take(&mut self.batch);
         thread_state::with(|thread| std::mem::swap(&mut *thread.ready.borrow_mut(), &mut batch));

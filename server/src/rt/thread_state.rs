@@ -16,7 +16,7 @@ use ringway_codec::Time;
 use crate::ring::job;
 use crate::ring::message::Mailbox;
 use crate::ring::token::Id;
-use crate::rt::executor::{Owner, UnitFuture};
+use crate::rt::executor::{TaskOwner, UnitFuture};
 use crate::rt::panics::caught;
 use crate::rt::slab::Slab;
 use crate::rt::threads::Threads;
@@ -63,7 +63,7 @@ pub(crate) struct ThreadState {
     /// Connections to look at again, with the stream concerned.
     pub(crate) nudges: RefCell<Vec<(Id, u64)>>,
     /// Early hints to be sent.
-    pub(crate) hints: RefCell<Vec<(Owner, Vec<HeaderValue>)>>,
+    pub(crate) hints: RefCell<Vec<(TaskOwner, Vec<HeaderValue>)>>,
     /// Timers asked for since the worker last looked: key and deadline.
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
     /// Somebody found no descriptor free: connections that are idle are to give theirs.

@@ -23,7 +23,7 @@ use crate::observe::metrics::Published;
 use crate::observe::trace::Tracer;
 use crate::proto::state::WorkerState;
 use crate::ring::message::Mailbox;
-use crate::ring::{RecvMode, Ring, Settings};
+use crate::ring::{RecvMode, Ring, RingSettings};
 use crate::rt::descriptors;
 use crate::rt::executor::Executor;
 use crate::rt::threads::Threads;
@@ -405,13 +405,13 @@ impl Server {
         let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
-        let settings = Settings {
+        let settings = RingSettings {
             recv: self.recv,
             connections: (limits.connections + descriptors::OVER) as usize,
             udp: sizes,
             busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
             batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),
-            ..Settings::default()
+            ..RingSettings::default()
         };
         let (ready, started) = mpsc::channel();
         let is_chosen = self.cpus.is_some();
@@ -491,7 +491,7 @@ fn pin(cpu: CoreId) -> bool {
 
 /// Makes the ring on the worker's own thread and tells the starter what came of it.
 fn open_ring(
-    settings: &Settings,
+    settings: &RingSettings,
     ready: &Sender<Result<Arc<Mailbox>, Error>>,
 ) -> Option<(Ring, Arc<Mailbox>)> {
     let made = Ring::new(settings).and_then(|ring| Ok((Arc::new(ring.mailbox()?), ring)));

@@ -30,7 +30,7 @@ use super::record::{
 };
 use super::record_layer::{RecordLayer, unexpected};
 use super::secret::Secret;
-use super::session::{About, Event, Step, Version, is_text, record_len};
+use super::session::{About, SessionEvent, Step, Version, is_text, record_len};
 use super::tap::{self, Heard};
 use super::{Alpn, Unfinished};
 
@@ -101,7 +101,7 @@ impl Handshake {
         let record = &mut input[..consumed];
         // rustls overlooks a close_notify in the handshake, or takes it for an error.
         if matches!(record, [content::ALERT, _, _, 0, 2, _, CLOSE_NOTIFY]) && !self.changed {
-            return Ok(Step { event: Event::Closed, ..step });
+            return Ok(Step { event: SessionEvent::Closed, ..step });
         }
         match self.is_for_rustls(record) {
             Ok(true) => {}
@@ -155,7 +155,7 @@ impl Handshake {
         record: &mut [u8],
         out: &mut Vec<u8>,
         about: &mut About,
-    ) -> Result<Event, Error> {
+    ) -> Result<SessionEvent, Error> {
         let (kind, len) = (record[0], record.len());
         let fresh = self.pending.is_empty();
         let buffer = match fresh {
@@ -178,7 +178,7 @@ impl Handshake {
             Ok(_) => None,
         };
         if driven == Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify)) {
-            return Ok(Event::Closed);
+            return Ok(SessionEvent::Closed);
         }
         let (used, event) = match (driven, due) {
             (Ok(done), None) => done,
@@ -197,7 +197,7 @@ impl Handshake {
             let what = "handshake message too long or too finely cut";
             return Err(self.refuse(Error::peer(AlertDescription::DecodeError, what), out));
         }
-        if event == Event::Established && !self.pending.is_empty() {
+        if event == SessionEvent::Established && !self.pending.is_empty() {
             // rustls says unexpected_message before it comes to this.
             let what = "data behind the Finished message in its record";
             return Err(Error::Peer { alert: None, what: what.into() });
@@ -344,7 +344,7 @@ fn drive(
     rustls: &mut UnbufferedServerConnection,
     records: &mut [u8],
     out: &mut Vec<u8>,
-) -> Result<(usize, Event), rustls::Error> {
+) -> Result<(usize, SessionEvent), rustls::Error> {
     let mut used = 0;
     loop {
         let UnbufferedStatus { discard, state } = rustls.process_tls_records(&mut records[used..]);
@@ -357,9 +357,9 @@ fn drive(
                 message.done();
                 None
             }
-            ConnectionState::BlockedHandshake => Some(Event::None),
-            ConnectionState::WriteTraffic(_) => Some(Event::Established),
-            ConnectionState::PeerClosed | ConnectionState::Closed => Some(Event::Closed),
+            ConnectionState::BlockedHandshake => Some(SessionEvent::None),
+            ConnectionState::WriteTraffic(_) => Some(SessionEvent::Established),
+            ConnectionState::PeerClosed | ConnectionState::Closed => Some(SessionEvent::Closed),
             // Early data is off, and no record is passed on once the handshake is done.
             _ => return Err(rustls::Error::General("data during the handshake".into())),
         };

@@ -42,7 +42,7 @@ use rustls::version::{TLS12, TLS13};
 pub use certs::{Certificate, CertificateFiles, Flaw};
 pub use error::{ConfigError, Error};
 pub use keylog::KeyLog;
-pub use session::{Event, Names, Session, Step, Version};
+pub use session::{Names, Session, SessionEvent, Step, Version};
 pub use tickets::{KeyMaterial, ROTATION, Tickets};
 
 use certs::Store;

@@ -9,7 +9,7 @@ use super::record::{
     content,
 };
 use super::secret::{Secret, wipe_stack};
-use super::session::{BadHeader, Event, Step, record_len};
+use super::session::{BadHeader, SessionEvent, Step, record_len};
 
 /// Key updates a peer may send before it earns more: one for every [`RECORDS_PER_UPDATE`] records
 /// of data. An honest peer needs one in 2^24.
@@ -242,7 +242,7 @@ impl RecordLayer {
         if self.partial_len != 0 && kind != content::HANDSHAKE {
             return Err(unexpected("a record between the parts of a handshake message"));
         }
-        let mut step = Step { consumed, plain: 0..0, event: Event::None };
+        let mut step = Step { consumed, plain: 0..0, event: SessionEvent::None };
         match kind {
             content::APPLICATION_DATA => {
                 self.count(plain.is_empty())?;
@@ -283,7 +283,7 @@ impl RecordLayer {
         Ok(())
     }
 
-    fn alert(&mut self, plain: &[u8]) -> Result<Event, Error> {
+    fn alert(&mut self, plain: &[u8]) -> Result<SessionEvent, Error> {
         let (level, alert) = match *plain {
             [level, alert] => (level, alert),
             [] => return Err(unexpected("an empty alert")),
@@ -294,7 +294,7 @@ impl RecordLayer {
         };
         if alert == CLOSE_NOTIFY {
             self.input = Input::Closed;
-            return Ok(Event::Closed);
+            return Ok(SessionEvent::Closed);
         }
         // In TLS 1.3 the level says nothing and every alert but these two is fatal (§6).
         let warning = if self.rx.is_tls13() { alert == USER_CANCELED } else { level == WARNING };
@@ -305,7 +305,7 @@ impl RecordLayer {
         self.warnings += 1;
         match self.warnings > WARNINGS {
             true => Err(unexpected("too many warnings")),
-            false => Ok(Event::None),
+            false => Ok(SessionEvent::None),
         }
     }
 

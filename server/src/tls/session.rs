@@ -26,12 +26,12 @@ pub struct Step {
     /// Where in the input decrypted application data stands; often empty.
     pub plain: Range<usize>,
     /// What else happened.
-    pub event: Event,
+    pub event: SessionEvent,
 }
 
 /// What a record brought besides data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     /// Nothing to act on.
     #[default]
     None,
@@ -130,7 +130,7 @@ impl Session {
             State::Open(layer) => return layer.read(input),
             State::Handshake(handshake) => {
                 let read = match handshake.read(input, out, &mut self.about) {
-                    Ok(step) if step.event == Event::Established => self.establish(step),
+                    Ok(step) if step.event == SessionEvent::Established => self.establish(step),
                     read => read,
                 };
                 wipe_stack();
@@ -148,8 +148,8 @@ impl Session {
     /// whole flush and seal it at once. Key updates that are due go in front.
     ///
     /// # Errors
-    /// Before [`Event::Established`], after [`Session::close`], or when a TLS 1.2 session has used
-    /// its key up (2^24 records): then [`Session::close`].
+    /// Before [`SessionEvent::Established`], after [`Session::close`], or when a TLS 1.2 session
+    /// has used its key up (2^24 records): then [`Session::close`].
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         self.seal_parts([plain].into_iter(), out)
     }

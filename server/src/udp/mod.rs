@@ -138,7 +138,7 @@ impl Udp {
             return;
         };
         let whole = ring.received_datagrams(buffer, result.max(0) as usize);
-        if let Some(received) = cmsg::Received::read(whole) {
+        if let Some(received) = cmsg::ReceivedMessage::read(whole) {
             let counters = &mut worker.tally.counters;
             counters.udp_receives += 1;
             counters.udp_truncated += u64::from(received.truncated);

@@ -73,7 +73,7 @@ fn settings(limits: &Limits, http3: &Http3Config) -> Settings {
 
 fn h3_config(backend: Backend, limits: &Limits) -> h3::Config {
     let fields =
-        qpack::Limits { list_bytes: limits.header_bytes, fields: limits.header_fields.into() };
+        qpack::FieldLimits { list_bytes: limits.header_bytes, fields: limits.header_fields.into() };
     h3::Config {
         fields,
         trailer_fields: limits.trailer_fields.into(),

@@ -251,7 +251,7 @@ impl WorkerListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Settings;
+    use crate::ring::RingSettings;
 
     /// Row 28: where there is nothing to accept with, accepting rests, and is counted.
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             acceptor: None,
             alt_svc: None,
         };
-        let mut ring = Ring::new(&Settings { buffers: 2, ..Settings::default() }).unwrap();
+        let mut ring = Ring::new(&RingSettings { buffers: 2, ..RingSettings::default() }).unwrap();
         let mut listeners = Listeners::new(vec![config]);
         let (listener, now) = (Id::default(), Time(5_000_000));
         listeners.open(&mut ring);

@@ -19,7 +19,7 @@ use crate::proto::{Action, Cx, Event};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::ring::{Completion, Ring, Sent, sys};
 use crate::rt::descriptors::OVER;
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 use crate::rt::slab::Slab;
 use crate::rt::thread_state::{self, ThreadState};
 use crate::rt::timer::Wheel;
@@ -289,7 +289,7 @@ impl Worker {
         if thread_state::with(ThreadState::is_quiet) {
             return;
         }
-        for (Owner { conn, stream }, response) in self.state.run_tasks() {
+        for (TaskOwner { conn, stream }, response) in self.state.run_tasks() {
             self.deliver(conn, Event::Reply { stream, response });
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
@@ -298,7 +298,7 @@ impl Worker {
         }
         let thread = thread_state::current();
         let hints = std::mem::take(&mut *thread.hints.borrow_mut());
-        for (Owner { conn, stream }, links) in hints {
+        for (TaskOwner { conn, stream }, links) in hints {
             self.deliver(conn, Event::Hint { stream, links });
         }
         if thread.starved.take() {

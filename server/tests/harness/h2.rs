@@ -408,7 +408,7 @@ impl H2 {
 
     fn take_block(&mut self) {
         let (first, block) = self.block.take().unwrap();
-        let limits = hpack::Limits { list_bytes: 1 << 20, fields: 10_000 };
+        let limits = hpack::FieldLimits { list_bytes: 1 << 20, fields: 10_000 };
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         self.decoder.decode(&block, &limits, &mut bytes, &mut fields).expect("a right block");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -521,7 +521,7 @@ impl H3 {
 }
 
 fn decode(decoder: &mut qpack::Decoder, id: u64, payload: &[u8]) -> Option<Vec<(String, String)>> {
-    let limits = qpack::Limits { list_bytes: 65_536, fields: 100 };
+    let limits = qpack::FieldLimits { list_bytes: 65_536, fields: 100 };
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
     match decoder.decode(id, payload, &limits, &mut bytes, &mut fields).unwrap() {
         qpack::Decoded::Blocked => None,

@@ -31,7 +31,7 @@ impl Shared {
         if self.last_head.0 == block {
             return self.last_head.1;
         }
-        let limits = qpack::Limits { list_bytes: 1 << 20, fields: 1000 };
+        let limits = qpack::FieldLimits { list_bytes: 1 << 20, fields: 1000 };
         let mut decoder = qpack::Decoder::new(Backend::Scalar, 0, 0);
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         let decoded = decoder.decode(0, block, &limits, &mut bytes, &mut fields);

@@ -73,7 +73,7 @@ impl Wake for Unpark {
 
 impl Worker {
     pub(super) fn new(files: Files) -> Self {
-        let settings = ring::Settings { buffers: 2, ..ring::Settings::default() };
+        let settings = ring::RingSettings { buffers: 2, ..ring::RingSettings::default() };
         let now = Time(1_000_000);
         let ring = Ring::new(&settings).unwrap();
         let mailbox = Arc::new(ring.mailbox().unwrap());
@@ -158,7 +158,7 @@ impl Worker {
             peer: Peer::Address(None),
             params: Params::default(),
             attached: &Attached::default(),
-            owner: crate::rt::executor::Owner::default(),
+            owner: crate::rt::executor::TaskOwner::default(),
         })
     }
 

@@ -28,7 +28,7 @@ use crate::app::response::Response;
 use crate::config::Limits;
 use crate::observe::log::Entry;
 use crate::ring::token::Id;
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 
 /// The state of HTTP/1 on a connection; small, because idle connections have it too.
 pub(crate) struct Http1 {
@@ -280,8 +280,8 @@ impl Http1 {
     }
 
     /// What tasks and channels that work for the exchange at hand belong to.
-    fn owner(link: &Link) -> Owner {
-        Owner { conn: link.id, stream: 0 }
+    fn owner(link: &Link) -> TaskOwner {
+        TaskOwner { conn: link.id, stream: 0 }
     }
 
     fn entry(&mut self) -> Option<&mut Entry> {

@@ -1,11 +1,11 @@
 //! A request's body on its way in: its framing (RFC 9112 sections 6 and 7) taken off.
 
-use ringway_codec::h1::chunked::{self, Decoder, Item};
+use ringway_codec::h1::chunked::{ChunkLimits, ChunkedDecoder, Item};
 use ringway_codec::h1::{Error, request};
 
 use super::super::request_body::{Sink, Taken};
 use crate::config::Limits;
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 
 /// A body that nobody wants is read to its end if no more than this is left of it, so that the
 /// connection can stay; beyond, closing is cheaper.
@@ -21,7 +21,7 @@ pub(super) struct Framed {
 
 enum Framing {
     Length(u64),
-    Chunked(Decoder),
+    Chunked(ChunkedDecoder),
 }
 
 /// What receiving came to.
@@ -49,7 +49,7 @@ impl Framed {
     }
 
     /// Uses input; `used` grows by as much. `owner` is told when a reader that was behind has read.
-    pub(super) fn receive(&mut self, input: &[u8], used: &mut usize, owner: Owner) -> Progress {
+    pub(super) fn receive(&mut self, input: &[u8], used: &mut usize, owner: TaskOwner) -> Progress {
         loop {
             if let Framing::Length(0) = self.framing {
                 return Progress::Complete;
@@ -103,10 +103,10 @@ impl Framed {
 }
 
 /// A decoder with the configured bounds.
-pub(super) fn decoder(limits: &Limits) -> Decoder {
-    Decoder::new(chunked::Limits {
+pub(super) fn decoder(limits: &Limits) -> ChunkedDecoder {
+    ChunkedDecoder::new(ChunkLimits {
         extension_bytes: limits.chunk_extension_bytes,
         trailer_fields: limits.trailer_fields,
-        ..chunked::Limits::default()
+        ..ChunkLimits::default()
     })
 }

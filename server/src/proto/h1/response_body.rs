@@ -6,7 +6,7 @@ use super::super::output::{COPY_MAX, Link};
 use super::super::response_body::{Pulled, Source};
 use super::head::Framing;
 use crate::ring::send::Pinned;
-use crate::rt::executor::Owner;
+use crate::rt::executor::TaskOwner;
 
 /// Most bytes that are taken from a producer for one send.
 const PULL_MAX: usize = 256 * 1024;
@@ -14,14 +14,14 @@ const PULL_MAX: usize = 256 * 1024;
 /// A body that is sent as it is produced.
 pub(super) struct Framed {
     pub(super) source: Source,
-    owner: Owner,
+    owner: TaskOwner,
     is_chunked: bool,
     /// The CRLF that ends the chunk before, still to be written.
     chunk_open: bool,
 }
 
 impl Framed {
-    pub(super) fn new(framing: Framing, source: Source, owner: Owner) -> Self {
+    pub(super) fn new(framing: Framing, source: Source, owner: TaskOwner) -> Self {
         Self { source, owner, is_chunked: framing == Framing::Chunked, chunk_open: false }
     }
 

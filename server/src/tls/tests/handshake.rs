@@ -19,7 +19,7 @@ fn every_suite_carries_data_both_ways() {
         }
         let config = Arc::new(client_of(&tls, suite));
         let mut pair = Pair::established(config, "localhost", &mut acceptor);
-        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.events, [SessionEvent::Established]);
         assert_eq!(pair.server.cipher(), Some(suite.suite()));
         assert_eq!(pair.server.alpn(), Some(Alpn::H2));
         assert_eq!(pair.server.sni(), Some("localhost"));
@@ -116,7 +116,7 @@ fn a_client_hello_may_come_a_byte_at_a_time() {
             }
             pair.deliver().unwrap();
         }
-        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.events, [SessionEvent::Established]);
         assert_eq!(pair.up(b"hello").unwrap(), b"hello");
     }
 }
@@ -153,7 +153,7 @@ fn a_client_hello_may_be_cut_into_records_and_be_16_kib_long() {
         assert!(flight.len() > 16_000);
         pair.wire = cut(&flight, size);
         pair.settle().unwrap();
-        assert_eq!(pair.events, [Event::Established]);
+        assert_eq!(pair.events, [SessionEvent::Established]);
         assert_eq!(pair.server.alpn(), Some(Alpn::H2));
     }
 }
@@ -217,7 +217,7 @@ fn close_notify_in_the_handshake_is_answered() {
     let mut session = acceptor.session().unwrap();
     let mut out = Vec::new();
     let step = session.read(&mut close, &mut out).unwrap();
-    assert_eq!((step.consumed, step.event), (7, Event::Closed));
+    assert_eq!((step.consumed, step.event), (7, SessionEvent::Closed));
     (0..2).for_each(|_| session.close(&mut out));
     assert_eq!(out, [21, 3, 3, 0, 2, 1, 0]);
     // After ServerHello too, in TLS 1.2, where our side encrypts from its Finished on.
@@ -229,7 +229,7 @@ fn close_notify_in_the_handshake_is_answered() {
     assert!(!pair.answer.is_empty());
     pair.wire.extend(close);
     pair.receive().unwrap();
-    assert_eq!(pair.events, [Event::Closed]);
+    assert_eq!(pair.events, [SessionEvent::Closed]);
     pair.answer.clear();
     pair.server.close(&mut pair.answer);
     assert_eq!(pair.answer, [21, 3, 3, 0, 2, 1, 0]);
@@ -273,7 +273,7 @@ fn sealing_waits_for_the_handshake_and_ends_with_close_notify() {
     assert_eq!(pair.up(b"last words").unwrap(), b"last words");
     pair.client.send_close_notify();
     pair.settle().unwrap();
-    assert_eq!(pair.events, [Event::Established, Event::Closed]);
+    assert_eq!(pair.events, [SessionEvent::Established, SessionEvent::Closed]);
     pair.wire.extend(b"ignored");
     pair.receive().unwrap();
     assert!(pair.wire.is_empty() && pair.received.is_empty());

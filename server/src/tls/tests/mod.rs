@@ -13,7 +13,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedCipherSuite};
 
-use super::{Acceptor, Alpn, Error, Event, Session, Tls};
+use super::{Acceptor, Alpn, Error, Session, SessionEvent, Tls};
 
 /// A client and a session of ours, and what is on the way to the session.
 struct Pair {
@@ -25,7 +25,7 @@ struct Pair {
     answer: Vec<u8>,
     /// Application data the session has opened.
     received: Vec<u8>,
-    events: Vec<Event>,
+    events: Vec<SessionEvent>,
 }
 
 impl Pair {
@@ -70,7 +70,7 @@ impl Pair {
         let mut at = 0;
         loop {
             let step = self.server.read(&mut self.wire[at..], &mut self.answer)?;
-            if step.event != Event::None {
+            if step.event != SessionEvent::None {
                 self.events.push(step.event);
             }
             self.received.extend_from_slice(&self.wire[at..][step.plain]);

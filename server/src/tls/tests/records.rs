@@ -281,7 +281,7 @@ fn empty_records_and_warnings_are_bounded() {
         assert_eq!(peer.refused(DATA, b""), Alert::UnexpectedMessage);
         let mut peer = Peer::new(tls13);
         for _ in 0..4 {
-            assert_eq!(peer.send(content::ALERT, &[1, 90]).unwrap().event, Event::None);
+            assert_eq!(peer.send(content::ALERT, &[1, 90]).unwrap().event, SessionEvent::None);
         }
         assert_eq!(peer.refused(content::ALERT, &[1, 90]), Alert::UnexpectedMessage);
     }
@@ -294,7 +294,7 @@ fn alerts_of_the_peer() {
         let refused = peer.send(content::ALERT, &[2, 48]);
         assert_eq!(refused, Err(Error::Alerted(48)));
         let mut peer = Peer::new(tls13);
-        assert_eq!(peer.send(content::ALERT, &[1, 0]).unwrap().event, Event::Closed);
+        assert_eq!(peer.send(content::ALERT, &[1, 0]).unwrap().event, SessionEvent::Closed);
         // Whatever follows is ignored, and we may still send.
         let step = peer.send_raw(&mut [0; 100]).unwrap();
         assert_eq!((step.consumed, step.plain), (100, 0..0));

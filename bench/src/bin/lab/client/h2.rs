@@ -4,7 +4,7 @@ use super::{Ask, Got};
 use crate::site::NAME;
 use ringway_codec::field::Known;
 use ringway_codec::h2::frame::{self, Header};
-use ringway_codec::hpack::{Decoder, Encoder, Limits};
+use ringway_codec::hpack::{Decoder, Encoder, FieldLimits};
 use ringway_codec::scan::Backend;
 use std::io;
 use std::time::Instant;

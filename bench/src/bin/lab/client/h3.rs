@@ -5,7 +5,7 @@ use super::{Ask, Got, Setup, h2::fields};
 use crate::site::NAME;
 use ringway_codec::field::Known;
 use ringway_codec::h3::frame::{self, kind, setting, stream};
-use ringway_codec::hpack::Limits;
+use ringway_codec::hpack::FieldLimits;
 use ringway_codec::qpack::{Decoded, Decoder, Encoder};
 use ringway_codec::scan::Backend;
 use ringway_quic::{ALPN, boring, quiche};

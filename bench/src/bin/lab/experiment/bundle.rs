@@ -3,7 +3,7 @@
 use super::{Experiment, Extent, in_parallel, median, page, table};
 use crate::link::Shape;
 use crate::site::{Lab, RESOURCES, Site, small};
-use page::Way;
+use page::Fetch;
 use serde_json::{Value, json};
 use std::io;
 
@@ -25,16 +25,18 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
         let runs = in_parallel(seeds, extent.jobs, |seed| {
             let rate = Some(100_000_000);
             let lab = Lab::new(site, Shape { loss, rate, ..Shape::of_rtt(RTT_MS) }, seed)?;
-            let ways = Way::ALL.into_iter().filter(|way| *way != Way::H3 || lab.speaks_h3);
-            ways.map(|way| {
-                let load = |rest| lab.client(|| page::load(way, &lab.setup, "/tiny.txt", rest));
-                Ok((way, load(&many)?, load(&one)?))
-            })
-            .collect::<io::Result<Vec<_>>>()
+            let fetches =
+                Fetch::ALL.into_iter().filter(|fetch| *fetch != Fetch::H3 || lab.speaks_h3);
+            fetches
+                .map(|way| {
+                    let load = |rest| lab.client(|| page::load(way, &lab.setup, "/tiny.txt", rest));
+                    Ok((way, load(&many)?, load(&one)?))
+                })
+                .collect::<io::Result<Vec<_>>>()
         })?;
         let runs = runs.concat();
-        for way in Way::ALL {
-            let of = |pick: fn(&(Way, f64, f64)) -> f64| -> Vec<f64> {
+        for way in Fetch::ALL {
+            let of = |pick: fn(&(Fetch, f64, f64)) -> f64| -> Vec<f64> {
                 runs.iter().filter(|run| run.0 == way).map(pick).collect()
             };
             let (many_ms, bundle_ms) = (median(&of(|run| run.1)), median(&of(|run| run.2)));

@@ -21,7 +21,7 @@ const RATE: u64 = 100_000_000;
 
 /// How a page is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
+pub(crate) enum Fetch {
     /// One connection for each resource, one after another, as of old (RFC 1945).
     OnePer,
     /// Six connections that are kept, as browsers do.
@@ -30,7 +30,7 @@ pub(crate) enum Way {
     H3,
 }
 
-impl Way {
+impl Fetch {
     pub(crate) const ALL: [Self; 4] = [Self::OnePer, Self::Six, Self::H2, Self::H3];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -44,11 +44,11 @@ impl Way {
 }
 
 /// Fetches `first`, then `rest`; every connection is new.
-pub(crate) fn load(way: Way, setup: &Setup, first: &str, rest: &[String]) -> io::Result<f64> {
+pub(crate) fn load(way: Fetch, setup: &Setup, first: &str, rest: &[String]) -> io::Result<f64> {
     let begun = Instant::now();
     let mut done = Vec::new();
     match way {
-        Way::OnePer => {
+        Fetch::OnePer => {
             for path in std::iter::once(first).chain(rest.iter().map(String::as_str)) {
                 let mut one = [Connection::open(Protocol::H1, setup)?];
                 one[0].ask(&Ask::new(0, path).field("connection", "close"));
@@ -56,9 +56,9 @@ pub(crate) fn load(way: Way, setup: &Setup, first: &str, rest: &[String]) -> io:
                 finish(&mut one, &mut done, wanted)?;
             }
         }
-        Way::Six => six(setup, first, rest, &mut done)?,
-        Way::H2 | Way::H3 => {
-            let protocol = if way == Way::H2 { Protocol::H2 } else { Protocol::H3 };
+        Fetch::Six => six(setup, first, rest, &mut done)?,
+        Fetch::H2 | Fetch::H3 => {
+            let protocol = if way == Fetch::H2 { Protocol::H2 } else { Protocol::H3 };
             let mut one = [Connection::open(protocol, setup)?];
             one[0].ask(&Ask::new(0, first));
             finish(&mut one, &mut done, 1)?;
@@ -112,7 +112,7 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
         }
     }
     let measured = in_parallel(work, extent.jobs, |one| cell(site, one, sizes))?;
-    let mut cells: BTreeMap<(usize, u64, u64, Way), Vec<f64>> = BTreeMap::new();
+    let mut cells: BTreeMap<(usize, u64, u64, Fetch), Vec<f64>> = BTreeMap::new();
     for (one, size, way, took) in measured.into_iter().flatten() {
         let key = (size, one.rtt_ms as u64, (one.loss * 1000.0) as u64, way);
         cells.entry(key).or_default().push(took);
@@ -129,16 +129,16 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
 }
 
 /// All ways and sizes over one link.
-fn cell(site: &Site, one: Work, sizes: &[usize]) -> io::Result<Vec<(Work, usize, Way, f64)>> {
+fn cell(site: &Site, one: Work, sizes: &[usize]) -> io::Result<Vec<(Work, usize, Fetch, f64)>> {
     let shape = Shape { rate: Some(RATE), loss: one.loss, ..Shape::of_rtt(one.rtt_ms) };
     let seed = one.repeat as u64 * 1000 + one.rtt_ms as u64 * 10 + (one.loss * 1000.0) as u64;
     let lab = Lab::new(site, shape, seed)?;
     let mut measured = Vec::new();
     for &size in sizes {
         let rest: Vec<String> = (0..size).map(resource).collect();
-        for way in Way::ALL.into_iter().filter(|way| *way != Way::H3 || lab.speaks_h3) {
+        for way in Fetch::ALL.into_iter().filter(|way| *way != Fetch::H3 || lab.speaks_h3) {
             // Sixty-one handshakes that each lose something take minutes, and show nothing new.
-            if way == Way::OnePer && size > 10 && one.loss > 0.0 {
+            if way == Fetch::OnePer && size > 10 && one.loss > 0.0 {
                 continue;
             }
             let took = lab.client(|| load(way, &lab.setup, "/page.html", &rest));
@@ -150,16 +150,16 @@ fn cell(site: &Site, one: Work, sizes: &[usize]) -> io::Result<Vec<(Work, usize,
     Ok(measured)
 }
 
-fn show(cells: &BTreeMap<(usize, u64, u64, Way), Vec<f64>>) {
+fn show(cells: &BTreeMap<(usize, u64, u64, Fetch), Vec<f64>>) {
     let rows: Vec<Vec<String>> = cells
         .keys()
-        .filter(|key| key.3 == Way::Six)
+        .filter(|key| key.3 == Fetch::Six)
         .map(|&(size, rtt, loss, _)| {
             let time = |way| cells.get(&(size, rtt, loss, way)).map(|ms| median(ms));
-            let base = time(Way::OnePer).unwrap_or(f64::NAN);
+            let base = time(Fetch::OnePer).unwrap_or(f64::NAN);
             let mut row =
                 vec![size.to_string(), rtt.to_string(), format!("{}", loss as f64 / 10.0)];
-            row.extend(Way::ALL.map(|way| match time(way) {
+            row.extend(Fetch::ALL.map(|way| match time(way) {
                 Some(ms) if base.is_nan() => format!("{ms:.0}"),
                 Some(ms) => format!("{ms:.0} ({:.2})", ms / base),
                 None => "–".into(),
@@ -167,7 +167,7 @@ fn show(cells: &BTreeMap<(usize, u64, u64, Way), Vec<f64>>) {
             row
         })
         .collect();
-    let names = Way::ALL.map(Way::name);
+    let names = Fetch::ALL.map(Fetch::name);
     let columns = [&["resources", "RTT ms", "loss %"][..], &names].concat();
     table("Page load, ms (share of one connection each), medians", &columns, &rows);
 }
