@@ -23,7 +23,7 @@
 //! is made of.
 
 #![deny(unsafe_code)]
-// See `observe::console`.
+// See `rt::console`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod app;
@@ -49,6 +49,7 @@ pub use app::error::Error;
 pub use app::extensions::Extensions;
 pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
 pub use app::layers as layer;
+pub use app::problem::{Problem, Rejection};
 pub use app::request::{OwnedRequest, Protocol, Request};
 pub use app::request_builder::{InvalidRequest, RequestBuilder};
 pub use app::response::Response;
@@ -57,6 +58,8 @@ pub use app::router::Router;
 pub use app::tower;
 pub use config::Scheme;
 pub use files::Files;
+pub use http;
+pub use http::StatusCode;
 pub use observe::log;
 pub use ring::RecvMode;
 pub use ring::probe::{Found, KERNEL_FLOOR, probe};

@@ -57,7 +57,7 @@ fn counted_server() {
         .get("/hello", |_: &Request<'_>| Response::text("hello"))
         .any("/sum", |request: &Request<'_>| {
             let body = std::str::from_utf8(request.body()).unwrap_or_default();
-            let query = request.query().unwrap_or_default();
+            let query = request.query_string().unwrap_or_default();
             Response::text(Body::display(query.len() + body.len()))
         })
         .get("/user/{name}", |request: &Request<'_>| {

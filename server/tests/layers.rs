@@ -340,7 +340,7 @@ fn words() -> Router {
                 .header(header::ETAG, HeaderValue::from_static("\"v1\""))
                 .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
         })
-        .get("/later", async move |_: OwnedRequest| Response::json(body(5000)))
+        .get("/later", async move |_: OwnedRequest| Response::json_bytes(body(5000)))
         .get("/noise", |_: &Request<'_>| Response::text(pattern(5000)))
         .get("/image", |_: &Request<'_>| Response::typed("image/png", vec![0; 5000]))
         .get("/digest", move |_: &Request<'_>| {

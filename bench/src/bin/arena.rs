@@ -240,7 +240,7 @@ fn json(request: &Request<'_>, dataset: &[Item]) -> Response {
     let Some(count) = count.filter(|count| (1..=dataset.len()).contains(count)) else {
         return StatusCode::NOT_FOUND.into();
     };
-    let query = request.query().unwrap_or_default();
+    let query = request.query_string().unwrap_or_default();
     let m = query.split('&').find_map(|pair| pair.strip_prefix("m="));
     let m = m.and_then(|m| m.parse::<u64>().ok()).unwrap_or(1);
     let items = dataset[..count].iter().map(|item| priced(item, m)).collect();
@@ -261,14 +261,14 @@ fn priced(item: &Item, m: u64) -> Priced<'_> {
 fn compressed(request: &Request<'_>, body: Vec<u8>) -> Response {
     let accepted = request.header("accept-encoding").unwrap_or_default();
     if !accepts(accepted, "gzip") {
-        return Response::json(body);
+        return Response::json_bytes(body);
     }
     let mut encoder = flate2::write::GzEncoder::new(
         Vec::with_capacity(body.len() / 2),
         flate2::Compression::fast(),
     );
     match encoder.write_all(&body).and_then(|()| encoder.finish()) {
-        Ok(packed) => Response::json(packed)
+        Ok(packed) => Response::json_bytes(packed)
             .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
             .header(header::VARY, HeaderValue::from_static("accept-encoding")),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into(),

@@ -14,13 +14,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Span;
 use ringway_codec::h1::request::Line;
-use ringway_codec::path;
 
 use crate::app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
 use crate::app::body_channel::{End, Read};
 use crate::app::content::Body;
 use crate::app::request::{OwnedRequest, Protocol, Request};
 use crate::app::response::{Response, is_bodiless};
+use crate::app::uri::escaped;
 
 impl Stream for RequestBody {
     type Item = Result<Chunk, Incomplete>;
@@ -242,7 +242,8 @@ impl From<Response> for http::Response<Body> {
 
 impl Request<'_> {
     /// What is asked for as an absolute URI, the path canonical; `*` and what has no authority as
-    /// it is. Made on demand: [`Self::path`], [`Self::query`] and [`Self::authority`] cost nothing.
+    /// it is. Made on demand: [`Self::path`], [`Self::query_string`] and [`Self::authority`] cost
+    /// nothing.
     pub fn uri(&self) -> Uri {
         let path = path_and_query(self.line, &|range| Bytes::copy_from_slice(&self.bytes[range]));
         let authority = self.authority().map(|text| Bytes::copy_from_slice(text.as_bytes()));
@@ -301,19 +302,6 @@ pub(crate) fn path_and_query(line: &Line, part: &dyn Fn(Range<usize>) -> Bytes) 
     // Clients send characters that no URI may have, and mean themselves by them.
     let made = made.or_else(|_| PathAndQuery::from_maybe_shared(Bytes::from(escaped(&whole))));
     made.unwrap_or(PathAndQuery::from_static("/"))
-}
-
-/// A path and query with what may not stand in a URI percent-encoded (RFC 3986 section 3.3).
-fn escaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for &byte in text {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte) {
-            out.push(byte);
-        } else {
-            path::push_escaped(byte, &mut out);
-        }
-    }
-    out
 }
 
 pub(crate) fn absolute(path: PathAndQuery, authority: Option<Bytes>, secure: bool) -> Uri {

@@ -1,6 +1,7 @@
 //! What an application is made of: handlers, routes, requests, responses, bodies. Nothing here
 //! knows which protocol is spoken.
 
+pub(crate) mod answers;
 pub(crate) mod body;
 pub(crate) mod body_channel;
 pub(crate) mod body_limit;
@@ -8,15 +9,19 @@ pub(crate) mod content;
 pub(crate) mod content_coding;
 pub(crate) mod error;
 pub(crate) mod extensions;
+pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod handler;
 pub(crate) mod interop;
 pub(crate) mod layer;
 pub mod layers;
+pub(crate) mod pairs;
 pub(crate) mod preload;
+pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod request_builder;
 pub(crate) mod response;
 pub(crate) mod router;
 #[cfg(feature = "tower")]
 pub mod tower;
+pub(crate) mod uri;

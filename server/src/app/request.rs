@@ -166,8 +166,8 @@ impl<'a> Request<'a> {
         self.line.target.of(self.bytes)
     }
 
-    /// What follows the `?`, still percent-encoded.
-    pub fn query(&self) -> Option<&'a str> {
+    /// What follows the `?`, still percent-encoded; [`Self::query`] has it decoded, as a type.
+    pub fn query_string(&self) -> Option<&'a str> {
         self.line.query.map(|query| ascii(query.of(self.bytes)))
     }
 
@@ -358,9 +358,9 @@ impl OwnedRequest {
         self.view().target()
     }
 
-    /// As [`Request::query`].
-    pub fn query(&self) -> Option<&str> {
-        self.view().query()
+    /// As [`Request::query_string`].
+    pub fn query_string(&self) -> Option<&str> {
+        self.view().query_string()
     }
 
     /// As [`Request::query_pairs`].

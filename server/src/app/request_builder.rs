@@ -68,7 +68,7 @@ impl Request<'_> {
     ///     .header("content-type", "application/json")
     ///     .body("{}")
     ///     .build()?;
-    /// assert_eq!((request.path(), request.query()), ("/items", Some("sort=name")));
+    /// assert_eq!((request.path(), request.query_string()), ("/items", Some("sort=name")));
     /// assert_eq!(request.authority(), Some("example.com"));
     /// # Ok::<(), ringway::InvalidRequest>(())
     /// ```
@@ -367,7 +367,7 @@ mod tests {
                 .unwrap();
             assert_eq!(request.protocol(), protocol);
             assert_eq!((request.method(), request.path()), (http::Method::PUT, "/~a/c%2Fd"));
-            assert_eq!(request.query(), Some("x=1&y=%20z"));
+            assert_eq!(request.query_string(), Some("x=1&y=%20z"));
             let pairs: Vec<_> = request.query_pairs().collect();
             assert_eq!(pairs, [(&b"x"[..], &b"1"[..]), (b"y", b"%20z")]);
             assert_eq!(request.authority(), Some("example.com"), "{protocol:?}");

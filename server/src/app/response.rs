@@ -46,8 +46,8 @@ impl Response {
         Self::typed("text/html; charset=utf-8", body)
     }
 
-    /// 200 with JSON that the caller has serialised.
-    pub fn json(body: impl Into<Body>) -> Self {
+    /// 200 with JSON that is serialised already.
+    pub fn json_bytes(body: impl Into<Body>) -> Self {
         Self::typed("application/json", body)
     }
 
@@ -230,10 +230,8 @@ impl From<StatusCode> for Response {
     /// The status with its reason as plain text, where the status may have a body.
     fn from(status: StatusCode) -> Self {
         let response = Self::new(status);
-        let bodiless = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match status.canonical_reason() {
-            Some(reason) if !bodiless => Self::text(reason).status(status),
+            Some(reason) if !is_bodiless(status) => Self::text(reason).status(status),
             _ => response,
         }
     }

@@ -304,7 +304,7 @@ fn number() -> usize {
 
 /// Where the directory that the request means is.
 fn location(request: &Request<'_>) -> Vec<u8> {
-    path::location(request.path().as_bytes(), "/", request.query().map(str::as_bytes))
+    path::location(request.path().as_bytes(), "/", request.query_string().map(str::as_bytes))
 }
 
 fn allow(mut response: Response) -> Response {

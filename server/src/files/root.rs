@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::observe::console::note;
+use crate::rt::console::note;
 
 /// How often roots are compared with their paths.
 const EVERY: Duration = Duration::from_millis(250);

@@ -133,7 +133,7 @@ impl SiteSettings {
             // Names may hold anything, a line is a line.
             let shown = self.root.dir.join(String::from_utf8_lossy(&name).as_ref());
             let shown = shown.display().to_string();
-            crate::observe::console::note!("ringway: {} {what}", shown.escape_debug());
+            crate::rt::console::note!("ringway: {} {what}", shown.escape_debug());
             warned.insert(name);
         }
     }

@@ -295,7 +295,7 @@ impl Site {
             Err(error) => return is_exhausted(&error).then(|| status_of(&error).into()),
         };
         let mut response = match json {
-            true => Response::json(listing.json(name)),
+            true => Response::json_bytes(listing.json(name)),
             false => Response::html(listing.html(name)),
         };
         response.fields.push(b"vary", b"accept");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::hash::Fingerprint;
 use super::meta::{Kind, Meta};
-use crate::observe::console::note;
+use crate::rt::console::note;
 
 /// Bytes of a read.
 const CHUNK: usize = 256 * 1024;

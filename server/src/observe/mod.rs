@@ -1,6 +1,5 @@
-//! What people see of a running server: access log, metrics, traces of frames, and the console.
+//! What people see of a running server: access log, metrics and traces of frames.
 
-pub(crate) mod console;
 pub mod log;
 pub(crate) mod metrics;
 pub(crate) mod trace;

@@ -13,8 +13,8 @@ use ringway_codec::hpack;
 use ringway_codec::scan::Backend;
 
 use crate::config::Trace;
-use crate::observe::console::note;
 use crate::ring::token::Id;
+use crate::rt::console::note;
 use crate::tls::Session;
 
 /// Who speaks.

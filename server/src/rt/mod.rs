@@ -1,6 +1,7 @@
 //! A worker's own runtime: tasks, sleep, files, timers, and the tables that hold them.
 
 pub(crate) mod channel;
+pub(crate) mod console;
 pub(crate) mod descriptors;
 pub(crate) mod drain;
 pub(crate) mod executor;

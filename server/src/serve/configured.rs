@@ -5,7 +5,7 @@ use crate::app::preload::Preload;
 use crate::config::Scheme;
 use crate::config::{Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::files;
-use crate::observe::console::note;
+use crate::rt::console::note;
 use crate::serve::banner;
 use crate::serve::handle::ServerHandle;
 use crate::serve::server::Server;

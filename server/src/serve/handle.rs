@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::listener::{Bound, Listener};
 use crate::app::error::Error;
 use crate::config::Scheme;
-use crate::observe::console::note;
 use crate::observe::log::Writer;
 use crate::observe::metrics::{Endpoint, Published};
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
+use crate::rt::console::note;
 use crate::tls::{CertificateFiles, Change, Tls};
 use crate::worker::Control;
 

@@ -17,13 +17,13 @@ use crate::config::Scheme;
 use crate::config::{
     Address, Engine, Http2Config, Http3Config, Limits, LogConfig, LogFormat, Trace,
 };
-use crate::observe::console::note;
 use crate::observe::log::{Log, Writer};
 use crate::observe::metrics::Published;
 use crate::observe::trace::Tracer;
 use crate::proto::state::WorkerState;
 use crate::ring::message::Mailbox;
 use crate::ring::{RecvMode, Ring, RingSettings};
+use crate::rt::console::note;
 use crate::rt::descriptors;
 use crate::rt::executor::Executor;
 use crate::rt::threads::Threads;

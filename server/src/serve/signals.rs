@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::app::error::Error;
-use crate::observe::console::note;
+use crate::rt::console::note;
 use crate::serve::handle::ServerHandle;
 
 /// How often the end of the workers is looked for while no signal comes.

@@ -15,7 +15,6 @@ use ringway_codec::Time;
 use ringway_quic::http::{self, Code};
 use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
-use crate::observe::console::note;
 use crate::observe::metrics::Counters;
 use crate::proto::h3::{Http3, Turn};
 use crate::proto::state::WorkerState;
@@ -23,6 +22,7 @@ use crate::proto::{Cx, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};
+use crate::rt::console::note;
 use crate::tls::Tls;
 use forward::Forwarded;
 

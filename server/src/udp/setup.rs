@@ -15,10 +15,10 @@ use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 use super::{BoundSocket, Forwarder, Replies, Socket, Stage, Udp};
 use crate::app::error::Error;
 use crate::config::{Http3Config, Limits};
-use crate::observe::console::note;
 use crate::observe::metrics::Counters;
 use crate::proto::state::WorkerState;
 use crate::ring::sys;
+use crate::rt::console::note;
 use crate::tls::{ConfigError, Tls, boring};
 
 /// What a worker's QUIC is made of; goes to the worker's thread.

@@ -106,7 +106,7 @@ pub fn router() -> Router {
 /// What was asked for, after absolute-form and Host have been reconciled.
 fn target(request: &Request<'_>) -> Response {
     let host = request.authority().unwrap_or("-");
-    let (path, query) = (request.path(), request.query().unwrap_or("-"));
+    let (path, query) = (request.path(), request.query_string().unwrap_or("-"));
     Response::text(format!("{path} {query} {host}"))
 }
 

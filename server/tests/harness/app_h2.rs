@@ -49,7 +49,7 @@ fn sized(
 
 /// A page that shows another in a frame and says by which protocols that came.
 fn probe(request: &Request<'_>) -> Response {
-    let page = request.query().unwrap_or_default();
+    let page = request.query_string().unwrap_or_default();
     Response::html(format!(
         "<iframe id=f src='{page}' width=1200 height=900></iframe><script>f.onload = () =>
          setTimeout(() => {{

@@ -77,7 +77,7 @@ fn is_a_hops_own(line: &str) -> bool {
 
 /// Path, query and authority, as handlers are told.
 fn target(request: &Request<'_>) -> Response {
-    let (query, host) = (request.query(), request.authority().unwrap_or("-"));
+    let (query, host) = (request.query_string(), request.authority().unwrap_or("-"));
     Response::text(format!("{} {query:?} {host}", request.path()))
 }
 

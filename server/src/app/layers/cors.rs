@@ -27,7 +27,7 @@ use crate::app::response::Response;
 /// use ringway::layer::Cors;
 /// use ringway::{Request, Response, Router};
 /// let app = Router::new()
-///     .get("/orders", |_: &Request| Response::json("[]"))
+///     .get("/orders", |_: &Request| Response::json_bytes("[]"))
 ///     .layer(
 ///         Cors::new()
 ///             .origins(["https://app.example.com"])

@@ -6,8 +6,8 @@
 use super::entry::Settled;
 use super::{Entry, Format, Record};
 use crate::config::LogFormat;
-use crate::observe::console::note;
 use crate::ring::token::Id;
+use crate::rt::console::note;
 use ringway_codec::Time;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

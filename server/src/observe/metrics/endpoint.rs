@@ -36,7 +36,7 @@ impl Handler for Endpoint {
                 self.process(&mut text);
                 Response::typed("text/plain; version=0.0.4; charset=utf-8", text)
             }
-            "/stats.json" => Response::json(sum.json()),
+            "/stats.json" => Response::json_bytes(sum.json()),
             _ => StatusCode::NOT_FOUND.into(),
         })
     }

@@ -145,7 +145,7 @@ impl Http1 {
             && let Some(authority) = request.authority().filter(|authority| !authority.is_empty())
         {
             let path = Some(request.path()).filter(|path| path.starts_with('/')).unwrap_or("/");
-            let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let query = request.query_string().map(|query| format!("?{query}")).unwrap_or_default();
             why = format!("{why}: ask for https://{authority}{path}{query}");
         }
         self.refuse(Refusal::new(400, why), link, cx);

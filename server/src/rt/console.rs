@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 /// Says a line on standard error, if it can be said.
 macro_rules! note {
-    ($($text:tt)*) => { $crate::observe::console::line(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::rt::console::line(format_args!($($text)*)) };
 }
 pub(crate) use note;
 

@@ -1,0 +1,149 @@
+//! Parts of a request as types of the application, by serde.
+
+use http::{Method, StatusCode};
+use ringway_codec::field::Known;
+use serde::Deserialize;
+
+use crate::app::pairs::{NotText, Pairs};
+use crate::app::problem::Rejection;
+use crate::app::request::{OwnedRequest, Request};
+
+impl<'a> Request<'a> {
+    /// The body as JSON. 415 unless its content type is `application/json` or ends in `+json`, 400
+    /// where it is no JSON or not what `T` takes: the answer says where, by path, line and column.
+    ///
+    /// Nesting is bounded (128), and so is what comes, by the limit of the route.
+    ///
+    /// ```
+    /// use ringway::{Rejection, Request, Response, Router};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Deserialize, Serialize)]
+    /// struct Item {
+    ///     name: String,
+    ///     price: u32,
+    /// }
+    ///
+    /// let app = Router::new().post("/items", |request: &Request| -> Result<_, Rejection> {
+    ///     let item: Item = request.json()?;
+    ///     Ok(Response::json(&item))
+    /// });
+    /// # let _ = app;
+    /// ```
+    pub fn json<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
+        if !self.media_type().is_some_and(is_json) {
+            return Err(wrong_type("application/json"));
+        }
+        let mut text = serde_json::Deserializer::from_slice(self.body);
+        let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+            let path = error.path().to_string();
+            json_rejection(&path, error.inner())
+        })?;
+        text.end().map_err(|error| json_rejection(".", &error))?;
+        Ok(value)
+    }
+
+    /// The query as a struct or a map; a name that comes again goes into a sequence. 400 where it
+    /// is not what `T` takes: the answer names the parameter.
+    pub fn query<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
+        let query = self.line.query.map_or(&[][..], |query| query.of(self.bytes));
+        read("query", Pairs::of_form(query))
+    }
+
+    /// The fields of a form as a struct or a map: those of the body, which is to be
+    /// `application/x-www-form-urlencoded` (else 415); for GET and HEAD those of the query. 400
+    /// where they are not what `T` takes: the answer names the field.
+    pub fn form<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
+        if matches!(self.method(), Method::GET | Method::HEAD) {
+            return self.query();
+        }
+        const FORM: &str = "application/x-www-form-urlencoded";
+        if !self.media_type().is_some_and(|kind| kind.eq_ignore_ascii_case(FORM.as_bytes())) {
+            return Err(wrong_type(FORM));
+        }
+        read("form", Pairs::of_form(self.body))
+    }
+
+    /// The parameters of the route, decoded: a struct or a map by their names, a tuple by their
+    /// order, or the one that there is. 400 where they are not what `T` takes: the answer names the
+    /// parameter. [`Self::param`] has them as they came.
+    pub fn params<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
+        let params = self.params;
+        let values = params.spans.iter().map(|span| span.of(self.bytes));
+        let values = values.map(|value| str::from_utf8(value).unwrap_or_default());
+        read("path", Pairs::of_params(params.names.iter().map(|name| &**name).zip(values)))
+    }
+
+    /// The content type without its parameters.
+    pub(crate) fn media_type(&self) -> Option<&'a [u8]> {
+        let value = self.known(Known::ContentType)?;
+        let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+        Some(value[..end].trim_ascii())
+    }
+}
+
+impl OwnedRequest {
+    /// As [`Request::json`].
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
+        self.view().json()
+    }
+
+    /// As [`Request::query`].
+    pub fn query<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
+        self.view().query()
+    }
+
+    /// As [`Request::form`].
+    pub fn form<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
+        self.view().form()
+    }
+
+    /// As [`Request::params`].
+    pub fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
+        self.view().params()
+    }
+}
+
+/// `application/json`, or a type with the suffix `+json` (RFC 6839 section 3.1).
+fn is_json(kind: &[u8]) -> bool {
+    let ends_in_json = || {
+        let (from, slash) = (kind.len().checked_sub(5), kind.contains(&b'/'));
+        slash && from.is_some_and(|from| kind[from..].eq_ignore_ascii_case(b"+json"))
+    };
+    kind.eq_ignore_ascii_case(b"application/json") || ends_in_json()
+}
+
+pub(crate) fn wrong_type(wanted: &str) -> Rejection {
+    let detail = format!("the content type is to be {wanted}");
+    Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+fn json_rejection(path: &str, error: &serde_json::Error) -> Rejection {
+    // The path of the document itself is a dot, which says nothing.
+    let place = if path == "." { String::new() } else { format!("`{path}`: ") };
+    let rejection = Rejection::bad_request(format!("{place}{error}"));
+    let rejection = if path == "." { rejection } else { rejection.member("path", path) };
+    rejection.member("line", error.line()).member("column", error.column())
+}
+
+fn read<'a, T: Deserialize<'a>>(
+    part: &str,
+    pairs: Result<Pairs<'a>, NotText>,
+) -> Result<T, Rejection> {
+    let pairs = pairs
+        .map_err(|NotText { name }| rejection(part, &name, "it is not UTF-8 when it is decoded"))?;
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        rejection(part, if path == "." { "" } else { &path }, &error.inner().to_string())
+    })
+}
+
+fn rejection(part: &str, name: &str, what: &str) -> Rejection {
+    if name.is_empty() {
+        return Rejection::bad_request(format!("{part}: {what}"));
+    }
+    Rejection::bad_request(format!("{part}, `{name}`: {what}")).member("name", name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! Problem details (RFC 9457): errors that programs can read.
+
+use std::error::Error;
+use std::fmt;
+
+use http::StatusCode;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use crate::app::response::Response;
+use crate::rt::console::note;
+
+/// Problem details of an answer (RFC 9457), sent as `application/problem+json`. It is an error, and
+/// an answer, so that a handler can end with it by `?`.
+///
+/// ```
+/// use ringway::{Problem, Response, StatusCode};
+///
+/// fn buy(price: u32, balance: u32) -> Result<Response, Problem> {
+///     if price > balance {
+///         return Err(Problem::new(StatusCode::FORBIDDEN)
+///             .kind("https://example.com/probs/out-of-credit")
+///             .title("You do not have enough credit.")
+///             .detail(format!("Your balance is {balance}, but that costs {price}."))
+///             .member("balance", balance));
+///     }
+///     Ok(Response::text("bought"))
+/// }
+/// assert_eq!(Response::from(buy(50, 30)).status_code(), StatusCode::FORBIDDEN);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Problem {
+    status: StatusCode,
+    kind: Option<String>,
+    title: Option<String>,
+    detail: Option<String>,
+    instance: Option<String>,
+    members: Vec<(String, Value)>,
+}
+
+/// The members that every problem may have (RFC 9457 section 3.1).
+const STANDARD: [&str; 5] = ["type", "title", "status", "detail", "instance"];
+
+impl Problem {
+    /// A problem that its status explains well enough, with the status's reason as its title.
+    pub fn new(status: StatusCode) -> Self {
+        let title = status.canonical_reason().map(str::to_owned);
+        Self { status, kind: None, title, detail: None, instance: None, members: Vec::new() }
+    }
+
+    /// Sets `type`: a URI that names the kind of problem; without one it is `about:blank`.
+    pub fn kind(mut self, uri: impl Into<String>) -> Self {
+        self.kind = Some(uri.into());
+        self
+    }
+
+    /// Sets `title`: what kind of problem it is, in the same words each time.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Sets `detail`: what is wrong this time.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Sets `instance`: a URI that names this occurrence.
+    pub fn instance(mut self, uri: impl Into<String>) -> Self {
+        self.instance = Some(uri.into());
+        self
+    }
+
+    /// Adds a member of your own (RFC 9457 section 3.2). The names of the five standard members are
+    /// not yours: such a one is left out.
+    pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let name = name.into();
+        if !STANDARD.contains(&&*name) {
+            self.members.retain(|(other, _)| *other != name);
+            self.members.push((name, value.into()));
+        }
+        self
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, in words: the detail, else the title.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.detail.as_deref().or(self.title.as_deref()).unwrap_or_default()
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let texts = [("type", &self.kind), ("title", &self.title)];
+        let more = [("detail", &self.detail), ("instance", &self.instance)];
+        for (name, text) in texts.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            map.serialize_entry(name, text)?;
+        }
+        map.serialize_entry("status", &self.status.as_u16())?;
+        for (name, text) in more.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            map.serialize_entry(name, text)?;
+        }
+        for (name, value) in &self.members {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl Error for Problem {}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        match serde_json::to_vec(&problem) {
+            Ok(json) => Self::typed("application/problem+json", json).status(problem.status),
+            // Its values are JSON already.
+            Err(_) => problem.status.into(),
+        }
+    }
+}
+
+impl From<Box<dyn Error + Send + Sync>> for Response {
+    /// The answer that a [`Problem`] or a [`Rejection`] is; for any other error
+    /// 500, with what it says on standard error and not in the answer.
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self::from(error as Box<dyn Error>)
+    }
+}
+
+impl From<Box<dyn Error>> for Response {
+    /// The answer that a [`Problem`] or a [`Rejection`] is; for any other error
+    /// 500, with what it says on standard error and not in the answer.
+    fn from(error: Box<dyn Error>) -> Self {
+        let error = match error.downcast::<Rejection>() {
+            Ok(rejection) => return (*rejection).into(),
+            Err(error) => error,
+        };
+        match error.downcast::<Problem>() {
+            Ok(problem) => (*problem).into(),
+            Err(error) => failed(error),
+        }
+    }
+}
+
+/// The answer for which the application failed; the reason is told to its operator alone.
+pub(crate) fn failed(reason: impl fmt::Display) -> Response {
+    note!("ringway: a handler failed: {}", reason.to_string().escape_debug());
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR).into()
+}
+
+/// Why a request, or a part of it, is not what a handler takes. It becomes an answer by itself, so
+/// that a handler can end with it by `?`: 400 where something is malformed, 413 where it is too
+/// large, 415 where it is of the wrong content type, as [`Problem`] details that say where.
+#[derive(Clone, PartialEq)]
+pub struct Rejection(Box<Problem>);
+
+/// What a client sent may be part of the words; so much is enough to find it.
+const DETAIL_MAX: usize = 400;
+
+impl Rejection {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        if detail.len() > DETAIL_MAX {
+            detail.truncate(detail.floor_char_boundary(DETAIL_MAX));
+            detail.push('…');
+        }
+        Self(Box::new(Problem::new(status).detail(detail)))
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn member(self, name: &str, value: impl Into<Value>) -> Self {
+        Self(Box::new(self.0.member(name, value)))
+    }
+
+    /// The status that it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// What is wrong, and where.
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+
+    /// The problem details, to say more.
+    pub fn into_problem(self) -> Problem {
+        *self.0
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rejection({} {:?})", self.status().as_u16(), self.0.message())
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Rejection {}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        rejection.into_problem()
+    }
+}
+
+impl From<Rejection> for Response {
+    fn from(rejection: Rejection) -> Self {
+        rejection.into_problem().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: Response) -> String {
+        String::from_utf8(response.as_body().as_bytes().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn p4_problem_details_are_as_the_rfc_shows_them() {
+        let problem = Problem::new(StatusCode::FORBIDDEN)
+            .kind("https://example.com/probs/out-of-credit")
+            .title("You do not have enough credit.")
+            .detail("Your current balance is 30, but that costs 50.")
+            .instance("/account/12345/msgs/abc")
+            .member("balance", 30)
+            .member("status", 200)
+            .member("accounts", vec!["/account/12345"]);
+        assert_eq!(problem.to_string(), "Your current balance is 30, but that costs 50.");
+        let response = Response::from(problem);
+        assert_eq!(response.status_code(), StatusCode::FORBIDDEN);
+        assert_eq!(response.get_header("content-type"), Some(&b"application/problem+json"[..]));
+        assert_eq!(
+            text(response),
+            r#"{"type":"https://example.com/probs/out-of-credit","title":"You do not have enough credit.","status":403,"detail":"Your current balance is 30, but that costs 50.","instance":"/account/12345/msgs/abc","balance":30,"accounts":["/account/12345"]}"#
+        );
+        let plain = Response::from(Problem::new(StatusCode::NOT_FOUND));
+        assert_eq!(text(plain), r#"{"title":"Not Found","status":404}"#);
+    }
+
+    #[test]
+    fn p4_an_error_of_any_kind_ends_a_handler() {
+        let of = |error: Box<dyn Error + Send + Sync>| {
+            let response = Response::from(error);
+            (response.status_code().as_u16(), text(response))
+        };
+        let (status, said) = of(Rejection::bad_request("no").into());
+        assert_eq!((status, said.contains("\"detail\":\"no\"")), (400, true));
+        assert_eq!(of(Problem::new(StatusCode::CONFLICT).into()).0, 409);
+        let (status, said) = of("the password is 1234".into());
+        assert_eq!((status, said.contains("1234")), (500, false));
+    }
+
+    #[test]
+    fn p4_what_a_client_sent_is_not_repeated_at_length() {
+        let rejection = Rejection::bad_request("é".repeat(100_000));
+        assert!(rejection.to_string().len() <= DETAIL_MAX + 3);
+    }
+}
