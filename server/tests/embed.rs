@@ -22,8 +22,8 @@ use ringway::{Bound, OwnedRequest, Request, RequestBody, Response, Router, Serve
 
 /// A server of this process, with one worker, and its address.
 fn spawn(app: Router) -> (ServerHandle, SocketAddr) {
-    let running = Server::new(app).workers(1).http("127.0.0.1:0").spawn().unwrap();
-    let Bound::Ip(address) = running.listeners()[0].1 else { panic!("a TCP listener") };
+    let running = Server::new(app).workers(1).http("127.0.0.1:0").start().unwrap();
+    let Bound::Ip(address) = running.local_addrs()[0].1 else { panic!("a TCP listener") };
     (running, address)
 }
 
@@ -101,8 +101,8 @@ fn careless() -> Router {
 #[test]
 fn a_handler_that_panics_is_answered_with_500_and_ends_nothing_else() {
     let running = Server::new(careless()).workers(1).http("127.0.0.1:0").h2c("127.0.0.1:0");
-    let running = running.spawn().unwrap();
-    let [http, h2c] = [0, 1].map(|at| match running.listeners()[at].1 {
+    let running = running.start().unwrap();
+    let [http, h2c] = [0, 1].map(|at| match running.local_addrs()[at].1 {
         Bound::Ip(address) => address,
         _ => panic!("a TCP listener"),
     });

@@ -4,22 +4,31 @@
 
 mod harness;
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::client::Framing;
+use harness::client::{Client, Framing};
+use harness::h2::H2;
 use harness::process::{Process, RINGWAY};
-use harness::{missing, pattern};
+use harness::quic::H3;
+use harness::{TempDir, missing, pattern, tls};
 
 /// An example on a free port. It is built whenever all tests are.
 fn example(name: &str) -> Option<Process> {
+    Some(Process::start(&mut command(name)?))
+}
+
+fn command(name: &str) -> Option<Command> {
     let program = Path::new(RINGWAY.unwrap()).with_file_name("examples").join(name);
     if !program.is_file() {
         missing(&format!("{} (cargo build --examples)", program.display()));
         return None;
     }
-    Some(Process::start(Command::new(program).arg("127.0.0.1:0")))
+    let mut command = Command::new(program);
+    command.arg("127.0.0.1:0");
+    Some(command)
 }
 
 #[test]
@@ -39,6 +48,7 @@ fn async_answers_later_from_elsewhere_and_bit_by_bit() {
     assert_eq!(client.get("/later").text(), "a tenth of a second later\n");
     assert!(start.elapsed() >= Duration::from_millis(100));
     assert_eq!(client.get("/elsewhere").text(), "500000500000");
+    assert_eq!(client.get("/thread").text(), "from a thread\n");
     client.send("GET /ticks HTTP/1.1\r\nHost: test\r\n\r\n");
     while !String::from_utf8_lossy(&client.buffer).contains("tick 1") {
         assert!(client.fill());
@@ -91,4 +101,47 @@ fn layers_are_around_what_they_are_for() {
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     let answer = client.get("/health");
     assert_eq!((answer.text(), answer.field("x-request-id")), ("well\n", None));
+}
+
+/// Row P7: it ends with its standard input, after what was in flight.
+#[test]
+fn p7_graceful_finishes_what_is_in_flight_and_what_that_left_behind() {
+    let Some(mut command) = command("graceful") else { return };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.next().unwrap();
+    let mut client =
+        Client::connect(line.strip_prefix("listening http ").unwrap().parse().unwrap());
+    client.send("GET /work HTTP/1.1\r\nHost: test\r\n\r\n");
+    // It takes the request before it takes the word to end.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(child.stdin.take());
+    assert_eq!(lines.next().unwrap(), "draining");
+    let answer = client.response("GET");
+    assert_eq!((answer.text(), answer.says_close()), ("done\n", true));
+    assert_eq!(lines.next().unwrap(), "the mail is sent");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Row P7: one handler over three protocols, with a certificate of its own and with one from files.
+#[test]
+fn p7_tls_speaks_three_protocols_with_either_certificate() {
+    let temp = TempDir::with(&[]);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    temp.write("chain.pem", made.cert.pem().as_bytes());
+    temp.write("key.pem", made.signing_key.serialize_pem().as_bytes());
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| temp.path().join(name));
+    for files in [vec![], vec![chain, key]] {
+        let Some(mut command) = command("tls") else { return };
+        let server = Process::start(command.args(&files));
+        let address = server.at("https");
+        let mut h1 = tls::connect(address, &[b"http/1.1"], "localhost");
+        h1.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        h1.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nhello over HTTP/1.1\n"), "{answer}");
+        let mut h2 = H2::tls(address);
+        assert_eq!(h2.get("/").text(), "hello over HTTP/2.0\n");
+        assert_eq!(H3::connect(server.at("h3")).get("/").text(), "hello over HTTP/3.0\n");
+    }
 }

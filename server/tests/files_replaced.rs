@@ -156,8 +156,8 @@ fn f3_the_roots_of_a_router_are_followed_each_by_itself() {
     let temp = TempDir::with(&[("a/x.txt", b"a1"), ("b/x.txt", b"b1")]);
     let [a, b, c] = ["a", "b", "c"].map(|name| temp.path().join(name));
     let app = Router::new().files("/a", &a).files("/b", &b).files("/c", &c);
-    let server = Server::new(app).workers(2).http("127.0.0.1:0").spawn().unwrap();
-    let Bound::Ip(at) = server.listeners()[0].1 else { panic!("a TCP listener") };
+    let server = Server::new(app).workers(2).http("127.0.0.1:0").start().unwrap();
+    let Bound::Ip(at) = server.local_addrs()[0].1 else { panic!("a TCP listener") };
     let get = |path: &str| {
         let mut client = Client::connect(at);
         let response = client.get(path);

@@ -34,7 +34,7 @@ fn until(address: SocketAddr, path: &str, wanted: &str) -> String {
 }
 
 fn address(running: &ServerHandle, wanted: Scheme) -> SocketAddr {
-    match &running.listeners().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
+    match &running.local_addrs().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
         Bound::Ip(address) => *address,
         Bound::Unix(_) => panic!("a TCP listener"),
     }
@@ -44,7 +44,7 @@ fn address(running: &ServerHandle, wanted: Scheme) -> SocketAddr {
 fn e11_a_scripted_load_gives_exact_counts() {
     let app = Router::new().get("/hello", |_: &Request<'_>| Response::text("hello"));
     let server = Server::new(app).http("127.0.0.1:0").metrics("127.0.0.1:0").workers(2);
-    let running = server.spawn().unwrap();
+    let running = server.start().unwrap();
     let [http, metrics] = [Scheme::Http, Scheme::Metrics].map(|scheme| address(&running, scheme));
     for _ in 0..10 {
         assert!(get(http, "/hello").starts_with("HTTP/1.1 200 "));
@@ -84,7 +84,7 @@ fn e11_ten_pushes_are_ten() {
         .get("/b", |_: &Request<'_>| Response::text("b"));
     let limits = Limits { h2_pushes: 10, ..Limits::default() };
     let server = Server::new(app).http("127.0.0.1:0").metrics("127.0.0.1:0").workers(2);
-    let running = server.limits(limits).spawn().unwrap();
+    let running = server.limits(limits).start().unwrap();
     let [http, metrics] = [Scheme::Http, Scheme::Metrics].map(|scheme| address(&running, scheme));
     for _ in 0..5 {
         let mut client = H2::connect(http);

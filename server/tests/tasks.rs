@@ -20,16 +20,16 @@ use ringway::sync::OneshotSender;
 use ringway::task::{JoinError, JoinHandle};
 use ringway::time::Elapsed;
 use ringway::{
-    Bound, OwnedRequest, Request, Response, Router, Scheme, Server, ServerHandle, channel,
-    draining, interval, oneshot, sleep, spawn, spawn_blocking, timeout,
+    OwnedRequest, Request, Response, Router, Scheme, Server, ServerHandle, channel, draining,
+    interval, oneshot, sleep, spawn, spawn_blocking, timeout,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
 
 /// A server of this process, with one worker, and its address.
 fn serve(app: Router, limits: Limits) -> (ServerHandle, SocketAddr) {
-    let server = Server::new(app).workers(1).limits(limits).http("127.0.0.1:0").spawn().unwrap();
-    let Bound::Ip(address) = server.listeners()[0].1 else { panic!("a TCP listener") };
+    let server = Server::new(app).workers(1).limits(limits).http("127.0.0.1:0").start().unwrap();
+    let address = server.local_addr(Scheme::Http).unwrap();
     (server, address)
 }
 
@@ -118,19 +118,15 @@ fn p8_a_panic_ends_its_task_or_closure_alone_and_the_handle_says_so() {
             Response::display(spawn_blocking(|| 6 * 7).await.unwrap())
         });
     let server = Server::new(app).workers(1).http("127.0.0.1:0").metrics("127.0.0.1:0");
-    let server = server.spawn().unwrap();
-    let at = |wanted: Scheme| {
-        let found = server.listeners().iter().find(|(scheme, _)| *scheme == wanted);
-        let Bound::Ip(address) = found.unwrap().1 else { panic!("a TCP listener") };
-        address
-    };
-    let mut client = Client::connect(at(Scheme::Http));
+    let server = server.start().unwrap();
+    let mut client = Client::connect(server.local_addr(Scheme::Http).unwrap());
     for path in ["/task", "/closure"] {
         assert_eq!(client.get(path).text(), "Err(Panicked(\"a test's own panic\"))", "{path}");
         assert_eq!(client.get("/well").text(), "42", "after {path}");
     }
     assert_eq!(client.get("/into").status, 500);
-    let metrics = Client::connect(at(Scheme::Metrics)).get("/metrics");
+    let mut metrics = Client::connect(server.local_addr(Scheme::Metrics).unwrap());
+    let metrics = metrics.get("/metrics");
     let counted =
         metrics.text().lines().find_map(|line| line.strip_prefix("ringway_panics_total "));
     assert!(counted.unwrap().parse::<u64>().unwrap() >= 3, "{}", metrics.text());
@@ -223,8 +219,8 @@ fn p8_no_wake_of_a_worker_is_lost() {
                 Response::text("sent")
             }
         });
-    let server = Server::new(app).workers(2).http("127.0.0.1:0").spawn().unwrap();
-    let Bound::Ip(address) = server.listeners()[0].1 else { panic!("a TCP listener") };
+    let server = Server::new(app).workers(2).http("127.0.0.1:0").start().unwrap();
+    let address = server.local_addr(Scheme::Http).unwrap();
     let end_at = Instant::now() + Duration::from_millis(1500);
     let total = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)

@@ -65,7 +65,7 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     if let Some(address) = &config.metrics {
         server = server.metrics(address.to_string());
     }
-    server.spawn()
+    server.start()
 }
 
 /// Starts what a configuration describes, says where it listens, and serves until told to stop. At
@@ -76,9 +76,9 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
     let signals = super::signals::listen()?;
     running.print_listeners();
     if std::io::stderr().is_terminal() {
-        note!("{}", banner::text(config, running.listeners(), running.workers()).trim_end());
+        note!("{}", banner::text(config, running.local_addrs(), running.workers()).trim_end());
     }
-    super::signals::supervise(running, signals, |running| match again() {
+    super::signals::supervise(&running, signals, |running| match again() {
         Some(fresh) => reload(running, config, &fresh),
         None => note!("the configuration is not taken: the former stays in use"),
     })

@@ -1,8 +1,11 @@
 //! A server that is serving: what its owner holds of it.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,14 +17,10 @@ use crate::observe::metrics::{Endpoint, Published};
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
+use crate::rt::{park, thread_state};
+use crate::serve::workers::{Alive, WorkerThread};
 use crate::tls::{CertificateFiles, Change, Tls};
 use crate::worker::Control;
-
-/// A worker's thread, and where to reach it.
-pub(crate) struct WorkerThread {
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) thread: JoinHandle<io::Result<()>>,
-}
 
 /// How long the last lines of the access log may take: a pipe that nobody reads does not keep the
 /// server from ending.
@@ -69,155 +68,232 @@ fn tell_flaws(tls: &Tls) {
     tls.new_flaws(SystemTime::now()).into_iter().map(Change::Flawed).for_each(|flaw| say(&flaw));
 }
 
-/// A server that is serving.
-pub struct ServerHandle {
+/// A server that is serving. Clones are handles of the same one; it goes on serving when they are
+/// dropped, though nobody looks for changed certificates then.
+#[derive(Clone)]
+pub struct ServerHandle(Arc<Serving>);
+
+/// What the handles of a server share.
+pub(super) struct Serving {
     bound: Vec<(Scheme, Bound)>,
     /// Of each, what [`Listener::families`] says.
     families: Vec<&'static str>,
-    workers: Vec<WorkerThread>,
-    log: Option<Writer>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    alive: Arc<Alive>,
+    /// Held by the one that joins, while the others wait.
+    end: Mutex<End>,
+    log: Mutex<Option<Writer>>,
     keeper: Option<Keeper>,
-    metrics: Option<Box<Self>>,
+    metrics: Option<ServerHandle>,
     started: Instant,
 }
 
-impl ServerHandle {
-    pub(crate) fn new(listeners: &[Listener], log: Option<Writer>, keeper: Option<Keeper>) -> Self {
+/// The threads to be joined, and then what came of it.
+#[derive(Default)]
+struct End {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    error: Option<Arc<io::Error>>,
+}
+
+impl Serving {
+    pub(super) fn new(listeners: &[Listener], log: Option<Writer>, keeper: Option<Keeper>) -> Self {
         let (mut bound, mut families) = (Vec::new(), Vec::new());
         for listener in listeners {
             bound.extend(listener.lines());
             families.resize(bound.len(), listener.families());
         }
-        let started = Instant::now();
-        Self { bound, families, workers: Vec::new(), log, keeper, metrics: None, started }
+        Self {
+            bound,
+            families,
+            mailboxes: Vec::new(),
+            alive: Arc::default(),
+            end: Mutex::default(),
+            log: Mutex::new(log),
+            keeper,
+            metrics: None,
+            started: Instant::now(),
+        }
     }
 
-    pub(crate) fn add(&mut self, worker: WorkerThread) {
-        self.workers.push(worker);
+    /// Who counts the workers.
+    pub(super) fn alive(&self) -> Arc<Alive> {
+        Arc::clone(&self.alive)
+    }
+
+    pub(super) fn add(&mut self, worker: WorkerThread) {
+        self.mailboxes.push(worker.mailbox);
+        lock(&self.end).threads.push(worker.thread);
     }
 
     /// The handler that shows what the workers publish.
-    pub(crate) fn endpoint(&self, workers: Vec<Arc<Published>>) -> Endpoint {
+    pub(super) fn endpoint(&self, workers: Vec<Arc<Published>>) -> Endpoint {
         Endpoint {
             workers,
-            tls: self.tls().cloned(),
-            dropped: self.log.as_ref().map(Writer::dropped_lines),
+            tls: self.keeper.as_ref().map(|keeper| keeper.tls.clone()),
+            dropped: lock(&self.log).as_ref().map(Writer::dropped_lines),
             started: self.started,
         }
     }
 
     /// Takes the server of the metrics in: it ends with this one.
-    pub(crate) fn add_metrics(&mut self, metrics: Self) {
-        self.bound.extend_from_slice(metrics.listeners());
-        self.families.extend_from_slice(&metrics.families);
-        self.metrics = Some(Box::new(metrics));
+    pub(super) fn add_metrics(&mut self, metrics: ServerHandle) {
+        self.bound.extend_from_slice(&metrics.0.bound);
+        self.families.extend_from_slice(&metrics.0.families);
+        self.metrics = Some(metrics);
     }
 
-    /// Where it listens, in the order in which the listeners were added.
-    pub fn listeners(&self) -> &[(Scheme, Bound)] {
-        &self.bound
+    /// All workers serve.
+    pub(super) fn into_handle(self) -> ServerHandle {
+        ServerHandle(Arc::new(self))
     }
 
-    /// The same as a program reads it: `http 127.0.0.1:8080`, and behind an address that stands for
-    /// every one whether IPv4 is among them.
-    fn lines(&self) -> impl Iterator<Item = String> {
-        let pairs = self.bound.iter().zip(&self.families);
-        pairs.map(|((scheme, bound), families)| format!("{scheme} {bound}{families}"))
+    /// Ends the workers that were started: not all could be.
+    pub(super) fn stop(&self) {
+        self.tell(Control::Stop);
+    }
+
+    fn tell(&self, control: Control) {
+        for mailbox in &self.mailboxes {
+            // An error means that the worker has ended already.
+            let _ = mailbox.post(Token::new(OpKind::Control, control as u8, Id::default()), 0);
+        }
+    }
+}
+
+impl ServerHandle {
+    /// Where it listens, in the order in which the listeners were added: port 0 is a port by now.
+    pub fn local_addrs(&self) -> &[(Scheme, Bound)] {
+        &self.0.bound
+    }
+
+    /// The first IP address on which `scheme` is spoken.
+    pub fn local_addr(&self, scheme: Scheme) -> Option<SocketAddr> {
+        self.0.bound.iter().find_map(|(spoken, bound)| match bound {
+            Bound::Ip(address) if *spoken == scheme => Some(*address),
+            _ => None,
+        })
     }
 
     /// Says on standard output where it listens: `listening http 127.0.0.1:8080`, a line each;
     /// behind `[::]:8080` stands whether that is IPv6 alone.
     pub(crate) fn print_listeners(&self) {
         let mut out = io::stdout().lock();
-        for line in self.lines() {
+        for ((scheme, bound), families) in self.0.bound.iter().zip(&self.0.families) {
             // Perhaps nobody reads it any more.
-            let _ = writeln!(out, "listening {line}");
+            let _ = writeln!(out, "listening {scheme} {bound}{families}");
         }
         let _ = out.flush();
     }
 
     /// How many workers it has.
     pub fn workers(&self) -> usize {
-        self.workers.len()
+        self.0.mailboxes.len()
     }
 
-    /// Stops accepting, and lets what is in flight finish within the drain timeout.
+    /// Stops accepting, and lets what is in flight, and the tasks of the application, finish
+    /// within [`drain_timeout`](crate::config::Limits::drain_timeout). Returns at once; see
+    /// [`Self::join`].
     pub fn drain(&self) {
-        self.tell(Control::Drain);
+        self.0.tell(Control::Drain);
     }
 
-    /// Stops accepting and cuts every connection off.
+    /// Stops accepting, cuts every connection off and drops every task. Returns at once; see
+    /// [`Self::join`].
     pub fn stop(&self) {
-        self.tell(Control::Stop);
+        self.0.stop();
     }
 
     /// Has every worker print what it is doing to standard error.
     pub fn report(&self) {
-        self.tell(Control::Report);
+        self.0.tell(Control::Report);
     }
 
     /// Opens the access log's file again by its name: after it was rotated.
     pub fn reopen_log(&self) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &*lock(&self.0.log) {
             log.reopen();
         }
     }
 
     /// The certificates, where there is a TLS listener.
     pub fn tls(&self) -> Option<&Tls> {
-        self.keeper.as_ref().map(|keeper| &keeper.tls)
+        self.0.keeper.as_ref().map(|keeper| &keeper.tls)
     }
 
     /// Loads the certificates again now, instead of when their files are seen to have changed.
     /// Those in use stay if the new ones are not fit for use, and standard error says why.
     pub fn reload_certificates(&self) {
-        if let Some(keeper) = &self.keeper {
-            say(&keeper.tls.reload().map_or_else(Change::Kept, Change::Reloaded));
-            tell_flaws(&keeper.tls);
+        if let Some(tls) = self.tls() {
+            say(&tls.reload().map_or_else(Change::Kept, Change::Reloaded));
+            tell_flaws(tls);
         }
     }
 
     /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
     pub(crate) fn replace_certificates(&self, files: Vec<CertificateFiles>) {
-        if let Some(keeper) = &self.keeper {
-            say(&keeper.tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
-            tell_flaws(&keeper.tls);
+        if let Some(tls) = self.tls() {
+            say(&tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
+            tell_flaws(tls);
         }
     }
 
     /// True when every worker has ended.
     pub fn is_finished(&self) -> bool {
-        self.workers.iter().all(|worker| worker.thread.is_finished())
+        self.0.alive.workers() == 0
     }
 
     /// True when a worker has ended, be it by a fault; nobody else answers its connections.
     pub(crate) fn lacks_a_worker(&self) -> bool {
-        self.workers.iter().any(|worker| worker.thread.is_finished())
+        self.0.alive.workers() < self.workers()
     }
 
-    /// Waits until every worker has ended.
-    pub fn join(self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for worker in self.workers {
-            let ended = worker.thread.join();
-            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
-            result = result.and(ended.map_err(Error::Worker));
+    /// Waits on the calling thread until `until` is done, and drains; stops where a worker is lost
+    /// before that.
+    pub(super) fn wait_for(&self, until: impl Future) {
+        let mut until = pin!(until);
+        let waker = park::waker();
+        self.0.alive.watch(waker.clone());
+        let mut context = Context::from_waker(&waker);
+        while !self.lacks_a_worker() {
+            if until.as_mut().poll(&mut context).is_ready() {
+                return self.drain();
+            }
+            std::thread::park();
         }
-        if let Some(metrics) = self.metrics {
+        self.stop();
+    }
+
+    /// Waits until every worker has ended. Any number of clones may wait; each is told the error of
+    /// a worker that failed.
+    ///
+    /// # Panics
+    /// On a worker, which would wait for itself.
+    #[track_caller]
+    pub fn join(&self) -> Result<(), Error> {
+        thread_state::forbid_blocking("ServerHandle::join", "a thread of its own");
+        let mut end = lock(&self.0.end);
+        for thread in std::mem::take(&mut end.threads) {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            if let Err(error) = ended {
+                end.error.get_or_insert(Arc::new(error));
+            }
+        }
+        let mut result = match &end.error {
+            Some(error) => Err(Error::Worker(io::Error::new(error.kind(), Arc::clone(error)))),
+            None => Ok(()),
+        };
+        if let Some(metrics) = &self.0.metrics {
             metrics.stop();
             result = result.and(metrics.join());
         }
-        if let Some(log) = self.log {
+        let log = lock(&self.0.log).take();
+        if let Some(log) = log {
             log.finish(LOG_PATIENCE);
         }
         result
     }
+}
 
-    fn tell(&self, control: Control) {
-        for worker in &self.workers {
-            // An error means that the worker has ended already.
-            let _ =
-                worker.mailbox.post(Token::new(OpKind::Control, control as u8, Id::default()), 0);
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,7 @@
 //! The server: listeners bound, one worker started on each CPU, stopped together.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
 
 use core_affinity::CoreId;
 use http::HeaderValue;
@@ -12,25 +10,21 @@ use ringway_tuning::start;
 
 use super::listener::{self, Bound, Listener};
 use crate::app::error::Error;
-use crate::app::handler::{Guarded, Handler, IntoHandler, panicked};
+use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::config::{
     Address, Engine, Http2Config, Http3Config, Limits, LogConfig, LogFormat, Trace,
 };
 use crate::observe::log::{Log, Writer};
 use crate::observe::metrics::Published;
-use crate::observe::trace::Tracer;
-use crate::proto::state::WorkerState;
-use crate::ring::message::Mailbox;
-use crate::ring::{RecvMode, Ring, RingSettings};
+use crate::ring::RecvMode;
 use crate::rt::console::note;
 use crate::rt::descriptors;
-use crate::rt::executor::Executor;
 use crate::rt::threads::Threads;
-use crate::serve::handle::{Keeper, ServerHandle, WorkerThread};
+use crate::serve::handle::{Keeper, ServerHandle, Serving};
+use crate::serve::workers::{Alive, Parts, Plan};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Forwarder, Setup};
-use crate::worker::Worker;
 use crate::worker::{AltSvc, ListenerConfig, Listeners};
 
 /// A server to be: what it answers with and where it listens.
@@ -225,14 +219,41 @@ impl Server {
     /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
     /// Should a worker fail, the others are ended too, and its error is returned.
     pub fn run(self) -> Result<(), Error> {
-        let running = self.spawn()?;
+        let server = self.start()?;
         let signals = super::signals::listen()?;
-        running.print_listeners();
-        super::signals::supervise(running, signals, ServerHandle::reload_certificates)
+        server.print_listeners();
+        super::signals::supervise(&server, signals, ServerHandle::reload_certificates)
+    }
+
+    /// Starts, and serves until `until` is done: then finishes what is in flight, for as long as
+    /// [`drain_timeout`](Limits::drain_timeout) allows. Should a worker fail before that, the
+    /// others are ended too, and its error is returned.
+    ///
+    /// The future is polled on the calling thread, which waits for it and does nothing else: one
+    /// that is woken from elsewhere will do, such as the receiver of a [`oneshot`](crate::oneshot);
+    /// [`sleep`](crate::sleep) is for workers. No signal is listened to, and nothing is printed.
+    ///
+    /// ```no_run
+    /// use ringway::{Request, Response, Router, Server, oneshot};
+    ///
+    /// # fn main() -> Result<(), ringway::Error> {
+    /// let app = Router::new().get("/", |_: &Request| Response::text("hello"));
+    /// let (stop, stopped) = oneshot::<()>();
+    /// std::thread::spawn(move || {
+    ///     let _ = std::io::stdin().read_line(&mut String::new());
+    ///     stop.send(())
+    /// });
+    /// Server::new(app).http("127.0.0.1:8080").run_until(stopped)
+    /// # }
+    /// ```
+    pub fn run_until<F: IntoFuture>(self, until: F) -> Result<(), Error> {
+        let server = self.start()?;
+        server.wait_for(until.into_future());
+        server.join()
     }
 
     /// Starts, and returns when every worker is serving.
-    pub fn spawn(mut self) -> Result<ServerHandle, Error> {
+    pub fn start(mut self) -> Result<ServerHandle, Error> {
         let metrics = self.metrics.take();
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
@@ -254,44 +275,53 @@ impl Server {
         }
         let (log, logs) = self.open_log(workers)?;
         let keeper = self.tls.clone().map(Keeper::start).transpose()?;
-        let mut running = ServerHandle::new(&listeners, log, keeper);
-        let measured = metrics.is_some();
+        let mut serving = Serving::new(&listeners, log, keeper);
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &forwarder)?.into_iter();
-        let threads = self.threads();
-        for (worker, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
-            let cpu = cpus.get(worker % cpus.len().max(1)).copied();
-            let published = measured.then(|| Arc::clone(&published[worker]));
-            let listeners = Listeners::new(configs);
-            let udp = setups.next();
-            match self.start(worker as u32, cpu, listeners, udp, log, published, &threads) {
-                Ok(handle) => {
-                    forwarder.started(worker, &handle.mailbox);
-                    running.add(handle);
-                }
-                Err(error) => {
-                    running.stop();
-                    return Err(error);
-                }
-            }
+        let plan = self.plan(serving.alive());
+        for (number, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
+            let parts = Parts {
+                number: number as u32,
+                cpu: cpus.get(number % cpus.len().max(1)).copied(),
+                listeners: Listeners::new(configs),
+                udp: setups.next(),
+                log,
+                published: metrics.as_ref().map(|_| Arc::clone(&published[number])),
+            };
+            let worker = plan.start(parts).inspect_err(|_| serving.stop())?;
+            forwarder.started(number, &worker.mailbox);
+            serving.add(worker);
         }
         if let Some(address) = metrics {
-            let endpoint = running.endpoint(published);
+            let endpoint = serving.endpoint(published);
             // Idle but for its readers, so no CPU of its own.
             let mut server = Self::new(endpoint).workers(1).cpus([]);
             server.limits.connections = descriptors::METRICS;
             server.is_reckoned = true;
-            running.add_metrics(server.listen(Scheme::Metrics, address).spawn()?);
+            let metrics = server.listen(Scheme::Metrics, address).start();
+            serving.add_metrics(metrics.inspect_err(|_| serving.stop())?);
         }
-        Ok(running)
+        Ok(serving.into_handle())
     }
 
-    /// The threads for what would hold workers up; none is started yet.
-    fn threads(&self) -> Arc<Threads> {
+    /// What all workers have in common.
+    fn plan(self, alive: Arc<Alive>) -> Plan {
         let Limits { blocking_threads, blocking_queue, .. } = self.limits;
-        Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize))
+        Plan {
+            app: self.app,
+            limits: self.limits,
+            http2: self.http2,
+            trace: self.trace,
+            hsts: self.hsts,
+            backend: self.backend.unwrap_or_else(Backend::detect),
+            recv: self.recv,
+            engine: self.engine,
+            cpus_chosen: self.cpus.is_some(),
+            threads: Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize)),
+            alive,
+        }
     }
 
     /// The writer of the access log, and each worker's end of it.
@@ -389,59 +419,6 @@ impl Server {
         sockets.into_iter().enumerate().take(workers).map(setup).collect()
     }
 
-    /// Starts one worker and waits until it has its ring.
-    fn start(
-        &self,
-        number: u32,
-        cpu: Option<CoreId>,
-        listeners: Listeners,
-        udp: Option<Setup>,
-        log: Option<Log>,
-        published: Option<Arc<Published>>,
-        threads: &Arc<Threads>,
-    ) -> Result<WorkerThread, Error> {
-        let (app, limits, threads) =
-            (Arc::clone(&self.app), self.limits.clone(), Arc::clone(threads));
-        let (http2, trace, hsts) = (self.http2.clone(), self.trace.clone(), self.hsts.clone());
-        let backend = self.backend.unwrap_or_else(Backend::detect);
-        let sizes = udp.is_some().then_some((limits.h3_receive_bytes, limits.h3_send_bytes));
-        let settings = RingSettings {
-            recv: self.recv,
-            connections: (limits.connections + descriptors::OVER) as usize,
-            udp: sizes,
-            busy_poll_us: self.engine.busy_poll_us.unwrap_or(0).into(),
-            batch_wait_us: self.engine.batch_wait_us.unwrap_or(0).into(),
-            ..RingSettings::default()
-        };
-        let (ready, started) = mpsc::channel();
-        let is_chosen = self.cpus.is_some();
-        let body = move || {
-            if let Some(cpu) = cpu
-                && !pin(cpu)
-                && is_chosen
-            {
-                let _ = ready.send(Err(Error::Cpu(cpu.id)));
-                return Ok(());
-            }
-            let Some((ring, mailbox)) = open_ring(&settings, &ready) else { return Ok(()) };
-            let executor = Executor::new(mailbox, threads, panicked);
-            let mut state =
-                WorkerState::new(number, app, limits, backend, executor, log, published);
-            state.speak(&http2);
-            state.hsts = hsts;
-            let udp = udp.map(|setup| Box::new(setup.build(&state)));
-            state.trace = Tracer::new(number, &trace);
-            Worker::new(ring, listeners, state, udp).run()
-        };
-        let name = format!("ringway-{number}");
-        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
-        match started.recv() {
-            Ok(Ok(mailbox)) => Ok(WorkerThread { mailbox, thread }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
-        }
-    }
-
     /// The listeners of each worker.
     fn by_worker(&self, listeners: Vec<Listener>, workers: usize) -> Result<PerWorker, Error> {
         let mut all: Vec<Vec<ListenerConfig>> = (0..workers).map(|_| Vec::new()).collect();
@@ -481,30 +458,6 @@ impl Server {
         let age = self.limits.h3_alt_svc_age.as_secs();
         let value = format!("h3=\":{}\"; ma={age}", bound.port());
         Some(AltSvc { value, share: self.limits.h3_alt_svc_share })
-    }
-}
-
-/// Pins the calling thread; false where there is no such CPU, or not for this process.
-fn pin(cpu: CoreId) -> bool {
-    cpu.id < libc::CPU_SETSIZE as usize && core_affinity::set_for_current(cpu)
-}
-
-/// Makes the ring on the worker's own thread and tells the starter what came of it.
-fn open_ring(
-    settings: &RingSettings,
-    ready: &Sender<Result<Arc<Mailbox>, Error>>,
-) -> Option<(Ring, Arc<Mailbox>)> {
-    let made = Ring::new(settings).and_then(|ring| Ok((Arc::new(ring.mailbox()?), ring)));
-    // The starter waits for this message, so it cannot be gone.
-    match made {
-        Ok((mailbox, ring)) => {
-            let _ = ready.send(Ok(Arc::clone(&mailbox)));
-            Some((ring, mailbox))
-        }
-        Err(error) => {
-            let _ = ready.send(Err(Error::Ring(error)));
-            None
-        }
     }
 }
 

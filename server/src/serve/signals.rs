@@ -22,34 +22,34 @@ pub(crate) fn listen() -> Result<Signals, Error> {
 
 /// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
 pub(crate) fn supervise(
-    running: ServerHandle,
+    server: &ServerHandle,
     mut signals: Signals,
     mut reload: impl FnMut(&ServerHandle),
 ) -> Result<(), Error> {
     let mut draining = false;
-    while !running.is_finished() {
+    while !server.is_finished() {
         for signal in signals.pending() {
             match signal {
-                SIGQUIT => running.report(),
+                SIGQUIT => server.report(),
                 SIGHUP => {
                     crate::files::reopen();
-                    reload(&running);
+                    reload(server);
                 }
-                SIGUSR1 => running.reopen_log(),
-                _ if draining => running.stop(),
+                SIGUSR1 => server.reopen_log(),
+                _ if draining => server.stop(),
                 _ => {
                     draining = true;
                     note!("draining: finishing what is in flight; signal again to end now");
-                    running.drain();
+                    server.drain();
                 }
             }
         }
         // Clients of a worker that is gone would wait for ever: whoever started the server is to
         // know, and to start it anew.
-        if !draining && running.lacks_a_worker() {
-            running.stop();
+        if !draining && server.lacks_a_worker() {
+            server.stop();
         }
         std::thread::sleep(LOOK);
     }
-    running.join()
+    server.join()
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ringway::{Bound, Handler, Server, ServerHandle};
+use ringway::{Handler, Scheme, Server, ServerHandle};
 
 use super::client::Client;
 use super::h2::H2;
@@ -39,8 +39,8 @@ impl Answer {
 
 impl Both {
     pub fn new(app: impl Handler) -> Self {
-        let running = Server::new(app).workers(1).http("127.0.0.1:0").spawn().unwrap();
-        let Bound::Ip(address) = running.listeners()[0].1 else { panic!("a TCP listener") };
+        let running = Server::new(app).workers(1).http("127.0.0.1:0").start().unwrap();
+        let address = running.local_addr(Scheme::Http).unwrap();
         Self { running: Some(running), address }
     }
 

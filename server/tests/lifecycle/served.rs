@@ -37,7 +37,7 @@ impl Served {
         let log = LogConfig { format: LogFormat::Json, file: Some(dir.path().join("log")) };
         let server = Server::new(router).https("127.0.0.1:0", Tls::self_signed().unwrap());
         let server = server.metrics("127.0.0.1:0").workers(1).log(log).limits(limits(on));
-        let running = server.spawn().unwrap();
+        let running = server.start().unwrap();
         let metrics = Client::connect(address(&running, Scheme::Metrics));
         Self { running, metrics, dir, counted: Counts::new(), seen }
     }
@@ -112,7 +112,7 @@ fn limits(on: On) -> Limits {
 }
 
 fn address(running: &ServerHandle, wanted: Scheme) -> SocketAddr {
-    match &running.listeners().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
+    match &running.local_addrs().iter().find(|(scheme, _)| *scheme == wanted).unwrap().1 {
         Bound::Ip(address) => *address,
         Bound::Unix(_) => panic!("a socket of IP"),
     }

@@ -111,14 +111,14 @@ impl Lab {
                 })
                 .files("/", site.path());
             let server = Server::new(app).https(address.to_string(), tls).http(clear.to_string());
-            adapt(server.workers(1).cpus([])).spawn().map_err(io::Error::other)
+            adapt(server.workers(1).cpus([])).start().map_err(io::Error::other)
         })??;
         let certificate = running
             .tls()
             .and_then(|tls| tls.certificates().first().map(|one| one.chain()[0].clone()))
             .ok_or_else(|| io::Error::other("the server has no certificate"))?;
         let tls = Tls::new(&certificate, &rustls::version::TLS13, false)?;
-        let speaks_h3 = running.listeners().iter().any(|(scheme, _)| scheme.to_string() == "h3");
+        let speaks_h3 = running.local_addrs().iter().any(|(scheme, _)| scheme.to_string() == "h3");
         let setup = Setup { address, clear, tls, ticket: None, early: false };
         let lab = Self { link, setup, certificate, speaks_h3, server: Mutex::new(Some(running)) };
         lab.warm_up()?;
