@@ -418,13 +418,14 @@ impl Udp {
     }
 
     /// Cuts every connection off.
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, worker: &mut WorkerState) {
         self.endpoint.drain();
         self.stage = Stage::Refusing;
         self.collect();
         for at in 0..self.ids.len() {
             if let Some((conn, state)) = self.endpoint.get(self.ids[at]) {
                 state.h3.http.close(Code::NoError, b"the server stops", conn);
+                state.h3.abandon(&mut worker.cx());
             }
         }
     }

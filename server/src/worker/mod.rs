@@ -110,7 +110,8 @@ impl Worker {
             udp.count(&mut self.state.tally.counters);
         }
         self.state.publish(&self.ring.counters);
-        Ok(())
+        // What closes the last descriptors has not been submitted yet.
+        self.ring.enter(Some(Duration::ZERO))
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -420,7 +421,7 @@ impl Worker {
         }
         if is_over {
             if let Some(udp) = &mut self.udp {
-                udp.stop();
+                udp.stop(&mut self.state);
             }
             for id in self.connections.slots.ids() {
                 self.connections.abandon(id, &mut self.state.cx());
