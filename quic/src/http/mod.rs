@@ -129,6 +129,11 @@ pub enum Event {
         /// The stream.
         key: Key,
     },
+    /// The client took too little of a response: the stream was reset.
+    Stalled {
+        /// The stream; the key finds nothing any more.
+        key: Key,
+    },
     /// The stream is gone, by the peer's will or because the peer broke a rule on it: stop working
     /// on it.
     Reset {
@@ -336,10 +341,8 @@ impl Http {
                 let few = self.taken - stall.of_all < shared.stall_octets;
                 stream.stall = None;
                 if few || stream.taken == stall.taken {
-                    let code = Code::ExcessiveLoad;
-                    self.reset(key, code, conn);
-                    let code = code.number();
-                    self.stopped.push(Event::Reset { key, code, by_peer: false });
+                    self.reset(key, Code::ExcessiveLoad, conn);
+                    self.stopped.push(Event::Stalled { key });
                 }
             }
         }

@@ -19,7 +19,7 @@ use ringway_quic::boring::ssl::{
     AlpnError, SslContextBuilder, SslMethod, SslVersion, select_next_proto,
 };
 use ringway_quic::boring::x509::{X509, X509NameBuilder};
-use ringway_quic::http::{Body, Code, Early, Event, Http, Key, Pulled, Shared};
+use ringway_quic::http::{self, Body, Code, Early, Event, Http, Key, Pulled, Shared};
 use ringway_quic::{Endpoint, Id, Keys, Policy, Received, Settings, cid::Origin, replay};
 
 use super::Net;
@@ -233,15 +233,11 @@ impl Server {
                 Event::More => break,
                 Event::Request(request) => {
                     let bytes = &self.shared.h3.bytes;
-                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    let method = text(request.head.method_span.of(bytes));
-                    let path = text(request.head.path.of(bytes));
+                    let spans = [request.head.method_span, request.head.path];
+                    let [method, path] = spans.map(|span| text(span.of(bytes)));
                     self.requests.push((method.clone(), path.clone(), request.early));
-                    let safe = matches!(request.head.method, Method::Get | Method::Head);
-                    let too_early = request.early == Early::Repeated
-                        || (request.early == Early::First && !safe);
                     let key = request.key;
-                    if too_early {
+                    if is_too_early(&request) {
                         http.respond(key, 425, Body::None, conn, &mut self.shared, |_| {});
                         continue;
                     }
@@ -255,11 +251,10 @@ impl Server {
                 }
                 Event::Malformed { .. } => {}
                 Event::Data { key, at } => {
-                    let len = at.len();
                     if let Some(work) = work.get_mut(&key) {
-                        work.request.extend_from_slice(self.shared.data(at));
+                        work.request.extend_from_slice(self.shared.data(at.clone()));
                     }
-                    http.consume(key, len, &self.shared);
+                    http.consume(key, at.len(), &self.shared);
                 }
                 Event::Trailers { key } => {
                     if let Some(work) = work.get_mut(&key) {
@@ -267,6 +262,10 @@ impl Server {
                     }
                 }
                 Event::End { key } => answer(http, work, key, conn, &mut self.shared),
+                Event::Stalled { key } => {
+                    work.remove(&key);
+                    self.resets.push((Code::ExcessiveLoad.number(), false));
+                }
                 Event::Reset { key, code, by_peer } => {
                     work.remove(&key);
                     self.resets.push((code, by_peer));
@@ -298,6 +297,16 @@ impl Server {
     }
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether a request in early data may be a repetition that changes something (RFC 8470).
+fn is_too_early(request: &http::Request) -> bool {
+    let safe = matches!(request.head.method, Method::Get | Method::Head);
+    request.early == Early::Repeated || (request.early == Early::First && !safe)
+}
+
 fn answer(
     http: &mut Http,
     all: &mut HashMap<Key, Work>,
@@ -306,7 +315,7 @@ fn answer(
     shared: &mut Shared,
 ) {
     let Some(work) = all.get_mut(&key) else { return };
-    let kind = |head: &mut ringway_quic::http::Head<'_, '_>| {
+    let kind = |head: &mut http::Head<'_, '_>| {
         head.field(Known::Server, b"", b"ringway");
         head.field(Known::ContentType, b"", b"application/octet-stream");
     };

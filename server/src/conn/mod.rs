@@ -17,7 +17,7 @@ use crate::proto::h1::Http1;
 use crate::proto::h2::Http2;
 use crate::proto::output::{Gathered, Link};
 use crate::proto::tls_io::TlsIo;
-use crate::proto::{Cx, Event, REST};
+use crate::proto::{Cx, Event, REST, abort};
 use crate::ring::token::Id;
 use crate::tls::Session;
 
@@ -261,10 +261,7 @@ impl Conn {
 
     /// Cuts the connection off, and frees what it holds of its worker.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        match &mut self.proto {
-            Proto::H1(http) => http.abandon(cx),
-            Proto::H2(http) => http.abandon(cx),
-        }
+        self.abandon_streams(abort::ENDED, cx);
         self.link.close_now(cx);
     }
 
@@ -320,10 +317,10 @@ impl Conn {
         }
     }
 
-    fn abandon_streams(&mut self, cx: &mut Cx<'_>) {
+    fn abandon_streams(&mut self, why: &'static str, cx: &mut Cx<'_>) {
         match &mut self.proto {
-            Proto::H1(http) => http.abandon(cx),
-            Proto::H2(http) => http.abandon(cx),
+            Proto::H1(http) => http.abandon(why, cx),
+            Proto::H2(http) => http.abandon(why, cx),
         }
     }
 
@@ -337,7 +334,7 @@ impl Conn {
         if self.link.deadline(cx.limits.rate_grace).is_some() {
             self.link.expire(acknowledged, cx);
             if self.link.is_cut_off() {
-                self.abandon_streams(cx);
+                self.abandon_streams(abort::SLOW, cx);
             }
         } else if self.is_handshaking() {
             cx.tally.counters.slow_handshakes += 1;

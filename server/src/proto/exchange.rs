@@ -31,6 +31,8 @@ use crate::rt::panics::caught;
 pub(crate) mod abort {
     /// The client took the request back, or the server gave its stream up.
     pub(crate) const RESET: &str = "the stream was reset";
+    /// The client takes too little of the answer.
+    pub(crate) const SLOW: &str = "the client reads too slowly";
     /// The connection is gone.
     pub(crate) const ENDED: &str = "the connection ended";
     /// The producer gave up, or did not keep to the length that it announced.
@@ -241,10 +243,16 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// As [`Self::note`], of a request that nobody is shown.
-    pub(crate) fn note_unread(&mut self, stream: Stream<K>, peer: Peer, cx: &mut Cx<'_>) {
+    /// As [`Self::note`], of a request that nobody is shown, and of which so much is known.
+    pub(crate) fn note_unread(
+        &mut self,
+        stream: Stream<K>,
+        peer: Peer,
+        asked: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
         if let Some(log) = cx.log.as_mut() {
-            let mut entry = log.begin_unparsed(b"", self.protocol.name(), peer.address(), cx.now);
+            let mut entry = log.begin_unparsed(asked, self.protocol.name(), peer.address(), cx.now);
             entry.stream = Some(stream.id());
             self.open(stream, cx.now).entry = Some(entry);
         }
@@ -458,10 +466,10 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         Some(key)
     }
 
-    /// Drops every exchange: the connection is gone.
-    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+    /// Drops every exchange.
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
         for mut exchange in self.slots.drain(..).flatten() {
-            exchange.abort = abort::ENDED;
+            exchange.abort = why;
             exchange.end(cx);
         }
     }

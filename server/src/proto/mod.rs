@@ -19,4 +19,5 @@ pub(crate) mod upgrade;
 
 pub(crate) use context::{CLEAR, Common, Cx, OVER_TLS, REST, soonest};
 pub(crate) use event::{Action, Event};
+pub(crate) use exchange::abort;
 pub(crate) use h1::head::Heads;

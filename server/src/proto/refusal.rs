@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, StatusCode, header};
+use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Error;
 use ringway_codec::message;
 
@@ -39,7 +40,6 @@ impl Refusal {
         StatusCode::BAD_REQUEST,
         "the path leads above the root, is badly escaped, or is no text",
     );
-    const NO_AUTHORITY: Self = Self::of(StatusCode::BAD_REQUEST, "the authority is missing");
     const MISDIRECTED: Self = Self::of(
         StatusCode::MISDIRECTED_REQUEST,
         "the certificate of this connection is not that host's",
@@ -81,10 +81,25 @@ impl Refusal {
 /// parser does the same.
 #[inline]
 pub(crate) fn unfit(head: &message::RequestHead, limits: &Limits) -> Option<Refusal> {
-    if head.target.len > u32::from(limits.request_line) {
+    if head.target.len > limits.request_line {
         return Some(Refusal::parsed(Error::LineTooLong));
     }
+    // Its canonical form is empty where it has none.
+    if head.authority.len == 0 {
+        return Some(Refusal::parsed(Error::HostInvalid));
+    }
     head.expects_unknown.then(|| Refusal::parsed(Error::Expect))
+}
+
+/// What is asked in a head that is over the limits, of which these fields were read: method and
+/// target, which come first.
+#[cold]
+pub(crate) fn asked(fields: &[Field], bytes: &[u8]) -> Vec<u8> {
+    let of = |wanted| {
+        let found = fields.iter().find(|field| field.known == wanted);
+        found.map_or(&[][..], |field| field.value(bytes))
+    };
+    [of(Known::PseudoMethod), b" ", of(Known::PseudoPath)].concat()
 }
 
 /// Counts and logs a request whose head was malformed, so that its stream was reset.
@@ -113,10 +128,7 @@ pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Optio
     if !request.line.canonical {
         return Some(Refusal::BAD_PATH);
     }
-    let Some(authority) = request.authority() else {
-        // HTTP/1.0 alone may do without.
-        let may_lack = matches!(request.protocol, Protocol::Http10 | Protocol::Http11);
-        return (!may_lack).then_some(Refusal::NO_AUTHORITY);
-    };
+    // HTTP/1.0 alone may do without.
+    let authority = request.authority()?;
     cover?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
 }

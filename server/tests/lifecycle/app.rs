@@ -58,6 +58,7 @@ pub fn router(seen: &Seen) -> Router {
         .get("/none", |_: &Request<'_>| Response::text("never").status(StatusCode::NO_CONTENT))
         .get("/same", |_: &Request<'_>| Response::text("never").status(StatusCode::NOT_MODIFIED))
         .get("/own", |_: &Request<'_>| own_fields())
+        .get("/large", |_: &Request<'_>| Response::text("l".repeat(1_000_000)))
         .get("/large-head", |_: &Request<'_>| large_head());
     streams(requests(panics(router), seen), seen)
 }
@@ -243,6 +244,17 @@ fn streams(router: Router, seen: &Seen) -> Router {
                 let _ = out.write("body").await;
                 out.trailers([("x-checksum", "1234")]);
             })
+        })
+        .get("/sized-trailers", |_: &Request<'_>| {
+            Response::stream_of_length("text/plain", 4, async |mut out| {
+                let _ = out.write("body").await;
+                out.trailers([("x-checksum", "1234")]);
+            })
+        })
+        .get("/hint-panic", async |request: OwnedRequest| -> Response {
+            request.early_hints([STYLE]);
+            ringway::sleep(Duration::from_millis(20)).await;
+            panic!("behind a hint")
         })
         .get("/hint", async |request: OwnedRequest| {
             request.early_hints([STYLE]);

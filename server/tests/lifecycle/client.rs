@@ -103,6 +103,9 @@ pub trait Client {
     /// Reads until something holds, or the answer is over.
     fn until(&mut self, holds: &mut dyn FnMut(&Answer) -> bool);
 
+    /// Lets time pass, without reading.
+    fn stall(&mut self, time: Duration);
+
     /// Lets time pass.
     fn pause(&mut self, time: Duration);
 

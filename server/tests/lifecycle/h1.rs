@@ -244,6 +244,10 @@ impl Client for H1 {
         }
     }
 
+    fn stall(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+
     fn pause(&mut self, time: Duration) {
         thread::sleep(time);
     }

@@ -176,6 +176,10 @@ impl Client for Stream {
         }
     }
 
+    fn stall(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+
     fn pause(&mut self, time: Duration) {
         thread::sleep(time);
     }

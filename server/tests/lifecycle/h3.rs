@@ -117,6 +117,14 @@ impl Client for Stream {
         }
     }
 
+    fn stall(&mut self, time: Duration) {
+        self.client.reads = false;
+        self.client.run_for(time);
+        self.client.reads = true;
+        // What has come meanwhile is read with what comes next.
+        let _ = self.client.conn.send_ack_eliciting();
+    }
+
     fn pause(&mut self, time: Duration) {
         self.client.run_for(time);
     }

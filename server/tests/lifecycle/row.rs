@@ -1,6 +1,6 @@
 //! A row of the table: what is asked, and what has to come of it.
 
-use super::client::{CANCELLED, CUT_OFF, MALFORMED, WHOLE};
+use super::client::{CANCELLED, CUT_OFF, MALFORMED, NOTHING, RESET, WHOLE};
 
 /// The server that a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum Step {
     Seen(&'static str),
     /// Let time pass, in milliseconds.
     Pause(u64),
+    /// Read nothing until the handler's work is dropped.
+    Stall,
     /// The client gives up.
     Cancel,
     /// The server is told to drain.
@@ -282,6 +284,23 @@ impl Row {
         self.expect.is_answered = false;
         self.expect.abort = "the stream was reset";
         self.status(status).closes().logged(log)
+    }
+
+    /// The client reads nothing, and is given up.
+    pub fn stalls(mut self) -> Self {
+        self.expect.end = RESET;
+        self.expect.is_answered = false;
+        self.expect.abort = "the client reads too slowly";
+        let this = self.body(Body::Some).logged("200 some").seen(&["dropped"]);
+        this.counts(&["slow reader"]).closes()
+    }
+
+    /// The server ends before it has answered.
+    pub fn left(mut self) -> Self {
+        self.expect.end = NOTHING;
+        self.expect.is_answered = false;
+        self.expect.abort = "the connection ended";
+        self.status(0).closes().logged("499 0")
     }
 
     /// The request ends before it is complete.

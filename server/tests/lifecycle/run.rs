@@ -157,6 +157,12 @@ fn ask(row: &Row, over: Over, server: &mut Served) -> Outcome {
             Step::Part(octets) => client.until(&mut |answer| answer.body.len() >= octets),
             Step::Seen(what) => wait_for(what, &mut *client, server),
             Step::Pause(millis) => client.pause(Duration::from_millis(millis)),
+            Step::Stall => {
+                let start = Instant::now();
+                while server.seen.all().is_empty() && start.elapsed() < PATIENCE {
+                    client.stall(Duration::from_millis(5));
+                }
+            }
             Step::Cancel => client.cancel(),
             Step::Drain => server.drain(),
         }

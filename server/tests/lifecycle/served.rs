@@ -2,6 +2,7 @@
 //! handlers saw.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
 
 use super::app::{self, Seen};
@@ -12,7 +13,7 @@ use super::row::On;
 use ringway::config::{Limits, LogConfig, LogFormat};
 use ringway::tls::Tls;
 use ringway::{Bound, Scheme, Server, ServerHandle};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 pub type Counts = BTreeMap<String, u64>;
 
@@ -32,6 +33,9 @@ pub const FILE: &str = "0123456789 a file of some octets, of which parts may be 
 impl Served {
     pub fn start(on: On) -> Self {
         let dir = TempDir::with(&[("site/file.txt", FILE.as_bytes())]);
+        // The same on each server, for Last-Modified.
+        let file = File::options().write(true).open(dir.path().join("site/file.txt")).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
         let seen = Seen::default();
         let router = app::router(&seen).files("/site", dir.path().join("site"));
         let log = LogConfig { format: LogFormat::Json, file: Some(dir.path().join("log")) };
@@ -99,13 +103,17 @@ fn counter(name: &str, over: Over) -> Option<String> {
 fn limits(on: On) -> Limits {
     let short = Duration::from_millis(300);
     match on {
-        On::Usual | On::Leaving => Limits { body_bytes: 100_000, ..Limits::default() },
+        On::Leaving => Limits { drain_timeout: 3 * short, ..Limits::default() },
+        On::Usual => Limits { body_bytes: 100_000, ..Limits::default() },
         On::Hasty => Limits {
             header_timeout: short,
             rate_grace: short,
             body_rate: 100_000,
             // Beyond the two seconds that HTTP/3 may take to see a head that is late.
             idle_timeout: Duration::from_millis(3500),
+            write_rate: 100_000,
+            h2_stall_timeout: short,
+            h3_stall_timeout: short,
             ..Limits::default()
         },
     }

@@ -207,7 +207,7 @@ impl Http1 {
             }
             Pulled::Broken => {
                 self.log(abort::BROKEN, cx);
-                self.abandon(cx);
+                self.abandon(abort::ENDED, cx);
                 link.reset(cx);
             }
         }
@@ -244,7 +244,7 @@ impl Http1 {
         if !self.is_idle() && (failed || self.is_starved()) {
             // Answers to earlier requests still go out; a part of one is not to pass for the whole.
             let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
-            self.abandon(cx);
+            self.abandon(abort::ENDED, cx);
             if cut {
                 return link.reset(cx);
             }
@@ -262,9 +262,9 @@ impl Http1 {
     }
 
     /// Drops the exchange at hand: the connection is gone.
-    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
         self.stop(cx);
-        self.log(abort::ENDED, cx);
+        self.log(why, cx);
     }
 
     /// Whoever works for the exchange at hand stops.

@@ -160,7 +160,7 @@ impl Http2 {
             match self.conn.expire(&mut io(link, cx)) {
                 Ok(Some(event)) => {
                     cx.tally.counters.slow_readers += 1;
-                    self.close(&event, abort::RESET, cx);
+                    self.close(&event, abort::SLOW, cx);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -205,7 +205,7 @@ impl Http2 {
             self.close(&event, abort::ENDED, cx);
         }
         if self.conn.is_idle() {
-            self.abandon(cx);
+            self.abandon(abort::ENDED, cx);
             link.close(failed, cx);
         } else if self.ahead.take().is_some() {
             link.mark(cx);
@@ -274,9 +274,9 @@ impl Http2 {
         self.settle(link, cx);
     }
 
-    /// Drops every exchange: the connection is gone.
-    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        self.exchanges.abandon(cx);
+    /// Drops every exchange, and says why in the access log.
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
+        self.exchanges.abandon(why, cx);
     }
 
     /// Gives back what an idle connection does not need.
@@ -293,13 +293,13 @@ impl Http2 {
             trace.failed(link.id, Trace::H2, error);
         }
         cx.tally.counters.refused += 1;
-        self.abandon(cx);
+        self.abandon(abort::ENDED, cx);
         link.close(true, cx);
     }
 
     fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
         if self.conn.is_done() {
-            self.abandon(cx);
+            self.abandon(abort::ENDED, cx);
             link.close(true, cx);
         }
     }

@@ -5,7 +5,7 @@ use ringway_codec::h2::{self, Key};
 use super::super::Cx;
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::output::Link;
-use super::super::refusal::{Refusal, malformed, refusal, unfit};
+use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
@@ -23,7 +23,8 @@ impl Http2 {
         match event {
             h2::Event::Request(request) => self.begin(&request, link, cx),
             h2::Event::TooLarge { key } => {
-                self.exchanges.note_unread(stream_of(key), self.peer(), cx);
+                let asked = asked(&cx.h2.fields, &cx.h2.bytes);
+                self.exchanges.note_unread(stream_of(key), self.peer(), &asked, cx);
                 self.refuse(key, Refusal::HEAD_TOO_LARGE, link, cx);
             }
             h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),

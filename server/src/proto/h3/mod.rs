@@ -16,7 +16,7 @@ use ringway_quic::http::{self as quic, Code, Http, Key};
 use ringway_quic::{Buf, Conn};
 
 use super::Cx;
-use super::exchange::{Exchanges, Stream};
+use super::exchange::{Exchanges, Stream, abort};
 use super::response_body::Pulled;
 use super::tls_io::Cover;
 use crate::app::request::Protocol;
@@ -116,7 +116,7 @@ impl Http3 {
 
     /// Drops every exchange: the connection is gone.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        self.exchanges.abandon(cx);
+        self.exchanges.abandon(abort::ENDED, cx);
     }
 }
 

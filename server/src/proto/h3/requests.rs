@@ -6,7 +6,7 @@ use ringway_codec::h1::request::Method;
 use ringway_quic::http::{self as quic, Early, Key};
 
 use super::super::exchange::{self, Begun, Content, abort};
-use super::super::refusal::{Refusal, malformed, refusal, unfit};
+use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::super::tls_io::Cover;
 use super::{Http3, Turn, stream_of};
@@ -20,14 +20,18 @@ impl Http3 {
         match event {
             quic::Event::Request(request) => self.begin(&request, t),
             quic::Event::Refused { key, status } => {
-                self.exchanges.note_unread(stream_of(key), Peer::Address(self.peer), t.cx);
-                let refusal = match status {
+                let (refusal, asked) = match status {
                     408 => {
                         t.cx.tally.counters.slow_heads += 1;
-                        Refusal::HEAD_TOO_SLOW
+                        (Refusal::HEAD_TOO_SLOW, Vec::new())
                     }
-                    _ => Refusal::HEAD_TOO_LARGE,
+                    _ => {
+                        let asked = asked(&t.shared.h3.fields, &t.shared.h3.bytes);
+                        (Refusal::HEAD_TOO_LARGE, asked)
+                    }
                 };
+                let peer = Peer::Address(self.peer);
+                self.exchanges.note_unread(stream_of(key), peer, &asked, t.cx);
                 self.refuse(key, refusal, t);
             }
             quic::Event::Malformed { stream } => {
@@ -42,6 +46,10 @@ impl Http3 {
                 if let Some(reply) = self.exchanges.complete(stream_of(key), t.cx.app) {
                     self.take_reply(key, reply, t);
                 }
+            }
+            quic::Event::Stalled { key } => {
+                t.cx.tally.counters.slow_readers += 1;
+                self.exchanges.close(stream_of(key), abort::SLOW, t.cx);
             }
             quic::Event::Reset { key, by_peer, .. } => {
                 t.cx.tally.counters.refused += u64::from(!by_peer);

@@ -2,7 +2,7 @@
 //! breaks off, and who gives up.
 
 use super::super::row::Framing::{Length, Unknown};
-use super::super::row::Step::{Cancel, Data, Drain, End, Head, Part, Seen};
+use super::super::row::Step::{Cancel, Data, Drain, End, Head, Part, Seen, Stall};
 use super::super::row::{Body, On, Row, row};
 use super::super::served::FILE;
 
@@ -31,6 +31,12 @@ fn bodiless() -> Vec<Row> {
         row("fields that are the server's", "RFC 9110 section 7.6.1", "/own")
             .text("own")
             .says(&["allow: GET", "content-length: 3"]),
+        row("HEAD of what flows for ever", "RFC 9110 section 9.3.2", "/endless")
+            .method("HEAD")
+            .seen(&["dropped"]),
+        row("an answer larger than the windows", "RFC 9110 section 6.4", "/large")
+            .text("l".repeat(1_000_000))
+            .says(&["content-length: 1000000"]),
         row("a large head", "RFC 9110 section 5.4", "/large-head")
             .text("large")
             .says(&["content-length: 5"]),
@@ -40,9 +46,11 @@ fn bodiless() -> Vec<Row> {
 fn files() -> Vec<Row> {
     let path = "/site/file.txt";
     vec![
-        row("a file", "RFC 9110 section 9.3.1", path)
-            .text(FILE)
-            .says(&["accept-ranges: bytes", "content-length: 65"]),
+        row("a file", "RFC 9110 section 9.3.1", path).text(FILE).says(&[
+            "accept-ranges: bytes",
+            "content-length: 65",
+            "last-modified: Sun, 09 Sep 2001 01:46:40 GMT",
+        ]),
         row("HEAD of a file", "RFC 9110 section 9.3.2", path)
             .method("HEAD")
             .says(&["accept-ranges: bytes", "content-length: 65"]),
@@ -94,6 +102,14 @@ fn flowing() -> Vec<Row> {
                 "103 </a.js>; rel=preload </a.css>; rel=preload",
             ])
             .text("hinted twice"),
+        row("a hint and then a panic", hints, "/hint-panic")
+            .interim(&["103 </a.css>; rel=preload"])
+            .status(500)
+            .text("Internal Server Error"),
+        row("a length and trailers", "RFC 9110 section 6.5", "/sized-trailers")
+            .text("body")
+            .says(&["content-length: 4"])
+            .trailers(&["x-checksum: 1234"]),
         row("a hint after the answer has begun", hints, "/late-hint").text("begun done"),
         row("a server that leaves", "RFC 9112 section 9.6, RFC 9113 section 6.8", "/slow/200")
             .on(On::Leaving)
@@ -139,6 +155,19 @@ fn given_up() -> Vec<Row> {
             .steps(&[Head, Seen("waits"), Cancel])
             .cancelled(0, "499 0")
             .seen(&["waits", "dropped"]),
+        row("a client that reads nothing", "RFC 9110 section 15.5.9", "/endless")
+            .on(On::Hasty)
+            .steps(&[Head, Part(100_000), Stall])
+            .stalls(),
+        row(
+            "a server that does not wait",
+            "RFC 9112 section 9.6, RFC 9113 section 6.8",
+            "/slow/60000",
+        )
+        .on(On::Leaving)
+        .steps(&[Head, Seen("waits"), Drain])
+        .left()
+        .seen(&["waits", "dropped"]),
         row("a download that is given up", rfc, "/endless")
             .steps(&[Head, Part(100_000), Cancel])
             .cancelled(200, "200 some")

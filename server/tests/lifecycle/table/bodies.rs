@@ -39,6 +39,9 @@ fn whole() -> Vec<Row> {
             .post(Unknown, &[Head, Data(b"hello"), Trailers(&[("x-sum", "9"), ("x-more", "m")])])
             .field("te", "trailers")
             .text("5\nx-sum: 9\nx-more: m"),
+        row("trailers that are about a connection", "RFC 9110 section 6.5.1", "/trailers-seen")
+            .post(Unknown, &[Head, Data(b"hello"), Trailers(&[("connection", "x")])])
+            .text("5"),
         row("trailers behind nothing", "RFC 9110 section 6.5", "/trailers-seen")
             .post(Unknown, &[Head, Trailers(&[("x-sum", "9")])])
             .text("0\nx-sum: 9"),
@@ -121,6 +124,16 @@ fn unread() -> Vec<Row> {
             .post(Unknown, &[Head, Data(b"some"), Answered, Data(b"more"), End])
             .status(403)
             .text("Forbidden"),
+        row("a body for a method that the path has not", rfc, "/hello")
+            .post(Length(5), &[Head, Data(b"hello"), End])
+            .status(405)
+            .text("Method Not Allowed")
+            .says(&["allow: GET, HEAD, OPTIONS"]),
+        row("a large body for no such path", rfc, "/nowhere")
+            .post(Length(1_000_000), &[Head, Fill(1_000_000), End])
+            .status(404)
+            .text("Not Found")
+            .closes(),
         row("a body larger than the windows that nobody reads", rfc, "/never")
             .post(Length(1_000_000), &[Head, Fill(1_000_000), End])
             .text("never read")

@@ -35,6 +35,19 @@ fn targets() -> Vec<Row> {
             .text("/target Some(\"\") localhost"),
         row("another query", "RFC 3986 section 3.4", "/target?a=1&b")
             .text("/target Some(\"a=1&b\") localhost"),
+        row("a query that is not ASCII", "RFC 3986 section 3.4", "/target?\u{fc}")
+            .text("/target Some(\"\u{fc}\") localhost"),
+        row("slashes in a row", "RFC 3986 section 3.3", "//target").text("//target None localhost"),
+        row("an encoded path", "RFC 3986 section 6.2.2", "/%74arget")
+            .text("/target None localhost"),
+        row("a target without a slash", "RFC 9112 section 3.2.1", "hello")
+            .malformed("an invalid request target"),
+        row("a fragment in the target", "RFC 9112 section 3.2.1", "/hello#here")
+            .malformed("an invalid request target"),
+        row("a space in the target", "RFC 9112 section 3", "/a b")
+            .malformed("a request line that is not method SP target SP version"),
+        row("a control character in the target", "RFC 9112 section 3.2", "/a\u{7f}b")
+            .malformed("an invalid request target"),
         row(
             "a target beyond the limit",
             "RFC 9110 section 15.5.15",
@@ -56,6 +69,15 @@ fn methods() -> Vec<Row> {
             .method("BREW")
             .status(501)
             .text("Not Implemented"),
+        row("a method in lower case", "RFC 9110 section 9.1", "/hello")
+            .method("get")
+            .status(501)
+            .text("Not Implemented"),
+        row("a method that is no token", "RFC 9110 section 9.1", "/hello")
+            .method("GE(T")
+            .malformed("a method that is not a token, or as long as a request line may be"),
+        row("an asterisk with GET", "RFC 9112 section 3.2.4", "*")
+            .malformed("an invalid request target"),
         row("TRACE", "RFC 9110 section 9.3.8", "/hello")
             .method("TRACE")
             .status(405)
@@ -90,6 +112,18 @@ fn authorities() -> Vec<Row> {
         row("the same authority, spelt otherwise", "RFC 3986 section 6.2.3", "/target")
             .authority(Some("LOCALHOST.:443"))
             .text("/target None localhost"),
+        row("an authority with a user", "RFC 9110 section 4.2.4", "/hello")
+            .authority(Some("me@localhost"))
+            .malformed("an invalid Host"),
+        row("an authority with no port", "RFC 3986 section 3.2.3", "/target")
+            .authority(Some("localhost:"))
+            .text("/target None localhost"),
+        row("an authority with a port that is none", "RFC 3986 section 3.2.3", "/hello")
+            .authority(Some("localhost:x"))
+            .malformed("an invalid Host"),
+        row("an empty authority", "RFC 9112 section 3.2, RFC 9113 section 8.3.1", "/hello")
+            .authority(Some(""))
+            .malformed("an invalid Host"),
         row("no authority", "RFC 9112 section 3.2, RFC 9113 section 8.3.1", "/hello")
             .authority(None)
             .malformed("no Host field"),
@@ -118,6 +152,15 @@ fn fields() -> Vec<Row> {
         row("a name in upper case", "RFC 9110 section 5.1, RFC 9113 section 8.2.1", "/fields")
             .field("X-Upper", "u")
             .text("x-upper: u"),
+        row("an empty value", "RFC 9110 section 5.5", "/fields")
+            .field("x-empty", "")
+            .text("x-empty: "),
+        row("whitespace around a value", "RFC 9110 section 5.5, RFC 9113 section 8.2.1", "/fields")
+            .field("x-wide", " w ")
+            .text("x-wide: w"),
+        row("a name that is no token", "RFC 9110 section 5.1, RFC 9113 section 8.2.1", "/fields")
+            .field("x(y", "z")
+            .malformed("an invalid field name, or whitespace before the colon"),
         row("an octet that no value has", "RFC 9110 section 5.5", "/fields")
             .field("x-bad", "a\0b")
             .malformed("a control character in the head"),
