@@ -36,6 +36,7 @@ use std::thread;
 use client::Over;
 use differences::{Ledger, all};
 
+/// Rows A13 and E16.
 #[test]
 fn every_protocol_gives_the_answer_of_the_rfc() {
     let names: BTreeSet<&str> = table::rows().iter().map(|row| row.name).collect();

@@ -19,10 +19,10 @@ use std::task::{Context, Poll, Waker};
 /// use ringway::{OwnedRequest, Response, Router};
 ///
 /// let app = Router::new().get("/sum", async |_: OwnedRequest| {
-///     let (sender, receiver) = ringway::oneshot();
+///     let (sender, receiver) = ringway::oneshot::<u64>();
 ///     std::thread::spawn(move || sender.send((1..=1000_u64).sum()));
 ///     match receiver.await {
-///         Ok(sum) => Response::display::<u64>(sum),
+///         Ok(sum) => Response::display(sum),
 ///         Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into(),
 ///     }
 /// });
