@@ -83,7 +83,10 @@ fn allocations(client: &mut Client) -> u64 {
 
 #[test]
 fn a_warm_connection_allocates_nothing() {
-    let site = harness::TempDir::with(&[("small.html", b"<!doctype html>small")]);
+    let large = vec![b'l'; 100_000];
+    let files: [(&str, &[u8]); 2] =
+        [("small.html", b"<!doctype html>small"), ("large.html", &large)];
+    let site = harness::TempDir::with(&files);
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["counted_server", "--exact", "--ignored", "--nocapture"]);
     let server = Process::start(command.env("RINGWAY_TEST_FILES", site.path()));
@@ -106,6 +109,16 @@ fn a_warm_connection_allocates_nothing() {
         ("bodies, pipelined", length.repeat(16), 16),
         ("a chunked body", chunked.to_owned(), 1),
         ("a cached file", "GET /files/small.html HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(), 1),
+        (
+            "a cached file sent from where it lies",
+            "GET /files/large.html HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+            1,
+        ),
+        (
+            "a cached file that has not changed",
+            "GET /files/small.html HTTP/1.1\r\nHost: test\r\nIf-None-Match: *\r\n\r\n".to_owned(),
+            1,
+        ),
         ("nothing there", "GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(), 1),
     ];
     let mut client = server.client();

@@ -19,6 +19,8 @@ mod layers;
 mod papers;
 #[path = "tidy/rows.rs"]
 mod rows;
+#[path = "tidy/walks.rs"]
+mod walks;
 
 /// The only places where `unsafe` may stand (a prefix of the path), and why.
 const UNSAFE_ALLOWED: &[(&str, &str)] = &[

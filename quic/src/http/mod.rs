@@ -42,7 +42,7 @@ pub struct Shared {
     /// The piece of a stream that [`Event::Data`] points into.
     chunk: Box<[u8]>,
     scratch: Vec<u8>,
-    memo: send::Memo,
+    memos: send::Memos,
 }
 
 impl Shared {
@@ -56,7 +56,7 @@ impl Shared {
             read_ahead: 64 * 1024,
             chunk: vec![0; CHUNK].into(),
             scratch: Vec::with_capacity(CHUNK),
-            memo: send::Memo::default(),
+            memos: send::Memos::default(),
         }
     }
 

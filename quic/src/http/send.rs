@@ -24,15 +24,27 @@ const ROOM_MIN: usize = 256;
 #[derive(Debug)]
 pub struct Head<'a, 'b> {
     writer: &'a mut Writer<'b>,
-    memo: Option<&'a mut Memo>,
+    memos: Option<&'a mut Memos>,
 }
 
-/// Lines that the heads of all clients without a dynamic table have in common, as they were encoded
-/// for one of them, and the number that stands for them.
+/// Groups of lines that heads of clients without a dynamic table have in common, as they were
+/// encoded for one of them, by the low bits of the numbers that stand for them.
 #[derive(Debug, Default)]
-pub(super) struct Memo {
-    id: Option<u64>,
+pub(super) struct Memos([Memo; 16]);
+
+#[derive(Debug, Default)]
+struct Memo {
+    id: u64,
     lines: Vec<u8>,
+}
+
+/// Octets of a group of lines that are worth remembering.
+const MEMO: usize = 1024;
+
+impl Memos {
+    fn of(&mut self, id: u64) -> &mut Memo {
+        &mut self.0[(id & 15) as usize]
+    }
 }
 
 impl Head<'_, '_> {
@@ -48,18 +60,24 @@ impl Head<'_, '_> {
     }
 
     /// Writes what `fields` writes, or, when that is known to come to the same octets, those. `id`
-    /// stands for names and values: the caller gives different ones to heads that differ.
+    /// stands for names and values: the caller gives different ones to heads that differ. Ids that
+    /// are equal modulo 16 take each other's place.
     pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut Self)) {
-        let is_static = self.writer.is_static();
-        if let Some(memo) = self.memo.as_ref().filter(|memo| is_static && memo.id == Some(id)) {
+        let Some(memos) = self.memos.as_mut().filter(|_| self.writer.is_static()) else {
+            return fields(self);
+        };
+        let memo = memos.of(id);
+        if memo.id == id && !memo.lines.is_empty() {
             return self.writer.repeat(&memo.lines);
         }
         let at = self.writer.written().len();
         fields(self);
-        if is_static && let Some(memo) = &mut self.memo {
-            memo.id = Some(id);
+        let written = &self.writer.written()[at..];
+        if let Some(memos) = self.memos.as_mut().filter(|_| written.len() <= MEMO) {
+            let memo = memos.of(id);
+            memo.id = id;
             memo.lines.clear();
-            memo.lines.extend_from_slice(&self.writer.written()[at..]);
+            memo.lines.extend_from_slice(written);
         }
     }
 
@@ -108,10 +126,10 @@ impl Http {
         }
         stream.head_sent = true;
         let body = if stream.no_body || matches!(status, 204 | 304) { Body::None } else { body };
-        let (out, memo) = (&mut shared.scratch, &mut shared.memo);
+        let (out, memos) = (&mut shared.scratch, &mut shared.memos);
         out.clear();
         h3.head(key.id(), Some(status), out, |writer| {
-            fields(&mut Head { writer, memo: Some(memo) });
+            fields(&mut Head { writer, memos: Some(memos) });
         });
         match body {
             Body::None => self.send(key, copy(out), true, conn),
@@ -159,7 +177,7 @@ impl Http {
         }
         let mut out = Vec::new();
         h3.head(key.id(), Some(status), &mut out, |writer| {
-            fields(&mut Head { writer, memo: None })
+            fields(&mut Head { writer, memos: None })
         });
         self.send(key, out.into(), false, conn);
         true
@@ -180,7 +198,7 @@ impl Http {
             return false;
         }
         let mut out = Vec::new();
-        h3.head(key.id(), None, &mut out, |writer| fields(&mut Head { writer, memo: None }));
+        h3.head(key.id(), None, &mut out, |writer| fields(&mut Head { writer, memos: None }));
         self.send(key, out.into(), true, conn);
         true
     }
@@ -373,11 +391,11 @@ mod tests {
     use ringway_codec::scan::Backend;
 
     /// A block with `date` under the number `id`, and whether it was written anew.
-    fn block(encoder: &mut Encoder, memo: &mut Memo, id: u64, date: &[u8]) -> (Vec<u8>, bool) {
+    fn block(encoder: &mut Encoder, memos: &mut Memos, id: u64, date: &[u8]) -> (Vec<u8>, bool) {
         let (mut out, mut instructions, mut anew) = (Vec::new(), Vec::new(), false);
         let mut writer = encoder.block(0, &mut out, &mut instructions);
         writer.status(200);
-        let mut head = Head { writer: &mut writer, memo: Some(memo) };
+        let mut head = Head { writer: &mut writer, memos: Some(memos) };
         head.cached(id, |head| {
             anew = true;
             head.field(Known::Date, b"", date);
@@ -389,16 +407,16 @@ mod tests {
 
     #[test]
     fn common_lines_are_encoded_once_for_clients_without_a_table() {
-        let mut memo = Memo::default();
+        let mut memos = Memos::default();
         let mut plain = Encoder::new(Backend::Scalar, 0);
-        let (first, anew) = block(&mut plain, &mut memo, 1, b"Sun, 22 Nov 2026 09:45:14 GMT");
+        let (first, anew) = block(&mut plain, &mut memos, 1, b"Sun, 22 Nov 2026 09:45:14 GMT");
         assert!(anew && first.len() > 20);
-        assert_eq!(block(&mut plain, &mut memo, 1, b"not looked at"), (first.clone(), false));
-        let (second, anew) = block(&mut plain, &mut memo, 2, b"Sun, 22 Nov 2026 09:45:15 GMT");
+        assert_eq!(block(&mut plain, &mut memos, 1, b"not looked at"), (first.clone(), false));
+        let (second, anew) = block(&mut plain, &mut memos, 2, b"Sun, 22 Nov 2026 09:45:15 GMT");
         assert!(anew && second != first);
         let mut rich = Encoder::new(Backend::Scalar, 4096);
         rich.set_peer_settings(4096, 16);
-        assert!(block(&mut rich, &mut memo, 2, b"Sun, 22 Nov 2026 09:45:15 GMT").1);
-        assert_eq!(block(&mut plain, &mut memo, 2, b"not looked at"), (second, false));
+        assert!(block(&mut rich, &mut memos, 2, b"Sun, 22 Nov 2026 09:45:15 GMT").1);
+        assert_eq!(block(&mut plain, &mut memos, 2, b"not looked at"), (second, false));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod request;
 pub(crate) mod request_builder;
 pub(crate) mod response;
 pub(crate) mod router;
+pub(crate) mod shared_fields;
 #[cfg(feature = "tower")]
 pub mod tower;
 pub(crate) mod uri;

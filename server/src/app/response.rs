@@ -11,13 +11,14 @@ use crate::app::body::{BodyWriter, Producer};
 pub(crate) use crate::app::content::Body;
 use crate::app::fields::is_framing;
 pub(crate) use crate::app::fields::{FieldBlock, Line};
+use crate::app::shared_fields::SharedFields;
 
 /// An answer. Making one from static or short parts does not allocate.
 pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<&'static str>,
     pub(crate) fields: FieldBlock,
-    pub(crate) shared: Option<Rc<FieldBlock>>,
+    pub(crate) shared: Option<Rc<SharedFields>>,
     pub(crate) body: Body,
     /// Paths to push along with this answer; boxed, as hardly any answer has them.
     #[expect(clippy::box_collection, reason = "an answer is moved often and pushes seldom")]
@@ -208,7 +209,8 @@ impl Response {
 
     /// The fields that all protocols send, besides date, server and what frames the message.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &FieldBlock> {
-        self.shared.as_deref().into_iter().chain([&self.fields])
+        let shared = self.shared.as_deref().map(|shared| &**shared);
+        shared.into_iter().chain([&self.fields])
     }
 }
 

@@ -18,6 +18,7 @@ use super::mime;
 use super::settings::SiteSettings;
 use crate::app::content_coding::{Coding, Codings};
 use crate::app::response::FieldBlock;
+use crate::app::shared_fields::SharedFields;
 
 /// What is known of the file itself and of the compressed ones beside it, by [`Coding`]; absent
 /// where there is none. Equal values mean that nothing has changed.
@@ -58,9 +59,9 @@ pub(crate) struct Form {
     /// Its bytes.
     pub(crate) content: Content,
     /// The field lines of 200 and 206.
-    pub(crate) fields: Rc<FieldBlock>,
+    pub(crate) fields: Rc<SharedFields>,
     /// The field lines of 304 (RFC 9110, 15.4.5).
-    pub(crate) unchanged: Rc<FieldBlock>,
+    pub(crate) unchanged: Rc<SharedFields>,
 }
 
 /// Where a form's bytes are.
@@ -218,6 +219,8 @@ impl Describe<'_> {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
             unchanged.push(name.as_str().as_bytes(), value.as_bytes());
         }
-        Form { etag, former, content, fields: Rc::new(fields), unchanged: Rc::new(unchanged) }
+        let fields = SharedFields::new(fields, content.len());
+        let unchanged = SharedFields::new(unchanged, 0);
+        Form { etag, former, content, fields, unchanged }
     }
 }

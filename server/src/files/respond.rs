@@ -18,7 +18,8 @@ use super::multipart::{self, Multipart};
 use super::range;
 use crate::app::body::{BodyWriter, Producer};
 use crate::app::content_coding::{Accepted, Coding};
-use crate::app::response::{Body, FieldBlock, Response};
+use crate::app::response::{Body, Response};
+use crate::app::shared_fields::SharedFields;
 use crate::rt::fs;
 
 /// Answers GET and HEAD (`head`) of `file`; `accepted` is what `Accept-Encoding` says.
@@ -163,7 +164,7 @@ fn parts(form: &Form, ranges: Vec<Range<u64>>, size: u64, content_type: &str) ->
     response
 }
 
-fn shared(status: StatusCode, fields: &Rc<FieldBlock>, body: Body) -> Response {
+fn shared(status: StatusCode, fields: &Rc<SharedFields>, body: Body) -> Response {
     let mut response = Response::new(status);
     response.shared = Some(Rc::clone(fields));
     response.body = body;
@@ -235,6 +236,7 @@ mod tests {
     use ringway_codec::field::Known;
 
     use super::*;
+    use crate::app::response::FieldBlock;
     use crate::files::meta::Meta;
     use crate::files::settings::SiteSettings;
 

@@ -110,8 +110,8 @@ impl Ready {
     }
 }
 
-/// Appends the head of `response`. `common` are the lines that every response carries for which
-/// `id` stands.
+/// Appends the head of `response`, a part at a time where it has fields of its own. `common` are
+/// the lines that every response carries for which `id` stands.
 pub(super) fn append(
     out: &mut Vec<u8>,
     response: &Response,
@@ -130,7 +130,15 @@ pub(super) fn append(
         out.extend_from_slice(block.lines());
     }
     match framing {
-        Framing::Length(length) => write::content_length(out, length),
+        Framing::Length(length) => {
+            let shared = response.shared.as_deref();
+            if let (Connection::Stays, Some(end)) =
+                (connection, shared.and_then(|shared| shared.end(length)))
+            {
+                return out.extend_from_slice(end);
+            }
+            write::content_length(out, length);
+        }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Bodiless | Framing::UntilClose => {}
     }

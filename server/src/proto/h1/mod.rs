@@ -24,6 +24,7 @@ use super::refusal::Refusal;
 use super::response_body::Pulled;
 use super::tls_io::Cover;
 use super::upgrade::Upgrade;
+use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::config::Limits;
 use crate::observe::log::Entry;
@@ -75,6 +76,15 @@ impl Extra {
     /// What clients are told of HTTP/3: see [`Cx::common`].
     fn alt(&self) -> u8 {
         self.cover.as_ref().map_or(0, |cover| cover.alt)
+    }
+
+    /// As [`Http1::straight`], over TLS: the request is for a host of the certificate's.
+    fn straight(&mut self, request: &Request<'_>) -> Option<u8> {
+        let is_plain = self.upgrade.is_none() && self.entry.is_none();
+        let is_straight = is_plain && !self.misplaced && !self.last;
+        let cover = self.cover.as_deref_mut().filter(|_| is_straight)?;
+        let is_covered = !cover.is_misdirected(request.authority()?);
+        is_covered.then_some(cover.alt)
     }
 }
 

@@ -17,10 +17,11 @@ use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
 use super::request_body::{Framed, Progress, decoder};
-use super::{Exchange, Http1, Outgoing, responses};
+use super::{Exchange, Http1, Outgoing};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
+use crate::app::response::Body;
 use crate::observe::trace::Way;
 
 impl Http1 {
@@ -168,20 +169,33 @@ impl Http1 {
             owner: Self::owner(link),
         };
         let request = Request::new(bytes, fields, &head.line, &attached, origin);
-        if is_ordinary(head) && self.extra.is_none() && cx.is_quiet() {
+        if is_ordinary(head)
+            && cx.is_quiet()
+            && let Some(alt) = self.straight(&request)
+        {
             self.exchange = Exchange::default();
             let reply = cx.app.call(&request);
             match &reply {
                 // By reference: an answer is large, and what was just written is slow to move.
-                Reply::Ready(response) if responses::is_ordinary(response) => {
-                    Self::answer_at_once(response, link, cx);
-                    reply.discard();
+                Reply::Ready(response) if !matches!(response.body, Body::Stream(_)) => {
+                    Self::answer_at_once(response, alt, link, cx);
+                    Self::finish_at_once(reply, link, cx);
                 }
                 _ => self.take_reply(reply, link, cx),
             }
             return head.len as usize;
         }
         self.begin_other(request, head, &rest[..rest.len() - PAD], link, cx)
+    }
+
+    /// What clients are told of HTTP/3 (see [`Cx::common`]), where nothing about the connection
+    /// keeps an ordinary request from the straight way.
+    #[inline]
+    fn straight(&mut self, request: &Request<'_>) -> Option<u8> {
+        match &mut self.extra {
+            None => Some(0),
+            Some(extra) => extra.straight(request),
+        }
     }
 
     /// Begins an exchange that may have anything about it; the first bytes behind its head are

@@ -9,18 +9,9 @@ use super::response_body::Framed;
 use super::{Exchange, Http1, Outgoing};
 use crate::app::handler::Reply;
 use crate::app::request::{Peer, Protocol, Request};
-use crate::app::response::is_bodiless;
-use crate::app::response::{Body, Response};
+use crate::app::response::{Body, Response, is_bodiless};
 use crate::observe::trace::Way;
 use crate::rt::executor::Work;
-
-/// True for an answer that is all there, short, and without fields of its own.
-#[inline]
-pub(super) fn is_ordinary(response: &Response) -> bool {
-    let short =
-        !matches!(response.body, Body::Stream(_)) && response.body.bytes().len() <= COPY_MAX;
-    short && !response.has_fields() && !is_bodiless(response.status)
-}
 
 impl Http1 {
     pub(super) fn dispatch(&mut self, request: &Request<'_>, link: &mut Link, cx: &mut Cx<'_>) {
@@ -38,15 +29,39 @@ impl Http1 {
         }
     }
 
-    /// Answers an ordinary request (1.1, the connection stays) with an answer that is ordinary too.
+    /// Answers an ordinary request (1.1, the connection stays) with an answer that is all there.
     #[inline]
-    pub(super) fn answer_at_once(response: &Response, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn answer_at_once(response: &Response, alt: u8, link: &mut Link, cx: &mut Cx<'_>) {
         let out = link.output(cx);
-        let (common, id) = cx.common(0);
-        let length = response.body.bytes().len() as u64;
-        out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length));
-        response.body.append_to(out);
-        cx.tally.answered(Protocol::Http11, response.status, cx.now, cx.now);
+        let (common, id) = cx.common(alt);
+        let (status, length) = (response.status, response.body.bytes().len());
+        if !response.has_fields() && !is_bodiless(status) {
+            out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length as u64));
+        } else {
+            let framing = match is_bodiless(status) {
+                true => Framing::Bodiless,
+                false => Framing::Length(length as u64),
+            };
+            let common = (&mut *cx.heads, &common.lines[..], id);
+            head::append(out, response, framing, Connection::Stays, common);
+        }
+        if length <= COPY_MAX && !is_bodiless(status) {
+            response.body.append_to(out);
+        }
+        cx.tally.answered(Protocol::Http11, status, cx.now, cx.now);
+    }
+
+    /// Lets go of an answer that was written; a long body follows from where it lies.
+    #[inline]
+    pub(super) fn finish_at_once(reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+        match reply {
+            Reply::Ready(Response { body, status, .. })
+                if body.bytes().len() > COPY_MAX && !is_bodiless(status) =>
+            {
+                link.pin(body.pin(), cx);
+            }
+            reply => reply.discard(),
+        }
     }
 
     /// Writes a response, or begins to.

@@ -106,9 +106,9 @@ impl Http2 {
         let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
         let status = response.status.as_u16();
         let sent = self.conn.respond(key, status, body, &mut io, |head| {
-            head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));
+            head.cached(id << 2, |head| common.field_lines().for_each(|line| head.line(line)));
             if let Some(shared) = &response.shared {
-                shared.iter().for_each(|line| head.line(line));
+                head.cached(shared.id(), |head| shared.iter().for_each(|line| head.line(line)));
             }
             let mut digits = [0; 20];
             let lines = exchange::lines(&response, length, Indexing::Auto, &mut digits);

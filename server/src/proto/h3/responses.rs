@@ -61,9 +61,9 @@ impl Http3 {
         let status = response.status.as_u16();
         let (common, id) = t.cx.common(OVER_TLS);
         let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
-            head.cached(id, |head| common.field_lines().for_each(|line| head.line(line)));
+            head.cached(id << 2, |head| common.field_lines().for_each(|line| head.line(line)));
             if let Some(shared) = &response.shared {
-                shared.iter().for_each(|line| head.line(line));
+                head.cached(shared.id(), |head| shared.iter().for_each(|line| head.line(line)));
             }
             let mut digits = [0; 20];
             let lines = exchange::lines(&response, length, Indexing::Literal, &mut digits);
