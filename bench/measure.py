@@ -53,6 +53,10 @@ SERVERS = {
     "h2o": "h2o -c {tmp}/h2o.conf",
     "haproxy": "haproxy -db -f {tmp}/haproxy.conf",
     "caddy": "env GOMAXPROCS=1 HOME={tmp} caddy run --config {tmp}/caddy.conf --adapter caddyfile",
+    "axum-ringway": "{bin}/axum-on-ringway --http 127.0.0.1:{port}",
+    "axum-ringway-h2c": "{bin}/axum-on-ringway --h2c 127.0.0.1:{port}",
+    "axum-hyper": "{bin}/peer-axum --http 127.0.0.1:{port}",
+    "axum-hyper-h2c": "{bin}/peer-axum --http 127.0.0.1:{port}",
     "actix": "{bin}/peer-actix --http 127.0.0.1:{port}",
     "actix-h2c": "{bin}/peer-actix --h2c 127.0.0.1:{port}",
     "actix-tls": "{bin}/peer-actix --https 127.0.0.1:{port} {pair} --data {tmp}",
@@ -107,6 +111,18 @@ WORKS = {
         H2LOAD % (32, "https", "/static/10k.bin"),
         16,
         ["ringway-tls", "hyper-tls", "nginx-tls"],
+    ),
+    # One axum application, served by ringway and by hyper.
+    "axum-h1-64": (BASELINE, 64, ["axum-ringway", "axum-hyper"]),
+    "axum-h1-user-64": (WRK + "/user/7", 64, ["axum-ringway", "axum-hyper"]),
+    "axum-h1-post-64": (WRK + "/user -s bench/post.lua", 64, ["axum-ringway", "axum-hyper"]),
+    # A handler that waits for a task of tokio's, on ringway another thread's.
+    "axum-h1-task-64": (WRK + "/task?a=13\\&b=42", 64, ["axum-ringway", "axum-hyper"]),
+    "axum-h2c-64x100": (H2C, 64, ["axum-ringway-h2c", "axum-hyper-h2c"]),
+    "axum-h2c-64x1": (
+        H2LOAD % (1, "http", "/user/7"),
+        64,
+        ["axum-ringway-h2c", "axum-hyper-h2c"],
     ),
     "tls-full": (HANDSHAKE % "new", 1, ["ringway-tls", "nginx-tls"]),
     "tls-resumed": (HANDSHAKE % "reuse", 1, ["ringway-tls", "nginx-tls"]),
@@ -486,6 +502,8 @@ def main():
         "openssl": "openssl",
         "taskset": "util-linux",
     }
+    if not any(server.startswith("nginx") for name in names for server in WORKS[name][2]):
+        del packages["nginx"]
     for tool, package in packages.items():
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install {package}")
