@@ -15,6 +15,8 @@ const FILE_LINES_MAX: usize = 700;
 
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/papers.rs"]
 mod papers;
 #[path = "tidy/rows.rs"]

@@ -257,9 +257,7 @@ impl Server {
                     http.consume(key, at.len(), &self.shared);
                 }
                 Event::Trailers { key } => {
-                    if let Some(work) = work.get_mut(&key) {
-                        work.trailers = true;
-                    }
+                    work.entry(key).and_modify(|work| work.trailers = true);
                 }
                 Event::End { key } => answer(http, work, key, conn, &mut self.shared),
                 Event::Stalled { key } => {

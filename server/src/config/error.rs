@@ -1,6 +1,5 @@
-//! What a configuration can get wrong, said on one line: where, what, and what was probably meant.
-//! It is not for errors that appear only when the server starts (ports, privileges): those are
-//! explained in `cli::start`.
+//! Mistakes in a configuration, on one line each: where, what, and what was probably meant. Errors
+//! that appear only when the server starts (ports, privileges) are [`crate::Error`].
 
 use std::fmt;
 use std::path::PathBuf;

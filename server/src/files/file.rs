@@ -57,7 +57,7 @@ pub(crate) struct Form {
     /// Another that it had, or has where memory is short: of inode and times.
     pub(crate) former: Option<ETag>,
     /// Its bytes.
-    pub(crate) content: Content,
+    pub(crate) content: FileContent,
     /// The field lines of 200 and 206.
     pub(crate) fields: Rc<SharedFields>,
     /// The field lines of 304 (RFC 9110, 15.4.5).
@@ -66,14 +66,14 @@ pub(crate) struct Form {
 
 /// Where a form's bytes are.
 #[derive(Clone)]
-pub(crate) enum Content {
+pub(crate) enum FileContent {
     /// In memory.
     Memory(Rc<[u8]>),
     /// In this open file, of this size.
     Disk(Rc<OwnedFd>, u64),
 }
 
-impl Content {
+impl FileContent {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
@@ -89,7 +89,7 @@ impl File {
     pub(crate) fn new(
         path: &[u8],
         metas: Metas,
-        contents: [Option<Content>; 4],
+        contents: [Option<FileContent>; 4],
         settings: &SiteSettings,
         now: i128,
     ) -> Self {
@@ -146,7 +146,7 @@ impl File {
     pub(crate) fn bytes(&self) -> Option<usize> {
         let mut sum = 0;
         for form in self.forms.iter().flatten() {
-            let Content::Memory(bytes) = &form.content else { return None };
+            let FileContent::Memory(bytes) = &form.content else { return None };
             sum += bytes.len() + form.fields.lines().len() + form.unchanged.lines().len() + 512;
         }
         Some(sum)
@@ -173,20 +173,20 @@ struct Describe<'a> {
 
 impl Describe<'_> {
     /// The entity tag, and another that means the same.
-    fn tags(&self, coding: Coding, content: &Content, meta: &Meta) -> (ETag, Option<ETag>) {
+    fn tags(&self, coding: Coding, content: &FileContent, meta: &Meta) -> (ETag, Option<ETag>) {
         let of_meta = ETag::of_meta(meta, coding);
         match content {
-            Content::Memory(bytes) => {
+            FileContent::Memory(bytes) => {
                 (ETag::of_content(bytes, coding), (!self.racy).then_some(of_meta))
             }
-            Content::Disk(..) => match self.settings.fingerprint(self.path, coding, meta) {
+            FileContent::Disk(..) => match self.settings.fingerprint(self.path, coding, meta) {
                 Some(hash) => (ETag::of_fingerprint(hash, coding), Some(of_meta)),
                 None => (of_meta, None),
             },
         }
     }
 
-    fn form(&self, coding: Coding, content: Content, meta: &Meta) -> Form {
+    fn form(&self, coding: Coding, content: FileContent, meta: &Meta) -> Form {
         let (etag, former) = self.tags(coding, &content, meta);
         let mut unchanged = FieldBlock::default();
         unchanged.push(b"etag", etag.as_bytes());
@@ -201,8 +201,8 @@ impl Describe<'_> {
         // A file that only says so by its name is sent as what it is.
         let gzipped = self.gzipped
             && match &content {
-                Content::Memory(bytes) => bytes.starts_with(&[0x1f, 0x8b]),
-                Content::Disk(..) => true,
+                FileContent::Memory(bytes) => bytes.starts_with(&[0x1f, 0x8b]),
+                FileContent::Disk(..) => true,
             };
         let inherent = gzipped.then_some(Coding::Gzip).and_then(Coding::token);
         if let Some(token) = coding.token().or(inherent) {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::file::{Content, File, Metas};
+use super::file::{File, FileContent, Metas};
 use super::meta::{Kind, Meta};
 use super::mime;
 use super::root::is_exhausted;
@@ -107,8 +107,8 @@ impl Look {
                 continue;
             }
             let content = match kept {
-                true => Content::Memory(whole(file, meta.size).await?),
-                false => Content::Disk(Rc::clone(file), meta.size),
+                true => FileContent::Memory(whole(file, meta.size).await?),
+                false => FileContent::Disk(Rc::clone(file), meta.size),
             };
             if sidecar::belongs(coding, &content, source.size).await {
                 contents[at] = Some(content);

@@ -45,7 +45,7 @@ use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
 use conditional::RequestFields;
-use path::Refusal;
+use path::BadPath;
 use settings::SiteSettings;
 use site::{Ask, Held, Site};
 use tags::Tags;
@@ -271,8 +271,8 @@ impl Handler for Files {
         let mut path = Vec::with_capacity(below.len());
         match path::relative(below, &mut path) {
             Ok(()) => {}
-            Err(Refusal::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
-            Err(Refusal::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
+            Err(BadPath::Malformed) => return self.refuse(StatusCode::BAD_REQUEST),
+            Err(BadPath::NotServed) => return self.refuse(StatusCode::NOT_FOUND),
         }
         if path != below {
             held = site.held(&path);

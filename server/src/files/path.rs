@@ -10,7 +10,7 @@ use ringway_codec::path::{merged, push_escaped};
 
 /// Why a request path names nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum BadPath {
     /// Not a well-formed or not a normalised path: 400.
     Malformed,
     /// Well-formed, but no file may ever answer to it: 404.
@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
 /// Appends to `out` the path below the root that `raw` names: what follows the slash of the mount
 /// point, still percent-encoded; empty for the root itself. A trailing slash is kept: it says that
 /// a directory was meant.
-pub(crate) fn relative(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+pub(crate) fn relative(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BadPath> {
     let start = out.len();
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
@@ -29,19 +29,19 @@ pub(crate) fn relative(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
             // Of several slashes the first counts, and the root has none.
             b'/' if matches!(out[start..].last(), None | Some(b'/')) => {}
             // A separator elsewhere, hence only ever an attempt here; escaped it is of a name.
-            b'\\' => return Err(Refusal::NotServed),
+            b'\\' => return Err(BadPath::NotServed),
             b'%' => {
                 let digits = (raw.get(at).and_then(hex), raw.get(at + 1).and_then(hex));
-                let (Some(high), Some(low)) = digits else { return Err(Refusal::Malformed) };
+                let (Some(high), Some(low)) = digits else { return Err(BadPath::Malformed) };
                 at += 2;
                 match high << 4 | low {
-                    0 => return Err(Refusal::Malformed),
+                    0 => return Err(BadPath::Malformed),
                     // An encoded slash is data, not a separator, and no file name holds one.
-                    b'/' => return Err(Refusal::NotServed),
+                    b'/' => return Err(BadPath::NotServed),
                     byte => out.push(byte),
                 }
             }
-            0 => return Err(Refusal::Malformed),
+            0 => return Err(BadPath::Malformed),
             byte => out.push(byte),
         }
     }
@@ -95,18 +95,18 @@ fn hex(digit: &u8) -> Option<u8> {
     char::from(*digit).to_digit(16).map(|value| value as u8)
 }
 
-fn segments(path: &[u8]) -> Result<(), Refusal> {
+fn segments(path: &[u8]) -> Result<(), BadPath> {
     if path.is_empty() {
         return Ok(());
     }
     let named = path.strip_suffix(b"/").unwrap_or(path);
     for (index, segment) in named.split(|&byte| byte == b'/').enumerate() {
         match segment {
-            b"." | b".." => return Err(Refusal::Malformed),
+            b"." | b".." => return Err(BadPath::Malformed),
             // RFC 8615: the one dot name that is public, and only at the top.
             b".well-known" if index == 0 => {}
             // Hidden files: .git, .env, .htpasswd.
-            [b'.', ..] => return Err(Refusal::NotServed),
+            [b'.', ..] => return Err(BadPath::NotServed),
             _ => {}
         }
     }
@@ -117,7 +117,7 @@ fn segments(path: &[u8]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn mapped(raw: &str) -> Result<String, Refusal> {
+    fn mapped(raw: &str) -> Result<String, BadPath> {
         let mut out = Vec::new();
         let raw = raw.strip_prefix('/').unwrap_or(raw);
         relative(raw.as_bytes(), &mut out).map(|()| String::from_utf8_lossy(&out).into_owned())
@@ -155,7 +155,7 @@ mod tests {
     /// Rows 32 and 33.
     #[test]
     fn ways_out_and_around_are_refused() {
-        use Refusal::{Malformed, NotServed};
+        use BadPath::{Malformed, NotServed};
         for (raw, want) in [
             ("/..", Malformed),
             ("/../etc/passwd", Malformed),

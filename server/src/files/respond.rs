@@ -13,7 +13,7 @@ use ringway_codec::date::Date;
 
 use super::conditional::{RequestFields, Validators, Verdict};
 use super::etag::ETag;
-use super::file::{Content, File, Form};
+use super::file::{File, FileContent, Form};
 use super::multipart::{self, Multipart};
 use super::range;
 use crate::app::body::{BodyWriter, Producer};
@@ -111,8 +111,8 @@ pub(crate) fn page(file: &File, status: StatusCode) -> Response {
 
 fn whole(form: &Form) -> Response {
     let body = match &form.content {
-        Content::Memory(bytes) => Body::Local(Rc::clone(bytes), 0..bytes.len()),
-        Content::Disk(file, size) => stream(file, vec![Piece::File(0..*size)], *size),
+        FileContent::Memory(bytes) => Body::Local(Rc::clone(bytes), 0..bytes.len()),
+        FileContent::Disk(file, size) => stream(file, vec![Piece::File(0..*size)], *size),
     };
     shared(StatusCode::OK, &form.fields, body)
 }
@@ -120,10 +120,10 @@ fn whole(form: &Form) -> Response {
 fn part(form: &Form, range: Range<u64>, size: u64) -> Response {
     let value = multipart::content_range(&range, size);
     let body = match &form.content {
-        Content::Memory(bytes) => {
+        FileContent::Memory(bytes) => {
             Body::Local(Rc::clone(bytes), range.start as usize..range.end as usize)
         }
-        Content::Disk(file, _) => {
+        FileContent::Disk(file, _) => {
             let length = range.end - range.start;
             stream(file, vec![Piece::File(range)], length)
         }
@@ -142,7 +142,7 @@ fn parts(form: &Form, ranges: Vec<Range<u64>>, size: u64, content_type: &str) ->
         response.fields.push(name, value);
     }
     response.body = match &form.content {
-        Content::Memory(bytes) => {
+        FileContent::Memory(bytes) => {
             let mut body = Vec::with_capacity(layout.len as usize);
             for (head, range) in &layout.parts {
                 body.extend_from_slice(head);
@@ -151,7 +151,7 @@ fn parts(form: &Form, ranges: Vec<Range<u64>>, size: u64, content_type: &str) ->
             body.extend_from_slice(&layout.tail);
             Body::Bytes(body)
         }
-        Content::Disk(file, _) => {
+        FileContent::Disk(file, _) => {
             let pieces = layout
                 .parts
                 .into_iter()
@@ -245,7 +245,7 @@ mod tests {
     /// A file of 1000 bytes with a Brotli form of 10.
     fn file() -> File {
         let meta = |size| Some(Meta { size, modified_ns: 784_111_777 * SECOND, ..Meta::default() });
-        let memory = |bytes: Vec<u8>| Some(Content::Memory(Rc::from(bytes)));
+        let memory = |bytes: Vec<u8>| Some(FileContent::Memory(Rc::from(bytes)));
         let content = (0..1000).map(|n| n as u8).collect();
         File::new(
             b"app-3f2a9c1b.js",
@@ -359,7 +359,7 @@ mod tests {
 
     fn at(modified_ns: i128, now: i128) -> File {
         let meta = Some(Meta { modified_ns, size: 1, ..Meta::default() });
-        let content = Some(Content::Memory(Rc::from(&b"x"[..])));
+        let content = Some(FileContent::Memory(Rc::from(&b"x"[..])));
         let settings = SiteSettings::new("/", PathBuf::new());
         File::new(b"a", [None, None, None, meta], [None, None, None, content], &settings, now)
     }

@@ -7,17 +7,17 @@
 
 use std::io;
 
-use super::file::Content;
+use super::file::FileContent;
 use crate::app::content_coding::Coding;
 use crate::rt::fs;
 
 /// Whether a compressed file looks whole and made from a file of `source` bytes. Of one that stays
 /// on disk the beginning and the end are read, a few bytes each.
-pub(crate) async fn belongs(coding: Coding, content: &Content, source: u64) -> bool {
+pub(crate) async fn belongs(coding: Coding, content: &FileContent, source: u64) -> bool {
     match (coding, content) {
         (Coding::Brotli | Coding::Identity, _) => true,
-        (Coding::Gzip, Content::Memory(bytes)) => is_gzip_of(bytes, bytes, source),
-        (Coding::Zstd, Content::Memory(bytes)) => is_zstd_of(bytes, source),
+        (Coding::Gzip, FileContent::Memory(bytes)) => is_gzip_of(bytes, bytes, source),
+        (Coding::Zstd, FileContent::Memory(bytes)) => is_zstd_of(bytes, source),
         (Coding::Gzip, content) => match (start(content).await, end(content).await) {
             (Ok(start), Ok(end)) => is_gzip_of(&start, &end, source),
             _ => false,
@@ -101,16 +101,16 @@ impl FrameHeader {
 /// More than a zstd frame's header has.
 const START: usize = 18;
 
-async fn start(content: &Content) -> io::Result<Vec<u8>> {
+async fn start(content: &FileContent) -> io::Result<Vec<u8>> {
     read(content, 0, START).await
 }
 
-async fn end(content: &Content) -> io::Result<Vec<u8>> {
+async fn end(content: &FileContent) -> io::Result<Vec<u8>> {
     read(content, content.len().saturating_sub(4), 4).await
 }
 
-async fn read(content: &Content, at: u64, len: usize) -> io::Result<Vec<u8>> {
-    let Content::Disk(file, _) = content else { return Ok(Vec::new()) };
+async fn read(content: &FileContent, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let FileContent::Disk(file, _) = content else { return Ok(Vec::new()) };
     let mut bytes = fs::read_at(file, at, Vec::with_capacity(len)).await?;
     bytes.truncate(len);
     Ok(bytes)

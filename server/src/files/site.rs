@@ -16,7 +16,7 @@ use http::StatusCode;
 
 use super::budget::Budget;
 use super::conditional::RequestFields;
-use super::file::{Content, File};
+use super::file::{File, FileContent};
 use super::listing;
 use super::load::{self, Look, Seen};
 use super::respond;
@@ -261,7 +261,7 @@ impl Site {
     /// Accounts for what leaves the store.
     fn let_go(&self, file: &File) {
         for form in file.forms.iter().flatten() {
-            if let Content::Memory(bytes) = &form.content {
+            if let FileContent::Memory(bytes) = &form.content {
                 self.budget.lend(bytes);
             }
         }

@@ -124,7 +124,7 @@ impl Completion {
 }
 
 /// What became of a connection's send.
-pub(crate) enum Sent {
+pub(crate) enum SendOutcome {
     /// All of it is with the kernel; here is the buffer back.
     Done(Vec<u8>),
     /// It was short, and the rest is queued.
@@ -341,14 +341,14 @@ impl Ring {
     /// Takes the completion of a slot's send. `go_on` has the descriptor where a short one is to be
     /// continued; a connection that is being closed has cancelled it, which may leave it short.
     #[inline]
-    pub(crate) fn sent(&mut self, id: Id, result: i32, go_on: Option<RawFd>) -> Sent {
+    pub(crate) fn sent(&mut self, id: Id, result: i32, go_on: Option<RawFd>) -> SendOutcome {
         let Some(sending) = self.sends.get_mut(id.index as usize) else {
-            return Sent::Failed(Vec::new());
+            return SendOutcome::Failed(Vec::new());
         };
         match std::mem::take(sending) {
             Sending::Bytes(head) if usize::try_from(result) == Ok(head.len()) => {
                 self.under_way -= 1;
-                Sent::Done(head)
+                SendOutcome::Done(head)
             }
             sending => self.sent_in_part(id, sending, result, go_on),
         }
@@ -360,12 +360,12 @@ impl Ring {
         sending: Sending,
         result: i32,
         go_on: Option<RawFd>,
-    ) -> Sent {
+    ) -> SendOutcome {
         let (buffer, short) = match (sending, go_on) {
-            (Sending::Nothing, _) => return Sent::Failed(Vec::new()),
+            (Sending::Nothing, _) => return SendOutcome::Failed(Vec::new()),
             (Sending::Bytes(head), Some(fd)) if result > 0 => {
                 self.send_parts(id, fd, head, None, result as usize);
-                return Sent::Again;
+                return SendOutcome::Again;
             }
             (Sending::Bytes(head), _) => (head, true),
             (Sending::Parts(mut send), go_on) => {
@@ -374,7 +374,7 @@ impl Ring {
                     let entry = send.entry();
                     self.sends[id.index as usize] = Sending::Parts(send);
                     self.push(entry, Token::new(OpKind::Send, 0, id));
-                    return Sent::Again;
+                    return SendOutcome::Again;
                 }
                 let buffer = send.take();
                 if self.spare_sends.len() < SPARE_SENDS {
@@ -384,7 +384,7 @@ impl Ring {
             }
         };
         self.under_way -= 1;
-        if result < 0 || short { Sent::Failed(buffer) } else { Sent::Done(buffer) }
+        if result < 0 || short { SendOutcome::Failed(buffer) } else { SendOutcome::Done(buffer) }
     }
 
     /// Cancels a connection's receive, and nothing else of it.

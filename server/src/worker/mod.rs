@@ -17,7 +17,7 @@ use crate::conn::Conn;
 use crate::proto::state::WorkerState;
 use crate::proto::{Action, Cx, Event};
 use crate::ring::token::{Id, OpKind, Token};
-use crate::ring::{Completion, Ring, Sent, sys};
+use crate::ring::{Completion, Ring, SendOutcome, sys};
 use crate::rt::descriptors::OVER;
 use crate::rt::executor::TaskOwner;
 use crate::rt::slab::Slab;
@@ -486,9 +486,9 @@ impl Connections {
         let alive = slot.as_ref().filter(|slot| !slot.conn.is_cut_off());
         let go_on = alive.map(|slot| slot.fd);
         match (ring.sent(id, result, go_on), &mut slot) {
-            (Sent::Done(buffer), Some(slot)) => slot.conn.sent(buffer, cx),
-            (Sent::Failed(buffer), Some(slot)) => slot.conn.on(Event::Unsent(buffer), cx),
-            (Sent::Again, _) | (_, None) => return,
+            (SendOutcome::Done(buffer), Some(slot)) => slot.conn.sent(buffer, cx),
+            (SendOutcome::Failed(buffer), Some(slot)) => slot.conn.on(Event::Unsent(buffer), cx),
+            (SendOutcome::Again, _) | (_, None) => return,
         }
         if let Some(slot) = slot {
             Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);

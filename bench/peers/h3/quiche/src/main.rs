@@ -1,6 +1,6 @@
-//! quiche and its HTTP/3 as a peer, in the style of the example that comes with it
-//! (`examples/http3-server.rs`): one thread, one system call for each datagram, every connection
-//! looked at in each turn. mimalloc as in ringway's binary, CUBIC; no Retry.
+//! quiche and its HTTP/3 as a peer, in the style of quiche's own example `http3-server`: one
+//! thread, one system call for each datagram, every connection looked at in each turn. mimalloc as
+//! in ringway's binary, CUBIC; no Retry.
 //!
 //! Answers `/baseline2` (sum of the query's integers), `/static/10k.bin`, `/static/1m.bin` and
 //! `/1g.bin` out of memory, and anything else with `OK`.
