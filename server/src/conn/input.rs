@@ -1,5 +1,6 @@
 //! What comes in: through TLS where there is TLS, to the protocol that it turns out to be.
 
+use ringway_codec::h2::frame::PREFACE;
 use ringway_codec::scan::PAD;
 
 use super::{Conn, Cx, Proto};
@@ -9,9 +10,6 @@ use crate::proto::h2::Http2;
 use crate::proto::tls_io::{Cover, Opened, TlsIo};
 use crate::proto::upgrade::Upgrade;
 use crate::tls::{Alpn, Error, Session, Version};
-
-/// How an HTTP/2 client begins (RFC 9113 section 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// So much of the preface says that HTTP/2 is meant: no client sends the method PRI (RFC 9113
 /// section 11.6).

@@ -9,6 +9,7 @@ use std::fmt::{Display, Write};
 
 use ringway_codec::field::Field;
 use ringway_codec::h2::Code;
+use ringway_codec::h2::frame::PREFACE;
 use ringway_codec::hpack;
 use ringway_codec::scan::Backend;
 
@@ -69,7 +70,7 @@ impl Tracer {
     /// belong to what it spoke before.
     pub(crate) fn begin_h2(&mut self, id: Id, skip: usize, backend: Backend) {
         if self.on.contains(&Trace::H2) {
-            self.h2.insert(id, [PREFACE, skip].map(|skip| Frames::new(skip, backend)));
+            self.h2.insert(id, [PREFACE.len(), skip].map(|skip| Frames::new(skip, backend)));
         }
     }
 
@@ -136,8 +137,6 @@ fn shown(name: &[u8], value: &[u8]) -> String {
 
 const RECORDS: [&str; 4] = ["change_cipher_spec", "alert", "handshake", "application_data"];
 
-/// Octets of the client's preface.
-const PREFACE: usize = 24;
 const HEADER: usize = 9;
 /// Payload that is kept to be shown; blocks are needed whole, or the table is lost.
 const KEPT: usize = 1 << 16;
@@ -338,7 +337,7 @@ mod tests {
     #[test]
     fn c35_frames_are_cut_and_named() {
         let octets = [
-            vec![b'-'; PREFACE],
+            vec![b'-'; PREFACE.len()],
             frame(4, 0, 0, &[0, 3, 0, 0, 0, 100, 0, 9, 0, 0, 0, 1]),
             frame(4, 1, 0, &[]),
             frame(1, 0x20, 1, &[0x80, 0, 0, 3, 15, 0x82]),
@@ -356,7 +355,7 @@ mod tests {
         ]
         .concat();
         for step in [1, 7, 4096, octets.len()] {
-            let mut frames = Frames::new(PREFACE, Backend::Scalar);
+            let mut frames = Frames::new(PREFACE.len(), Backend::Scalar);
             let mut lines = Vec::new();
             octets.chunks(step).for_each(|piece| frames.take(piece, &mut lines));
             let wanted = [

@@ -7,6 +7,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 use rustls::{Error, SupportedProtocolVersion};
 
+use ringway_codec::h2::frame::PREFACE;
+
 use super::*;
 use crate::proto::CLEAR;
 use crate::tls::{Acceptor, Alpn, Tls};
@@ -98,7 +100,7 @@ impl Pair {
         if way.alpn == Alpn::H2 {
             let window = (1_u32 << 30).to_be_bytes();
             let settings = frame(4, 0, 0, &[&[0, 4][..], &window].concat());
-            let hello = [input::PREFACE, &settings, &frame(8, 0, 0, &window)];
+            let hello = [&PREFACE[..], &settings, &frame(8, 0, 0, &window)];
             let records = pair.sealed(&hello.concat());
             pair.world.input.extend(records);
             pair.world.settle();

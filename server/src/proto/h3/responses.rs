@@ -14,7 +14,7 @@ use crate::app::response::{Body, Response};
 
 /// Bodies up to this long are copied behind their heads, longer ones sent from where they lie:
 /// sealing copies what QUIC sends anyway, so that less is gained by copying than over TCP.
-const COPY_MAX: u64 = 4 * 1024;
+const WHOLE_MAX: u64 = 4 * 1024;
 
 impl Http3 {
     /// A handler has answered.
@@ -49,13 +49,13 @@ impl Http3 {
         let mut fits = |length| self.http.has_room(key, length as usize, t.conn);
         let shared = match &response.body {
             Body::Stream(_) => None,
-            _ if length.is_none_or(|length| length <= COPY_MAX || !fits(length)) => None,
+            _ if length.is_none_or(|length| length <= WHOLE_MAX || !fits(length)) => None,
             _ => Some(buf(std::mem::take(&mut response.body).pin())),
         };
         let body = match (&response.body, shared) {
             (_, Some(shared)) => quic::Body::Shared(shared),
             (Body::Stream(_), None) => quic::Body::Later,
-            (body, None) if length <= Some(COPY_MAX) => quic::Body::Whole(body.bytes()),
+            (body, None) if length <= Some(WHOLE_MAX) => quic::Body::Whole(body.bytes()),
             _ => quic::Body::Pull,
         };
         let status = response.status.as_u16();
