@@ -18,6 +18,9 @@ use harness::h2::{self, H2};
 use harness::process::{Process, RINGWAY};
 use harness::quic::{self, H3};
 use harness::{eventually, missing, pattern};
+use ringway::tower::TowerService;
+use ringway::{Bound, Server};
+use tokio::runtime::{Builder, Runtime};
 
 fn serve() -> Process {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -517,6 +520,39 @@ fn p10_a_slow_reader_holds_back_the_service() {
     client.take(100_000);
     assert!(grown <= FLAT, "memory grew by {grown} bytes");
     assert_eq!(text_of(&server, "/running"), "1");
+}
+
+/// A service runs in the runtime that it was made in, or was given, also beside others on the same
+/// worker; one that only its own thread would drive is not used.
+#[test]
+fn p10_each_service_has_its_runtime() {
+    let make = |mut builder: Builder, name: &str| {
+        builder.worker_threads(1).enable_all().thread_name(name).build().unwrap()
+    };
+    let one = make(Builder::new_multi_thread(), "one");
+    let two = make(Builder::new_multi_thread(), "two");
+    let idle = make(Builder::new_current_thread(), "idle");
+    let app = || axum::Router::new().fallback(app::task_thread).with_state(());
+    let made_in = |runtime: &Runtime| {
+        let _inside = runtime.enter();
+        TowerService::new(app())
+    };
+    let routes = ringway::Router::new()
+        .get("/one", made_in(&one))
+        .get("/two", TowerService::on(two.handle().clone(), app()))
+        .get("/idle", made_in(&idle))
+        .get("/none", TowerService::new(app()));
+    let server = Server::new(routes).workers(1).http("127.0.0.1:0").start().unwrap();
+    let Bound::Ip(address) = server.local_addrs()[0].1 else { panic!("a TCP listener") };
+    let mut client = Client::connect(address);
+    let own = "ringway-tokio";
+    for _ in 0..2 {
+        for (path, name) in [("/one", "one"), ("/two", "two"), ("/idle", own), ("/none", own)] {
+            assert_eq!(client.get(path).text(), name, "{path}");
+        }
+    }
+    server.stop();
+    server.join().unwrap();
 }
 
 /// P12: the example answers over all three protocols.

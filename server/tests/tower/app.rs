@@ -129,6 +129,11 @@ async fn spawned() -> String {
     format!("{here} {task} {blocking} {}", here == thread())
 }
 
+/// The thread that a task runs on.
+pub(crate) async fn task_thread() -> String {
+    tokio::spawn(async { thread() }).await.unwrap()
+}
+
 /// What a socket of tokio's reads.
 async fn connect(Path(port): Path<u16>) -> String {
     let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();

@@ -90,14 +90,11 @@ async fn respond<B: Body + 'static>(
     if let [Some(Err(_)), _] = ahead {
         return StatusCode::INTERNAL_SERVER_ERROR.into();
     }
-    let rest = Rest { ahead, body, feeder, context };
-    match rest.into_whole(ended) {
-        Ok(whole) => response.body = whole,
-        Err(rest) => {
-            let produce = async move |out| rest.produce(out).await;
-            response.body = response::Body::Stream(Producer::new(produce, length));
-        }
-    }
+    let mut rest = Rest { ahead, body, feeder, context };
+    response.body = rest.whole(ended).unwrap_or_else(|| {
+        let produce = async move |out| rest.produce(out).await;
+        response::Body::Stream(Producer::new(produce, length))
+    });
     response
 }
 
@@ -168,17 +165,17 @@ struct Rest<B: Body> {
 
 impl<B: Body> Rest<B> {
     /// The body, where all of it is there in one piece and nobody reads the request's any more.
-    fn into_whole(mut self, ended: bool) -> Result<response::Body, Self> {
+    fn whole(&mut self, ended: bool) -> Option<response::Body> {
         if !ended || self.feeder.as_ref().is_some_and(|feeder| !feeder.is_done()) {
-            return Err(self);
+            return None;
         }
         match &mut self.ahead {
-            [None, _] => Ok(response::Body::Empty),
-            [Some(Ok(frame)), None] => match frame.data_mut() {
-                Some(data) => Ok(data.copy_to_bytes(data.remaining()).into()),
-                None => Err(self),
-            },
-            _ => Err(self),
+            [None, _] => Some(response::Body::Empty),
+            [Some(Ok(frame)), None] => {
+                let data = frame.data_mut()?;
+                Some(data.copy_to_bytes(data.remaining()).into())
+            }
+            _ => None,
         }
     }
 
