@@ -1,5 +1,5 @@
-//! The walks of ARCHITECTURE.md: every step names a function that is there, and no walk goes through
-//! a file more than once on the way in and once on the way out.
+//! The walks of ARCHITECTURE.md: every step names a function that is there, and no walk goes
+//! through a file more than once on the way in and once on the way out.
 
 use super::{code_only, report, root};
 
