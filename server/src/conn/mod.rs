@@ -111,7 +111,7 @@ impl Conn {
                 self.link.received(more);
                 self.end(errno, cx);
             }
-            Event::Unsent(buffer) => {
+            Event::SendFailed(buffer) => {
                 self.link.sent(buffer, cx);
                 self.abandon(cx);
             }
@@ -131,9 +131,9 @@ impl Conn {
                 }
                 self.link.mark(cx);
             }
-            Event::Nudge { stream } => {
+            Event::StreamReady { stream } => {
                 if let Proto::H2(http) = &mut self.proto {
-                    http.nudge(stream, &mut self.link, cx);
+                    http.stream_ready(stream, &mut self.link, cx);
                 }
                 self.link.mark(cx);
             }

@@ -24,7 +24,7 @@ pub(crate) enum Event {
     /// Receiving ended: the peer is done (0), or an errno.
     Ended { errno: i32, more: bool },
     /// The kernel refused to send: the peer is gone.
-    Unsent(Vec<u8>),
+    SendFailed(Vec<u8>),
     /// A cancellation is through.
     Cancelled,
     /// The connection's deadline may have passed; so much did the peer acknowledge.
@@ -34,7 +34,7 @@ pub(crate) enum Event {
     /// The handler of a stream has hints to send ahead of its answer.
     Hint { stream: u64, links: Vec<HeaderValue> },
     /// A stream's channel has moved.
-    Nudge { stream: u64 },
+    StreamReady { stream: u64 },
     /// The server wants to stop.
     Drain,
     /// Others need the room of this connection, which is idle.

@@ -230,7 +230,7 @@ impl Udp {
         match event {
             Event::Reply { stream, response } => state.h3.reply(stream, response, &mut turn),
             Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut turn),
-            Event::Nudge { stream } => state.h3.nudge(stream, &mut turn),
+            Event::StreamReady { stream } => state.h3.stream_ready(stream, &mut turn),
             _ => return,
         }
         self.touch(id);

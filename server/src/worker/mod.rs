@@ -241,7 +241,7 @@ impl Worker {
                 let conn = Conn::new(id, fd, arrival, &mut state.cx());
                 Slot { fd, host, timer_at: Time::NEVER, conn }
             });
-            self.deliver(id, Event::Nudge { stream: 0 });
+            self.deliver(id, Event::StreamReady { stream: 0 });
             self.narrow();
         } else {
             host.into_iter().for_each(|host| self.state.ip_limits.leave(host));
@@ -297,7 +297,7 @@ impl Worker {
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (conn, stream) in nudges {
-            self.deliver(conn, Event::Nudge { stream });
+            self.deliver(conn, Event::StreamReady { stream });
         }
         let thread = thread_state::current();
         let hints = std::mem::take(&mut *thread.hints.borrow_mut());
@@ -487,7 +487,9 @@ impl Connections {
         let go_on = alive.map(|slot| slot.fd);
         match (ring.sent(id, result, go_on), &mut slot) {
             (SendOutcome::Done(buffer), Some(slot)) => slot.conn.sent(buffer, cx),
-            (SendOutcome::Failed(buffer), Some(slot)) => slot.conn.on(Event::Unsent(buffer), cx),
+            (SendOutcome::Failed(buffer), Some(slot)) => {
+                slot.conn.on(Event::SendFailed(buffer), cx)
+            }
             (SendOutcome::Again, _) | (_, None) => return,
         }
         if let Some(slot) = slot {

@@ -114,7 +114,7 @@ impl World {
         }
         let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
         for (_, stream) in nudges {
-            self.tell(Event::Nudge { stream });
+            self.tell(Event::StreamReady { stream });
         }
         while self.state.cx().dirty.pop().is_some() {
             if let Some((head, body)) = self.conn.flush(&mut self.state.cx()) {
@@ -189,7 +189,7 @@ impl World {
             let whole = [&head, bytes].concat();
             let n = self.random.below(whole.len());
             self.output.extend_from_slice(&whole[..n]);
-            return self.tell(Event::Unsent(head));
+            return self.tell(Event::SendFailed(head));
         }
         self.output.extend_from_slice(&head);
         self.output.extend_from_slice(bytes);

@@ -213,7 +213,7 @@ impl Http2 {
     }
 
     /// A channel has moved: there is something to send, or the handler has read.
-    pub(crate) fn nudge(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn stream_ready(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
         link.output(cx);
         let Some((key, read)) = self.exchanges.moved(stream, link.id) else { return };
         if read > 0 {

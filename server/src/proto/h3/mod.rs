@@ -106,7 +106,7 @@ impl Http3 {
     }
 
     /// A stream's channel has moved: there is something to send, or the handler has read.
-    pub(crate) fn nudge(&mut self, stream: u64, t: &mut Turn<'_, '_>) {
+    pub(crate) fn stream_ready(&mut self, stream: u64, t: &mut Turn<'_, '_>) {
         let Some((key, read)) = self.exchanges.moved(stream, t.id) else { return };
         if read > 0 {
             self.http.consume(key, read, t.shared);
