@@ -7,7 +7,7 @@ use super::{Conn, Cx, Proto};
 use crate::config::Trace;
 use crate::observe::trace::Way;
 use crate::proto::h2::Http2;
-use crate::proto::tls_io::{Cover, Opened, TlsIo};
+use crate::proto::tls_io::{CertificateScope, Opened, TlsIo};
 use crate::proto::upgrade::Upgrade;
 use crate::tls::{Alpn, Error, Session, Version};
 
@@ -122,12 +122,12 @@ impl Conn {
             trace.established(self.link.id, &tls.session);
         }
         count_handshake(&tls.session, cx);
-        let cover = Some(Box::new(Cover::new(tls.session.names(), tls.alt)));
+        let scope = Some(Box::new(CertificateScope::new(tls.session.names(), tls.alt)));
         if tls.session.alpn() == Some(Alpn::H2) {
-            let http = Http2::new(self.socket, cover, &mut self.link, cx);
+            let http = Http2::new(self.socket, scope, &mut self.link, cx);
             self.proto = Proto::H2(Box::new(http));
         } else if let Proto::H1(http) = &mut self.proto {
-            http.set_cover(cover);
+            http.set_scope(scope);
         }
     }
 

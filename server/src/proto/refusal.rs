@@ -9,7 +9,7 @@ use ringway_codec::h1::Error;
 use ringway_codec::message;
 
 use super::Cx;
-use super::tls_io::Cover;
+use super::tls_io::CertificateScope;
 use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::Response;
 use crate::config::Limits;
@@ -118,9 +118,12 @@ pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Cx
 /// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
 /// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
 /// the root, is badly escaped or no text; its authority is none; or it is meant for another server
-/// than the one that `cover` stands for (421, RFC 9110 section 7.4).
+/// than the one that `scope` stands for (421, RFC 9110 section 7.4).
 #[inline]
-pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Option<Refusal> {
+pub(crate) fn refusal(
+    request: &Request<'_>,
+    scope: Option<&mut CertificateScope>,
+) -> Option<Refusal> {
     // Only a CONNECT without a protocol has no path.
     if request.line.path.len == 0 {
         return Some(Refusal::NO_TUNNEL);
@@ -130,5 +133,5 @@ pub(crate) fn refusal(request: &Request<'_>, cover: Option<&mut Cover>) -> Optio
     }
     // HTTP/1.0 alone may do without.
     let authority = request.authority()?;
-    cover?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
+    scope?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
 }

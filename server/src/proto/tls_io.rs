@@ -73,7 +73,7 @@ pub(crate) struct TlsIo {
 }
 
 /// Which hosts a connection's certificate stands for.
-pub(crate) struct Cover {
+pub(crate) struct CertificateScope {
     names: Names,
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
@@ -81,7 +81,7 @@ pub(crate) struct Cover {
     pub(crate) alt: u8,
 }
 
-impl Cover {
+impl CertificateScope {
     pub(crate) fn new(names: Names, alt: u8) -> Self {
         Self { names, last: Vec::new(), alt }
     }

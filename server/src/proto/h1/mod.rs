@@ -22,7 +22,7 @@ use super::exchange::abort;
 use super::output::Link;
 use super::refusal::Refusal;
 use super::response_body::Pulled;
-use super::tls_io::Cover;
+use super::tls_io::CertificateScope;
 use super::upgrade::Upgrade;
 use crate::app::request::Request;
 use crate::app::response::Response;
@@ -61,7 +61,7 @@ enum Outgoing {
 #[derive(Default)]
 struct Extra {
     /// Over TLS: the names of the certificate.
-    cover: Option<Box<Cover>>,
+    scope: Option<Box<CertificateScope>>,
     /// The request that asked for HTTP/2.
     upgrade: Option<Box<Upgrade>>,
     /// The line of the access log for the request at hand.
@@ -75,16 +75,16 @@ struct Extra {
 impl Extra {
     /// What clients are told of HTTP/3: see [`Cx::common`].
     fn alt(&self) -> u8 {
-        self.cover.as_ref().map_or(0, |cover| cover.alt)
+        self.scope.as_ref().map_or(0, |scope| scope.alt)
     }
 
     /// As [`Http1::straight`], over TLS: the request is for a host of the certificate's.
     fn straight(&mut self, request: &Request<'_>) -> Option<u8> {
         let is_plain = self.upgrade.is_none() && self.entry.is_none();
         let is_straight = is_plain && !self.misplaced && !self.last;
-        let cover = self.cover.as_deref_mut().filter(|_| is_straight)?;
-        let is_covered = !cover.is_misdirected(request.authority()?);
-        is_covered.then_some(cover.alt)
+        let scope = self.scope.as_deref_mut().filter(|_| is_straight)?;
+        let is_in_scope = !scope.is_misdirected(request.authority()?);
+        is_in_scope.then_some(scope.alt)
     }
 }
 
@@ -124,8 +124,8 @@ impl Http1 {
     }
 
     /// The connection's certificate stands for these names.
-    pub(crate) fn set_cover(&mut self, cover: Option<Box<Cover>>) {
-        self.extra.get_or_insert_default().cover = cover;
+    pub(crate) fn set_scope(&mut self, scope: Option<Box<CertificateScope>>) {
+        self.extra.get_or_insert_default().scope = scope;
     }
 
     /// The client speaks without TLS on a port for TLS.

@@ -223,8 +223,8 @@ impl Http1 {
             self.refuse_cleartext(Some(&request), link, cx);
             return head.len as usize;
         }
-        let cover = self.extra.as_mut().and_then(|extra| extra.cover.as_deref_mut());
-        if let Some(refusal) = refusal(&request, cover) {
+        let scope = self.extra.as_mut().and_then(|extra| extra.scope.as_deref_mut());
+        if let Some(refusal) = refusal(&request, scope) {
             self.refuse(refusal, link, cx);
             return head.len as usize;
         }

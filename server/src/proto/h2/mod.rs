@@ -20,7 +20,7 @@ use super::Cx;
 use super::exchange::{Exchanges, Stream, abort};
 use super::output::Link;
 use super::response_body::Pulled;
-use super::tls_io::{Cover, LEND_MIN};
+use super::tls_io::{CertificateScope, LEND_MIN};
 use super::upgrade::Upgrade;
 use crate::app::request::Protocol;
 use crate::config::{Limits, Trace};
@@ -37,7 +37,7 @@ pub(crate) struct Http2 {
     conn: h2::Conn,
     socket: RawFd,
     /// Over TLS: the names of the certificate.
-    cover: Option<Box<Cover>>,
+    scope: Option<Box<CertificateScope>>,
     /// The authority that pushes are promised for: the one that was asked last.
     authority: Vec<u8>,
     exchanges: Exchanges<Key>,
@@ -51,13 +51,13 @@ impl Http2 {
     /// A connection whose client begins with the preface.
     pub(crate) fn new(
         socket: RawFd,
-        cover: Option<Box<Cover>>,
+        scope: Option<Box<CertificateScope>>,
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> Self {
         trace_from_here(link, cx);
         let conn = h2::Conn::new(&mut io(link, cx));
-        Self::of(conn, socket, cover, cx)
+        Self::of(conn, socket, scope, cx)
     }
 
     /// A connection that a request in HTTP/1.1 has upgraded; that request is answered first.
@@ -86,11 +86,16 @@ impl Http2 {
         Some(http)
     }
 
-    fn of(conn: h2::Conn, socket: RawFd, cover: Option<Box<Cover>>, cx: &Cx<'_>) -> Self {
+    fn of(
+        conn: h2::Conn,
+        socket: RawFd,
+        scope: Option<Box<CertificateScope>>,
+        cx: &Cx<'_>,
+    ) -> Self {
         Self {
             conn,
             socket,
-            cover,
+            scope,
             authority: Vec::new(),
             exchanges: Exchanges::new(Protocol::Http2),
             ahead: None,
@@ -233,7 +238,7 @@ impl Http2 {
                 return;
             }
             let (exchanges, id) = (&mut self.exchanges, link.id);
-            let (lends, splices) = (self.cover.is_some(), &mut link.splices);
+            let (lends, splices) = (self.scope.is_some(), &mut link.splices);
             let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
             let pulled = self.conn.output(room, &mut io, |key, max, out, aside| {
                 let (pulled, piece) = exchanges.pull(stream_of(key), max, id);

@@ -56,7 +56,7 @@ impl Http2 {
             self.authority.extend_from_slice(asked.head.authority.of(request.bytes));
         }
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
-        let refused = unfit.or_else(|| refusal(&request, self.cover.as_deref_mut()));
+        let refused = unfit.or_else(|| refusal(&request, self.scope.as_deref_mut()));
         if let Some(refusal) = refused {
             return self.refuse(key, refusal, link, cx);
         }
@@ -105,7 +105,7 @@ impl Http2 {
     pub(super) fn origin(&self, key: Key, link: &Link) -> Origin {
         Origin {
             protocol: Protocol::Http2,
-            secure: self.cover.is_some(),
+            secure: self.scope.is_some(),
             peer: self.peer(),
             owner: stream_of(key).owner(link.id),
         }

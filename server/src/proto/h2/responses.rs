@@ -79,7 +79,7 @@ impl Http2 {
         link: &mut Link,
         cx: &mut Cx<'_>,
     ) -> Vec<(Key, Reply)> {
-        let scheme: &[u8] = if self.cover.is_some() { b"https" } else { b"http" };
+        let scheme: &[u8] = if self.scope.is_some() { b"https" } else { b"http" };
         let mut promised = Vec::new();
         for path in paths {
             let (authority, path) = (&self.authority, path.as_bytes());
@@ -97,7 +97,7 @@ impl Http2 {
     }
 
     fn answer(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
-        let (common, id) = cx.common(self.cover.as_ref().map_or(CLEAR, |cover| cover.alt));
+        let (common, id) = cx.common(self.scope.as_ref().map_or(CLEAR, |scope| scope.alt));
         let length = response.body.len();
         let body = match &response.body {
             Body::Stream(_) => h2::Body::Later,
@@ -135,7 +135,7 @@ impl Http2 {
         let fits = link.gathered() + bytes.len() <= cx.limits.output_bytes;
         match bytes.len() {
             len if len > COPY_MAX || !fits => h2::Body::Pull,
-            len if len >= LEND_MIN && self.cover.is_some() => h2::Body::Lent(len),
+            len if len >= LEND_MIN && self.scope.is_some() => h2::Body::Lent(len),
             _ => h2::Body::Whole(bytes),
         }
     }

@@ -18,7 +18,7 @@ use ringway_quic::{Buf, Conn};
 use super::Cx;
 use super::exchange::{Exchanges, Stream, abort};
 use super::response_body::Pulled;
-use super::tls_io::Cover;
+use super::tls_io::CertificateScope;
 use crate::app::request::Protocol;
 use crate::ring::send::{Owner, Pinned};
 use crate::ring::token::Id;
@@ -29,7 +29,7 @@ pub(crate) struct Http3 {
     pub(crate) http: Http,
     exchanges: Exchanges<Key>,
     /// The names of the certificate.
-    cover: Option<Cover>,
+    scope: Option<CertificateScope>,
     /// Where the last datagram came from.
     pub(crate) peer: Option<SocketAddr>,
     /// Since when no stream has been open.
@@ -43,7 +43,7 @@ impl Default for Http3 {
         Self {
             http: Http::default(),
             exchanges: Exchanges::new(Protocol::Http3),
-            cover: None,
+            scope: None,
             peer: None,
             since: Time::ZERO,
             was_early: false,

@@ -8,7 +8,7 @@ use ringway_quic::http::{self as quic, Early, Key};
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
-use super::super::tls_io::Cover;
+use super::super::tls_io::CertificateScope;
 use super::{Http3, Turn, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
@@ -75,10 +75,10 @@ impl Http3 {
         let (bytes, fields) = (&t.shared.h3.bytes, &t.shared.h3.fields[asked.head.first..]);
         let request = Request::new(bytes, fields, &line, &attached, origin);
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
-        let cover = self
-            .cover
-            .get_or_insert_with(|| Cover::new(t.tls.names(t.conn.transport().server_name()), 0));
-        let refused = unfit.or_else(|| refusal(&request, Some(cover)));
+        let scope = self.scope.get_or_insert_with(|| {
+            CertificateScope::new(t.tls.names(t.conn.transport().server_name()), 0)
+        });
+        let refused = unfit.or_else(|| refusal(&request, Some(scope)));
         let counters = &mut cx.tally.counters;
         if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {
             return self.refuse(key, refusal, t);
