@@ -16,7 +16,7 @@ use ringway_quic::http::{self, Code};
 use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
 use crate::observe::metrics::Counters;
-use crate::proto::h3::{Http3, Turn};
+use crate::proto::h3::{Http3, Io};
 use crate::proto::state::WorkerState;
 use crate::proto::{Cx, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
@@ -215,9 +215,9 @@ impl Udp {
             let id = self.touched[at];
             let Some((conn, state)) = self.endpoint.get(id) else { continue };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-            let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
-            state.h3.receive(&mut turn);
-            state.count(&mut turn);
+            let mut io = Io { id: outer(id), conn, shared, tls, cx };
+            state.h3.receive(&mut io);
+            state.count(&mut io);
         }
     }
 
@@ -226,11 +226,11 @@ impl Udp {
         let id = inner(id);
         let Some((conn, state)) = self.endpoint.get(id) else { return };
         let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-        let mut turn = Turn { id: outer(id), conn, shared, tls, cx };
+        let mut io = Io { id: outer(id), conn, shared, tls, cx };
         match event {
-            Event::Reply { stream, response } => state.h3.reply(stream, response, &mut turn),
-            Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut turn),
-            Event::StreamReady { stream } => state.h3.stream_ready(stream, &mut turn),
+            Event::Reply { stream, response } => state.h3.reply(stream, response, &mut io),
+            Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut io),
+            Event::StreamReady { stream } => state.h3.stream_ready(stream, &mut io),
             _ => return,
         }
         self.touch(id);
@@ -261,10 +261,10 @@ impl Udp {
         touched.retain(|id| {
             let Some((conn, state)) = self.endpoint.get(*id) else { return false };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-            let mut turn = Turn { id: outer(*id), conn, shared, tls, cx };
-            state.h3.pull(&mut turn);
-            if self.stage == Stage::Refusing && state.h3.http.is_done(turn.conn, turn.shared) {
-                state.h3.http.close(Code::NoError, b"", turn.conn);
+            let mut io = Io { id: outer(*id), conn, shared, tls, cx };
+            state.h3.pull(&mut io);
+            if self.stage == Stage::Refusing && state.h3.http.is_done(io.conn, io.shared) {
+                state.h3.http.close(Code::NoError, b"", io.conn);
             }
             state.is_touched = state.h3.http.wants_output();
             state.is_touched
@@ -503,19 +503,19 @@ impl Replies {
 
 impl State {
     /// Counts what has happened to the connection as a whole.
-    fn count(&mut self, turn: &mut Turn<'_, '_>) {
-        let counters = &mut turn.cx.tally.counters;
-        if !self.is_counted && turn.conn.is_established() {
+    fn count(&mut self, io: &mut Io<'_, '_>) {
+        let counters = &mut io.cx.tally.counters;
+        if !self.is_counted && io.conn.is_established() {
             self.is_counted = true;
             counters.opened_h3 += 1;
-            let resumed = turn.conn.transport().is_resumed();
+            let resumed = io.conn.transport().is_resumed();
             match (resumed, self.h3.was_early) {
                 (true, true) => counters.tls13_early += 1,
                 (true, false) => counters.tls13_resumed += 1,
                 (false, _) => counters.tls13_full += 1,
             }
         }
-        let migrations = turn.conn.counts().migrations;
+        let migrations = io.conn.counts().migrations;
         counters.quic_migrations += u64::from(migrations - self.migrations);
         self.migrations = migrations;
     }

@@ -52,7 +52,7 @@ impl Default for Http3 {
 }
 
 /// What a connection's events may use.
-pub(crate) struct Turn<'a, 'w> {
+pub(crate) struct Io<'a, 'w> {
     pub(crate) id: Id,
     pub(crate) conn: &'a mut Conn,
     pub(crate) shared: &'a mut quic::Shared,
@@ -62,17 +62,17 @@ pub(crate) struct Turn<'a, 'w> {
 
 impl Http3 {
     /// Works on what has come, and on what should have.
-    pub(crate) fn receive(&mut self, t: &mut Turn<'_, '_>) {
-        while let Some((stream, refusal)) = self.exchanges.next_slow(t.cx) {
-            self.refuse(stream.key, refusal, t);
+    pub(crate) fn receive(&mut self, io: &mut Io<'_, '_>) {
+        while let Some((stream, refusal)) = self.exchanges.next_slow(io.cx) {
+            self.refuse(stream.key, refusal, io);
         }
         loop {
-            match self.http.receive(t.conn, t.shared) {
+            match self.http.receive(io.conn, io.shared) {
                 Ok(quic::Event::More) => break,
-                Ok(event) => self.take(event, t),
+                Ok(event) => self.take(event, io),
                 Err(_) => {
-                    t.cx.tally.counters.refused += 1;
-                    self.abandon(t.cx);
+                    io.cx.tally.counters.refused += 1;
+                    self.abandon(io.cx);
                     break;
                 }
             }
@@ -80,11 +80,11 @@ impl Http3 {
     }
 
     /// Hands the transport what it has room for.
-    pub(crate) fn pull(&mut self, t: &mut Turn<'_, '_>) {
+    pub(crate) fn pull(&mut self, io: &mut Io<'_, '_>) {
         loop {
-            let (exchanges, id) = (&mut self.exchanges, t.id);
-            let limit = t.cx.limits.output_bytes;
-            let pulled = self.http.output(limit, t.conn, |key, max, content| {
+            let (exchanges, id) = (&mut self.exchanges, io.id);
+            let limit = io.cx.limits.output_bytes;
+            let pulled = self.http.output(limit, io.conn, |key, max, content| {
                 let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
                 if let Some(piece) = piece {
                     content.share(buf(piece));
@@ -97,19 +97,19 @@ impl Http3 {
                     Pulled::Broken => quic::Pulled::Abort(Code::Internal),
                 }
             });
-            self.exchanges.finish(t.cx);
+            self.exchanges.finish(io.cx);
             match pulled {
-                Ok(Some(key)) => self.trailers(key, t),
+                Ok(Some(key)) => self.trailers(key, io),
                 Ok(None) | Err(_) => break,
             }
         }
     }
 
     /// A stream's channel has moved: there is something to send, or the handler has read.
-    pub(crate) fn stream_ready(&mut self, stream: u64, t: &mut Turn<'_, '_>) {
-        let Some((key, read)) = self.exchanges.moved(stream, t.id) else { return };
+    pub(crate) fn stream_ready(&mut self, stream: u64, io: &mut Io<'_, '_>) {
+        let Some((key, read)) = self.exchanges.moved(stream, io.id) else { return };
         if read > 0 {
-            self.http.consume(key, read, t.shared);
+            self.http.consume(key, read, io.shared);
         }
         self.http.wake(key);
     }

@@ -9,58 +9,58 @@ use super::super::exchange::{self, Begun, Content, abort};
 use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::super::tls_io::CertificateScope;
-use super::{Http3, Turn, stream_of};
+use super::{Http3, Io, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::observe::metrics::Counters;
 
 impl Http3 {
-    pub(super) fn take(&mut self, event: quic::Event, t: &mut Turn<'_, '_>) {
+    pub(super) fn take(&mut self, event: quic::Event, io: &mut Io<'_, '_>) {
         match event {
-            quic::Event::Request(request) => self.begin(&request, t),
+            quic::Event::Request(request) => self.begin(&request, io),
             quic::Event::Refused { key, status } => {
                 let (refusal, asked) = match status {
                     408 => {
-                        t.cx.tally.counters.slow_heads += 1;
+                        io.cx.tally.counters.slow_heads += 1;
                         (Refusal::HEAD_TOO_SLOW, Vec::new())
                     }
                     _ => {
-                        let asked = asked(&t.shared.h3.fields, &t.shared.h3.bytes);
+                        let asked = asked(&io.shared.h3.fields, &io.shared.h3.bytes);
                         (Refusal::HEAD_TOO_LARGE, asked)
                     }
                 };
                 let peer = Peer::Address(self.peer);
-                self.exchanges.note_unread(stream_of(key), peer, &asked, t.cx);
-                self.refuse(key, refusal, t);
+                self.exchanges.note_unread(stream_of(key), peer, &asked, io.cx);
+                self.refuse(key, refusal, io);
             }
             quic::Event::Malformed { stream } => {
-                malformed(Protocol::Http3, stream, Peer::Address(self.peer), t.cx);
+                malformed(Protocol::Http3, stream, Peer::Address(self.peer), io.cx);
             }
-            quic::Event::Data { key, at } => self.data(key, at, t),
+            quic::Event::Data { key, at } => self.data(key, at, io),
             quic::Event::Trailers { key } => {
-                let shared = &t.shared.h3;
+                let shared = &io.shared.h3;
                 self.exchanges.receive_trailers(stream_of(key), &shared.fields, &shared.bytes);
             }
             quic::Event::End { key } => {
-                if let Some(reply) = self.exchanges.complete(stream_of(key), t.cx.app) {
-                    self.take_reply(key, reply, t);
+                if let Some(reply) = self.exchanges.complete(stream_of(key), io.cx.app) {
+                    self.take_reply(key, reply, io);
                 }
             }
             quic::Event::Stalled { key } => {
-                t.cx.tally.counters.slow_readers += 1;
-                self.exchanges.close(stream_of(key), abort::SLOW, t.cx);
+                io.cx.tally.counters.slow_readers += 1;
+                self.exchanges.close(stream_of(key), abort::SLOW, io.cx);
             }
             quic::Event::Reset { key, by_peer, .. } => {
-                t.cx.tally.counters.refused += u64::from(!by_peer);
-                self.exchanges.close(stream_of(key), abort::RESET, t.cx);
+                io.cx.tally.counters.refused += u64::from(!by_peer);
+                self.exchanges.close(stream_of(key), abort::RESET, io.cx);
             }
             quic::Event::More => {}
         }
     }
 
-    fn begin(&mut self, asked: &quic::Request, t: &mut Turn<'_, '_>) {
-        let (key, cx) = (asked.key, &mut *t.cx);
+    fn begin(&mut self, asked: &quic::Request, io: &mut Io<'_, '_>) {
+        let (key, cx) = (asked.key, &mut *io.cx);
         let unfit = unfit(&asked.head, cx.limits);
         cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h3 += 1;
@@ -70,38 +70,38 @@ impl Http3 {
             protocol: Protocol::Http3,
             secure: true,
             peer: Peer::Address(self.peer),
-            owner: stream_of(key).owner(t.id),
+            owner: stream_of(key).owner(io.id),
         };
-        let (bytes, fields) = (&t.shared.h3.bytes, &t.shared.h3.fields[asked.head.first..]);
+        let (bytes, fields) = (&io.shared.h3.bytes, &io.shared.h3.fields[asked.head.first..]);
         let request = Request::new(bytes, fields, &line, &attached, origin);
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
         let scope = self.scope.get_or_insert_with(|| {
-            CertificateScope::new(t.tls.names(t.conn.transport().server_name()), 0)
+            CertificateScope::new(io.tls.names(io.conn.transport().server_name()), 0)
         });
         let refused = unfit.or_else(|| refusal(&request, Some(scope)));
         let counters = &mut cx.tally.counters;
         if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {
-            return self.refuse(key, refusal, t);
+            return self.refuse(key, refusal, io);
         }
         let content = match asked.end {
             true => Content::None,
             false => Content::Some(asked.head.content_length),
         };
-        match exchange::begin(&request, content, t.cx.app, t.cx.limits) {
-            Begun::Called(reply) => self.take_reply(key, reply, t),
-            Begun::Refused(refusal) => self.refuse(key, refusal, t),
+        match exchange::begin(&request, content, io.cx.app, io.cx.limits) {
+            Begun::Called(reply) => self.take_reply(key, reply, io),
+            Begun::Refused(refusal) => self.refuse(key, refusal, io),
             Begun::Buffer(limit) => {
-                let sink = Sink::buffer(Box::new(request.to_owned()), limit, t.cx.now);
-                self.exchanges.await_body(stream_of(key), sink, t.cx);
-                self.proceed(asked, t);
+                let sink = Sink::buffer(Box::new(request.to_owned()), limit, io.cx.now);
+                self.exchanges.await_body(stream_of(key), sink, io.cx);
+                self.proceed(asked, io);
             }
             Begun::Stream(channel, reply) => {
-                let sink = Sink::channel(channel, t.cx.now);
-                self.exchanges.await_body(stream_of(key), sink, t.cx);
+                let sink = Sink::channel(channel, io.cx.now);
+                self.exchanges.await_body(stream_of(key), sink, io.cx);
                 if matches!(reply, Reply::Later(_)) {
-                    self.proceed(asked, t);
+                    self.proceed(asked, io);
                 }
-                self.take_reply(key, reply, t);
+                self.take_reply(key, reply, io);
             }
         }
     }
@@ -122,17 +122,17 @@ impl Http3 {
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
-    fn proceed(&mut self, asked: &quic::Request, t: &mut Turn<'_, '_>) {
+    fn proceed(&mut self, asked: &quic::Request, io: &mut Io<'_, '_>) {
         if asked.head.expects_more() {
-            self.http.inform(asked.key, 100, t.conn, |_| {});
+            self.http.inform(asked.key, 100, io.conn, |_| {});
         }
     }
 
     /// Body bytes came.
-    fn data(&mut self, key: Key, at: Range<usize>, t: &mut Turn<'_, '_>) {
-        match self.exchanges.receive(stream_of(key), t.shared.data(at), false, t.id) {
-            Ok(used) => self.http.consume(key, used, t.shared),
-            Err(refusal) => self.refuse(key, refusal, t),
+    fn data(&mut self, key: Key, at: Range<usize>, io: &mut Io<'_, '_>) {
+        match self.exchanges.receive(stream_of(key), io.shared.data(at), false, io.id) {
+            Ok(used) => self.http.consume(key, used, io.shared),
+            Err(refusal) => self.refuse(key, refusal, io),
         }
     }
 }

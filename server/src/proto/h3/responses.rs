@@ -8,7 +8,7 @@ use ringway_quic::http::{self as quic, Key};
 use super::super::OVER_TLS;
 use super::super::exchange::{self, Place, Sent};
 use super::super::refusal::Refusal;
-use super::{Http3, Turn, buf, stream_of};
+use super::{Http3, Io, buf, stream_of};
 use crate::app::handler::Reply;
 use crate::app::response::{Body, Response};
 
@@ -18,35 +18,35 @@ const WHOLE_MAX: u64 = 4 * 1024;
 
 impl Http3 {
     /// A handler has answered.
-    pub(crate) fn reply(&mut self, stream: u64, response: Response, t: &mut Turn<'_, '_>) {
+    pub(crate) fn reply(&mut self, stream: u64, response: Response, io: &mut Io<'_, '_>) {
         let Some(stream) = self.exchanges.replied(stream) else { return };
-        self.respond(stream.key, response, t);
+        self.respond(stream.key, response, io);
     }
 
     /// A handler has hints to send ahead of its answer (RFC 8297).
-    pub(crate) fn hint(&mut self, stream: u64, links: &[HeaderValue], t: &mut Turn<'_, '_>) {
+    pub(crate) fn hint(&mut self, stream: u64, links: &[HeaderValue], io: &mut Io<'_, '_>) {
         let Some(stream) = self.exchanges.find(stream) else { return };
-        self.http.inform(stream.key, 103, t.conn, |head| {
+        self.http.inform(stream.key, 103, io.conn, |head| {
             for value in links {
                 head.field(Known::Link, b"", value.as_bytes());
             }
         });
     }
 
-    pub(super) fn take_reply(&mut self, key: Key, reply: Reply, t: &mut Turn<'_, '_>) {
-        if let Some(response) = self.exchanges.settle(stream_of(key), reply, t.id, t.cx) {
-            self.respond(key, response, t);
+    pub(super) fn take_reply(&mut self, key: Key, reply: Reply, io: &mut Io<'_, '_>) {
+        if let Some(response) = self.exchanges.settle(stream_of(key), reply, io.id, io.cx) {
+            self.respond(key, response, io);
         }
     }
 
-    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, t: &mut Turn<'_, '_>) {
-        let response = refusal.answer(t.cx.tally);
-        self.respond(key, response, t);
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, io: &mut Io<'_, '_>) {
+        let response = refusal.answer(io.cx.tally);
+        self.respond(key, response, io);
     }
 
-    fn respond(&mut self, key: Key, mut response: Response, t: &mut Turn<'_, '_>) {
+    fn respond(&mut self, key: Key, mut response: Response, io: &mut Io<'_, '_>) {
         let length = response.body.len();
-        let mut fits = |length| self.http.has_room(key, length as usize, t.conn);
+        let mut fits = |length| self.http.has_room(key, length as usize, io.conn);
         let shared = match &response.body {
             Body::Stream(_) => None,
             _ if length.is_none_or(|length| length <= WHOLE_MAX || !fits(length)) => None,
@@ -59,8 +59,8 @@ impl Http3 {
             _ => quic::Body::Pull,
         };
         let status = response.status.as_u16();
-        let (common, id) = t.cx.common(OVER_TLS);
-        let sent = self.http.respond(key, status, body, t.conn, t.shared, |head| {
+        let (common, id) = io.cx.common(OVER_TLS);
+        let sent = self.http.respond(key, status, body, io.conn, io.shared, |head| {
             head.cached(id << 2, |head| common.field_lines().for_each(|line| head.line(line)));
             if let Some(shared) = &response.shared {
                 head.cached(shared.id(), |head| shared.iter().for_each(|line| head.line(line)));
@@ -72,25 +72,25 @@ impl Http3 {
         let sent = match sent {
             quic::Sent::All => Sent::All,
             quic::Sent::Queued => {
-                self.rank(key, &response, t);
+                self.rank(key, &response, io);
                 Sent::Queued
             }
             quic::Sent::Gone => Sent::Gone,
         };
-        self.exchanges.answered(stream_of(key), response, (sent, length), t.id, t.cx);
+        self.exchanges.answered(stream_of(key), response, (sent, length), io.id, io.cx);
     }
 
-    fn rank(&mut self, key: Key, response: &Response, t: &mut Turn<'_, '_>) {
+    fn rank(&mut self, key: Key, response: &Response, io: &mut Io<'_, '_>) {
         match exchange::rank(response, self.http.priority_of(key)) {
-            Some(Place::Stated(priority)) => self.http.prioritise(key, priority, t.conn),
-            Some(Place::Usual(priority)) => self.http.suggest_priority(key, priority, t.conn),
+            Some(Place::Stated(priority)) => self.http.prioritise(key, priority, io.conn),
+            Some(Place::Usual(priority)) => self.http.suggest_priority(key, priority, io.conn),
             None => {}
         }
     }
 
-    pub(super) fn trailers(&mut self, key: Key, t: &mut Turn<'_, '_>) {
-        let fields = self.exchanges.take_trailers(stream_of(key), t.cx);
-        self.http.trailers(key, t.conn, |head| {
+    pub(super) fn trailers(&mut self, key: Key, io: &mut Io<'_, '_>) {
+        let fields = self.exchanges.take_trailers(stream_of(key), io.cx);
+        self.http.trailers(key, io.conn, |head| {
             for (name, value) in &fields {
                 head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
             }
