@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness::client::Client;
 use harness::process::Process;
-use ringway::{Body, Files, Request, Response, Router, Server};
+use ringway::layer::Next;
+use ringway::{Body, Files, Reply, Request, Response, Router, Server};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -66,7 +67,8 @@ fn counted_server() {
         .get("/allocations", |_: &Request<'_>| {
             Response::text(Body::display(ALLOCATIONS.load(Ordering::Relaxed)))
         })
-        .any("/files/*", files());
+        .any("/files/*", files())
+        .nest("/layered", layered());
     Server::new(router).http("127.0.0.1:0").workers(1).run().unwrap();
 }
 
@@ -75,6 +77,16 @@ fn counted_server() {
 fn files() -> Files {
     let directory = std::env::var("RINGWAY_TEST_FILES").unwrap();
     Files::new(directory).prefix("/files").fresh_for(std::time::Duration::from_secs(3600))
+}
+
+/// Three layers that look at the request and at the answer.
+fn layered() -> Router {
+    let looks = |request: &Request<'_>, next: Next<'_>| -> Reply {
+        let asked = request.header("x-not-there").is_some();
+        next.run(request).map(move |response| if asked { response.push("/") } else { response })
+    };
+    let hello = |_: &Request<'_>| Response::text("hello");
+    Router::new().get("/{name}", hello).layer(looks).layer(looks).layer(looks)
 }
 
 fn allocations(client: &mut Client) -> u64 {
@@ -104,6 +116,7 @@ fn a_warm_connection_allocates_nothing() {
         ("a plain GET", get.clone(), 1),
         ("a browser's GET", browser, 1),
         ("a parameter", "GET /user/me HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(), 1),
+        ("three layers", "GET /layered/x HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(), 1),
         ("pipelined 16 deep", get.repeat(16), 16),
         ("a body with its length", length.clone(), 1),
         ("bodies, pipelined", length.repeat(16), 16),

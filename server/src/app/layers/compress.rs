@@ -90,7 +90,7 @@ impl Compress {
     }
 
     /// Does what needs no other thread, or says what does.
-    fn begin(&self, mut response: Response, asked: Asked) -> Result<Response, Work> {
+    fn begin(&self, mut response: Response, asked: Asked) -> Result<Response, Box<Work>> {
         let coding = match self.plan(&response, asked) {
             Plan::Leave => return Ok(response),
             Plan::Identity => return Ok(varies(response)),
@@ -113,7 +113,7 @@ impl Compress {
                 let made = Encoder::whole(coding, body.bytes());
                 Ok(finish(response, coding, body, made, must))
             }
-            body => Err(Work { response, coding, body, must }),
+            body => Err(Box::new(Work { response, coding, body, must })),
         }
     }
 }
