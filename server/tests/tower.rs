@@ -145,6 +145,8 @@ fn p10_one_application_over_every_protocol() {
         assert_eq!((head.status, head.field("content-length")), (200, Some("5")), "{name}");
         assert_eq!(head.body, b"");
         assert_eq!(client.get("/ringway").text(), "ringway");
+        let layered = client.call("POST", "/layered", &[], b"and read");
+        assert_eq!(layered.text(), "tagged and read", "{name}: behind layers of ringway's");
         assert_eq!(client.get("/nowhere").status, 404);
         let wrong = client.call("DELETE", "/hello", &[], b"");
         assert_eq!((wrong.status, wrong.field("allow")), (405, Some("GET,HEAD")), "{name}");

@@ -17,10 +17,11 @@ use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures_util::stream;
 use http_body::Frame;
 use ringway::Server;
+use ringway::layer::{Next, Timeout};
 use ringway::tls::Tls;
 use ringway::tower::{IncomingBody, TowerService};
 use tower::Service;
@@ -29,7 +30,12 @@ use tower::Service;
 #[ignore = "not a test: the server that the tests of this file start"]
 fn serve() {
     let axum = TowerService::new(router()).attach(|from| from.remote_addr().map(ConnectInfo));
+    let layered = ringway::Router::new()
+        .any("/", TowerService::new(Router::new().fallback(layered).with_state(())))
+        .layer(Timeout::new(Duration::from_secs(30)))
+        .layer(tag);
     let app = ringway::Router::new()
+        .nest("/layered", layered)
         .get("/ringway", |_: &ringway::Request<'_>| ringway::Response::text("ringway"))
         .any("/gate", TowerService::new(Gate))
         .any("/refuse", TowerService::new(Refuse))
@@ -65,6 +71,19 @@ fn router() -> Router {
         .route("/switches", get(async || StatusCode::SWITCHING_PROTOCOLS))
         .route("/mine", get(async || ([("server", "mine"), ("connection", "close")], "mine")))
         .with_state(())
+}
+
+#[derive(Clone)]
+struct Tag(&'static str);
+
+/// A layer of ringway's.
+fn tag(request: &ringway::Request<'_>, next: Next<'_>) -> ringway::Reply {
+    request.extensions().insert(Tag("tagged"));
+    next.run(request)
+}
+
+async fn layered(Extension(Tag(tag)): Extension<Tag>, body: String) -> String {
+    format!("{tag} {body}")
 }
 
 /// Everything that the service sees of a request, as text.
