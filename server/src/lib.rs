@@ -47,6 +47,7 @@ pub use app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody
 pub use app::content::{Body, Inline};
 pub use app::error::Error;
 pub use app::extensions::Extensions;
+pub use app::form_data::{MultipartField, MultipartForm};
 pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
 pub use app::layers as layer;
 pub use app::problem::{Problem, Rejection};
@@ -57,6 +58,7 @@ pub use app::router::Router;
 #[cfg(feature = "tower")]
 pub use app::tower;
 pub use config::Scheme;
+pub use cookie;
 pub use files::Files;
 pub use http;
 pub use http::StatusCode;
@@ -92,4 +94,9 @@ pub mod time {
 pub mod sync {
     pub use crate::rt::channel::{Receiver, SendError, Sender, TryRecvError, TrySendError};
     pub use crate::rt::oneshot::{Canceled, OneshotReceiver, OneshotSender};
+}
+
+/// Server-sent events: see [`Response::sse`].
+pub mod sse {
+    pub use crate::app::sse::{IntoEvent, Sse, SseEvent as Event};
 }

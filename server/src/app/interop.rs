@@ -21,12 +21,21 @@ use crate::app::content::Body;
 use crate::app::request::{OwnedRequest, Protocol, Request};
 use crate::app::response::{Response, is_bodiless};
 use crate::app::uri::escaped;
+use crate::rt::channel::Receiver;
 
 impl Stream for RequestBody {
     type Item = Result<Chunk, Incomplete>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Self::poll_next(self.get_mut(), context)
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        self.get_mut().poll_recv(context)
     }
 }
 

@@ -1,0 +1,201 @@
+//! Server-sent events (HTML standard, section 9.2): a stream of texts that browsers follow by
+//! `EventSource`.
+
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_core::Stream;
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use crate::app::body::BodyWriter;
+use crate::app::response::Response;
+use crate::rt::sleep::sleep;
+
+/// An event that a browser is sent.
+///
+/// ```
+/// use ringway::sse::Event;
+/// let event = Event::new("two\nlines").name("news").id("7");
+/// assert_eq!(event.to_string(), "data: two\ndata: lines\nevent: news\nid: 7\n\n");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct SseEvent {
+    /// Its fields, a line each.
+    lines: String,
+}
+
+impl SseEvent {
+    /// An event with this data, line by line.
+    pub fn new(data: impl AsRef<str>) -> Self {
+        let mut event = Self::default();
+        event.field_lines("data", data.as_ref());
+        event
+    }
+
+    /// An event with a value as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
+        serde_json::to_string(value).map(Self::new)
+    }
+
+    /// A comment alone, which browsers pass over.
+    pub fn comment(text: impl AsRef<str>) -> Self {
+        let mut event = Self::default();
+        event.field_lines("", text.as_ref());
+        event
+    }
+
+    /// Sets the event's name, for which listeners are added; `message` without one. Line breaks in
+    /// it are left out.
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.field("event", name.as_ref());
+        self
+    }
+
+    /// Sets the id, which the browser says as `Last-Event-ID` when it comes back. Line breaks and
+    /// NUL in it are left out.
+    pub fn id(mut self, id: impl AsRef<str>) -> Self {
+        self.field("id", id.as_ref());
+        self
+    }
+
+    /// Sets after what time the browser is to come back when the connection has ended.
+    pub fn retry(mut self, after: Duration) -> Self {
+        self.field("retry", &after.as_millis().to_string());
+        self
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let value: String = value.chars().filter(|c| !matches!(c, '\r' | '\n' | '\0')).collect();
+        let _ = writeln!(self.lines, "{name}: {value}");
+    }
+
+    /// A field for each line, which may end in CR, LF or both.
+    fn field_lines(&mut self, name: &str, text: &str) {
+        for line in text.replace("\r\n", "\n").split(['\r', '\n']) {
+            let _ = writeln!(self.lines, "{name}: {line}");
+        }
+    }
+}
+
+impl std::fmt::Display for SseEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.lines)
+    }
+}
+
+/// What a stream of events gives: an event, or an event or an error, which breaks the answer off.
+pub trait IntoEvent {
+    /// The event, unless the stream failed.
+    fn into_event(self) -> Option<SseEvent>;
+}
+
+impl IntoEvent for SseEvent {
+    fn into_event(self) -> Option<SseEvent> {
+        Some(self)
+    }
+}
+
+impl<E> IntoEvent for Result<SseEvent, E> {
+    fn into_event(self) -> Option<SseEvent> {
+        self.ok()
+    }
+}
+
+/// An answer of server-sent events: see [`Response::sse`].
+#[must_use]
+pub struct Sse<S> {
+    events: S,
+    keep_alive: Option<Duration>,
+}
+
+/// What stands between the client and the server gives connections up that are silent for longer.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+impl<S> Sse<S>
+where
+    S: Stream<Item: IntoEvent> + 'static,
+{
+    /// An answer of the events of a stream, with a comment where 15 seconds pass without one.
+    pub fn new(events: S) -> Self {
+        Self { events, keep_alive: Some(KEEP_ALIVE) }
+    }
+
+    /// Sets after how long a silence a comment is sent; never without a time.
+    pub fn keep_alive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive = after.into();
+        self
+    }
+}
+
+impl<S> From<Sse<S>> for Response
+where
+    S: Stream<Item: IntoEvent> + 'static,
+{
+    fn from(sse: Sse<S>) -> Self {
+        let produce = async move |out| write_events(sse, out).await;
+        Self::stream("text/event-stream", produce)
+            .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
+    }
+}
+
+impl Response {
+    /// 200 with the events of a stream, as they come (`text/event-stream`). A client that leaves
+    /// drops the stream. [`Sse`](crate::sse::Sse) sets how silences are bridged.
+    pub fn sse<S>(events: S) -> Self
+    where
+        S: Stream<Item: IntoEvent> + 'static,
+    {
+        Sse::new(events).into()
+    }
+}
+
+async fn write_events<S>(sse: Sse<S>, mut out: BodyWriter)
+where
+    S: Stream<Item: IntoEvent>,
+{
+    let Sse { events, keep_alive } = sse;
+    let mut events = pin!(events);
+    loop {
+        let mut pause = None;
+        let next = poll_fn(|context| {
+            if let Poll::Ready(next) = events.as_mut().poll_next(context) {
+                return Poll::Ready(Some(next));
+            }
+            let Some(keep_alive) = keep_alive else { return Poll::Pending };
+            let pause = pause.get_or_insert_with(|| sleep(keep_alive));
+            Pin::new(pause).poll(context).map(|()| None)
+        });
+        let text = match next.await {
+            None => ":\n\n".to_owned(),
+            Some(None) => return,
+            Some(Some(event)) => match event.into_event() {
+                Some(event) => event.to_string(),
+                None => return out.abort(),
+            },
+        };
+        if out.write(text).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p4_events_are_lines() {
+        let event =
+            SseEvent::new("a\r\nb\rc\n").name("n\now").id("7\0\r").retry(Duration::from_secs(2));
+        let want = "data: a\ndata: b\ndata: c\ndata: \nevent: now\nid: 7\nretry: 2000\n\n";
+        assert_eq!(event.to_string(), want);
+        assert_eq!(SseEvent::comment("x\ny").to_string(), ": x\n: y\n\n");
+        let json = SseEvent::json(&serde_json::json!({"a": "x\ny"})).unwrap();
+        assert_eq!(json.to_string(), "data: {\"a\":\"x\\ny\"}\n\n");
+    }
+}
