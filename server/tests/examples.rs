@@ -72,6 +72,89 @@ fn upload_counts() {
 }
 
 #[test]
+fn upload_lists_a_form_as_it_arrives() {
+    let Some(server) = example("upload") else { return };
+    let mut client = server.client();
+    let file = pattern(4 << 20);
+    let head = |name: &str| format!("--x\r\nContent-Disposition: form-data; name={name}\r\n\r\n");
+    let (note, upload) = (head("note"), head("\"file\"; filename=\"a.bin\""));
+    let parts = [note.as_bytes(), b"hello\r\n", upload.as_bytes(), &file, b"\r\n--x--\r\n"];
+    let body = parts.concat();
+    let fields = |kind: &str| format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+    let kind = "multipart/form-data; boundary=x";
+    let answer = client.request("POST", "/form", &fields(kind), &body);
+    assert_eq!(answer.text(), format!("note: 5\nfile (a.bin): {}\n", file.len()));
+    let many = [head("a").as_bytes(), b"1\r\n"].concat().repeat(11);
+    let length = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", many.len());
+    let answer = client.request("POST", "/form", &length, &many);
+    assert_eq!(
+        (answer.status, answer.field("content-type")),
+        (413, Some("application/problem+json"))
+    );
+    let mut client = server.client();
+    assert_eq!(client.request("POST", "/form", &fields("text/plain"), &body).status, 415);
+    let mut client = server.client();
+    assert_eq!(client.request("POST", "/form", &fields("multipart/form-data"), &body).status, 400);
+}
+
+#[test]
+fn json_makes_reads_changes_and_removes() {
+    let Some(server) = example("json") else { return };
+    let mut client = server.client();
+    let mut ask = |method: &str, path: &str, body: &str| {
+        let fields =
+            format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let answer = client.request(method, path, &fields, body.as_bytes());
+        let location = answer.field("location").unwrap_or_default().to_owned();
+        (answer.status, answer.text().to_owned(), location)
+    };
+    let ulysses = r#"{"title":"Ulysses","pages":730}"#;
+    let (status, text, location) = ask("POST", "/books", ulysses);
+    assert_eq!((status, &*text, &*location), (201, ulysses, "/books/1"));
+    assert_eq!(ask("POST", "/books", r#"{"title":"Dubliners","pages":152}"#).2, "/books/2");
+    assert_eq!(ask("GET", "/books/1", "").1, ulysses);
+    assert_eq!(
+        ask("GET", "/books?title=Dub&limit=5", "").1,
+        r#"{"2":{"title":"Dubliners","pages":152}}"#
+    );
+    let changed = r#"{"title":"Ulysses","pages":731}"#;
+    assert_eq!(ask("PUT", "/books/1", changed).1, changed);
+    assert_eq!(ask("DELETE", "/books/1", "").0, 204);
+    let (status, text, _) = ask("GET", "/books/1", "");
+    let want = r#"{"title":"Not Found","status":404,"detail":"there is no book 1"}"#;
+    assert_eq!((status, &*text), (404, want));
+    let (status, text, _) = ask("POST", "/books", "{\"title\":\"x\",\n\"pages\":-1}");
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""path":"pages","line":2,"column":10"#), "{text}");
+    assert_eq!(ask("GET", "/books/x", "").0, 400);
+    assert_eq!(ask("GET", "/books?limit=many", "").0, 400);
+}
+
+#[test]
+fn sse_tells_everybody_what_one_says() {
+    let Some(server) = example("sse") else { return };
+    let mut listeners = [server.client(), server.client()];
+    for listener in &mut listeners {
+        listener.send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n");
+        while !String::from_utf8_lossy(&listener.buffer).contains(": welcome\n\n") {
+            assert!(listener.fill());
+        }
+        let head = String::from_utf8_lossy(&listener.buffer).into_owned();
+        assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+        assert!(head.contains("cache-control: no-cache\r\n"), "{head}");
+    }
+    let mut speaker = server.client();
+    let said = speaker.request("POST", "/say", "Content-Length: 9\r\n", b"two\nlines");
+    assert_eq!(said.status, 204);
+    for listener in &mut listeners {
+        let want = "data: two\ndata: lines\nevent: said\n\n";
+        while !String::from_utf8_lossy(&listener.buffer).contains(want) {
+            assert!(listener.fill());
+        }
+    }
+}
+
+#[test]
 fn state_is_shared() {
     let Some(server) = example("state") else { return };
     let (mut one, mut other) = (server.client(), server.client());

@@ -124,9 +124,11 @@ impl RequestBody {
         self.channel.len() == 0 && self.channel.is_finished() && !self.channel.has_trailers()
     }
 
-    /// Bytes that wait to be read, and whether no more will come.
+    /// Bytes that wait to be read, and whether nothing comes behind them: what has trailers is not
+    /// to be sent by its length, which leaves no place for them in HTTP/1.1.
     pub(crate) fn waiting(&self) -> (u64, bool) {
-        (self.channel.len() as u64, self.channel.is_finished())
+        let whole = self.channel.is_finished() && !self.channel.has_trailers();
+        (self.channel.len() as u64, whole)
     }
 
     pub(crate) fn poll_next(

@@ -68,10 +68,19 @@ impl<'a> Request<'a> {
     /// order, or the one that there is. 400 where they are not what `T` takes: the answer names the
     /// parameter. [`Self::param`] has them as they came.
     pub fn params<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
-        let params = self.params;
-        let values = params.spans.iter().map(|span| span.of(self.bytes));
+        let names = self.params.names;
+        let values = self.params.spans.iter().map(|span| span.of(self.bytes));
         let values = values.map(|value| str::from_utf8(value).unwrap_or_default());
-        read("path", Pairs::of_params(params.names.iter().map(|name| &**name).zip(values)))
+        let pairs = Pairs::of_params(names.iter().map(|name| &**name).zip(values));
+        read_named("path", pairs, |path| match (names, path) {
+            ([only], ".") => only.clone(),
+            // By its place in a tuple: `[1]`.
+            (names, path) => {
+                let place = path.strip_prefix('[').and_then(|rest| rest.split(']').next());
+                let at = place.and_then(|place| place.parse::<usize>().ok());
+                at.and_then(|at| names.get(at)).map_or_else(|| path.to_owned(), String::clone)
+            }
+        })
     }
 
     /// The content type without its parameters.
@@ -130,11 +139,20 @@ fn read<'a, T: Deserialize<'a>>(
     part: &str,
     pairs: Result<Pairs<'a>, NotText>,
 ) -> Result<T, Rejection> {
-    let pairs = pairs
-        .map_err(|NotText { name }| rejection(part, &name, "it is not UTF-8 when it is decoded"))?;
-    serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let path = error.path().to_string();
-        rejection(part, if path == "." { "" } else { &path }, &error.inner().to_string())
+    read_named(part, pairs, str::to_owned)
+}
+
+/// `name` makes of a path within `T` the name that the client knows.
+fn read_named<'a, T: Deserialize<'a>>(
+    part: &str,
+    pairs: Result<Pairs<'a>, NotText>,
+    name: impl Fn(&str) -> String,
+) -> Result<T, Rejection> {
+    let not_text = |NotText { name }| rejection(part, &name, "it is not UTF-8 when it is decoded");
+    serde_path_to_error::deserialize(pairs.map_err(not_text)?).map_err(|error| {
+        let name = name(&error.path().to_string());
+        let name = if name == "." { "" } else { &name };
+        rejection(part, name, &error.inner().to_string())
     })
 }
 

@@ -116,6 +116,15 @@ impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Response {
 
 /// What a route takes: a [`Handler`], a closure over `&Request` that answers at once, or an `async`
 /// closure over an [`OwnedRequest`]. `Kind` tells them apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler",
+    label = "a handler is wanted here",
+    note = "a route takes `|request: &Request| …` or `fn(&Request) -> R`, which answers at once",
+    note = "or `async |request: OwnedRequest| …`, or an `async fn` of it, which answers later",
+    note = "or a type that implements `Handler`",
+    note = "`R` becomes a `Response`: text, `StatusCode`, `(StatusCode, R)`, `Result<R, E>`, `()`",
+    note = "what a closure takes has to be written out, `|request: &Request|` and not `|request|`"
+)]
 pub trait IntoHandler<Kind> {
     /// The handler it becomes.
     type Handler: Handler;

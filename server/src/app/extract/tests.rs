@@ -208,6 +208,21 @@ fn p4_bad_parameters_are_named() {
     assert_eq!((status, &said["name"]), (400, &"shelf".into()));
     let (status, said) = of("/shelves/1/%ff");
     assert_eq!((status, &said["name"]), (400, &"book".into()));
+    for (read, uri) in [
+        (
+            (|request| request.params::<(u8, u8)>().map(|_| String::new()))
+                as fn(&Request<'_>) -> Result<String, Rejection>,
+            "/one/1/two",
+        ),
+        (|request| request.params::<(u8, char)>().map(|_| String::new()), "/one/1/two"),
+    ] {
+        let response = at("/one/{first}/{second}", uri, read);
+        let body: Value = serde_json::from_slice(response.as_body().as_bytes().unwrap()).unwrap();
+        assert_eq!(body["name"], "second");
+    }
+    let only = at("/n/{n}", "/n/x", |request| Ok(request.params::<u8>()?.to_string()));
+    let body: Value = serde_json::from_slice(only.as_body().as_bytes().unwrap()).unwrap();
+    assert_eq!(body["name"], "n");
     let wrong = at("/n/{n}", "/n/1", |request| {
         let (a, b): (u8, u8) = request.params()?;
         Ok(format!("{a}{b}"))
