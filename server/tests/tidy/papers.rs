@@ -1,5 +1,5 @@
-//! The papers of the house: README is short, every link leads somewhere, the manual's pages are in
-//! rustdoc too, and commits have short subjects.
+//! The papers of the house: README and the architecture's sections are short, every link leads
+//! somewhere, the manual's pages are in rustdoc too, and commits have short subjects.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,6 +9,7 @@ use std::process::Command;
 use super::{files, report, root, shown};
 
 const README_WORDS_MAX: usize = 800;
+const SECTION_LINES_MAX: usize = 30;
 const SUBJECT_CHARS_MAX: usize = 72;
 
 /// Commits after this one keep to that bound.
@@ -18,6 +19,16 @@ const SUBJECTS_SINCE: &str = "cc3e865d";
 fn the_readme_is_short() {
     let words = fs::read_to_string(root().join("README.md")).unwrap().split_whitespace().count();
     assert!(words <= README_WORDS_MAX, "{words} words");
+}
+
+/// Nobody reads a wall: the architecture has a heading every so many lines.
+#[test]
+fn sections_of_the_architecture_are_short() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sections =
+        text.split("\n#").map(|section| (section.lines().next(), section.lines().count()));
+    let long = sections.filter(|(_, lines)| *lines > SECTION_LINES_MAX);
+    report(long.map(|(heading, lines)| format!("{heading:?} has {lines} lines")).collect());
 }
 
 #[test]
