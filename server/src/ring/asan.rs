@@ -1,7 +1,7 @@
-//! What AddressSanitizer must be told of the kernel, none of whose accesses it sees: the memory of
-//! each operation is checked when it is handed over and once more at its completion, so that what
-//! was freed in between is reported with both stacks; and a receive buffer may not be touched while
-//! it is the kernel's, nor behind its pad. Only in builds of `scripts/harden.sh asan-server`.
+//! Tells AddressSanitizer about the kernel's memory accesses, which it cannot see. The memory of
+//! each operation is checked at submission and at completion, so memory freed in between is
+//! reported with both stacks. A receive buffer must not be touched while the kernel owns it, nor
+//! past its padding. Only in builds of `scripts/harden.sh asan-server`.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};

@@ -1,7 +1,7 @@
-//! Datagrams on their way out: what a turn writes, and what the kernel reads until each message is
-//! complete. Messages lie one behind the other in a few large blocks; a block is written again from
-//! its start when none of its messages is under way, so there are never more bytes than the blocks
-//! hold. The interface is udp(7), with UDP_SEGMENT.
+//! Outgoing datagrams: written during a turn, read by the kernel until each message completes.
+//! Messages lie one behind the other in a few large blocks. A block is reused from its start once
+//! none of its messages is under way, so memory is bounded by the blocks. The interface is udp(7),
+//! with UDP_SEGMENT.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -22,7 +22,7 @@ pub(crate) struct Datagrams {
     pub(crate) transmit: Transmit,
     /// The address to send from, where the socket has more than one.
     pub(crate) from: Option<IpAddr>,
-    /// Whom it is from, for the one who is told what became of it.
+    /// The connection that sent it, returned with the result.
     pub(crate) owner: u64,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Datagrams {
 pub(crate) enum Delivered {
     /// The kernel took it.
     Taken,
-    /// The kernel refused it with this errno; its owner will send again what was lost.
+    /// The kernel refused it with this errno. QUIC's loss recovery sends the data again.
     Refused { owner: u64, errno: i32 },
     /// The kernel cannot split it (this errno): its datagrams are sent one by one.
     Unsplit { owner: u64, errno: i32 },
@@ -79,7 +79,7 @@ impl Outbox {
         }
     }
 
-    /// Room for a message; none until some that are under way are complete.
+    /// Room for a message. `None` while every block is full; completions make room.
     pub(super) fn room(&mut self) -> Option<&mut [u8]> {
         let fits = |block: &Block| block.bytes.len() - block.used >= BYTES_MAX;
         if !self.blocks.get(self.current).is_some_and(fits) {
@@ -167,8 +167,8 @@ impl Outbox {
 /// Spare messages kept; more are freed.
 const SPARE: usize = 256;
 
-/// What the kernel says when a device or a tunnel cannot split (EIO, EINVAL), or when the segments
-/// are larger than the path takes (EMSGSIZE): some of the datagrams may be smaller.
+/// Whether the errno means that the message cannot be segmented: a device or tunnel cannot split
+/// (EIO, EINVAL), or the segments exceed the path's MTU (EMSGSIZE).
 fn is_unsplit(errno: i32) -> bool {
     matches!(errno, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
 }

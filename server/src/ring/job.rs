@@ -1,4 +1,4 @@
-//! File operations: the memory that the kernel reads and writes while one is under way.
+//! File operations, and the memory that the kernel uses while one is under way.
 //!
 //! A job owns its path, buffer and descriptor until its completion has arrived, so a future that is
 //! dropped half-way leaves nothing dangling: the result is thrown away when it comes.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use io_uring::{opcode, squeue, types};
 
-/// What to do with a file.
+/// A file operation.
 #[derive(Debug)]
 pub(crate) enum JobRequest {
     /// openat2(2) below a root directory that no path may leave.
@@ -25,7 +25,7 @@ pub(crate) enum JobRequest {
     Read { file: Rc<OwnedFd>, offset: u64, buffer: Vec<u8> },
 }
 
-/// What came of it.
+/// The result of a file operation.
 #[derive(Debug)]
 pub(crate) enum JobResponse {
     /// The opened descriptor.
@@ -60,7 +60,7 @@ pub(super) struct Job {
     statx: libc::statx,
 }
 
-/// No magic links (/proc/…), nothing above the root, and never a device's blocking open.
+/// No magic links (/proc/…), nothing above the root.
 const RESOLVE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
 const OPEN_FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 /// Longest single read; larger buffers come back partly filled, as read(2) may always do.

@@ -1,8 +1,8 @@
 //! Messages to a worker from any thread, by `IORING_OP_MSG_RING`.
 //!
-//! A worker waits in one place only, its ring; so what other threads have to say arrives there as a
-//! completion with the token that they chose. There is no eventfd, no pipe and no lock, but for
-//! threads that find no descriptor left for a ring of their own.
+//! A worker waits only in its ring, so messages from other threads arrive there as completions with
+//! a token that the sender chose. There is no eventfd, pipe or lock, except for threads that find
+//! no descriptor left for a ring of their own.
 
 use std::cell::RefCell;
 use std::io;
@@ -25,8 +25,8 @@ thread_local! {
     static SENDER: RefCell<Option<IoUring>> = const { RefCell::new(None) };
 }
 
-/// The sender of threads that cannot have their own: connections may have taken the last
-/// descriptor, and even so a signal is to reach the workers.
+/// The sender for threads without a ring of their own: connections may have taken the last
+/// descriptor, and signals must still reach the workers.
 static SPARE: Mutex<Option<IoUring>> = Mutex::new(None);
 
 fn spare() -> MutexGuard<'static, Option<IoUring>> {

@@ -43,7 +43,7 @@ const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 /// Linux 6.15: an idle worker is idle, not waiting for a disk.
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
-/// Completions for which a worker that lets work gather waits at most.
+/// With batching on, a wait ends early after this many completions.
 const BATCH: u32 = 16;
 const RECV_POLL_FIRST: u16 = 1;
 /// Boxes kept for sends of more than one part.
@@ -65,7 +65,7 @@ pub enum RecvMode {
 pub(crate) struct RingSettings {
     /// Submission queue entries: a batch.
     pub(crate) submissions: u32,
-    /// Completion queue entries: what may arrive in one turn before the kernel must keep it aside.
+    /// Completion queue entries. More completions in one turn overflow into kernel memory.
     pub(crate) completions: u32,
     /// Receive buffers, a power of two.
     pub(crate) buffers: u16,
@@ -73,7 +73,7 @@ pub(crate) struct RingSettings {
     pub(crate) buffer_size: u32,
     /// How connections receive.
     pub(crate) recv: RecvMode,
-    /// Connections, as a rule: so many sends may be under way.
+    /// Expected connections; sizes the table of sends.
     pub(crate) connections: usize,
     /// For UDP, where that is wanted: bytes of receive buffers, and bytes on their way out.
     pub(crate) udp: Option<(usize, usize)>,
@@ -101,10 +101,10 @@ impl Default for RingSettings {
     }
 }
 
-/// What the kernel said.
+/// A completion.
 #[derive(Clone, Copy)]
 pub(crate) struct Completion {
-    /// What it is about.
+    /// The operation that it belongs to.
     pub(crate) token: Token,
     /// The operation's result: a count, a descriptor, or a negated errno.
     pub(crate) result: i32,
@@ -123,17 +123,17 @@ impl Completion {
     }
 }
 
-/// What became of a connection's send.
+/// The result of a connection's send.
 pub(crate) enum SendOutcome {
-    /// All of it is with the kernel; here is the buffer back.
+    /// Everything was taken by the kernel; the buffer comes back.
     Done(Vec<u8>),
-    /// It was short, and the rest is queued.
+    /// The send was short; the rest is queued.
     Again,
-    /// The kernel refused: the peer is gone, or it was cancelled.
+    /// The send failed: the peer is gone, or the send was cancelled.
     Failed(Vec<u8>),
 }
 
-/// RingCounters of the ring's own events.
+/// Counters of the ring's own events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RingCounters {
     /// Submissions.
@@ -142,11 +142,11 @@ pub(crate) struct RingCounters {
     pub(crate) enters: u64,
     /// Times that the submission queue was full and was submitted early.
     pub(crate) queue_full: u64,
-    /// Calls before which the kernel had kept completions aside, their queue being full.
+    /// Calls of enter that found the completion queue overflown.
     pub(crate) overflows: u64,
 }
 
-/// What was switched on and the kernel does not have.
+/// The error for an option that this kernel does not support.
 fn lacking(key: &str, release: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{key} needs Linux {release} or newer: {error}"))
 }
@@ -226,7 +226,7 @@ impl Ring {
         let want = match (timeout, self.batch_wait_us) {
             (Some(Duration::ZERO), _) => 0,
             (_, 0) => 1,
-            // So many at once, or whatever has come when the wait is over.
+            // Returns after a batch, or with what came by the timeout.
             _ => BATCH,
         };
         let timeout = timeout.unwrap_or(Duration::from_secs(3600));
@@ -450,9 +450,9 @@ impl Ring {
 
     #[cold]
     fn make_room(&mut self) {
-        // The queue is a batch's size; a larger burst goes out in several calls.
+        // The queue holds one batch; a larger burst takes several calls.
         self.counters.queue_full += 1;
-        // Submitting brings in what was kept aside, and then there is no sign of it.
+        // Submitting flushes the overflow, and clears its flag.
         self.note_overflow();
         if let Err(error) = self.io.submit() {
             assert!(

@@ -1,9 +1,9 @@
 //! Tables whose address space is reserved at the start, so that they are never copied as they grow.
 
-/// A table for so many entries that grows without being copied: its address space is taken at
-/// once, and the kernel gives memory to the pages that are written. A table that is copied as it
-/// grows leaves several times its size to the allocator. Where the kernel does not lend so much,
-/// the table begins small.
+/// A table for `most` entries that grows without being copied: address space is reserved at once,
+/// and the kernel backs pages as they are written. A table that is copied as it grows leaves
+/// several times its size to the allocator. Where the kernel refuses the reservation, the table
+/// starts small.
 pub(crate) fn room<T>(most: usize) -> Vec<T> {
     let mut entries = Vec::new();
     let _ = entries.try_reserve_exact(most);

@@ -1,4 +1,4 @@
-//! A connection's one send under way: the bytes, and where in them the kernel has got to.
+//! A connection's send under way: its bytes, and how many of them the kernel has taken.
 
 use std::ops::Range;
 use std::os::fd::RawFd;
@@ -16,7 +16,7 @@ pub(crate) struct Pinned {
     len: u32,
 }
 
-/// Who keeps the bytes alive until the completion.
+/// The owner that keeps the bytes alive until the completion.
 #[derive(Clone, Debug)]
 pub(crate) enum Owner {
     /// Bytes in the program's image.
@@ -63,8 +63,8 @@ impl Pinned {
         (self.owner, at..at + self.len as usize)
     }
 
-    /// The bytes for other libraries; copied only where they belong to this worker, or a part of
-    /// them is still wanted elsewhere.
+    /// The bytes as `bytes::Bytes`. Copied only if they are worker-local, or part of them is still
+    /// in use.
     pub(crate) fn into_bytes(self) -> Bytes {
         let (owner, range) = self.into_parts();
         match owner {

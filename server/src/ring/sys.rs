@@ -28,7 +28,7 @@ pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
     SockRef::from(&fd).shutdown(std::net::Shutdown::Write)
 }
 
-/// Lets the close that follows be a reset: what the peer got is not the whole.
+/// Makes the following close a reset (SO_LINGER 0), because the peer did not get everything.
 pub(crate) fn close_by_reset(fd: RawFd) -> io::Result<()> {
     // SAFETY: as above.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -83,8 +83,8 @@ pub(crate) fn set_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> io:
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has the kernel give each datagram for a group of sockets that share a port to the socket that
-/// `program` names (SO_ATTACH_REUSEPORT_CBPF, socket(7)).
+/// Attaches a filter that picks the socket for each datagram among those that share a port
+/// (SO_ATTACH_REUSEPORT_CBPF, socket(7)).
 pub(crate) fn steer(fd: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
     let program =
         libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut().cast() };

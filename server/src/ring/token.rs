@@ -1,9 +1,8 @@
 //! What a completion is about, packed into `user_data`.
 //!
-//! `op 8 | aux 8 | generation 24 | slot 24`, never a pointer: a completion that trails its
-//! connection's death must be told from one that belongs to the slot's next tenant, and a stale
-//! pointer could not be. The generation wraps at 2^24, which a slot would have to reach while one
-//! completion of its first tenant is still under way.
+//! `op 8 | aux 8 | generation 24 | slot 24`, never a pointer: a late completion must not be
+//! mistaken for one of the slot's next tenant. The generation wraps at 2^24. A mix-up would take
+//! 2^24 tenants of a slot while one completion of the first is still under way.
 
 /// Bits of a slot index and of a generation.
 pub(crate) const INDEX_BITS: u32 = 24;
@@ -53,7 +52,7 @@ impl OpKind {
     ];
 }
 
-/// A slot with the generation in which it was meant.
+/// A slot and its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Id {
     pub(crate) index: u32,
@@ -82,7 +81,8 @@ impl Token {
         self.0
     }
 
-    /// The operation; an unknown one, which only a foreign ring message could bring, is ignored.
+    /// The kind of operation. Unknown kinds, which only a foreign ring message could carry, are
+    /// ignored.
     pub(crate) fn kind(self) -> OpKind {
         OpKind::ALL.get((self.0 >> 56) as usize).copied().unwrap_or(OpKind::Ignore)
     }

@@ -1,5 +1,5 @@
-//! A ring's part in UDP: large receive buffers for datagrams that the kernel joined (UDP_GRO), and
-//! the messages on their way out. The interface is udp(7) and io_uring_multishot(7).
+//! UDP on a ring: large receive buffers for datagrams that the kernel coalesced (UDP_GRO), and
+//! outgoing messages. The interface is udp(7) and io_uring_multishot(7).
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -16,10 +16,10 @@ use super::token::{Id, OpKind, Token};
 
 /// The group of the larger buffers into which UDP sockets receive.
 const UDP_GROUP: u16 = 1;
-/// What UDP_GRO joins is at most a UDP payload long, and the kernel cuts what does not fit.
+/// UDP_GRO coalesces at most one UDP payload; the kernel truncates what does not fit.
 const UDP_BUFFER: u32 = cmsg::BEFORE as u32 + 65_527;
 
-/// What UDP needs of a ring besides.
+/// What a ring keeps for UDP.
 pub(super) struct UdpBuffers {
     buffers: Buffers,
     /// How much room a receive leaves for the sender's address and for control messages.
@@ -50,7 +50,7 @@ impl Ring {
         self.push(entry, Token::new(OpKind::Datagrams, 0, socket));
     }
 
-    /// What a receive of datagrams has left in a buffer: for `cmsg::ReceivedMessage::read`.
+    /// The contents of a receive buffer, for `cmsg::ReceivedMessage::read`.
     pub(crate) fn received_datagrams(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         match &mut *self.udp {
             Some(udp) => &mut udp.buffers.slice_mut(buffer, len)[..len],

@@ -1,5 +1,5 @@
-//! How many connections the descriptors that the process may have are enough for, said at the
-//! start; what files and logs need is kept back.
+//! Fits the number of connections to the process's limit of descriptors, at the start. Descriptors
+//! for files and logs are reserved.
 
 use std::fmt;
 
@@ -7,24 +7,23 @@ use ringway_tuning::start::Usage;
 
 use crate::config::Limits;
 
-/// Descriptors of the process that are kept back for the files that are being sent, and for logs: a
-/// quarter, within these bounds.
+/// Descriptors reserved for open files and logs: a quarter of the limit, within these bounds.
 const KEPT_MIN: u64 = 16;
 const KEPT_MAX: u64 = 4096;
-/// What a worker needs beside its connections: its ring, its place in the list of the others, and
-/// those that it has beyond its bound for a moment while it sheds others.
+/// Descriptors of a worker beside its connections: its ring, its mailbox, and the connections above
+/// its bound while it sheds others.
 const WORKER: u64 = 4 + OVER as u64;
-/// What the process opens after the start: certificates, ticket keys, a log that is reopened,
+/// Descriptors that the process opens after the start: certificates, ticket keys, a reopened log,
 /// threads.
 const PROCESS: u64 = 4;
 /// Connections for the readers of metrics.
 pub(crate) const METRICS: u32 = 8;
-/// Connections that a worker may have beyond its bound, while as many are being closed for them.
+/// Connections above the bound that a worker may have while it closes as many others.
 pub(crate) const OVER: u32 = 4;
-/// The fewest that may be set.
+/// The lowest number of connections that is set.
 const LEAST: u64 = 8;
 
-/// What was fitted, for a person.
+/// A limit that was lowered, for a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fitted {
     wanted: u32,
@@ -33,7 +32,7 @@ pub(crate) struct Fitted {
     kept: u64,
 }
 
-/// Lowers `limits.connections` to what there are descriptors for; says so where it does.
+/// Lowers `limits.connections` to what the descriptors allow; returns a message if it did.
 pub(crate) fn fit(
     limits: &mut Limits,
     workers: usize,

@@ -1,8 +1,8 @@
-//! The worker's small executor: polls the futures of handlers that answer later and of response
-//! bodies that are produced as they are sent.
+//! The worker's executor: polls the futures of handlers that answer later and of response bodies
+//! that are produced as they are sent.
 //!
-//! A task belongs to a connection's stream; when that dies the task is dropped. Wakers may be sent
-//! to other threads: a wake on the worker's own thread is a push to a list, one from elsewhere is a
+//! A task belongs to a stream of a connection and is dropped with it. Wakers may be sent to other
+//! threads: a wake on the worker's own thread is pushed to a list, one from another thread is a
 //! ring message.
 
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::rt::slab::Slab;
 use crate::rt::thread_state::{self, ThreadState};
 use crate::rt::threads::Threads;
 
-/// A future that is run for what it does.
+/// A future without a result.
 pub(crate) type UnitFuture = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A task's future.
@@ -28,7 +28,7 @@ pub(crate) enum Work<R> {
     Produce(UnitFuture),
 }
 
-/// The stream of a connection for which a task works.
+/// The connection and stream that a task belongs to.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskOwner {
     pub(crate) conn: Id,
@@ -81,8 +81,8 @@ impl<R> Executor<R> {
         caught(|| drop(task));
     }
 
-    /// Polls every task that was woken before this call; those woken meanwhile wait for the next
-    /// turn, so that a task that wakes itself cannot hold the worker. Hands finished answers over.
+    /// Polls every task that was woken before this call. Tasks woken meanwhile wait for the next
+    /// turn, so a task that wakes itself cannot hold the worker. Finished answers go to `answered`.
     pub(crate) fn run(&mut self, mut answered: impl FnMut(TaskOwner, R)) {
         for future in thread_state::with(ThreadState::take_spawned) {
             self.spawn(TaskOwner::default(), Work::Produce(future));
@@ -119,7 +119,7 @@ impl<R> Executor<R> {
 }
 
 impl<R> Drop for Executor<R> {
-    /// What is left ends where it awaits; a panic there ends that task alone.
+    /// Drops the remaining tasks. A panic in one ends only that one.
     fn drop(&mut self) {
         for id in self.tasks.ids() {
             caught(|| drop(self.tasks.remove(id)));
@@ -147,7 +147,7 @@ impl Wake for TaskWaker {
             here
         });
         if !here {
-            // An error means that the worker is gone, and its task with it.
+            // An error means that the worker and its tasks are gone.
             let _ = self.mailbox.post(Token::new(OpKind::Wake, 0, self.task), 0);
         }
     }

@@ -22,8 +22,8 @@ pub(crate) async fn open_beneath(root: &Arc<OwnedFd>, path: &CStr) -> io::Result
     }
 }
 
-/// Where `path` leads from `root`, symbolic links followed wherever they go: the name of what is
-/// there, which has not been opened for reading.
+/// The real path of `path` below `root`, with symbolic links followed. The file is not opened for
+/// reading.
 pub(crate) async fn locate(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<PathBuf> {
     let request = JobRequest::Locate { root: Arc::clone(root), path: path.to_owned() };
     match run(request).await? {
@@ -32,7 +32,7 @@ pub(crate) async fn locate(root: &Arc<OwnedFd>, path: &CStr) -> io::Result<PathB
     }
 }
 
-/// The name of an open file, as the kernel knows it; no disk is asked.
+/// The path of an open file, from the kernel; does not touch the disk.
 pub(crate) fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -45,8 +45,8 @@ pub(crate) async fn stat(file: &Rc<OwnedFd>) -> io::Result<Stat> {
     }
 }
 
-/// Reads from `offset` into `buffer`, up to its capacity; what comes back may be shorter, and is
-/// empty at the end of the file.
+/// Reads from `offset` into `buffer`, up to its capacity. The result may be shorter; it is empty at
+/// the end of the file.
 pub(crate) async fn read_at(
     file: &Rc<OwnedFd>,
     offset: u64,

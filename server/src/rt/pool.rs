@@ -1,32 +1,31 @@
-//! The worker's spare buffers, so that a connection that wakes up does not allocate and one that
-//! sleeps holds none.
+//! The worker's spare buffers: waking connections do not allocate, and idle ones hold none.
 
 use crate::ring::send::Pinned;
 
 /// Spare buffers kept; more are freed.
 const KEEP: usize = 512;
-/// The capacity that a fresh buffer has: sixteen short answers. One that grew stays as it is, so a
-/// busy worker soon has those that it needs, and touches no more pages than it uses.
+/// Capacity of a new buffer: sixteen short answers. Buffers that have grown keep their capacity, so
+/// a busy worker soon has the sizes it needs and touches no more pages than it uses.
 const FRESH: usize = 3 * 1024;
-/// Up to here buffers are alike.
+/// Requests up to this size are served from the common buffers.
 const ORDINARY: usize = 16 * 1024;
-/// Buffers that have grown beyond this are kept apart.
+/// Larger buffers are kept in a list of their own.
 const LARGE: usize = 64 * 1024;
-/// Those of more than this are freed.
+/// Larger buffers are freed.
 const HUGE: usize = 1024 * 1024;
 /// Bytes of large buffers that are kept.
 const KEEP_LARGE: usize = 2 * 1024 * 1024;
 
-/// Boxes kept for what connections have for a moment.
+/// Spare overflow boxes kept.
 const KEEP_OVERFLOW: usize = 64;
 
-/// What a connection has for a moment, if at all: apart, so that an idle one is small.
+/// State that a connection needs for short times only; boxed so that an idle connection is small.
 #[derive(Default)]
 pub(crate) struct Overflow {
     /// Input that could not be used in the turn in which it came, with
     /// [`PAD`](ringway_codec::scan::PAD) bytes behind it.
     pub(crate) spill: Vec<u8>,
-    /// Bytes to be sent from where they lie, behind the gathered output.
+    /// Body bytes sent without a copy, after the gathered output.
     pub(crate) pinned: Option<Pinned>,
 }
 
@@ -48,7 +47,7 @@ pub(crate) struct Pool {
 }
 
 impl Default for Pool {
-    /// With room for all that is kept, so that keeping allocates nothing.
+    /// Reserves room for everything that is kept, so that keeping allocates nothing.
     fn default() -> Self {
         let large = Vec::with_capacity(KEEP_LARGE / LARGE);
         let overflows = Vec::with_capacity(KEEP_OVERFLOW);
@@ -70,7 +69,7 @@ impl Pool {
             buffer.reserve(len);
             return buffer;
         }
-        // The one that was used last is the one that the CPU's cache still has.
+        // The most recently used buffer is likely still in the CPU's cache.
         let fits = self.large.iter().rposition(|buffer| buffer.capacity() >= len);
         let Some(at) = fits else { return Vec::with_capacity(len.next_multiple_of(LARGE) + 1) };
         let buffer = self.large.remove(at);

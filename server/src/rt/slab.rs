@@ -1,7 +1,7 @@
 //! The worker's slab of connections: index, generation, operations in flight.
 //!
-//! A slot's generation grows when its tenant leaves, so an [`Id`] kept by a completion, a timer or
-//! a task never finds the next tenant.
+//! A slot's generation grows when its tenant leaves, so an [`Id`] kept by a completion, timer or
+//! task never reaches the next tenant.
 
 use crate::ring::reserve::{grow, room};
 use crate::ring::token::{INDEX_BITS, Id};
@@ -25,8 +25,8 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// A slab of so many entries at most, as a rule; they are never moved where [`room`] had the
-    /// address space for them.
+    /// A slab for about `most` entries. Entries do not move if [`room`] could reserve the address
+    /// space.
     pub(crate) fn with_room(most: usize) -> Self {
         Self { entries: room(most), free: room(most), len: 0 }
     }

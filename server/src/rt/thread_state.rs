@@ -1,8 +1,8 @@
-//! What handlers and futures reach of the worker they run on, through a thread-local.
+//! The worker's state that handlers and futures can reach, in a thread-local.
 //!
-//! A future on a worker cannot hold the worker, which is polling it. What it wants (a timer, a file
-//! operation, a look at a connection) it leaves here; the worker picks it up in the same turn.
-//! Nothing here is shared between threads, so nothing here locks.
+//! A future cannot borrow the worker that polls it. Its requests (a timer, a file operation, a look
+//! at a connection) are left here; the worker picks them up in the same turn. Nothing is shared
+//! between threads, so nothing locks.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -21,7 +21,7 @@ use crate::rt::panics::caught;
 use crate::rt::slab::Slab;
 use crate::rt::threads::Threads;
 
-/// Who is to be told when something has changed.
+/// Who is woken when something changes.
 #[derive(Debug, Default)]
 pub(crate) enum Waiter {
     /// Nobody.
@@ -34,7 +34,7 @@ pub(crate) enum Waiter {
 }
 
 impl Waiter {
-    /// Tells whoever waits, once.
+    /// Wakes whoever waits, once.
     pub(crate) fn wake(&mut self) {
         match std::mem::take(self) {
             Self::None => {}
@@ -44,10 +44,10 @@ impl Waiter {
     }
 }
 
-/// A worker's mailbox for its own futures.
+/// State of a thread; on a worker, what its futures ask of it.
 #[derive(Default)]
 pub(crate) struct ThreadState {
-    /// Where other threads reach this worker; nowhere outside a worker.
+    /// This worker's mailbox; empty outside a worker.
     mailbox: RefCell<Weak<Mailbox>>,
     /// Where closures that block go; none outside a worker.
     threads: RefCell<Option<Arc<Threads>>>,
@@ -66,7 +66,7 @@ pub(crate) struct ThreadState {
     pub(crate) hints: RefCell<Vec<(TaskOwner, Vec<HeaderValue>)>>,
     /// Timers asked for since the worker last looked: key and deadline.
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
-    /// Somebody found no descriptor free: connections that are idle are to give theirs.
+    /// A file operation found no free descriptor: idle connections are to be closed.
     pub(crate) starved: Cell<bool>,
     sleepers: RefCell<Slab<Sleeper>>,
     /// File operations asked for since the worker last looked.
@@ -93,12 +93,12 @@ thread_local! {
     static THREAD: Rc<ThreadState> = Rc::default();
 }
 
-/// Runs `f` with the calling thread's mailbox.
+/// Runs `f` with the calling thread's state.
 pub(crate) fn with<R>(f: impl FnOnce(&ThreadState) -> R) -> R {
     THREAD.with(|thread| f(thread))
 }
 
-/// The calling thread's mailbox, to keep.
+/// The calling thread's state, to keep.
 pub(crate) fn current() -> Rc<ThreadState> {
     THREAD.with(Rc::clone)
 }
@@ -187,7 +187,7 @@ impl ThreadState {
         drop(waker);
     }
 
-    /// True on the worker that is reached by `mailbox`. Its number would not do: two servers of one
+    /// True on the worker that `mailbox` reaches. Worker numbers would not do: two servers in one
     /// process both have a worker 0.
     pub(crate) fn is_reached_by(&self, mailbox: &Arc<Mailbox>) -> bool {
         self.mailbox.borrow().as_ptr() == Arc::as_ptr(mailbox)
@@ -271,7 +271,7 @@ impl ThreadState {
         }
     }
 
-    /// The future is gone; the result, when it comes, goes too.
+    /// The future was dropped; its result will be dropped too.
     pub(crate) fn abandon_job(&self, id: Id) {
         let mut jobs = self.jobs.borrow_mut();
         if let Some(pending) = jobs.get_mut(id) {

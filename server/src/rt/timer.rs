@@ -37,7 +37,7 @@ impl Wheel {
         Self::with_room(0, now)
     }
 
-    /// A wheel for so many keys, as a rule.
+    /// A wheel for about `most` keys.
     pub(crate) fn with_room(most: usize, now: Time) -> Self {
         Self {
             nodes: room(most),

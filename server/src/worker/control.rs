@@ -1,6 +1,6 @@
-//! What other threads tell a worker: one octet of a ring message.
+//! Commands from other threads to a worker: one octet of a ring message.
 
-/// What other threads tell a worker.
+/// A command to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Control {

@@ -13,17 +13,17 @@ use crate::ring::Ring;
 use crate::ring::token::Id;
 use crate::tls::Acceptor;
 
-/// How long accepting rests when the process or the system is out of descriptors or memory.
+/// Pause of accepting when the process or the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
 
-/// Connections that wait for room, beside those in the kernel's queue: one for each listener that
-/// accepts one at a time, and what had come before it did.
+/// Accepted connections that may wait for room: one for each listener in single-accept mode, and
+/// those accepted before the mode changed.
 const WAITING_MAX: usize = 8;
 
 /// A worker's listeners.
 pub(crate) struct Listeners {
     listeners: Vec<WorkerListener>,
-    /// The ways in which clients are told of HTTP/3: see [`WorkerState::advertise`].
+    /// Alt-Svc values, one for each way of announcing HTTP/3: see [`WorkerState::advertise`].
     ///
     /// [`WorkerState::advertise`]: crate::proto::state::WorkerState::advertise
     pub(crate) ways: Vec<String>,
@@ -31,10 +31,10 @@ pub(crate) struct Listeners {
     closed: bool,
     /// One connection is accepted at a time.
     narrow: bool,
-    /// Those that were accepted and for which there is no room yet, with their listeners.
+    /// Accepted connections without room yet, with their listeners.
     waiting: VecDeque<(Id, RawFd)>,
     retry_at: Option<Time>,
-    /// Times that accepting failed for want of descriptors or memory.
+    /// How often accepting failed for lack of descriptors or memory.
     pub(crate) exhausted: u64,
 }
 
@@ -44,16 +44,16 @@ pub(crate) struct ListenerConfig {
     pub(crate) socket: OwnedFd,
     /// Makes the sessions of a TLS listener.
     pub(crate) acceptor: Option<Acceptor>,
-    /// What its clients are told of HTTP/3.
+    /// How clients learn of HTTP/3.
     pub(crate) alt_svc: Option<AltSvc>,
 }
 
-/// What clients over TLS are told of HTTP/3 (RFC 7838).
+/// The Alt-Svc announcement for clients over TLS (RFC 7838).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AltSvc {
     /// The field's value.
     pub(crate) value: String,
-    /// Of a hundred connections, how many are told.
+    /// Percentage of connections that get it.
     pub(crate) share: u8,
 }
 
@@ -62,8 +62,7 @@ struct WorkerListener {
     acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
     accepting: bool,
-    /// Which of the ways to tell of HTTP/3 is its own, and of a hundred connections how many are
-    /// told.
+    /// Index of its Alt-Svc value, and the percentage of connections that get it.
     alt: (u8, u8),
     arrived: u64,
 }
@@ -111,7 +110,7 @@ impl Listeners {
         }
     }
 
-    /// How a connection from this listener begins.
+    /// The first protocol state of a connection from this listener.
     pub(crate) fn arrival(&mut self, listener: Id) -> Option<Arrival> {
         let listener = self.listeners.get_mut(listener.index as usize)?;
         match (listener.scheme, &mut listener.acceptor) {
@@ -125,7 +124,7 @@ impl Listeners {
         }
     }
 
-    /// Takes an accept's completion: goes on, or rests where there is nothing to accept with.
+    /// Handles an accept's completion: continues, or pauses when resources are exhausted.
     pub(crate) fn accepted(
         &mut self,
         listener: Id,
@@ -154,7 +153,7 @@ impl Listeners {
         self.retry_at
     }
 
-    /// Tries again if the rest is over, and says so.
+    /// Tries again if the pause is over; returns whether it was.
     pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) -> bool {
         let is_over = self.retry_at.is_some_and(|at| at <= now);
         if is_over {
@@ -164,8 +163,8 @@ impl Listeners {
         is_over
     }
 
-    /// Keeps a connection for which there is no room, and leaves further ones in the kernel's
-    /// queue; gives back one too many.
+    /// Queues a connection without room and leaves further ones in the kernel's queue. Returns the
+    /// descriptor to close if the queue is full.
     pub(crate) fn wait(
         &mut self,
         listener: Id,
@@ -181,7 +180,7 @@ impl Listeners {
             return Some(fd);
         }
         self.waiting.push_back((listener, fd));
-        // One that is idle by then makes room.
+        // By then an idle connection may make room.
         self.retry_at.get_or_insert(now + REST);
         None
     }
@@ -201,7 +200,7 @@ impl Listeners {
     pub(crate) fn narrow(&mut self, narrow: bool, ring: &mut Ring) {
         if self.narrow != narrow {
             self.narrow = narrow;
-            // What is under way goes on until it ends; it is begun the other way then.
+            // The current accept continues until it ends, then restarts in the new mode.
             if narrow && !self.paused {
                 self.stop(ring);
             }
@@ -239,7 +238,7 @@ impl Listeners {
 }
 
 impl WorkerListener {
-    /// What the connection at hand is told of HTTP/3: evenly spread among those that come.
+    /// The Alt-Svc index for the next connection; the share is spread evenly.
     fn alt(&mut self) -> u8 {
         let (way, share) = self.alt;
         let told = |arrived: u64| arrived * u64::from(share) / 100;
@@ -253,7 +252,7 @@ mod tests {
     use super::*;
     use crate::ring::RingSettings;
 
-    /// Row 28: where there is nothing to accept with, accepting rests, and is counted.
+    /// Row 28: accepting pauses when resources are exhausted, and this is counted.
     #[test]
     fn accepting_rests_when_the_kernel_has_run_out() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -279,7 +278,7 @@ mod tests {
             listeners.retry(now + REST, &mut ring);
             assert!(listeners.listeners[0].accepting && listeners.retry_at().is_none());
         }
-        // A client that went away before it was accepted is no reason to rest.
+        // A client that left before it was accepted causes no pause.
         listeners.accepted(listener, -libc::ECONNABORTED, false, now, &mut ring);
         assert!(listeners.listeners[0].accepting && listeners.retry_at().is_none());
         assert_eq!(listeners.exhausted, 4);

@@ -39,11 +39,11 @@ pub(crate) struct Worker {
     udp: Option<Box<Udp>>,
     sleeps: Wheel,
     due: Vec<u32>,
-    /// When a drain stops being patient.
+    /// When a drain cuts off what is left.
     stop_at: Option<Time>,
 }
 
-/// The connections, and when each wants to be told the time.
+/// The connections and their timers.
 struct Connections {
     slots: Slab<Slot>,
     timers: Wheel,
@@ -51,7 +51,7 @@ struct Connections {
     shed: Shed,
 }
 
-/// Connections are accepted one at a time when there is room for no more than so many.
+/// With room for this many connections or fewer, they are accepted one at a time.
 const NEAR: usize = 64;
 
 /// How often a worker that drains looks whether other threads are done with its closures.
@@ -60,9 +60,9 @@ const END_CHECK: Duration = Duration::from_millis(10);
 /// A connection and its descriptor.
 struct Slot {
     fd: i32,
-    /// Its peer's number among those whose connections are counted.
+    /// Index in the per-address table.
     host: u32,
-    /// The wheel tells the connection the time by then.
+    /// When the wheel fires for this connection.
     timer_at: Time,
     conn: Conn,
 }
@@ -150,7 +150,7 @@ impl Worker {
         Ok(())
     }
 
-    /// How long there is nothing to do unless something completes.
+    /// How long the worker may sleep if nothing completes.
     fn wait(&self) -> Option<Duration> {
         let udp = self.udp.as_ref();
         if !thread_state::with(ThreadState::is_quiet) || udp.is_some_and(|udp| udp.is_busy()) {
@@ -171,7 +171,7 @@ impl Worker {
         (next != Time::NEVER).then(|| next.since(self.state.now()))
     }
 
-    /// Takes any completion but those of bytes that came or went.
+    /// Handles any completion except receives and sends.
     fn complete(&mut self, completion: Completion) {
         let (token, result) = (completion.token, completion.result);
         let id = token.id();
@@ -200,7 +200,7 @@ impl Worker {
         }
     }
 
-    /// Tells a connection what happened, if it still lives.
+    /// Delivers an event to a connection, if it still exists.
     fn deliver(&mut self, id: Id, event: Event) {
         match &mut self.udp {
             Some(udp) if udp::is_quic(id) => udp.on(id, event, &mut self.state),
@@ -217,8 +217,7 @@ impl Worker {
         self.listeners.accepted(listener, result, more, self.state.now(), &mut self.ring);
     }
 
-    /// Takes a connection in, in the place of one that is idle where all places are taken. Where
-    /// none is, it waits.
+    /// Takes a connection in. If the table is full it replaces an idle one, or waits.
     fn arrived(&mut self, listener: Id, fd: i32) {
         if self.has_room() {
             self.take_in(listener, fd);
@@ -249,20 +248,20 @@ impl Worker {
         }
     }
 
-    /// Whether there is room for one more connection, which one that is idle may have to make.
+    /// Whether there is room for another connection, closing an idle one if needed.
     fn has_room(&mut self) -> bool {
         self.connections.slots.len() < self.state.limits().connections as usize || self.shed(GRACE)
     }
 
-    /// Accepts one connection at a time where there is hardly room: of many at once, those for
-    /// which there is none could not be left in the kernel's queue.
+    /// Accepts one connection at a time when room is short, so that the rest stay in the kernel's
+    /// queue.
     fn narrow(&mut self) {
         let most = self.state.limits().connections as usize;
         let is_near = self.connections.slots.len() + NEAR >= most;
         self.listeners.narrow(is_near, &mut self.ring);
     }
 
-    /// Takes in those that waited for room, as far as there is some.
+    /// Takes in waiting connections while there is room.
     fn admit_waiting(&mut self) {
         while self.listeners.is_anyone_waiting() && self.has_room() {
             if let Some((listener, fd)) = self.listeners.next_waiting() {
@@ -274,8 +273,7 @@ impl Worker {
         }
     }
 
-    /// Closes the connection that has been idle for longest; false where none is, or enough are
-    /// closing.
+    /// Closes the longest idle connection; false if none is idle, or enough are closing.
     fn shed(&mut self, grace: Duration) -> bool {
         let Some(id) = self.connections.oldest_idle(self.state.now(), grace) else { return false };
         self.state.tally.counters.shed += 1;
@@ -283,7 +281,7 @@ impl Worker {
         true
     }
 
-    /// Closes as many idle connections as may be closed at once: descriptors are wanted.
+    /// Closes as many idle connections as allowed at once, to free descriptors.
     fn shed_some(&mut self, grace: Duration) {
         while self.shed(grace) {}
     }
@@ -305,7 +303,7 @@ impl Worker {
             self.deliver(conn, Event::Hint { stream, links });
         }
         if thread.starved.take() {
-            // A request is at hand, which counts for more than one that may come.
+            // A current request matters more than a possible one.
             self.shed_some(Duration::ZERO);
         }
         for (id, request) in thread.new_jobs.borrow_mut().drain(..) {
@@ -345,7 +343,7 @@ impl Worker {
         }
     }
 
-    /// Queues the operations that connections asked for, and closes those that are over.
+    /// Performs the actions that connections asked for, and closes finished connections.
     fn queue(&mut self) {
         for (id, action) in self.state.actions.drain(..) {
             let Some(fd) = self.connections.slots.get_mut(id).map(|slot| slot.fd) else { continue };
@@ -408,7 +406,7 @@ impl Worker {
         Some(stop_at.min(soon))
     }
 
-    /// True when the worker is to end; connections that outstayed the drain are cut off first.
+    /// True when the worker should end. Connections left after the drain timeout are cut off first.
     fn is_done(&mut self) -> bool {
         let Some(stop_at) = self.stop_at else { return false };
         let udp_is_over = match &mut self.udp {
@@ -427,7 +425,7 @@ impl Worker {
                 self.connections.abandon(id, &mut self.state.cx());
             }
             self.queue();
-            // Cancellations take a turn or two; a second is more than enough for them.
+            // Cancellations take a turn or two; one second is ample.
             if self.state.now() >= stop_at + Duration::from_secs(1) {
                 return true;
             }
@@ -436,7 +434,7 @@ impl Worker {
         false
     }
 
-    /// Prints what the worker is doing, for a person.
+    /// Prints the worker's state.
     fn report(&mut self) {
         let mut states = std::collections::BTreeMap::<&str, usize>::new();
         for id in self.connections.slots.ids() {
@@ -452,8 +450,8 @@ impl Worker {
 }
 
 impl Connections {
-    /// Tells connections what came and what went, up to a completion that is about something else;
-    /// returns how many that were.
+    /// Delivers received and sent bytes to connections, up to the first other completion. Returns
+    /// how many were delivered.
     fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
         for (at, completion) in batch.iter().enumerate() {
             let id = completion.token.id();
@@ -514,7 +512,7 @@ impl Connections {
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
-    /// The connection that has been idle for longest, if there is one and it may go now.
+    /// The longest idle connection that may be closed now, if any.
     fn oldest_idle(&mut self, now: Time, grace: Duration) -> Option<Id> {
         let Self { slots, shed, .. } = self;
         if !shed.has_room(|id| slots.get_mut(id).is_some()) {
@@ -522,7 +520,7 @@ impl Connections {
         }
         loop {
             while let Some((idle, id)) = shed.next() {
-                // One that has done something since is not the oldest any more.
+                // Active since the scan: no longer a candidate.
                 if slots.get_mut(id).and_then(|slot| slot.conn.idle()) == Some(idle) {
                     shed.goes(id);
                     return Some(id);
@@ -542,18 +540,18 @@ impl Connections {
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
-    /// Looks at a connection after an event: is it over, and when does it want to be told the time?
+    /// After an event: notes whether the connection is over, and sets its timer.
     #[inline]
     fn reschedule(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
-        // One that will be flushed is looked at then.
+        // It will be checked after its flush.
         if slot.conn.is_dirty() {
             return;
         }
         if slot.conn.is_over() {
             over.push(id);
         }
-        // Usually the deadline has moved away from what the wheel knows: it fires for nothing once,
-        // rather than being told each time.
+        // Deadlines usually move later. The wheel then fires once for nothing, which is cheaper
+        // than updating it each time.
         if slot.timer_at <= cx.soon && slot.conn.is_patient() {
             return;
         }
@@ -565,13 +563,13 @@ impl Connections {
     }
 }
 
-/// Has the ring do what a connection asks for.
+/// Performs an action that a connection asked for.
 fn perform(action: Action, id: Id, fd: i32, ring: &mut Ring) {
     match action {
         Action::Recv => ring.recv(id, fd),
         Action::Pause => ring.pause(id),
         Action::Cancel => ring.cancel(id, fd),
-        // An error means that the peer is gone, which the next completion says too.
+        // An error means that the peer is gone; the next completion says so.
         Action::Finish => drop(sys::shutdown_write(fd)),
         Action::Reset => drop(sys::close_by_reset(fd)),
     }

@@ -1,8 +1,8 @@
-//! Which connections are closed where there is no room for others: of those that are idle, the one
-//! that has been so for longest, and before it those that never said anything.
+//! Which idle connection is closed when there is no room for a new one: first one that never sent
+//! anything, else the longest idle.
 //!
-//! Asked only where there is no room. One scan of all connections serves a sixteenth of them, so
-//! that in a flood of new ones each costs a few looks and not a scan.
+//! Runs only when room is short. One scan serves a sixteenth of the connections, so in a flood each
+//! new connection costs a few checks, not a scan.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use crate::conn::Idle;
 use crate::ring::token::Id;
 use crate::rt::descriptors::OVER;
 
-/// A scan that found few is not repeated sooner: it would find as few.
+/// Minimum time between scans that found few candidates.
 const REST: Duration = Duration::from_millis(20);
-/// A connection is not closed for another sooner: clients that come together would close each
-/// other's before they have asked.
+/// Minimum idle time before a connection may be closed for another: clients that arrive together
+/// must not close each other's connections.
 pub(crate) const GRACE: Duration = Duration::from_millis(250);
-/// What a scan keeps at least, if there are as many, and at most.
+/// Bounds of the candidates that a scan keeps.
 const BATCH: (usize, usize) = (16, 4096);
 
-/// The connections that may go, and those that are going.
+/// Candidates for closing, and connections being closed.
 #[derive(Default)]
 pub(crate) struct Shed {
-    /// How each was idle when it was found, the one to go first in front.
+    /// Candidates, the next one to close in front.
     found: VecDeque<(Idle, Id)>,
     scan_at: Time,
-    /// Told to close, and perhaps not closed yet.
+    /// Told to close; may not be closed yet.
     going: Vec<Id>,
 }
 
 impl Shed {
-    /// The next that was idle at the last scan, and how.
+    /// The next candidate of the last scan.
     pub(crate) fn next(&mut self) -> Option<(Idle, Id)> {
         self.found.pop_front()
     }
 
-    /// Whether a scan is worth its time.
+    /// Whether a new scan is due.
     pub(crate) fn may_scan(&self, now: Time) -> bool {
         now >= self.scan_at
     }
 
-    /// Takes all connections that are idle, of which those may go that have been so for `grace`.
-    /// While many that came have said nothing yet, those that have spoken stay: it is a flood, or
-    /// soon there will be others to go.
+    /// Takes all idle connections and keeps candidates that were idle for `grace`. While many have
+    /// not sent anything yet, those that have are spared: it is a flood, or other candidates will
+    /// follow.
     pub(crate) fn scanned(&mut self, mut idle: Vec<(Idle, Id)>, grace: Duration, now: Time) {
         let all = idle.len();
         let silent = idle.iter().filter(|(idle, _)| !idle.has_spoken).count();
@@ -63,13 +63,13 @@ impl Shed {
         self.found = idle.into();
     }
 
-    /// Forgets those that are closed; whether one more may be told to close.
+    /// Forgets closed connections; returns whether another may be told to close.
     pub(crate) fn has_room(&mut self, mut is_there: impl FnMut(Id) -> bool) -> bool {
         self.going.retain(|id| is_there(*id));
         self.going.len() < OVER as usize
     }
 
-    /// This one is told to close.
+    /// Records that this connection was told to close.
     pub(crate) fn goes(&mut self, id: Id) {
         self.going.push(id);
     }
