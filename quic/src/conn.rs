@@ -1,6 +1,5 @@
-//! One connection: a received segment goes in and is decrypted where it lies, batches of equal
-//! segments come out, and a deadline says when to come again. Not for what the streams mean: that
-//! is [`crate::http`]'s.
+//! One connection: takes received segments and decrypts them in place, gives batches of equal
+//! segments, and a deadline. The meaning of streams is in [`crate::http`].
 
 mod handshake;
 
@@ -24,8 +23,9 @@ pub(crate) use handshake::is_unfixed;
 /// pacer's own grain is 100 µs.
 const SAME_BURST: Duration = Duration::from_millis(1);
 
-/// How often the validation of a path is begun anew: as each attempt may take only some ten
-/// milliseconds, about the three seconds that RFC 9000 section 8.2.4 has it take on a new path.
+/// How often the validation of a path is restarted. One attempt may take only some ten
+/// milliseconds, so this is about the three seconds that RFC 9000 section 8.2.4 allows for a new
+/// path.
 const RETRIES: u8 = 100;
 
 /// CRYPTO_BUFFER_EXCEEDED (RFC 9000 section 20.1).
@@ -39,29 +39,29 @@ const LAST_MAX: u8 = 4;
 /// A QUIC connection.
 pub struct Conn {
     quic: quiche::Connection<Buffers>,
-    /// A packet that quiche has made and that could not go into the last batch: of another path,
-    /// longer than the rest, or not yet due.
+    /// A packet made by quiche that did not fit into the last batch: another path, longer than the
+    /// rest, or not yet due.
     held: Option<Held>,
     early_last: Option<u64>,
     /// The path that the last datagram came by.
     seen: Option<(SocketAddr, SocketAddr)>,
-    /// A server's: paths to which little may go.
+    /// On a server: paths with the limit of unvalidated addresses.
     unvalidated: Unvalidated,
     /// Where the client has moved to: a validated path.
     moved_to: Option<(SocketAddr, SocketAddr)>,
-    /// Validations in a row that failed and were begun anew.
+    /// Failed validations in a row that were restarted.
     retries: u8,
-    /// A server's: how finely the client cuts what it sends.
+    /// On a server: the fragments that the client sends.
     fragments: Option<Fragments>,
-    /// Datagrams made since it was closed and last heard or waited.
+    /// Datagrams made since the close, and since the last datagram or timer.
     last: u8,
     /// A server's, until the client has shown that it can read Handshake packets.
     initial: Option<Box<Initial>>,
     /// A server's: see [`Self::is_stuck`].
     silence: Option<Silence>,
-    /// How often quiche is asked once more when it has nothing to send: see [`Self::is_stuck`].
+    /// How often quiche is asked again when it has nothing to send: see [`Self::is_stuck`].
     rounds: usize,
-    /// It was asked so since it last heard or waited.
+    /// That has happened since the last datagram or timer.
     asked: bool,
     counts: Counts,
 }
@@ -80,7 +80,7 @@ struct Held {
     at: Instant,
 }
 
-/// What a connection has been through.
+/// Counts of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Times the client moved to another address and went on there.
@@ -137,7 +137,7 @@ impl Conn {
         }
     }
 
-    /// A datagram has come, which is received next.
+    /// Notes that a datagram has arrived.
     pub(crate) fn heard(&mut self, now: Instant) {
         if let Some(silence) = &mut self.silence {
             silence.since = now;
@@ -173,7 +173,7 @@ impl Conn {
 
     fn receive_packet(&mut self, packet: &mut [u8], info: RecvInfo) -> Result<(), Error> {
         if self.fragments.is_some() && is_unfixed(packet) {
-            // quiche has to count it towards what may be sent, and to make nothing of it.
+            // quiche must count it for the amplification limit, but not use it.
             packet.fill(0);
         }
         let (was_early, packets) = self.before_count(packet);
@@ -183,7 +183,7 @@ impl Conn {
             self.unvalidated.validate_first();
         }
         self.judge(packet, result, is_new);
-        // Otherwise somebody may have sent a client's packet again.
+        // Otherwise it may be a replayed packet.
         if is_new != Some(false) {
             self.count_fragments(packet, was_early);
         }
@@ -193,8 +193,8 @@ impl Conn {
         }
     }
 
-    /// What is to be known before a packet is taken so that its fragments can be counted after:
-    /// whether early data has come, and, where it matters, how many packets have.
+    /// State before a packet is received, needed to count its fragments afterwards: whether early
+    /// data has arrived, and, if it matters, how many packets.
     fn before_count(&self, packet: &[u8]) -> (bool, Option<usize>) {
         let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);
         let matters = self.fragments.as_ref().is_some_and(|fragments| is_long || fragments.any());
@@ -226,7 +226,7 @@ impl Conn {
         };
     }
 
-    /// Reads of stream `id`: how much, and whether that is the end.
+    /// Reads from stream `id`: the length, and whether the stream ended.
     pub(crate) fn read(&mut self, id: u64, out: &mut [u8]) -> Result<(usize, bool), Error> {
         let result = self.quic.stream_recv(id, out);
         if let Some(fragments) = &mut self.fragments {
@@ -239,7 +239,7 @@ impl Conn {
         result
     }
 
-    /// Reads no more of stream `id`, and says so.
+    /// Stops reading stream `id` and sends STOP_SENDING.
     pub(crate) fn stop_reading(&mut self, id: u64, code: u64) {
         // `Done`: it was stopped before, or has ended.
         let result = self.quic.stream_shutdown(id, quiche::Shutdown::Read, code);
@@ -258,7 +258,7 @@ impl Conn {
         self.fragments.as_ref().is_some_and(Fragments::has_stopped_ours)
     }
 
-    /// Whether the client sent in too many fragments, which has closed the connection; once.
+    /// Whether too many fragments have closed the connection; true once.
     pub(crate) fn take_excess(&mut self) -> bool {
         self.fragments.take_if(|fragments| fragments.excess().is_some()).is_some()
     }
@@ -296,8 +296,8 @@ impl Conn {
                 Batch::begin(info.to, info.from, len)
             }
         };
-        // Without a pacer quiche's quantum stays at the initial window for ever and means nothing;
-        // the congestion window bounds the burst then.
+        // Without a pacer quiche's quantum stays at the initial window, so only the congestion
+        // window bounds the burst.
         let quantum = if is_paced { self.quic.send_quantum() } else { usize::MAX };
         while !batch.is_full() && batch.len() < quantum && batch.next_end() <= out.len() {
             let at = batch.len();
@@ -369,12 +369,12 @@ impl Conn {
         idle.is_none_or(|idle| timer < silence.since + idle)
     }
 
-    /// The next [`transmit`](Self::transmit) is to ask quiche so many times more.
+    /// Makes the next [`transmit`](Self::transmit) ask quiche `rounds` more times.
     pub(crate) fn ask_again(&mut self, rounds: usize) {
         (self.rounds, self.asked) = (rounds, true);
     }
 
-    /// Lets the timers that are due take effect.
+    /// Handles timers that are due.
     pub fn expire(&mut self) {
         (self.last, self.asked) = (0, false);
         self.unvalidated.expired();
@@ -401,7 +401,7 @@ impl Conn {
         self.quic.is_established()
     }
 
-    /// Whether nothing more will happen here, so that the connection can be dropped.
+    /// Whether the connection is over and can be dropped.
     pub fn is_closed(&self) -> bool {
         self.quic.is_closed()
     }
@@ -411,8 +411,7 @@ impl Conn {
         (self.quic.is_established() || self.quic.is_in_early_data()) && !self.is_ending()
     }
 
-    /// Whether the connection has been closed by either side, though its end may not have been told
-    /// yet.
+    /// Whether either side has closed the connection, even if the close is not sent yet.
     pub fn is_ending(&self) -> bool {
         self.quic.local_error().is_some()
             || self.quic.peer_error().is_some()
@@ -430,7 +429,7 @@ impl Conn {
         replay::marked(self.quic.as_mut())
     }
 
-    /// What happened on this connection so far.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -457,7 +456,7 @@ impl Conn {
     fn validate_again(&mut self, local: SocketAddr, peer: SocketAddr) {
         if self.seen == Some((local, peer)) && self.retries < RETRIES {
             self.retries += 1;
-            // An error: the path is gone, and the connection lives by another.
+            // On error the path is gone; the connection uses another.
             let _ = self.quic.probe_path(local, peer);
         }
     }
@@ -504,7 +503,7 @@ impl Conn {
         }
     }
 
-    /// What has become of paths, after a datagram of `len` octets or a timer.
+    /// Updates the state of paths after a datagram of `len` octets or a timer.
     fn note_paths(&mut self, len: usize) {
         while let Some(event) = self.quic.path_event_next() {
             match event {

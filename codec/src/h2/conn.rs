@@ -27,29 +27,29 @@ pub struct Conn {
     pub(super) memos: Option<Box<Memos>>,
     pub(super) cold: Option<Box<Cold>>,
     pub(super) peer: Peer,
-    /// What we announced of that which binds the client, whatever the configuration is by now.
+    /// The announced settings that bind the client, even if the configuration has changed since.
     pub(super) announced: Announced,
     /// This connection's number among the worker's.
     pub(super) serial: u64,
     pub(super) buckets: Buckets,
-    /// What is left of a DATA or ignored frame whose payload is passed over piecewise.
+    /// The rest of a DATA or ignored frame, which is passed over in parts.
     pub(super) payload: Payload,
-    /// Until when our SETTINGS must be acknowledged, and the first ones not: `NEVER` afterwards.
+    /// Deadline for the acknowledgement of our first SETTINGS; `NEVER` afterwards.
     pub(super) settings_due: Time,
     /// When the next PING of ours goes out, or its answer is due.
     pub(super) ping_due: Time,
-    /// The earliest moment at which some stream has waited for window too long; may be early.
+    /// Lower bound of the time at which a stream has waited too long for window.
     pub(super) stall_due: Time,
     pub(super) send_window: i32,
     pub(super) recv_window: i32,
-    /// Octets consumed, for which no WINDOW_UPDATE went out yet.
+    /// Octets consumed but not yet returned by WINDOW_UPDATE.
     pub(super) recv_owed: u32,
     /// The greatest client stream id seen.
     pub(super) last_id: u32,
     /// The last run of client ids that were passed over: (first, last), closed without having been
     /// open.
     pub(super) skipped: (u32, u32),
-    /// Client streams above this are ignored: what our last GOAWAY said.
+    /// Client streams above this id are ignored, as our last GOAWAY said.
     pub(super) accept_to: u32,
     /// The id of our next push.
     pub(super) next_push: u32,
@@ -98,9 +98,9 @@ pub(super) struct Payload {
     pub(super) left: u32,
     /// Octets behind the content to pass over: padding, or all of an unknown frame.
     pub(super) skip: u32,
-    /// Whose; a stream that has died since finds nothing.
+    /// Its stream; stale if the stream has ended.
     pub(super) key: Key,
-    /// END_STREAM, to be told with the last octet.
+    /// END_STREAM is reported with the last octet.
     pub(super) end: bool,
 }
 
@@ -115,20 +115,20 @@ pub(super) struct Cold {
     pub(super) block_priority: Option<[u8; 5]>,
     pub(super) continuations: u8,
     pub(super) block_due: Time,
-    /// Streams that we reset a short while ago: the peer may not know yet.
+    /// Streams that we reset recently: the peer may not know yet.
     pub(super) reset: Vec<u32>,
     pub(super) reset_at: usize,
     /// PRIORITY_UPDATE for requests that have not come yet.
     pub(super) early: Vec<(u32, Priority)>,
-    /// Hashes of what was pushed, against pushing it twice.
+    /// Hashes of pushed requests, so that none is pushed twice.
     pub(super) pushed: Vec<u64>,
     /// When our PING went out, and its octets.
     pub(super) ping_sent: Time,
     pub(super) ping_opaque: u64,
     pub(super) drain_due: Time,
-    /// When the connection's window, rather than a stream's, began to hold everything up.
+    /// Since when the connection's window, not a stream's, has blocked all output.
     pub(super) stalled_since: Option<Time>,
-    /// Octets sent since then, or since a time before; saturates.
+    /// Octets sent since then or earlier; saturates.
     pub(super) stall_progress: u32,
 }
 
@@ -182,8 +182,7 @@ impl Conn {
     pub fn upgraded(settings: &[u8], no_body: bool, io: &mut Io<'_>) -> Result<(Self, Key), Error> {
         let mut conn = Self::new(io);
         conn.apply_settings(settings, io)?;
-        // These settings came without a SETTINGS frame: what binds us to the first such frame is
-        // still to come.
+        // These settings came without a SETTINGS frame. Rules for the first such frame still apply.
         conn.peer.seen = false;
         let key = conn.open(1, Priority { urgency: 3, incremental: true }, true);
         conn.last_id = 1;
@@ -260,9 +259,9 @@ impl Conn {
         (self.rtt_us > 0).then(|| Duration::from_micros(u64::from(self.rtt_us)))
     }
 
-    /// Begins to leave without losing a request (RFC 9113 section 6.8): GOAWAY(2^31 - 1) and a PING
-    /// now; when the PING has come back, so that every request sent before the client knew is here,
-    /// GOAWAY with the last id accepted.
+    /// Starts a drain without losing a request (RFC 9113 section 6.8): GOAWAY(2^31 - 1) and a PING
+    /// now. When the PING returns, every request sent before the client knew has arrived, and
+    /// GOAWAY with the last accepted id follows.
     pub fn drain(&mut self, io: &mut Io<'_>) {
         if self.drain != Drain::No || self.phase == Phase::Dead {
             return;
@@ -281,10 +280,10 @@ impl Conn {
         frame::goaway(io.out, self.last_id, Code::NO_ERROR, b"");
     }
 
-    /// The peer has ended its side of the transport: gives up, one at a time, what cannot be
-    /// finished without it, which is requests without their end and answers without window. Call
-    /// until it returns `None`, and again after output was sent; once [`Conn::is_idle`] nothing is
-    /// owed any more. Nothing is expected of the peer from now on.
+    /// The peer has closed its side of the transport. Gives up, one at a time, requests without
+    /// their end and answers without window, which cannot be completed. Call until it returns
+    /// `None`, and again after output was sent. Nothing more is due once [`Conn::is_idle`]. Nothing
+    /// more is expected of the peer.
     pub fn expect_no_more(&mut self, io: &mut Io<'_>) -> Option<Event> {
         (self.settings_due, self.ping_due) = (Time::NEVER, Time::NEVER);
         if let Some(cold) = &mut self.cold {
@@ -314,7 +313,7 @@ impl Conn {
     pub fn close(&mut self, code: Code, debug: &str, io: &mut Io<'_>) {
         if self.phase != Phase::Dead {
             self.phase = Phase::Dead;
-            // Keys find nothing any more, so that nothing follows the GOAWAY.
+            // Invalidates all keys, so that nothing follows the GOAWAY.
             self.streams = Streams::new();
             self.queue = Queue::new();
             frame::goaway(io.out, self.last_id, code, debug.as_bytes());
@@ -322,19 +321,18 @@ impl Conn {
         }
     }
 
-    /// Whether everything is over, so that the TCP connection can be closed once `Io::out` is
-    /// sent.
+    /// Whether the connection is finished: it can be closed once `Io::out` is sent.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Dead || self.drain == Drain::Final && self.streams.live() == 0
     }
 
-    /// Whether the peer has said that it opens no more streams. It may still ask by PING or go on
-    /// with those that are open, so that closing is left to it, or to the caller's patience.
+    /// Whether the peer sent GOAWAY. It may still send PING or continue open streams, so closing is
+    /// left to it or to the caller's timeout.
     pub fn peer_leaves(&self) -> bool {
         self.peer_leaves
     }
 
-    /// Whether no stream is open: the connection is idle but for what lies in the caller's buffers.
+    /// Whether no stream is open; the caller's buffers may still hold output.
     pub fn is_idle(&self) -> bool {
         self.streams.live() == 0
     }
@@ -350,7 +348,7 @@ impl Conn {
         self.streams.live()
     }
 
-    /// Gives back memory that an idle connection does not need; nothing when a stream is open.
+    /// Frees memory that an idle connection does not need. Does nothing while a stream is open.
     pub fn trim(&mut self) {
         if self.streams.live() == 0 {
             self.streams.trim();
@@ -362,7 +360,7 @@ impl Conn {
         }
     }
 
-    /// Opens a stream of the client's, or one of ours (`id` even).
+    /// Opens a stream of the client, or one of ours (`id` even).
     #[inline]
     pub(super) fn open(&mut self, id: u32, priority: Priority, end: bool) -> Key {
         // Until the client has acknowledged a window below the default it may use the default.
@@ -398,8 +396,7 @@ impl Conn {
         Key { id, slot }
     }
 
-    /// Forgets a stream. Octets that the application still held are given back to the connection's
-    /// window.
+    /// Removes a stream. Octets that the application still held return to the connection's window.
     #[inline]
     pub(super) fn forget(&mut self, slot: u16, io: &mut Io<'_>) {
         self.queue.closed(&mut self.streams, slot);
@@ -444,7 +441,8 @@ impl Conn {
         self.cold.as_ref().is_some_and(|cold| cold.reset.contains(&id))
     }
 
-    /// The peer erred on a live stream: resets it, meters that, and makes the event.
+    /// The peer broke a rule on a live stream: resets it, charges the budget, and returns the
+    /// event.
     #[cold]
     pub(super) fn stream_error(
         &mut self,
@@ -513,7 +511,7 @@ impl Conn {
             }
             let stream = self.streams.at(slot);
             if !stream.has(WANTS) || stream.send_window > 0 {
-                // It has all that it wants, or is held up by others.
+                // It has nothing to send, or other streams hold it up.
                 stream.clear(STALLED);
                 continue;
             }
@@ -525,7 +523,7 @@ impl Conn {
                 let key = Key { id: stream.id, slot };
                 self.charge(Kind::Stalled, key.id, io)?;
                 self.reset_stream(slot, Code::ENHANCE_YOUR_CALM, io);
-                // stall_due stays: the caller calls again and the rest is looked at then.
+                // `stall_due` stays: the next call looks at the rest.
                 let code = Code::ENHANCE_YOUR_CALM;
                 return Ok(Some(Event::Reset { key, code, by_peer: false }));
             }
@@ -535,13 +533,12 @@ impl Conn {
         Ok(None)
     }
 
-    /// Whether the stream is still of use: for handlers that are about to do something costly.
+    /// Whether the stream is still open: for handlers about to do something costly.
     pub fn is_open(&self, key: Key) -> bool {
         self.streams.is_live(key.slot) && self.streams.see(key.slot).id == key.id
     }
 
-    /// Whether nothing of the response has been sent on a live stream, so that its head can still
-    /// be chosen.
+    /// Whether the response head can still be chosen: the stream lives and nothing was sent.
     pub fn awaits_head(&self, key: Key) -> bool {
         self.is_open(key) && !self.streams.see(key.slot).has(HEAD_SENT | LOCAL_CLOSED)
     }

@@ -92,7 +92,7 @@ impl Conn {
         Ok(None)
     }
 
-    /// The client now knows our settings: those that take something away bind it from here on.
+    /// The client knows our settings now. Those that restrict it apply from here on.
     fn acknowledged(&mut self, io: &mut Io<'_>) {
         io.shared.head_cache.forget();
         if self.announced.header_table < 4096 {
@@ -146,7 +146,7 @@ impl Conn {
         Ok(())
     }
 
-    /// A stream's send window is another: it may go on, or has to wait.
+    /// A stream's send window has changed: updates the scheduler.
     fn window_changed(&mut self, slot: u16, io: &mut Io<'_>) {
         let stream = self.streams.at(slot);
         if stream.send_window >= i32::from(io.shared.config.stall_octets) {
@@ -290,8 +290,8 @@ impl Conn {
         Ok(None)
     }
 
-    /// A malformed priority is the stream's error; on a stream that is still idle no RST_STREAM may
-    /// be sent, so the connection pays.
+    /// A malformed priority is a stream error. An idle stream cannot be reset, so there it is a
+    /// connection error.
     fn bad_priority(
         &mut self,
         id: u32,

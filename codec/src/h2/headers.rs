@@ -1,5 +1,5 @@
-//! Header blocks in: HEADERS and CONTINUATION gathered, decoded in place where one frame holds all,
-//! and turned into a request or trailers. RFC 9113 sections 4.3, 5.1.1, 5.1.2, 6.2, 6.10 and 8.
+//! Receives header blocks: HEADERS and CONTINUATION are joined, decoded in place if one frame holds
+//! all, and become a request or trailers. RFC 9113 sections 4.3, 5.1.1, 5.1.2, 6.2, 6.10 and 8.
 
 use super::budget::Kind;
 use super::conn::Conn;
@@ -53,10 +53,10 @@ impl Conn {
             self.charge(Kind::Empty, id, io)?;
         }
         let config = &io.shared.config;
-        // `admit` has seen that a block is under way.
+        // `admit` has checked that a block is under way.
         let Some(cold) = &mut self.cold else { return Ok(None) };
         if payload.len() < frame::MIN_MAX_FRAME as usize {
-            // Full ones are what a long block needs, and are bounded by its octets.
+            // Full frames are not counted: the block's length bounds them.
             cold.continuations = cold.continuations.saturating_add(1);
         }
         let what = if cold.continuations > config.budgets.continuations {
@@ -80,7 +80,7 @@ impl Conn {
         self.block(id, flags, priority, &block, io)
     }
 
-    /// A whole block. It is decoded whatever becomes of it: the table is the connection's.
+    /// Handles a complete block. It is always decoded, because the table belongs to the connection.
     #[inline]
     fn block(
         &mut self,
@@ -129,7 +129,7 @@ impl Conn {
         self.request(id, end, priority, io)
     }
 
-    /// A new stream, by its id alone: whether it may be opened.
+    /// Whether a stream with this new id may be opened.
     #[inline]
     fn may_open(&mut self, id: u32, io: &mut Io<'_>) -> Result<bool, Error> {
         if id > self.last_id + 2 {
@@ -137,7 +137,7 @@ impl Conn {
         }
         self.last_id = id;
         if id > self.accept_to {
-            // Sent before the peer saw our GOAWAY, which told it to try elsewhere.
+            // Sent before the peer saw our GOAWAY: the client will retry elsewhere.
             self.charge(Kind::Refused, id, io)?;
             return Ok(false);
         }
@@ -149,7 +149,7 @@ impl Conn {
         Ok(true)
     }
 
-    /// A new request, whose head is the last one read.
+    /// Opens the stream of a new request, whose head is in the head cache.
     #[inline]
     fn request(
         &mut self,
@@ -216,7 +216,7 @@ impl Conn {
         Ok(Some(Event::Malformed { stream: id }))
     }
 
-    /// Applies what priority signals came with or before a request.
+    /// Applies the priority signals that came with or before a request.
     #[cold]
     fn apply_priority(
         &mut self,
@@ -241,7 +241,7 @@ impl Conn {
         Ok(())
     }
 
-    /// A block on a stream that is open, or was: trailers, or an error.
+    /// A block on a known stream: trailers, or an error.
     #[cold]
     fn late_block(
         &mut self,
@@ -252,7 +252,7 @@ impl Conn {
     ) -> Result<Option<Event>, Error> {
         let Some(slot) = self.streams.slot(id) else {
             if self.was_reset(id) || id > self.accept_to {
-                // On its way when we reset the stream: once or twice, not for ever.
+                // It was under way when we reset the stream; tolerated within a budget.
                 self.charge(Kind::Refused, id, io)?;
                 return Ok(None);
             }
@@ -280,7 +280,7 @@ impl Conn {
             return self.stream_error(slot, Code::PROTOCOL_ERROR, io).map(Some);
         }
         if answered {
-            // Nobody wants them any more.
+            // The answer is complete; trailers are dropped.
             self.forget(slot, io);
             return Ok(None);
         }
@@ -305,8 +305,8 @@ impl Conn {
     }
 }
 
-/// Octets of an encoded block that are read, so that the table stays in step, though it may be over
-/// the limit: that is a matter of its stream alone. Beyond, the connection ends.
+/// Longest encoded block that is still decoded to keep the table in step, although its head may
+/// exceed the limit, which is a stream error. Beyond it the connection ends.
 #[inline]
 pub(super) fn longest_block(config: &Config) -> u32 {
     config.max_header_list.saturating_mul(2)

@@ -71,13 +71,13 @@ pub use send::{Body, HeadWriter, Pulled, Sent};
 pub use settings::Config;
 pub use stream::Key;
 
-/// What all connections of one worker share: configuration, counters, and the place where a
-/// request's fields are decoded.
+/// State shared by all connections of a worker: configuration, counters, and the decoded fields of
+/// the current request.
 #[derive(Debug)]
 pub struct Shared {
-    /// How to behave; may be replaced at any time, and binds what is announced later.
+    /// The configuration. May be replaced at any time; announced values apply to later connections.
     pub config: Config,
-    /// What happened.
+    /// Counters of events.
     pub counters: Counters,
     /// Names and values of the head or trailers last returned by [`Conn::receive`]. Read only: a
     /// request that comes again is not decoded again.
@@ -148,8 +148,7 @@ pub enum Event {
         /// The stream.
         key: Key,
     },
-    /// The stream is gone, by the peer's will or because the peer broke a rule on it: stop working
-    /// on it.
+    /// The stream was reset by the peer, or because the peer broke a rule: stop working on it.
     Reset {
         /// The stream; the key finds nothing any more.
         key: Key,
@@ -165,7 +164,7 @@ pub enum Event {
     },
 }
 
-/// Why a connection ended: the peer erred. [`Conn::receive`] has appended the GOAWAY that says so.
+/// A connection error caused by the peer. [`Conn::receive`] has appended the GOAWAY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The code of the GOAWAY.

@@ -29,7 +29,7 @@ pub(super) struct Queue {
     /// One bit per level that is not empty.
     occupied: u16,
     /// Counts picks made while several levels were occupied.
-    io: u8,
+    picks: u8,
     /// The lower level that was served last.
     low: u8,
     tree: Option<Box<Tree>>,
@@ -38,7 +38,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new() -> Self {
         let (head, tail) = ([NONE; LEVELS], [NONE; LEVELS]);
-        Self { head, tail, occupied: 0, io: 0, low: 0, tree: None }
+        Self { head, tail, occupied: 0, picks: 0, low: 0, tree: None }
     }
 
     /// Whether nothing is ready.
@@ -243,8 +243,8 @@ impl Queue {
         if others == 0 {
             return Some(top);
         }
-        self.io = (self.io + 1) % SHARE;
-        if self.io != 0 {
+        self.picks = (self.picks + 1) % SHARE;
+        if self.picks != 0 {
             return Some(top);
         }
         // The next one below the last that was favoured, or the first again.
@@ -345,8 +345,8 @@ mod tests {
             self.queue.place(&mut self.streams, id, Place { depends_on, weight, exclusive });
         }
 
-        /// Sends one frame and says whose.
-        fn io(&mut self) -> u32 {
+        /// Sends one frame; returns its stream.
+        fn send_one(&mut self) -> u32 {
             let (slot, most) = self.queue.pick(&mut self.streams).unwrap();
             let n = most.min(16_384);
             self.sent[usize::from(slot)] += n as u64;
@@ -356,7 +356,7 @@ mod tests {
 
         fn turns(&mut self, n: usize) {
             for _ in 0..n {
-                self.io();
+                self.send_one();
             }
         }
 
@@ -372,14 +372,18 @@ mod tests {
         for id in [3, 7, 1, 9, 5] {
             rig.ready(id);
         }
-        assert_eq!([rig.io(), rig.io(), rig.io()], [5, 5, 5]);
+        assert_eq!([rig.send_one(), rig.send_one(), rig.send_one()], [5, 5, 5]);
         rig.unready(5);
-        assert_eq!([rig.io(), rig.io(), rig.io(), rig.io()], [7, 9, 7, 9]);
+        assert_eq!([rig.send_one(), rig.send_one(), rig.send_one(), rig.send_one()], [7, 9, 7, 9]);
         rig.unready(7);
         rig.unready(9);
-        assert_eq!([rig.io(), rig.io()], [1, 1], "lower id first though it became ready later");
+        assert_eq!(
+            [rig.send_one(), rig.send_one()],
+            [1, 1],
+            "lower id first though it became ready later"
+        );
         rig.unready(1);
-        assert_eq!(rig.io(), 3);
+        assert_eq!(rig.send_one(), 3);
         rig.unready(3);
         assert!(rig.queue.is_empty() && rig.queue.pick(&mut rig.streams).is_none());
     }
@@ -446,19 +450,19 @@ mod tests {
         for id in [5, 3] {
             rig.ready(id);
         }
-        assert_eq!([rig.io(), rig.io()], [3, 3], "5 was queued first and is parked");
+        assert_eq!([rig.send_one(), rig.send_one()], [3, 3], "5 was queued first and is parked");
         rig.ready(1);
-        assert_eq!([rig.io(), rig.io(), rig.io()], [1, 1, 1]);
+        assert_eq!([rig.send_one(), rig.send_one(), rig.send_one()], [1, 1, 1]);
         rig.unready(1);
-        assert_eq!([rig.io(), rig.io()], [3, 3]);
+        assert_eq!([rig.send_one(), rig.send_one()], [3, 3]);
         rig.unready(3);
-        assert_eq!([rig.io(), rig.io()], [5, 5]);
+        assert_eq!([rig.send_one(), rig.send_one()], [5, 5]);
         rig.ready(3);
-        assert_eq!(rig.io(), 3);
+        assert_eq!(rig.send_one(), 3);
         let slot = rig.slot(3);
         rig.queue.closed(&mut rig.streams, slot);
         rig.streams.remove(slot);
-        assert_eq!(rig.io(), 5);
+        assert_eq!(rig.send_one(), 5);
     }
 
     #[test]
@@ -468,13 +472,13 @@ mod tests {
         for id in [1, 3] {
             rig.ready(id);
         }
-        assert_eq!([rig.io(), rig.io()], [1, 1]);
+        assert_eq!([rig.send_one(), rig.send_one()], [1, 1]);
         rig.place(3, 0, 16, false);
-        let mut both = [rig.io(), rig.io()];
+        let mut both = [rig.send_one(), rig.send_one()];
         both.sort_unstable();
         assert_eq!(both, [1, 3]);
         rig.place(1, 3, 16, true);
-        assert_eq!([rig.io(), rig.io(), rig.io()], [3, 3, 3]);
+        assert_eq!([rig.send_one(), rig.send_one(), rig.send_one()], [3, 3, 3]);
     }
 
     #[test]
@@ -507,7 +511,7 @@ mod tests {
             }
             let some_ready = (0..40).any(|s| rig.streams.see(s).has(READY));
             if some_ready {
-                let id = rig.io();
+                let id = rig.send_one();
                 let slot = rig.slot(id);
                 assert!(rig.streams.see(slot).has(READY));
             } else {
@@ -517,7 +521,7 @@ mod tests {
         // Drain: each pick ends its stream, so everything that was ready must come up.
         let count = (0..40).filter(|s| rig.streams.see(*s).has(READY)).count();
         for _ in 0..count {
-            let id = rig.io();
+            let id = rig.send_one();
             rig.unready(id);
         }
         assert!(rig.queue.is_empty());

@@ -1,5 +1,5 @@
-//! Frames in: the order in which they may come, DATA passed on piece by piece, everything else
-//! handed on whole to `headers` and `control`. RFC 9113 sections 3.4, 4, 5.1 and 6.1.
+//! Receives frames: checks their order, passes DATA on in parts, and hands other complete frames to
+//! `headers` and `control`. RFC 9113 sections 3.4, 4, 5.1 and 6.1.
 
 use super::budget::Kind;
 use super::conn::{Conn, Phase};
@@ -8,7 +8,7 @@ use super::headers::longest_block;
 use super::stream::{HEAD_SENT, Key, LOCAL_CLOSED, NONE, PUSHED, REMOTE_CLOSED, TUNNEL};
 use super::{Error, Event, Io};
 
-/// A smaller update of the connection's window is not worth a frame.
+/// Smallest update of the connection's window that is sent.
 const LEAST_UPDATE: i32 = 4096;
 
 impl Conn {
@@ -85,7 +85,7 @@ impl Conn {
         }
     }
 
-    /// The preface, and that SETTINGS comes first; `false` while not all of the preface is there.
+    /// Checks the preface and that SETTINGS comes first; `false` while the preface is incomplete.
     #[cold]
     fn begin(&mut self, input: &[u8], at: &mut usize) -> Result<bool, Error> {
         if self.phase == Phase::Dead {
@@ -117,7 +117,7 @@ impl Conn {
         }
     }
 
-    /// Judges a frame by its header alone: size, and the integrity of header blocks.
+    /// Checks a frame's header: size, and the integrity of header blocks.
     #[inline]
     fn admit(&mut self, header: &Header, io: &mut Io<'_>) -> Result<(), Error> {
         if header.len > self.announced.max_frame_size {
@@ -209,8 +209,8 @@ impl Conn {
         Ok(None)
     }
 
-    /// DATA of a request that has been answered already: nobody wants it, and the request may still
-    /// turn out to be malformed (RFC 9113 section 8.1.1).
+    /// DATA of a request that was already answered. It is dropped, but the request may still turn
+    /// out to be malformed (RFC 9113 section 8.1.1).
     #[cold]
     fn pass_over(
         &mut self,
@@ -246,7 +246,7 @@ impl Conn {
         Err(Error::new(Code::STREAM_CLOSED, id, "DATA after the end"))
     }
 
-    /// Whether `id` names a stream that has not been opened or promised, by the numbers.
+    /// Whether stream `id` is idle: neither opened nor promised.
     pub(super) fn is_unborn(&self, id: u32) -> bool {
         if id & 1 == 1 { id > self.last_id } else { id >= self.next_push }
     }
@@ -271,8 +271,8 @@ impl Conn {
                     return Ok(Some(self.data_event(key, range, end)));
                 }
                 Some(_) if end => self.forget(key.slot, io),
-                // Nobody will consume these. A stream that died or was answered on the way has
-                // settled for the whole frame.
+                // Nobody will consume these. A stream that ended meanwhile has returned the whole
+                // frame already.
                 _ if key.id == 0 => self.credit(n as u32, io),
                 _ => {}
             }
@@ -297,7 +297,7 @@ impl Conn {
     /// The stream's window grows, up to `stream_window_max`, as long as the application has drained
     /// all there was.
     pub fn consume(&mut self, key: Key, n: usize, io: &mut Io<'_>) {
-        // A stream that died has settled its account.
+        // A stream that ended has returned its octets already.
         let Some(stream) = self.streams.find(key) else { return };
         debug_assert!(n <= stream.unconsumed as usize);
         let n = (n as u32).min(stream.unconsumed);
@@ -320,8 +320,8 @@ impl Conn {
         self.credit(n, io);
     }
 
-    /// Gives octets back to the connection's window, and tells the peer once they are as many as it
-    /// has left, which is half of the window when nothing is held.
+    /// Returns octets to the connection's window. Sends WINDOW_UPDATE once they are as many as the
+    /// peer has left, which is half of the window when nothing is held.
     #[inline]
     pub(super) fn credit(&mut self, n: u32, io: &mut Io<'_>) {
         self.recv_owed += n;
@@ -338,7 +338,7 @@ impl Conn {
     }
 }
 
-/// Frames that are taken whole are no longer than this.
+/// Maximum length of a frame that is handled as a whole.
 #[inline]
 fn longest_whole(io: &Io<'_>) -> u32 {
     longest_block(&io.shared.config).max(frame::MIN_MAX_FRAME)

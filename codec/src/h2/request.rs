@@ -22,10 +22,9 @@ pub struct Request {
 /// The longest block that is remembered.
 const BLOCK: usize = 64;
 
-/// The head read last on any connection of a worker, and the block that it came in. A client
-/// that asks for the same again sends the same octets again, once they name table entries only, and
-/// as long as nothing has been inserted they mean the same: `Shared::bytes` and `fields` hold it
-/// already.
+/// The last head read on any connection of a worker, and its encoded block. A client that repeats a
+/// request sends the same octets, once they only refer to table entries. While nothing is inserted
+/// they mean the same, and `Shared::bytes` and `fields` still hold it.
 #[derive(Debug)]
 pub(crate) struct HeadCache {
     /// Connections numbered so far.
@@ -83,7 +82,7 @@ impl HeadCache {
         self.conn = 0;
     }
 
-    /// `head` is what the connection's decoder made of `block`, and has inserted so many fields.
+    /// Stores `head`, which was decoded from `block` after `insertions` insertions.
     #[inline]
     pub(super) fn remember(
         &mut self,

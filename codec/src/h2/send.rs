@@ -1,6 +1,6 @@
-//! Answers out: response heads at once and in order, small bodies with them, larger ones pulled by
-//! the scheduler when the turn gathers its output, trailers, 1xx, resets. RFC 9113 sections 5.2,
-//! 6.1, 6.2 and 8.1.
+//! Sends answers: response heads at once and in order, small bodies with them, larger ones pulled
+//! by the scheduler when output is gathered, trailers, 1xx, resets. RFC 9113 sections 5.2, 6.1, 6.2
+//! and 8.1.
 
 use super::budget::Kind;
 use super::conn::{Conn, Phase, millis};
@@ -20,8 +20,8 @@ use core::time::Duration;
 pub enum Body<'a> {
     /// Nothing.
     None,
-    /// All of the content. What the windows, or something more urgent, do not let out at once is to
-    /// be pulled: see [`Sent::Queued`].
+    /// All of the content. What windows or more urgent streams hold back must be pulled: see
+    /// [`Sent::Queued`].
     Whole(&'a [u8]),
     /// All of the content, so many octets, as [`Body::Whole`] but kept by the caller: see
     /// [`Sent::Lent`].
@@ -32,21 +32,21 @@ pub enum Body<'a> {
     Later,
 }
 
-/// What became of a response.
+/// The result of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is in the output with its end: forget the stream.
+    /// Complete, including its end: forget the stream.
     All,
-    /// It is in the output but for the octets that were lent: they have to follow what is there
-    /// now. Forget the stream.
+    /// Complete except for the lent octets, which must follow the current output. Forget the
+    /// stream.
     Lent,
-    /// The head is in the output; all of the content is to be pulled.
+    /// The head is in the output; the content is to be pulled.
     Queued,
     /// The stream no longer exists (or has been answered): nothing was written.
     Gone,
 }
 
-/// What a body gave to [`Conn::output`].
+/// The result of pulling a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulled {
     /// There is, or may be, more. Without any octets this is [`Pulled::Pending`].
@@ -107,9 +107,9 @@ impl HeadWriter<'_> {
         self.field_as(Indexing::Literal, Known::ContentLength, b"", &digits[at..]);
     }
 
-    /// Writes what `fields` writes, or, when that is known to come to the same octets, those. `id`
-    /// stands for names and values: the caller gives different ones to heads that differ (a date in
-    /// them makes a part of the id). Ids that are equal modulo 4 take each other's place.
+    /// Writes what `fields` writes, from a cache if possible. `id` stands for names and values:
+    /// heads that differ need different ids, so a date in them is part of the id. Ids equal modulo
+    /// 4 replace each other.
     #[inline]
     pub fn cached(&mut self, id: u64, fields: impl FnOnce(&mut HeadWriter<'_>)) {
         let stamp = self.block.insertions();
@@ -145,15 +145,14 @@ const MEMO: usize = 40;
 #[derive(Debug)]
 struct Memo {
     id: u64,
-    /// How many entries the encoder's table had ever held: any more, and indices mean something
-    /// else.
+    /// Insertions into the encoder's table when it was encoded; after more, indices differ.
     stamp: u64,
     octets: [u8; MEMO],
     len: u8,
 }
 
-/// Encoded groups of fields that came before. Four, because a page's heads are of few kinds and a
-/// connection is small.
+/// Cached encoded groups of fields. Four, because a page has few kinds of heads and a connection is
+/// small.
 #[derive(Debug)]
 pub(super) struct Memos([Memo; 4]);
 
@@ -446,9 +445,9 @@ impl Conn {
         }
     }
 
-    /// The response is complete and the request is not. The rest of the request is passed over as
-    /// far as the window that the client already has; a client that sends on past half of it is
-    /// told to stop (RFC 9113 section 8.1).
+    /// The response is complete, the request is not. The rest of the request is dropped within the
+    /// window that the client already has. A client that sends more than half of it is told to stop
+    /// (RFC 9113 section 8.1).
     #[cold]
     fn end_early(&mut self, slot: u16, io: &mut Io<'_>) {
         self.queue.unready(&mut self.streams, slot);

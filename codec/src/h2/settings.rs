@@ -158,8 +158,7 @@ impl Config {
 /// Streams are kept in slots numbered by 16 bits, some of which are pushes.
 const MAX_STREAMS: u32 = 32_000;
 
-/// The peer's settings as far as they bind us (RFC 9113 section 6.5.2), with the RFC's initial
-/// values.
+/// The peer's settings that bind us (RFC 9113 section 6.5.2), with the RFC's initial values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The HPACK table that the peer's decoder allows us.

@@ -72,7 +72,7 @@ pub(super) struct Stream {
     pub(super) recv_target: u32,
     /// Octets received that the application has not consumed.
     pub(super) unconsumed: u32,
-    /// Octets that the scheduler still gives before the next in line.
+    /// Octets that the scheduler still grants before it serves the next stream.
     pub(super) credit: i32,
     /// When the stream ran out of window, in milliseconds, modulo 2^32.
     pub(super) since: u32,
@@ -89,14 +89,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Whether so much more content, and perhaps its end, is in keeping with the announced length.
+    /// Whether `n` more octets of content, and perhaps its end, agree with content-length.
     #[inline]
     pub(super) fn admits(&self, content: u32, end: bool) -> bool {
         let (content, left) = (u64::from(content), self.body_left);
         left == u64::MAX || content <= left && (!end || content == left)
     }
 
-    /// So much of the announced length has come.
+    /// Subtracts received content from content-length.
     #[inline]
     pub(super) fn shorten(&mut self, content: u32) {
         if self.body_left != u64::MAX {

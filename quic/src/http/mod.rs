@@ -23,14 +23,14 @@ pub use streams::Key;
 
 /// Bytes that are read from a stream at a time.
 const CHUNK: usize = 16 * 1024;
-/// What a response's head and the heads of its frames take, about.
+/// Approximate size of a response's head and its frame heads.
 const HEADS: usize = 512;
 
 /// What all connections of a worker share.
 pub struct Shared {
     /// The configuration, and the fields of the head or trailers last received.
     pub h3: h3::Shared,
-    /// A request's head must be here within this time.
+    /// Time limit for a request's head.
     pub header_timeout: Duration,
     /// A response of which the client takes nothing for this long is given up; one that waits for
     /// it this long also where all responses together gave it less than `stall_octets`.
@@ -69,7 +69,7 @@ impl Shared {
 /// Whether an attacker may have repeated a request (RFC 8470).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Early {
-    /// No: it came after the handshake, or has to be one.
+    /// It came after the handshake, so it is no replay.
     No,
     /// It came in 0-RTT data that was not seen before: serve it if its method is safe, else answer
     /// 425.
@@ -83,11 +83,11 @@ pub enum Early {
 pub struct Request {
     /// The stream to answer on.
     pub key: Key,
-    /// What it says.
+    /// The head.
     pub head: message::RequestHead,
     /// The request has no content.
     pub end: bool,
-    /// Whether it may be a repetition.
+    /// Whether it may be a replay.
     pub early: Early,
 }
 
@@ -124,7 +124,7 @@ pub enum Event {
         /// The stream.
         key: Key,
     },
-    /// The request is here whole.
+    /// The request is complete.
     End {
         /// The stream.
         key: Key,
@@ -134,8 +134,7 @@ pub enum Event {
         /// The stream; the key finds nothing any more.
         key: Key,
     },
-    /// The stream is gone, by the peer's will or because the peer broke a rule on it: stop working
-    /// on it.
+    /// The stream was reset by the peer, or because the peer broke a rule: stop working on it.
     Reset {
         /// The stream; the key finds nothing any more.
         key: Key,
@@ -161,18 +160,18 @@ pub enum Body<'a> {
     Later,
 }
 
-/// What became of a response.
+/// The result of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it is under way: forget the stream.
+    /// Completely handed over: forget the stream.
     All,
-    /// The head is under way; all of the content is to be pulled.
+    /// The head is handed over; the content is to be pulled.
     Queued,
     /// The stream no longer exists (or has been answered): nothing was sent.
     Gone,
 }
 
-/// What a body gave to [`Http::output`].
+/// The result of pulling a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulled {
     /// There is, or may be, more. Without any octets this is [`Pulled::Pending`].
@@ -187,7 +186,7 @@ pub enum Pulled {
     Abort(Code),
 }
 
-/// Where a body puts its content when it is pulled.
+/// Receives a body's content when it is pulled.
 #[derive(Debug)]
 pub struct Content {
     bytes: Vec<u8>,
@@ -220,9 +219,9 @@ pub struct Http {
     cursor: Option<Cursor>,
     /// Streams that wait for QPACK table entries, and what was read of them.
     blocked: Vec<Kept>,
-    /// Streams to be read although quiche will not name them again.
+    /// Streams to read again although quiche will not report them.
     reread: Vec<u64>,
-    /// Streams that ended before their time, for the server to hear of.
+    /// Early ends of streams, to be reported.
     stopped: Vec<Event>,
     /// Requests without a whole head, and since when, as `expire` found them.
     heads: Vec<(u64, Instant)>,
@@ -261,13 +260,13 @@ impl Http {
         self.h3.as_ref().map_or(0, |h3| h3.inserted())
     }
 
-    /// Responses that are not under way whole.
+    /// Responses that are not completely handed over.
     pub fn open_streams(&self) -> usize {
         self.streams.live()
     }
 
-    /// Begins to leave without losing a request: requests are still served, and the client is told
-    /// to begin no more (RFC 9114 section 5.2). Call [`refuse`](Self::refuse) a round trip later.
+    /// First step of a drain: requests are still served, and the client is told to begin no more
+    /// (RFC 9114 section 5.2). Call [`refuse`](Self::refuse) one round trip later.
     pub fn drain(&mut self, conn: &mut Conn) {
         if let Some(h3) = &mut self.h3 {
             h3.drain();
@@ -275,7 +274,8 @@ impl Http {
         }
     }
 
-    /// The second step: requests that have not begun are rejected, safe to be tried elsewhere.
+    /// Second step of a drain: requests that have not begun are rejected and can be retried
+    /// elsewhere.
     pub fn refuse(&mut self, conn: &mut Conn) {
         self.is_refusing = true;
         if let Some(h3) = &mut self.h3 {
@@ -337,7 +337,7 @@ impl Http {
             let began = Stall { since: now, taken: stream.taken, of_all: self.taken };
             let stall = *stream.stall.get_or_insert(began);
             if late(stall.since, shared.stall_timeout) {
-                // A slow link that others use is no fault of this stream's client.
+                // A slow link that other streams use is not this stream's fault.
                 let few = self.taken - stall.of_all < shared.stall_octets;
                 stream.stall = None;
                 if few || stream.taken == stall.taken {
@@ -348,7 +348,7 @@ impl Http {
         }
     }
 
-    /// `n` octets of the content of `key` have been used; room for as many is made.
+    /// The application has consumed `n` octets of the content of `key`: reopens the window.
     pub fn consume(&mut self, key: Key, n: usize, shared: &Shared) {
         let Some(stream) = self.streams.find(key) else { return };
         stream.unconsumed = stream.unconsumed.saturating_sub(n);
@@ -430,7 +430,7 @@ impl Http {
         conn.ask_again(count);
     }
 
-    /// Sends what waits on our control, encoder and decoder streams.
+    /// Sends the pending data of our control, encoder and decoder streams.
     fn send_control(&mut self, conn: &mut Conn) {
         let Some(h3) = &mut self.h3 else { return };
         for (id, bytes) in streams::OURS.into_iter().zip(h3.output()) {

@@ -1,4 +1,4 @@
-//! From quiche's readable streams to events.
+//! Turns quiche's readable streams into events.
 
 use super::{Conn, Cursor, Early, Error, Event, Http, Kept, Request, Shared, Waiting};
 use ringway_codec::h1::request::Method;
@@ -33,7 +33,8 @@ impl Http {
         if !conn.is_open() {
             return Ok(Event::More);
         }
-        // A server has no others than these: RFC 9114 section 6.2.1, RFC 9204 section 4.2.
+        // A server has only these unidirectional streams: RFC 9114 section 6.2.1, RFC 9204 section
+        // 4.2.
         if conn.has_stopped_ours() {
             let what = "a critical stream was to end";
             return Err(Error { code: Code::ClosedCriticalStream, what });
@@ -107,7 +108,7 @@ impl Http {
                     return Ok(true);
                 }
                 Err(quiche::Error::StreamReset(code)) => self.on_reset(id, code, conn)?,
-                // Nothing more on it for now, or not any more.
+                // No more data for now, or the stream has ended.
                 Err(_) => {}
             }
             if !self.stopped.is_empty() {
@@ -133,7 +134,7 @@ impl Http {
         Ok(())
     }
 
-    /// Works the chunk off up to the next event for the server.
+    /// Processes the chunk up to the next event for the server.
     fn work_off(&mut self, conn: &mut Conn, shared: &mut Shared) -> Result<Option<Event>, Error> {
         while let (Some(cursor), Some(h3)) = (&mut self.cursor, &mut self.h3) {
             let (id, fin) = (cursor.stream, cursor.fin);
@@ -235,7 +236,7 @@ impl Http {
     }
 
     fn on_data(&mut self, id: u64, at: std::ops::Range<usize>) -> Option<Event> {
-        // Content of a request that was answered and forgotten is passed over.
+        // Content of a forgotten request is dropped.
         let key = self.streams.key(id)?;
         self.streams.find(key)?.unconsumed += at.len();
         Some(Event::Data { key, at })

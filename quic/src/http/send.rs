@@ -1,4 +1,4 @@
-//! Responses: heads by QPACK, content as it is pulled and as quiche has room for it.
+//! Sends responses: heads by QPACK, content as it is pulled and as quiche has room.
 
 use super::streams::{Key, Waiting};
 use super::{Body, Code, Conn, Content, Error, Http, Pulled, Sent, Shared};
@@ -235,7 +235,7 @@ impl Http {
             self.flush(key, conn);
             let Some(stream) = self.streams.find(key) else { continue };
             if !stream.pending.is_empty() || !stream.pulls {
-                // Either quiche is full or the application is to come back.
+                // Either quiche is full, or the application will call `wake`.
                 continue;
             }
             let room = self.room(key, 0, conn);
@@ -316,7 +316,7 @@ impl Http {
         }
     }
 
-    /// Hands `bytes` to quiche, or keeps what it does not take; the response ends there if `fin`.
+    /// Hands `bytes` to quiche and keeps what it does not take; the response ends there if `fin`.
     pub(super) fn send(&mut self, key: Key, bytes: Buf, fin: bool, conn: &mut Conn) {
         let Some(stream) = self.streams.find(key) else { return };
         stream.fin |= fin;
@@ -363,7 +363,7 @@ impl Http {
                     return self.on_stopped(key, code, conn);
                 }
                 Err(_) => {
-                    // The connection is ending, which the server learns from it.
+                    // The connection is ending, and reports so itself.
                     self.streams.remove(key);
                     return;
                 }

@@ -45,10 +45,10 @@ pub(super) enum Waiting {
 
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// What quiche has not taken.
+    /// Content that quiche has not taken yet.
     pub(super) pending: VecDeque<Buf>,
     pub(super) waiting: Waiting,
-    /// The response ends behind `pending`.
+    /// The response ends after `pending`.
     pub(super) fin: bool,
     /// There is content to pull once `pending` is empty.
     pub(super) pulls: bool,
@@ -59,9 +59,9 @@ pub(super) struct Stream {
     pub(super) no_body: bool,
     /// The request is received whole.
     pub(super) received: bool,
-    /// What the client said of its priority, or the application.
+    /// The priority set by the client or the application.
     pub(super) priority: Option<Priority>,
-    /// What quiche was told of it.
+    /// The priority set in quiche.
     pub(super) rank: Option<Priority>,
     /// It comes behind the others until it has something to send: see [`super::Http::unstick`].
     pub(super) is_behind: bool,

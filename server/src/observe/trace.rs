@@ -1,5 +1,5 @@
-//! `--trace h1,h2,tls`: what connections say to each other, a line each, on standard error: for
-//! debugging by eye. Nothing is looked at where it is off; where it is on it costs what it costs.
+//! `--trace h1,h2,tls`: prints the traffic of connections to standard error, a line each, for
+//! debugging. Costs nothing when off, and is not optimised when on.
 //!
 //! A line begins with the worker, the connection's slot and generation, and who speaks: `<` is the
 //! client, `>` the server. Values of fields that carry secrets are not shown.
@@ -66,8 +66,8 @@ impl Tracer {
         }
     }
 
-    /// The connection speaks HTTP/2 from here on; `skip` bytes of output that are not sent yet
-    /// belong to what it spoke before.
+    /// The connection speaks HTTP/2 from here on. The first `skip` bytes of output still belong to
+    /// the protocol before.
     pub(crate) fn begin_h2(&mut self, id: Id, skip: usize, backend: Backend) {
         if self.on.contains(&Trace::H2) {
             self.h2.insert(id, [PREFACE.len(), skip].map(|skip| Frames::new(skip, backend)));
@@ -138,7 +138,7 @@ fn shown(name: &[u8], value: &[u8]) -> String {
 const RECORDS: [&str; 4] = ["change_cipher_spec", "alert", "handshake", "application_data"];
 
 const HEADER: usize = 9;
-/// Payload that is kept to be shown; blocks are needed whole, or the table is lost.
+/// Payload kept for display. Header blocks must be complete, or the decoding table is lost.
 const KEPT: usize = 1 << 16;
 
 const DATA: u8 = 0;

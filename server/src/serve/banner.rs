@@ -1,13 +1,12 @@
-//! What a person at a terminal is told when a server has started: where to point a browser, and
-//! what is spoken there. Programs read the `listening …` lines instead, which say the same without
-//! prose.
+//! The banner for a person at a terminal: URLs and protocols. Programs read the `listening …` lines
+//! instead.
 
 use super::listener::Bound;
 use crate::config::Config;
 use crate::config::Scheme;
 use std::fmt::Write;
 
-/// A few lines for a person: the directory, a URL for each listener and what is spoken there.
+/// The banner: the directory, and a URL and the protocols of each listener.
 pub(crate) fn text(config: &Config, listeners: &[(Scheme, Bound)], workers: usize) -> String {
     let root = &config.files.root;
     let root = std::path::absolute(root).unwrap_or_else(|_| root.clone());
@@ -21,7 +20,7 @@ pub(crate) fn text(config: &Config, listeners: &[(Scheme, Bound)], workers: usiz
     out
 }
 
-/// What a browser on this machine would be given: a listener on every address is on this one too.
+/// A URL for a browser on this machine.
 fn url(scheme: Scheme, bound: &Bound) -> String {
     let secure = matches!(scheme, Scheme::Https | Scheme::H3);
     let (name, usual) = if secure { ("https", 443) } else { ("http", 80) };

@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Starts what a configuration describes.
+/// Starts the server that a configuration describes.
 pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     let mut files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
@@ -68,9 +68,9 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     server.start()
 }
 
-/// Starts what a configuration describes, says where it listens, and serves until told to stop. At
-/// SIGHUP `again` reads the configuration once more; nothing is taken of one with a mistake, for
-/// which it returns none.
+/// Starts the server that a configuration describes, prints where it listens, and serves until told
+/// to stop. At SIGHUP `again` reads the configuration again; it returns `None` if that has a
+/// mistake, and the current one stays in use.
 pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
     let running = start(config)?;
     let signals = super::signals::listen()?;
@@ -84,7 +84,7 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
     })
 }
 
-/// The keys that a reload takes; what the others say binds from the next start on.
+/// Keys that a reload applies. Others take effect at the next start.
 const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
 
 fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
@@ -128,7 +128,7 @@ pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
             Address::Ip(_) | Address::Any(_) => String::new(),
             Address::Unix(_) | Address::Fd(_) => continue,
         };
-        // A dot stands for the record's own name, which with a prefix has no address (RFC 9460
+        // A dot means the record's own name, which has no address if there is a prefix (RFC 9460
         // section 2.5.2).
         let own = prefix.is_empty();
         for name in tls.certificates().iter().flat_map(|each| each.names().to_vec()) {
@@ -139,8 +139,8 @@ pub fn dns_records(config: &Config) -> Result<Vec<String>, Error> {
     Ok(records)
 }
 
-/// The certificates that a configuration names, with what clients hold against them now. None where
-/// the self-signed one is served.
+/// The certificates that a configuration names, and their current flaws. Empty if the self-signed
+/// certificate is served.
 ///
 /// # Errors
 /// A certificate, or a file of authorities, that cannot be used.
@@ -167,13 +167,13 @@ pub struct CertificateReport {
     pub file: PathBuf,
     /// The last day of its validity: `2026-11-30`.
     pub end: String,
-    /// What clients hold against it or its issuers, a line each; none as a rule.
+    /// Flaws of the certificate or its issuers, a line each; usually none.
     pub flaws: Vec<String>,
-    /// Whether one of that is a date of its own: every client refuses it.
+    /// Whether its own dates are the flaw, so that every client refuses it.
     pub is_refused: bool,
 }
 
-/// The certificates, and the authorities of clients: this starts nothing, and makes no file.
+/// The certificates and client authorities, for inspection: starts nothing and creates no file.
 fn looked_at(config: &Config) -> Result<Tls, Error> {
     Ok(Tls::new(Options {
         certificates: certificates(config),

@@ -1,4 +1,4 @@
-//! A server that is serving: what its owner holds of it.
+//! The handle of a running server.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -22,18 +22,18 @@ use crate::serve::workers::{Alive, WorkerThread};
 use crate::tls::{CertificateFiles, Change, Tls};
 use crate::worker::Control;
 
-/// How long the last lines of the access log may take: a pipe that nobody reads does not keep the
-/// server from ending.
+/// How long the last log lines may take: a pipe that nobody reads must not keep the server from
+/// ending.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The thread that looks whether certificates have changed and ticket keys are to be rotated.
+/// The thread that reloads changed certificates and rotates ticket keys.
 pub(crate) struct Keeper {
     tls: Tls,
     // Dropped to end the thread.
     _stop: Sender<()>,
 }
 
-/// How often certificates are looked at.
+/// How often certificate files are checked.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Keeper {
@@ -76,7 +76,7 @@ pub struct ServerHandle(Arc<Serving>);
 /// What the handles of a server share.
 pub(super) struct Serving {
     bound: Vec<(Scheme, Bound)>,
-    /// Of each, what [`Listener::families`] says.
+    /// The address families of each: see [`Listener::families`].
     families: Vec<&'static str>,
     mailboxes: Vec<Arc<Mailbox>>,
     alive: Arc<Alive>,
@@ -135,7 +135,7 @@ impl Serving {
         }
     }
 
-    /// Takes the server of the metrics in: it ends with this one.
+    /// Adds the metrics server, which ends with this one.
     pub(super) fn add_metrics(&mut self, metrics: ServerHandle) {
         self.bound.extend_from_slice(&metrics.0.bound);
         self.families.extend_from_slice(&metrics.0.families);
@@ -174,12 +174,12 @@ impl ServerHandle {
         })
     }
 
-    /// Says on standard output where it listens: `listening http 127.0.0.1:8080`, a line each;
-    /// behind `[::]:8080` stands whether that is IPv6 alone.
+    /// Prints where it listens, a line each: `listening http 127.0.0.1:8080`. `[::]:8080` is
+    /// followed by the address families.
     pub(crate) fn print_listeners(&self) {
         let mut out = io::stdout().lock();
         for ((scheme, bound), families) in self.0.bound.iter().zip(&self.0.families) {
-            // Perhaps nobody reads it any more.
+            // The reader may be gone.
             let _ = writeln!(out, "listening {scheme} {bound}{families}");
         }
         let _ = out.flush();

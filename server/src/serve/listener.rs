@@ -20,7 +20,7 @@ use crate::udp;
 /// Connections that the kernel keeps for us to accept; it cuts the number to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// Where a listener really waits: port 0 is a port by now.
+/// Where a listener is bound; port 0 is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// TCP.
@@ -38,18 +38,18 @@ impl fmt::Display for Bound {
     }
 }
 
-/// One listener, as every worker has it.
+/// A listener with its sockets for all workers.
 pub(crate) struct Listener {
     pub(crate) scheme: Scheme,
     pub(crate) bound: Bound,
     /// A socket for each worker.
     pub(crate) sockets: Vec<OwnedFd>,
-    /// The same for QUIC on the UDP port of the same number, where that is spoken too.
+    /// The UDP sockets for QUIC on the same port, if HTTP/3 is spoken.
     pub(crate) udp: Vec<udp::Socket>,
 }
 
 impl Listener {
-    /// What is spoken where.
+    /// The protocols and their addresses.
     pub(crate) fn lines(&self) -> Vec<(Scheme, Bound)> {
         let mut lines = vec![(self.scheme, self.bound.clone())];
         if !self.udp.is_empty() {
@@ -58,8 +58,8 @@ impl Listener {
         lines
     }
 
-    /// Whether it takes IPv6 alone or IPv4 as well, where its address does not tell
-    /// (`IPV6_V6ONLY`, ipv6(7)): every address of IPv6.
+    /// For an unspecified IPv6 address: whether IPv4 is accepted too (`IPV6_V6ONLY`, ipv6(7)).
+    /// Empty otherwise.
     pub(crate) fn families(&self) -> &'static str {
         let any_v6 = |ip: &SocketAddr| ip.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let Bound::Ip(bound) = &self.bound else { return "" };
@@ -70,8 +70,8 @@ impl Listener {
         }
     }
 
-    /// Has each worker's socket take the connections that arrive on the worker's CPU
-    /// (`SO_INCOMING_CPU`, socket(7)), where the listener has a socket for each.
+    /// Makes each worker's socket accept the connections that arrive on the worker's CPU
+    /// (`SO_INCOMING_CPU`, socket(7)).
     pub(crate) fn steer(&self, cpus: &[core_affinity::CoreId]) -> io::Result<()> {
         if !matches!(self.bound, Bound::Ip(_)) {
             return Ok(());
@@ -82,8 +82,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Bounds what the kernel holds unsent of each connection (`TCP_NOTSENT_LOWAT`, tcp(7)) where
-    /// HTTP/2 is the rule: bytes that are in a socket come before whatever is more urgent. Accepted
+    /// Bounds the unsent bytes in the kernel for each connection (`TCP_NOTSENT_LOWAT`, tcp(7))
+    /// where HTTP/2 is usual: bytes in a socket cannot be overtaken by more urgent ones. Accepted
     /// sockets inherit it.
     pub(crate) fn bound_unsent(&self, bytes: u32) -> io::Result<()> {
         let is_tcp = matches!(self.bound, Bound::Ip(_));
@@ -132,7 +132,7 @@ pub(crate) fn bind_both(
             }
             Err(source) => source,
         };
-        // Of two ports that the kernel may choose, TCP's may be taken already for UDP.
+        // The TCP port that the kernel chose may be taken for UDP: try another.
         if !is_any_port || left == 0 || source.kind() != io::ErrorKind::AddrInUse {
             let address = bound.to_string();
             return Ok((listener, Err(Error::Listen { scheme: Scheme::H3, address, source })));
@@ -185,7 +185,7 @@ fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
             return Ok((Bound::Unix(path.into()), shared(listener.into(), workers)?));
         }
         None => {
-            // A socket file that nobody listens on any more is in the way of the next server.
+            // Remove a stale socket file that nobody listens on.
             if std::os::unix::net::UnixStream::connect(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             {

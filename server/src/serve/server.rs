@@ -27,7 +27,7 @@ use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Forwarder, Setup};
 use crate::worker::{AltSvc, ListenerConfig, Listeners};
 
-/// A server to be: what it answers with and where it listens.
+/// A server to be started: its handler and its listeners.
 ///
 /// ```no_run
 /// use ringway::{Request, Response, Router, Server};
@@ -54,7 +54,7 @@ pub struct Server {
     recv: RecvMode,
     log: LogConfig,
     metrics: Option<Result<Address, String>>,
-    /// Its connections are reckoned with by another server, whose metrics it shows.
+    /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
 }
 
@@ -296,7 +296,7 @@ impl Server {
         }
         if let Some(address) = metrics {
             let endpoint = serving.endpoint(published);
-            // Idle but for its readers, so no CPU of its own.
+            // It is mostly idle, so it has no CPU of its own.
             let mut server = Self::new(endpoint).workers(1).cpus([]);
             server.limits.connections = descriptors::METRICS;
             server.is_reckoned = true;
@@ -363,7 +363,8 @@ impl Server {
         self.listeners.iter().map(bind).collect()
     }
 
-    /// Whether HTTP/3 is wanted, and lets nobody in whom TLS keeps out.
+    /// Whether to speak HTTP/3. Not if clients must present certificates, which QUIC does not ask
+    /// for.
     fn speaks_http3(&self) -> Result<bool, Error> {
         if !self.http3.enabled || !self.tls.as_ref().is_some_and(Tls::asks_clients) {
             return Ok(self.http3.enabled);
@@ -376,7 +377,7 @@ impl Server {
         Ok(false)
     }
 
-    /// Binds for TLS and for QUIC, or for TLS alone where the latter cannot be.
+    /// Binds for TLS and QUIC, or for TLS alone if UDP cannot be bound.
     fn bind_both(&self, address: &Address, workers: usize) -> Result<Listener, Error> {
         let wanted = self.limits.h3_socket_bytes;
         let (listener, udp) = listener::bind_both(address, workers, wanted)?;
@@ -394,7 +395,7 @@ impl Server {
         Ok(listener)
     }
 
-    /// What each worker's QUIC is made of, if it is to be spoken.
+    /// The QUIC setup of each worker; empty without HTTP/3.
     fn setups(
         &self,
         sockets: Vec<Vec<udp::Socket>>,
@@ -446,7 +447,7 @@ impl Server {
         Ok((all, quic))
     }
 
-    /// What clients of a listener are told of HTTP/3: where it is, or that it is no more.
+    /// The Alt-Svc announcement of a listener: where HTTP/3 is, or that it is gone.
     fn alt_svc(&self, listener: &Listener) -> Option<AltSvc> {
         let Bound::Ip(bound) = listener.bound else { return None };
         if listener.scheme != Scheme::Https || !self.http3.alt_svc {

@@ -11,16 +11,16 @@ use crate::app::error::Error;
 use crate::rt::console::note;
 use crate::serve::handle::ServerHandle;
 
-/// How often the end of the workers is looked for while no signal comes.
+/// How often to check whether the workers have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// From here on signals wait for [`supervise`]. Before anybody is told that the server listens: who
-/// reads that may end it at once.
+/// Queues signals for [`supervise`] from here on. Called before the addresses are printed, because
+/// a reader may stop the server at once.
 pub(crate) fn listen() -> Result<Signals, Error> {
     Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)
 }
 
-/// Waits until the server has ended, passing signals on to it; `reload` is what HUP does.
+/// Waits until the server has ended and passes signals on to it. `reload` runs at HUP.
 pub(crate) fn supervise(
     server: &ServerHandle,
     mut signals: Signals,
@@ -44,8 +44,7 @@ pub(crate) fn supervise(
                 }
             }
         }
-        // Clients of a worker that is gone would wait for ever: whoever started the server is to
-        // know, and to start it anew.
+        // Clients of a dead worker would wait for ever, so the server ends and can be restarted.
         if !draining && server.lacks_a_worker() {
             server.stop();
         }

@@ -1,6 +1,6 @@
-//! Datagrams for another worker's connections: a client that has moved comes to the worker that the
-//! kernel's hash of its new address picks. They go through a bounded queue for each worker, which a
-//! ring message announces; no lock is touched unless a client has moved.
+//! Forwards datagrams of other workers' connections. After a client's address changes, the kernel's
+//! hash may pick another worker. Each worker has a bounded queue, announced by a ring message. No
+//! lock is taken unless a client has moved.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -15,21 +15,21 @@ pub(super) struct Forwarded {
     pub(super) bytes: Box<[u8]>,
 }
 
-/// The workers of a process, as each of them sees the others.
+/// The queues of all workers of a process.
 pub(crate) struct Forwarder {
     inboxes: Vec<Inbox>,
-    /// Datagrams that may wait for a worker; more are dropped, as a full socket would.
+    /// Maximum number of datagrams queued for a worker; more are dropped, as by a full socket.
     most: usize,
 }
 
 struct Inbox {
     waiting: Mutex<Vec<Forwarded>>,
-    /// Where the worker is told of them, once it has started.
+    /// The worker's mailbox, once it has started.
     mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Forwarder {
-    /// The workers of a process, of whom none has started.
+    /// Queues for `workers` workers, none of which has started.
     pub(crate) fn new(workers: usize, most: usize) -> Arc<Self> {
         let inbox = || Inbox { waiting: Mutex::default(), mailbox: OnceLock::new() };
         Arc::new(Self { inboxes: (0..workers).map(|_| inbox()).collect(), most })
@@ -42,7 +42,7 @@ impl Forwarder {
         }
     }
 
-    /// Hands a datagram on; `false` when that worker takes no more.
+    /// Queues a datagram for a worker; `false` if its queue is full or it has not started.
     pub(super) fn forward(&self, worker: u8, datagram: Forwarded) -> bool {
         let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return false };
         let Some(mailbox) = inbox.mailbox.get() else { return false };
@@ -51,19 +51,19 @@ impl Forwarder {
             return false;
         }
         waiting.push(datagram);
-        // Those that follow are found by whoever answers the first call.
+        // Later datagrams are picked up together with the announced one.
         let is_first = waiting.len() == 1;
         drop(waiting);
         let token = Token::new(OpKind::Forwarded, 0, Id::default());
         let is_announced = !is_first || mailbox.post(token, 0).is_ok();
         if !is_announced {
-            // Nobody will come for these, and those that follow them would never be first.
+            // The worker is gone. Later datagrams would never be first, so nothing may stay here.
             inbox.lock().clear();
         }
         is_announced
     }
 
-    /// Takes what has been handed to a worker; `waiting` is empty and comes to lie in its stead.
+    /// Swaps a worker's queue with `waiting`, which must be empty.
     pub(super) fn take(&self, worker: u8, waiting: &mut Vec<Forwarded>) {
         if let Some(inbox) = self.inboxes.get(usize::from(worker)) {
             std::mem::swap(&mut *inbox.lock(), waiting);

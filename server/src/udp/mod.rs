@@ -1,6 +1,6 @@
-//! QUIC on a worker: datagrams from its sockets through `ringway_quic`'s endpoint to the handlers,
-//! and back as one message with UDP_SEGMENT for each burst. All connections that a turn has touched
-//! are worked on once, after its last datagram. Everything about io_uring is `ring`'s.
+//! QUIC on a worker. Datagrams go from its sockets through `ringway_quic`'s endpoint to the
+//! handlers, and back as one message with UDP_SEGMENT for each burst. Every connection touched in a
+//! turn is worked on once, after its last datagram. All contact with io_uring is in `ring`.
 
 mod forward;
 mod setup;
@@ -30,13 +30,13 @@ pub(crate) use forward::Forwarder;
 pub(crate) use setup::{Setup, config, generation};
 pub(crate) use sockets::{Socket, WORKERS_MAX, bind};
 
-/// How often connections are looked at that have waited: for heads, for room, for anything.
+/// How often all connections are checked for timeouts.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The two steps of a drain are at least this far apart, and at most [`SWEEP`].
+/// Minimum time between the two steps of a drain; the maximum is [`SWEEP`].
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
-/// What marks the identity of a QUIC connection: TCP's have indices of 24 bits.
+/// Marks the id of a QUIC connection: indices of TCP connections have 24 bits.
 const MARK: u32 = 1 << 31;
 
 /// True for a QUIC connection.
@@ -44,7 +44,7 @@ pub(crate) fn is_quic(id: Id) -> bool {
     id.index & MARK != 0
 }
 
-/// The name under which tasks and channels know a connection.
+/// The id by which tasks and channels know a connection.
 fn outer(id: ringway_quic::Id) -> Id {
     Id { index: id.slot() as u32 | MARK, generation: id.generation() }
 }
@@ -69,7 +69,7 @@ pub(crate) struct Udp {
     idle_timeout: Duration,
     sweep_at: Option<Time>,
     stage: Stage,
-    /// It was said that some path does not split batches.
+    /// The message about missing segmentation offload was printed.
     said_unsplit: bool,
 }
 
@@ -93,18 +93,18 @@ struct BoundSocket {
     receiving: bool,
 }
 
-/// How far a drain has got.
+/// The stage of a drain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// There is none.
+    /// No drain.
     Open,
-    /// Clients have been told to begin no more requests, until then.
+    /// Clients were told to begin no more requests; the next stage begins then.
     Leaving(Time),
     /// Requests that have not begun are rejected.
     Refusing,
 }
 
-/// Answers to datagrams that belong to no connection, until there is room to send them.
+/// Replies to datagrams without a connection, until there is room to send them.
 #[derive(Default)]
 struct Replies {
     bytes: Vec<u8>,
@@ -112,7 +112,7 @@ struct Replies {
 }
 
 impl Udp {
-    /// Receives on every socket on which nothing is received yet.
+    /// Starts receiving on every socket that is not receiving yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
         for (index, bound) in self.sockets.iter_mut().enumerate() {
             if !std::mem::replace(&mut bound.receiving, true) {
@@ -122,7 +122,7 @@ impl Udp {
         }
     }
 
-    /// Takes a receive's completion: up to 64 KiB of datagrams of one sender.
+    /// Handles a receive's completion: up to 64 KiB of datagrams from one sender.
     pub(crate) fn received(
         &mut self,
         socket: Id,
@@ -153,7 +153,7 @@ impl Udp {
         ring.recycle_datagrams(buffer);
     }
 
-    /// Takes datagrams that came to other workers.
+    /// Takes datagrams that other workers received for this one.
     pub(crate) fn take_forwarded(&mut self, worker: &mut WorkerState) {
         let mut forwarded = std::mem::take(&mut self.forwarded);
         self.forwarder.take(self.worker, &mut forwarded);
@@ -206,7 +206,7 @@ impl Udp {
         }
     }
 
-    /// Works on what the turn's datagrams have brought: requests go to their handlers.
+    /// Processes the connections that got datagrams in this turn; requests go to their handlers.
     pub(crate) fn serve(&mut self, worker: &mut WorkerState) {
         if self.touched.is_empty() {
             return;
@@ -221,7 +221,7 @@ impl Udp {
         }
     }
 
-    /// Tells a connection what its handlers have to say.
+    /// Delivers an event of a handler to its connection.
     pub(crate) fn on(&mut self, id: Id, event: Event, worker: &mut WorkerState) {
         let id = inner(id);
         let Some((conn, state)) = self.endpoint.get(id) else { return };
@@ -236,7 +236,7 @@ impl Udp {
         self.touch(id);
     }
 
-    /// Lets time take effect.
+    /// Handles timeouts.
     pub(crate) fn expire(&mut self, worker: &mut WorkerState) {
         let now = worker.now();
         self.endpoint.expire(worker.instant());
@@ -255,7 +255,7 @@ impl Udp {
         }
     }
 
-    /// Hands the transport what it has room for, and the ring what the transport has to send.
+    /// Moves answers into the transport, and the transport's packets into the ring.
     pub(crate) fn flush(&mut self, ring: &mut Ring, worker: &mut WorkerState) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|id| {
@@ -285,7 +285,7 @@ impl Udp {
         self.open(ring);
     }
 
-    /// Gets connections going again that kept back what they have; false where there was none.
+    /// Resumes connections that were stuck; false if there were none.
     fn unstick(&mut self) -> bool {
         let mut any = false;
         while let Some(id) = self.endpoint.next_stuck() {
@@ -317,7 +317,7 @@ impl Udp {
     fn send_replies(&mut self, ring: &mut Ring) {
         let mut at = 0;
         for transmit in std::mem::take(&mut self.replies.transmits) {
-            // Where there is no room now the answer is lost as on a full link.
+            // Without room the reply is dropped, as on a full link.
             if let Some(room) = ring.datagram_room() {
                 room[..transmit.len].copy_from_slice(&self.replies.bytes[at..at + transmit.len]);
                 let (fd, from) = self.socket_for(transmit.from);
@@ -342,7 +342,7 @@ impl Udp {
             Delivered::Refused { .. } => counters.udp_refused += 1,
             Delivered::Unsplit { owner, errno } => {
                 counters.gso_fallbacks += 1;
-                // A path that takes no segments of this size may take smaller ones.
+                // After EMSGSIZE the path may still take smaller segments.
                 let is_final = errno != libc::EMSGSIZE;
                 if let Some((_, state)) = self.endpoint.peek(Self::owned(owner)) {
                     state.is_unsplit |= is_final;
@@ -363,7 +363,7 @@ impl Udp {
         ringway_quic::Id::of(owner as u32, (owner >> 32) as u32)
     }
 
-    /// The socket that sends from `from`, and the address to name where it has several.
+    /// The socket that sends from `from`, and the source address to set if the socket has several.
     fn socket_for(&self, from: SocketAddr) -> (i32, Option<IpAddr>) {
         let fits = |bound: &&BoundSocket| {
             let local = bound.socket.local;
@@ -374,7 +374,7 @@ impl Udp {
         (bound.socket.fd.as_raw_fd(), named)
     }
 
-    /// When something is to be done though nothing comes.
+    /// When the next timeout is due.
     pub(crate) fn deadline(&self, worker: &WorkerState) -> Option<Time> {
         let step = match self.stage {
             Stage::Leaving(until) => Some(until),
@@ -389,8 +389,8 @@ impl Udp {
         !self.touched.is_empty()
     }
 
-    /// Begins to leave: clients are told to begin no more requests here, and what they sent before
-    /// they knew is answered.
+    /// First step of a drain: clients are told to begin no more requests. Requests sent before that
+    /// are answered.
     pub(crate) fn drain(&mut self, worker: &WorkerState) {
         self.endpoint.drain();
         self.collect();
@@ -404,7 +404,8 @@ impl Udp {
         self.stage = Stage::Leaving(worker.now() + step.min(SWEEP));
     }
 
-    /// The second step: what has not begun is rejected, and connections end as they are done.
+    /// Second step of a drain: requests that have not begun are rejected, and connections close as
+    /// they finish.
     fn refuse(&mut self) {
         self.stage = Stage::Refusing;
         self.collect();
@@ -463,7 +464,7 @@ impl Udp {
         self.ids.extend(self.endpoint.ids());
     }
 
-    /// Looks at every connection: what has taken too long ends.
+    /// Checks every connection for timeouts.
     fn sweep(&mut self, worker: &mut WorkerState) {
         self.collect();
         let (now, instant) = (worker.now(), worker.instant());
@@ -486,7 +487,7 @@ impl Udp {
 /// The owner of messages that belong to no connection.
 const NOBODY: u64 = u64::MAX;
 
-/// Bytes that an answer without a connection takes at most.
+/// Maximum size of a reply without a connection.
 const REPLY: usize = 1500;
 
 impl Replies {

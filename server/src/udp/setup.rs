@@ -1,4 +1,5 @@
-//! From the configuration to a worker's QUIC: transport settings, policy, keys, HTTP/3's settings.
+//! Builds a worker's QUIC from the configuration: transport settings, policy, keys, HTTP/3
+//! settings.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,7 +22,7 @@ use crate::ring::sys;
 use crate::rt::console::note;
 use crate::tls::{ConfigError, Tls, boring};
 
-/// What a worker's QUIC is made of; goes to the worker's thread.
+/// Everything that a worker's thread needs to start QUIC.
 pub(crate) struct Setup {
     pub(crate) worker: u8,
     pub(crate) workers: usize,
@@ -36,8 +37,8 @@ pub(crate) struct Setup {
     pub(crate) qlog: Option<PathBuf>,
 }
 
-/// The transport's configuration. Certificates are looked up for each handshake, so that it holds
-/// when they are loaded again.
+/// The transport's configuration. Certificates are looked up for each handshake, so it survives a
+/// reload.
 pub(crate) fn config(
     tls: &Tls,
     limits: &Limits,
@@ -47,10 +48,11 @@ pub(crate) fn config(
     made.map_err(|error| ConfigError::general(format!("QUIC: {error}")).into())
 }
 
-/// A number for this process, so that its connection IDs are told from those of the one before.
+/// A random number for this process, to tell its connection IDs from those of its predecessor.
 pub(crate) fn generation() -> u16 {
     let mut bytes = [0; 2];
-    // Two processes of the same number only mean that stray datagrams go round once more.
+    // If two processes share a number, stray datagrams are forwarded once more; nothing else
+    // happens.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u16::from_le_bytes(bytes)
 }
@@ -155,7 +157,7 @@ fn opener(dir: PathBuf) -> QlogOpener {
     })
 }
 
-/// Writes down what an endpoint has counted.
+/// Copies an endpoint's counts.
 pub(super) fn count(totals: &Totals, counters: &mut Counters) {
     counters.quic_retries = totals.retries;
     counters.quic_resets = totals.resets;

@@ -1,5 +1,5 @@
-//! UDP sockets as QUIC wants them: one for each worker on the port of a TLS listener, in the order
-//! of the workers, which is what a kernel filter counts by. udp(7), ip(7), socket(7).
+//! UDP sockets for QUIC: one for each worker on the port of a TLS listener. They are bound in
+//! worker order, which the kernel filter relies on. udp(7), ip(7), socket(7).
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crate::ring::sys;
 /// A worker's UDP socket.
 pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
-    /// Where it is bound; all addresses, perhaps.
+    /// The bound address, possibly unspecified.
     pub(crate) local: SocketAddr,
 }
 
-/// Connection IDs have a byte for the worker: those beyond speak no QUIC.
+/// Connection IDs have one byte for the worker; further workers do not speak QUIC.
 pub(crate) const WORKERS_MAX: usize = 256;
 
 /// linux/udp.h
@@ -32,8 +32,8 @@ pub(crate) fn bind(
     workers: usize,
     buffer: usize,
 ) -> io::Result<(Vec<Socket>, usize)> {
-    // A second server of the same user would join the group of sockets silently and take a part of
-    // the datagrams; a socket that does not share finds it.
+    // Without SO_REUSEPORT first: a second server of the same user would silently join the group of
+    // sockets and take part of the datagrams.
     drop(socket(address, only_v6, false)?);
     let mut sockets = Vec::with_capacity(workers);
     let mut granted = usize::MAX;
@@ -64,7 +64,7 @@ fn adjust(fd: &OwnedFd, address: SocketAddr, buffer: usize) -> io::Result<usize>
     } else {
         sys::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
     }
-    // Also of an IPv6 socket: it may carry IPv4.
+    // Also for an IPv6 socket, which may carry IPv4.
     sys::set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, PMTUDISC_PROBE)?;
     let wanted = i32::try_from(buffer).unwrap_or(i32::MAX);
     for (force, plain) in

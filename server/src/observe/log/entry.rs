@@ -1,5 +1,5 @@
-//! A request on its way to the log: what its line needs is copied when the request is taken,
-//! because by the time its response has ended the bytes are gone.
+//! A request to be logged. Its data is copied when the request arrives, because its buffer is gone
+//! when the response ends.
 
 use super::{Log, More, Pair, Record, TlsSession};
 use crate::app::request::{Peer, Request};
@@ -15,14 +15,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A request that is being answered. Taken from [`Log::begin`], filled in on the way, given to
+/// A request being answered: created by [`Log::begin`], filled in on the way, finished by
 /// [`Log::end`].
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     started: Time,
     remote: Option<SocketAddr>,
     protocol: &'static str,
-    /// Everything that was copied, one after the other.
+    /// All copied bytes.
     bytes: Vec<u8>,
     method: Range<usize>,
     target: Range<usize>,
@@ -81,10 +81,10 @@ impl Settled {
     }
 }
 
-/// The status that stands in the log for a client that went away before it was answered; nginx's.
+/// The logged status for a client that left before it was answered, as nginx has it.
 const CLIENT_GONE: u16 = 499;
 
-/// Entries that wait to be used again.
+/// Entries kept for reuse.
 const SPARE_ENTRIES: usize = 64;
 
 impl Entry {
@@ -96,7 +96,7 @@ impl Entry {
         self.body_bytes = if is_head || is_bodiless(status) { 0 } else { whole };
     }
 
-    /// So many more bytes of the body went out.
+    /// Adds bytes of the body that were sent.
     pub(crate) fn produced(&mut self, bytes: usize) {
         self.body_bytes += bytes as u64;
     }
@@ -172,7 +172,7 @@ impl Log {
         entry
     }
 
-    /// An entry for what could not be taken for a request; `bytes` is what came of it.
+    /// An entry for a request that could not be parsed; `bytes` is what was received.
     pub(crate) fn begin_unparsed(
         &mut self,
         bytes: &[u8],
@@ -189,7 +189,7 @@ impl Log {
         entry
     }
 
-    /// The response has ended: its line is written.
+    /// Writes the line of a response that has ended.
     pub(crate) fn end(&mut self, entry: Box<Entry>, now: Time) {
         let part = |range: &Range<usize>| &entry.bytes[range.clone()];
         let fields: Vec<Pair<'_>> =

@@ -1,5 +1,5 @@
-//! How a record becomes a line. Both formats hold one promise: whatever a peer sends, a line is one
-//! line, and a terminal that shows it is not commanded by it.
+//! Formats a record as a line. In both formats, whatever a peer sends, a record is exactly one line
+//! and cannot control a terminal.
 
 use super::{More, Pair, Record, TlsSession};
 use crate::config::LogFormat;
@@ -117,7 +117,7 @@ impl Format {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Has the peer's address as text; an IPv4 address on an IPv6 socket as IPv4.
+    /// Formats the peer's address; an IPv4-mapped address is shown as IPv4.
     fn know_peer(&mut self, remote: Option<SocketAddr>) {
         let peer = remote.map(|remote| remote.ip());
         if peer != self.peer {

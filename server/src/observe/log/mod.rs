@@ -1,7 +1,6 @@
-//! The access log: what is logged of a request ([`Record`]), how a line looks ([`Format`], a pure
-//! function), and how lines reach their file without a worker ever waiting ([`Writer`]): each
-//! worker fills a batch, a bounded queue takes full batches to one thread that writes, and what
-//! does not fit is counted and dropped.
+//! The access log: the data of a request ([`Record`]), its line ([`Format`], a pure function), and
+//! the way to the file without blocking a worker ([`Writer`]). Each worker fills a batch; a bounded
+//! queue passes full batches to one writing thread; what does not fit is counted and dropped.
 
 mod entry;
 mod format;
@@ -17,8 +16,8 @@ use std::time::Duration;
 /// A header field, name and value as received.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
-/// What is known of a request when its response has ended. All bytes are as the peer sent them;
-/// escaping them is the format's task.
+/// The data of a request when its response has ended. All bytes are as the peer sent them; the
+/// format escapes them.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// When the response ended: microseconds since 1970, UTC.

@@ -1,7 +1,7 @@
-//! From the workers' batches to the file. A worker appends lines to its own batch and hands a full
-//! one over without waiting; the batch comes back empty, so a warm server logs without allocating.
-//! When the writer falls behind, for a slow disk or a pipe that nobody reads, batches are dropped
-//! and their lines counted.
+//! Writes the workers' batches to the file. A worker appends lines to its batch and hands a full
+//! one over without waiting. The batch comes back empty, so a warm server logs without allocating.
+//! When the writer falls behind, because of a slow disk or a pipe that nobody reads, batches are
+//! dropped and their lines counted.
 
 use super::entry::Settled;
 use super::{Entry, Format, Record};
@@ -23,11 +23,11 @@ use std::time::Duration;
 /// KiB.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a line waits for others to go with it. Someone who reads the log sees it live, and a
-/// worker hands over no more than five batches a second unless they are full.
+/// Maximum age of a line in a batch. A reader sees the log live, and a worker hands over at most
+/// five batches a second unless they are full.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Batches that come back to a worker and wait there; more are let go.
+/// Empty batches kept by a worker; more are freed.
 const SPARE_BATCHES: usize = 4;
 
 /// The one thread that writes. Dropping it without [`Writer::finish`] leaves the thread to end by
@@ -74,7 +74,7 @@ struct Shared {
     reopen: AtomicBool,
 }
 
-/// Counts the lines that were dropped, for as long as anyone wants to know.
+/// The count of dropped lines.
 #[derive(Clone, Debug)]
 pub struct Dropped(Arc<Shared>);
 
@@ -188,7 +188,7 @@ impl Log {
         (!self.batch.is_empty()).then(|| self.since + PATIENCE)
     }
 
-    /// Hands over what has waited long enough.
+    /// Hands the batch over if it is old enough.
     pub fn expire(&mut self, now: Time) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.flush();
