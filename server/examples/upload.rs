@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use http::{Method, StatusCode};
-use ringway::{MultipartForm, OwnedRequest, Rejection, RequestBody, Response, Router, Server};
+use ringway::extract::MultipartForm;
+use ringway::{OwnedRequest, Rejection, RequestBody, Response, Router, Server};
 
 fn main() -> Result<(), ringway::Error> {
     let app = Router::new()

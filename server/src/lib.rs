@@ -43,16 +43,14 @@ pub mod tls;
 mod udp;
 mod worker;
 
-pub use app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
-pub use app::content::{Body, Inline};
+pub use app::body::RequestBody;
+pub use app::content::Body;
 pub use app::error::Error;
 pub use app::extensions::Extensions;
-pub use app::form_data::{MultipartField, MultipartForm};
-pub use app::handler::{Answer, AnswerLater, BodyMode, Handler, IntoHandler, ReadsBody, Reply};
+pub use app::handler::{BodyMode, Handler, IntoHandler, Reply};
 pub use app::layers as layer;
 pub use app::problem::{Problem, Rejection};
 pub use app::request::{OwnedRequest, Protocol, Request};
-pub use app::request_builder::{InvalidRequest, RequestBuilder};
 pub use app::response::Response;
 pub use app::router::Router;
 #[cfg(feature = "tower")]
@@ -63,9 +61,6 @@ pub use files::Files;
 pub use http;
 pub use http::StatusCode;
 pub use observe::log;
-pub use ring::RecvMode;
-pub use ring::probe::{Found, KERNEL_FLOOR, probe};
-pub use ringway_codec::scan::Backend;
 pub use rt::channel::channel;
 pub use rt::drain::draining;
 pub use rt::interval::interval;
@@ -73,9 +68,17 @@ pub use rt::oneshot::oneshot;
 pub use rt::sleep::sleep;
 pub use rt::task::{spawn, spawn_blocking};
 pub use rt::timeout::timeout;
-pub use serve::{
-    Bound, CertificateReport, Server, ServerHandle, certificates_of, dns_records, serve, start,
-};
+pub use serve::{Bound, Server, ServerHandle};
+
+// For the command, the benchmarks and tests of the engine.
+#[doc(hidden)]
+pub use ring::RecvMode;
+#[doc(hidden)]
+pub use ring::probe::{Found, KERNEL_FLOOR, probe};
+#[doc(hidden)]
+pub use ringway_codec::scan::Backend;
+#[doc(hidden)]
+pub use serve::{CertificateReport, certificates_of, dns_records, serve, start};
 
 /// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].
 pub mod task {
@@ -99,4 +102,28 @@ pub mod sync {
 /// Server-sent events: see [`Response::sse`].
 pub mod sse {
     pub use crate::app::sse::{IntoEvent, Sse, SseEvent as Event};
+}
+
+/// Bodies: how they are read as they arrive, and written as they are sent.
+pub mod body {
+    pub use crate::app::body::{BodyWriter, Chunk, Closed, Incomplete, Producer, RequestBody};
+    pub use crate::app::content::{Body, Inline};
+}
+
+/// What closures become as handlers: see [`IntoHandler`].
+pub mod handler {
+    pub use crate::app::handler::{Answer, AnswerLater, ReadsBody};
+}
+
+/// Parts of a request as types of the application. The methods are [`Request::json`],
+/// [`Request::query`], [`Request::form`], [`Request::params`], [`Request::cookies`] and
+/// [`OwnedRequest::multipart`]; what is wrong with a part is a [`Rejection`].
+pub mod extract {
+    pub use crate::app::form_data::{MultipartField, MultipartForm};
+    pub use crate::app::problem::Rejection;
+}
+
+/// Requests that come from no client: see [`Request::builder`].
+pub mod request {
+    pub use crate::app::request_builder::{InvalidRequest, RequestBuilder};
 }

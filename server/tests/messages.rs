@@ -17,11 +17,12 @@ use harness::quic::H3;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame};
 use ringway::cookie::Cookie;
+use ringway::extract::MultipartForm;
 use ringway::sse::{Event, Sse};
 use ringway::tls::Tls;
 use ringway::{
-    Body, MultipartForm, OwnedRequest, Rejection, Request, RequestBody, Response, Router, Scheme,
-    Server, ServerHandle, channel,
+    Body, OwnedRequest, Rejection, Request, RequestBody, Response, Router, Scheme, Server,
+    ServerHandle, channel,
 };
 use serde::{Deserialize, Serialize};
 
@@ -347,7 +348,7 @@ fn p11_send_and_sync_are_as_stated() {
     shared::<Rejection>();
     shared::<ringway::Problem>();
     shared::<ringway::Error>();
-    shared::<ringway::InvalidRequest>();
+    shared::<ringway::request::InvalidRequest>();
     shared::<Event>();
     shared::<ringway::Protocol>();
     shared::<StatusCode>();

@@ -20,7 +20,8 @@ use crate::app::request::{OwnedRequest, Request};
 /// read yet waits at the client.
 ///
 /// ```
-/// use ringway::{MultipartForm, OwnedRequest, Rejection, RequestBody, Response};
+/// use ringway::extract::MultipartForm;
+/// use ringway::{OwnedRequest, Rejection, RequestBody, Response};
 ///
 /// async fn upload(request: OwnedRequest, body: RequestBody) -> Result<Response, Rejection> {
 ///     let mut form = MultipartForm::new(&request, body)?.max_fields(10);

@@ -30,7 +30,11 @@ use crate::rt::console::note;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub struct Problem {
+pub struct Problem(Box<Details>);
+
+/// What a problem says; apart, so that a result with a problem is small.
+#[derive(Clone, Debug, PartialEq)]
+struct Details {
     status: StatusCode,
     kind: Option<String>,
     title: Option<String>,
@@ -46,30 +50,31 @@ impl Problem {
     /// A problem that its status explains well enough, with the status's reason as its title.
     pub fn new(status: StatusCode) -> Self {
         let title = status.canonical_reason().map(str::to_owned);
-        Self { status, kind: None, title, detail: None, instance: None, members: Vec::new() }
+        let members = Vec::new();
+        Self(Box::new(Details { status, kind: None, title, detail: None, instance: None, members }))
     }
 
     /// Sets `type`: a URI that names the kind of problem; without one it is `about:blank`.
     pub fn kind(mut self, uri: impl Into<String>) -> Self {
-        self.kind = Some(uri.into());
+        self.0.kind = Some(uri.into());
         self
     }
 
     /// Sets `title`: what kind of problem it is, in the same words each time.
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
+        self.0.title = Some(title.into());
         self
     }
 
     /// Sets `detail`: what is wrong this time.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Sets `instance`: a URI that names this occurrence.
     pub fn instance(mut self, uri: impl Into<String>) -> Self {
-        self.instance = Some(uri.into());
+        self.0.instance = Some(uri.into());
         self
     }
 
@@ -78,8 +83,8 @@ impl Problem {
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let name = name.into();
         if !STANDARD.contains(&&*name) {
-            self.members.retain(|(other, _)| *other != name);
-            self.members.push((name, value.into()));
+            self.0.members.retain(|(other, _)| *other != name);
+            self.0.members.push((name, value.into()));
         }
         self
     }
@@ -87,29 +92,29 @@ impl Problem {
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// What is wrong, in words: the detail, else the title.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.detail.as_deref().or(self.title.as_deref()).unwrap_or_default()
+        self.0.detail.as_deref().or(self.0.title.as_deref()).unwrap_or_default()
     }
 }
 
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let texts = [("type", &self.kind), ("title", &self.title)];
-        let more = [("detail", &self.detail), ("instance", &self.instance)];
+        let texts = [("type", &self.0.kind), ("title", &self.0.title)];
+        let more = [("detail", &self.0.detail), ("instance", &self.0.instance)];
         for (name, text) in texts.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
             map.serialize_entry(name, text)?;
         }
-        map.serialize_entry("status", &self.status.as_u16())?;
+        map.serialize_entry("status", &self.0.status.as_u16())?;
         for (name, text) in more.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
             map.serialize_entry(name, text)?;
         }
-        for (name, value) in &self.members {
+        for (name, value) in &self.0.members {
             map.serialize_entry(name, value)?;
         }
         map.end()
@@ -127,9 +132,9 @@ impl Error for Problem {}
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
         match serde_json::to_vec(&problem) {
-            Ok(json) => Self::typed("application/problem+json", json).status(problem.status),
+            Ok(json) => Self::typed("application/problem+json", json).status(problem.0.status),
             // Its values are JSON already.
-            Err(_) => problem.status.into(),
+            Err(_) => problem.0.status.into(),
         }
     }
 }
@@ -167,7 +172,7 @@ pub(crate) fn failed(reason: impl fmt::Display) -> Response {
 /// that a handler can end with it by `?`: 400 where something is malformed, 413 where it is too
 /// large, 415 where it is of the wrong content type, as [`Problem`] details that say where.
 #[derive(Clone, PartialEq)]
-pub struct Rejection(Box<Problem>);
+pub struct Rejection(Problem);
 
 /// What a client sent may be part of the words; so much is enough to find it.
 const DETAIL_MAX: usize = 400;
@@ -176,10 +181,11 @@ impl Rejection {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if detail.len() > DETAIL_MAX {
-            detail.truncate(detail.floor_char_boundary(DETAIL_MAX));
+            let whole = (0..=DETAIL_MAX).rev().find(|at| detail.is_char_boundary(*at));
+            detail.truncate(whole.unwrap_or_default());
             detail.push('…');
         }
-        Self(Box::new(Problem::new(status).detail(detail)))
+        Self(Problem::new(status).detail(detail))
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -187,7 +193,7 @@ impl Rejection {
     }
 
     pub(crate) fn member(self, name: &str, value: impl Into<Value>) -> Self {
-        Self(Box::new(self.0.member(name, value)))
+        Self(self.0.member(name, value))
     }
 
     /// The status that it is answered with.
@@ -203,7 +209,7 @@ impl Rejection {
 
     /// The problem details, to say more.
     pub fn into_problem(self) -> Problem {
-        *self.0
+        self.0
     }
 }
 

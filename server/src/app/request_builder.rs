@@ -70,7 +70,7 @@ impl Request<'_> {
     ///     .build()?;
     /// assert_eq!((request.path(), request.query_string()), ("/items", Some("sort=name")));
     /// assert_eq!(request.authority(), Some("example.com"));
-    /// # Ok::<(), ringway::InvalidRequest>(())
+    /// # Ok::<(), ringway::request::InvalidRequest>(())
     /// ```
     pub fn builder() -> RequestBuilder {
         RequestBuilder {

@@ -31,7 +31,7 @@ impl HttpBody for Scripted {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.1.clone()
+        self.1
     }
 }
 

@@ -40,7 +40,7 @@
 //! limits are the service's (axum's `DefaultBodyLimit`): `limits.body_bytes` is not applied. A
 //! client that leaves drops the service's future (over HTTP/1.1 one that resets its connection, or
 //! to which writing fails: the mere end of what it sends is no leaving, RFC 9112 section 9.6); to a
-//! task that reads the body elsewhere it is [`Incomplete`](crate::Incomplete).
+//! task that reads the body elsewhere it is [`Incomplete`](crate::body::Incomplete).
 //!
 //! # What a client sees
 //! The service's response; `date`, `server` and what frames the message are the server's. An error

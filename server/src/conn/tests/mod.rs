@@ -15,10 +15,12 @@ use std::time::Duration;
 use ringway_codec::scan::{Backend, PAD};
 
 use super::*;
+use crate::RequestBody;
 use crate::app::handler::panicked;
 use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::app::router::Router;
+use crate::body::BodyWriter;
 use crate::proto::Action;
 use crate::proto::state::WorkerState;
 use crate::ring::message::Mailbox;
@@ -26,7 +28,6 @@ use crate::ring::send::Pinned;
 use crate::rt::executor::Executor;
 use crate::rt::thread_state;
 use crate::rt::threads::Threads;
-use crate::{BodyWriter, RequestBody};
 
 /// A small generator of numbers (xorshift64*), so that a seed tells the whole story.
 struct Random(u64);
