@@ -122,7 +122,7 @@ impl Conn {
             trace.established(self.link.id, &tls.session);
         }
         count_handshake(&tls.session, cx);
-        let scope = Some(Box::new(CertificateScope::new(tls.session.names(), tls.alt)));
+        let scope = Some(Box::new(CertificateScope::new(tls.session.names(), tls.kind)));
         if tls.session.alpn() == Some(Alpn::H2) {
             let http = Http2::new(self.socket, scope, &mut self.link, cx);
             self.proto = Proto::H2(Box::new(http));

@@ -17,7 +17,7 @@ use crate::proto::h1::Http1;
 use crate::proto::h2::Http2;
 use crate::proto::output::{Gathered, Link};
 use crate::proto::tls_io::TlsIo;
-use crate::proto::{Cx, Event, REST, abort};
+use crate::proto::{CommonKind, Cx, Event, REST, abort};
 use crate::ring::token::Id;
 use crate::tls::Session;
 
@@ -59,7 +59,7 @@ pub(crate) enum Arrival {
     /// HTTP/2 alone.
     H2c,
     /// TLS, and then what was negotiated. What its clients are told of HTTP/3: see [`Cx::common`].
-    Tls(Box<Session>, u8),
+    Tls(Box<Session>, CommonKind),
 }
 
 impl Conn {
@@ -70,8 +70,8 @@ impl Conn {
         let (tls, proto) = match arrival {
             Arrival::Http => (None, Proto::H1(Http1::new(socket, false, cx.now))),
             Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut link, cx)))),
-            Arrival::Tls(session, alt) => {
-                let tls = Some(Box::new(TlsIo::new(*session, alt)));
+            Arrival::Tls(session, kind) => {
+                let tls = Some(Box::new(TlsIo::new(*session, kind)));
                 (tls, Proto::H1(Http1::new(socket, true, cx.now)))
             }
         };

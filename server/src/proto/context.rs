@@ -50,10 +50,21 @@ pub(crate) struct Cx<'w> {
     pub(crate) trace: Option<&'w mut Tracer>,
 }
 
-/// The kind of connection that is in the clear: see [`Cx::common`].
-pub(crate) const CLEAR: u8 = 0;
-/// Over TLS, and told nothing of HTTP/3; those that are told something are behind it.
-pub(crate) const OVER_TLS: u8 = 1;
+/// The kind of a connection, by what all its responses carry: see [`Cx::common`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CommonKind(u8);
+
+impl CommonKind {
+    /// In the clear.
+    pub(crate) const CLEAR: Self = Self(0);
+    /// Over TLS, and told nothing of HTTP/3.
+    pub(crate) const OVER_TLS: Self = Self(1);
+
+    /// Over TLS, and told of HTTP/3 in one of the ways that there are.
+    pub(crate) fn told(way: usize) -> Self {
+        Self(2 + way as u8)
+    }
+}
 
 /// What every response of a kind of connection carries: server and date, and over TLS the policy to
 /// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and what there is to say of
@@ -74,10 +85,9 @@ impl Common {
 }
 
 impl<'w> Cx<'w> {
-    /// What every response of a connection carries that was told `alt`, and a number that stands
-    /// for it.
-    pub(crate) fn common(&self, alt: u8) -> (&'w Common, u64) {
-        (&self.common[usize::from(alt)], self.second << 8 | u64::from(alt))
+    /// What every response of a connection of this kind carries, and a number that stands for it.
+    pub(crate) fn common(&self, kind: CommonKind) -> (&'w Common, u64) {
+        (&self.common[usize::from(kind.0)], self.second << 8 | u64::from(kind.0))
     }
 
     /// True while nothing is to be said of requests and answers but to those who asked.

@@ -14,7 +14,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use super::ip_limits::IpLimits;
-use super::{self as proto, Action, Common, Cx, Heads, OVER_TLS};
+use super::{self as proto, Action, Common, Cx, Heads};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::{Http2Config, Limits};
@@ -114,14 +114,13 @@ impl WorkerState {
     }
 
     /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told nothing
-    /// by [`OVER_TLS`], and the first way by the number behind it ([`Cx::common`]).
+    /// by [`CommonKind::OVER_TLS`](super::CommonKind), and each way by its number here.
     pub(crate) fn advertise(&mut self, ways: &[String]) {
         self.common.truncate(1);
         let mut secure = self.common[0].fields.clone();
         if let Some(hsts) = &self.hsts {
             secure.push((Known::StrictTransportSecurity, hsts.as_bytes().to_vec()));
         }
-        debug_assert_eq!(self.common.len(), usize::from(OVER_TLS));
         self.common.push(Common { lines: Vec::new(), fields: secure.clone() });
         for way in ways {
             let mut fields = secure.clone();

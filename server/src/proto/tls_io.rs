@@ -3,7 +3,7 @@
 use ringway_codec::authority;
 use ringway_codec::scan::PAD;
 
-use super::Cx;
+use super::{CommonKind, Cx};
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Names, Session, SessionEvent};
 
@@ -69,7 +69,7 @@ pub(crate) struct TlsIo {
     /// Records ready to be sent.
     sealed: Vec<u8>,
     /// What the client is told of HTTP/3: see [`Cx::common`].
-    pub(crate) alt: u8,
+    pub(crate) kind: CommonKind,
 }
 
 /// Which hosts a connection's certificate stands for.
@@ -78,12 +78,12 @@ pub(crate) struct CertificateScope {
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
     /// What the client is told of HTTP/3: see [`Cx::common`].
-    pub(crate) alt: u8,
+    pub(crate) kind: CommonKind,
 }
 
 impl CertificateScope {
-    pub(crate) fn new(names: Names, alt: u8) -> Self {
-        Self { names, last: Vec::new(), alt }
+    pub(crate) fn new(names: Names, kind: CommonKind) -> Self {
+        Self { names, last: Vec::new(), kind }
     }
 
     /// True for an authority, in canonical form, that the certificate does not stand for: the
@@ -116,8 +116,8 @@ pub(crate) enum Opened {
 }
 
 impl TlsIo {
-    pub(crate) fn new(session: Session, alt: u8) -> Self {
-        Self { session, partial: Vec::new(), sealed: Vec::new(), alt }
+    pub(crate) fn new(session: Session, kind: CommonKind) -> Self {
+        Self { session, partial: Vec::new(), sealed: Vec::new(), kind }
     }
 
     /// Opens the next record of `whole[*at..len]`.

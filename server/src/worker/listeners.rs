@@ -8,7 +8,7 @@ use ringway_codec::Time;
 
 use crate::config::Scheme;
 use crate::conn::Arrival;
-use crate::proto::OVER_TLS;
+use crate::proto::CommonKind;
 use crate::ring::Ring;
 use crate::ring::token::Id;
 use crate::tls::Acceptor;
@@ -62,8 +62,8 @@ struct WorkerListener {
     acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
     accepting: bool,
-    /// Index of its Alt-Svc value, and the percentage of connections that get it.
-    alt: (u8, u8),
+    /// The kind of connections that get its Alt-Svc value, and their percentage.
+    alt: (CommonKind, u8),
     arrived: u64,
 }
 
@@ -71,9 +71,9 @@ impl Listeners {
     pub(crate) fn new(configs: Vec<ListenerConfig>) -> Self {
         let mut ways = Vec::new();
         let listener = |config: ListenerConfig| {
-            let alt = config.alt_svc.map_or((OVER_TLS, 0), |alt| {
+            let alt = config.alt_svc.map_or((CommonKind::OVER_TLS, 0), |alt| {
                 ways.push(alt.value);
-                (OVER_TLS + ways.len() as u8, alt.share)
+                (CommonKind::told(ways.len() - 1), alt.share)
             });
             WorkerListener {
                 scheme: config.scheme,
@@ -238,12 +238,12 @@ impl Listeners {
 }
 
 impl WorkerListener {
-    /// The Alt-Svc index for the next connection; the share is spread evenly.
-    fn alt(&mut self) -> u8 {
+    /// The kind of the next connection; the share is spread evenly.
+    fn alt(&mut self) -> CommonKind {
         let (way, share) = self.alt;
         let told = |arrived: u64| arrived * u64::from(share) / 100;
         self.arrived += 1;
-        if told(self.arrived) > told(self.arrived - 1) { way } else { OVER_TLS }
+        if told(self.arrived) > told(self.arrived - 1) { way } else { CommonKind::OVER_TLS }
     }
 }
 
@@ -292,10 +292,10 @@ mod tests {
                 acceptor: None,
                 socket: None,
                 accepting: false,
-                alt: (3, share),
+                alt: (CommonKind::told(1), share),
                 arrived: 0,
             };
-            let told = (0..1000).filter(|_| listener.alt() == 3).count();
+            let told = (0..1000).filter(|_| listener.alt() == CommonKind::told(1)).count();
             assert_eq!(told, usize::from(share) * 10);
         }
     }

@@ -10,7 +10,7 @@ use rustls::{Error, SupportedProtocolVersion};
 use ringway_codec::h2::frame::PREFACE;
 
 use super::*;
-use crate::proto::CLEAR;
+use crate::proto::CommonKind;
 use crate::tls::{Acceptor, Alpn, Tls};
 
 type Version = &'static SupportedProtocolVersion;
@@ -81,7 +81,7 @@ struct Pair {
 impl Pair {
     fn new(seed: u64, limits: Limits, way: Way, maker: &mut Maker) -> Self {
         let session = Box::new(maker.acceptor.session().unwrap());
-        let world = World::begun(seed, limits, Arrival::Tls(session, CLEAR));
+        let world = World::begun(seed, limits, Arrival::Tls(session, CommonKind::CLEAR));
         let client = maker.client(way);
         let (plain, last) = (Vec::new(), Last::Nothing);
         Self { world, client, alpn: way.alpn, read: 0, plain, last }

@@ -17,13 +17,13 @@ use ringway_codec::Time;
 use ringway_codec::h1::request::Resume;
 use ringway_codec::h1::response as write;
 
-use super::Cx;
 use super::exchange::abort;
 use super::output::Link;
 use super::refusal::Refusal;
 use super::response_body::Pulled;
 use super::tls_io::CertificateScope;
 use super::upgrade::Upgrade;
+use super::{CommonKind, Cx};
 use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::config::Limits;
@@ -74,17 +74,17 @@ struct Extra {
 
 impl Extra {
     /// What clients are told of HTTP/3: see [`Cx::common`].
-    fn alt(&self) -> u8 {
-        self.scope.as_ref().map_or(0, |scope| scope.alt)
+    fn kind(&self) -> CommonKind {
+        self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind)
     }
 
     /// As [`Http1::straight`], over TLS: the request is for a host of the certificate's.
-    fn straight(&mut self, request: &Request<'_>) -> Option<u8> {
+    fn straight(&mut self, request: &Request<'_>) -> Option<CommonKind> {
         let is_plain = self.upgrade.is_none() && self.entry.is_none();
         let is_straight = is_plain && !self.misplaced && !self.last;
         let scope = self.scope.as_deref_mut().filter(|_| is_straight)?;
         let is_in_scope = !scope.is_misdirected(request.authority()?);
-        is_in_scope.then_some(scope.alt)
+        is_in_scope.then_some(scope.kind)
     }
 }
 

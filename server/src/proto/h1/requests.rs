@@ -10,12 +10,12 @@ use ringway_codec::h1::{Error, Span};
 use ringway_codec::path;
 use ringway_codec::scan::{PAD, Padded};
 
-use super::super::Cx;
 use super::super::exchange::{self, Begun, Content};
 use super::super::output::Link;
 use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
+use super::super::{CommonKind, Cx};
 use super::request_body::{Framed, Progress, decoder};
 use super::{Exchange, Http1, Outgoing};
 use crate::app::extensions::Attached;
@@ -171,14 +171,14 @@ impl Http1 {
         let request = Request::new(bytes, fields, &head.line, &attached, origin);
         if is_ordinary(head)
             && cx.is_quiet()
-            && let Some(alt) = self.straight(&request)
+            && let Some(kind) = self.straight(&request)
         {
             self.exchange = Exchange::default();
             let reply = cx.app.call(&request);
             match &reply {
                 // By reference: an answer is large, and what was just written is slow to move.
                 Reply::Ready(response) if !matches!(response.body, Body::Stream(_)) => {
-                    Self::answer_at_once(response, alt, link, cx);
+                    Self::answer_at_once(response, kind, link, cx);
                     Self::finish_at_once(reply, link, cx);
                 }
                 _ => self.take_reply(reply, link, cx),
@@ -191,9 +191,9 @@ impl Http1 {
     /// What clients are told of HTTP/3 (see [`Cx::common`]), where nothing about the connection
     /// keeps an ordinary request from the straight way.
     #[inline]
-    fn straight(&mut self, request: &Request<'_>) -> Option<u8> {
+    fn straight(&mut self, request: &Request<'_>) -> Option<CommonKind> {
         match &mut self.extra {
-            None => Some(0),
+            None => Some(CommonKind::CLEAR),
             Some(extra) => extra.straight(request),
         }
     }

@@ -1,9 +1,9 @@
 //! Answers on their way out: heads and bodies into the gathered output.
 
-use super::super::Cx;
 use super::super::output::{COPY_MAX, Link};
 use super::super::refusal::Refusal;
 use super::super::response_body::Source;
+use super::super::{CommonKind, Cx};
 use super::head::{self, Connection, Framing};
 use super::response_body::Framed;
 use super::{Exchange, Http1, Outgoing};
@@ -31,9 +31,14 @@ impl Http1 {
 
     /// Answers an ordinary request (1.1, the connection stays) with an answer that is all there.
     #[inline]
-    pub(super) fn answer_at_once(response: &Response, alt: u8, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn answer_at_once(
+        response: &Response,
+        kind: CommonKind,
+        link: &mut Link,
+        cx: &mut Cx<'_>,
+    ) {
         let out = link.output(cx);
-        let (common, id) = cx.common(alt);
+        let (common, id) = cx.common(kind);
         let (status, length) = (response.status, response.body.bytes().len());
         if !response.has_fields() && !is_bodiless(status) {
             out.extend_from_slice(cx.heads.whole(response, &common.lines, id, length as u64));
@@ -88,8 +93,8 @@ impl Http1 {
             _ => Connection::Stays,
         };
         let at = link.output(cx).len();
-        let alt = self.extra.as_ref().map_or(0, |extra| extra.alt());
-        let (common, id) = cx.common(alt);
+        let kind = self.extra.as_ref().map_or(CommonKind::CLEAR, |extra| extra.kind());
+        let (common, id) = cx.common(kind);
         let common = (&mut *cx.heads, &common.lines[..], id);
         head::append(&mut link.out, &response, framing, connection, common);
         if let Some(trace) = &cx.trace {

@@ -9,7 +9,7 @@ use super::super::exchange::{self, Place, Sent};
 use super::super::output::{COPY_MAX, Link};
 use super::super::refusal::Refusal;
 use super::super::tls_io::LEND_MIN;
-use super::super::{CLEAR, Cx};
+use super::super::{CommonKind, Cx};
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
@@ -97,7 +97,8 @@ impl Http2 {
     }
 
     fn answer(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
-        let (common, id) = cx.common(self.scope.as_ref().map_or(CLEAR, |scope| scope.alt));
+        let (common, id) =
+            cx.common(self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind));
         let length = response.body.len();
         let body = match &response.body {
             Body::Stream(_) => h2::Body::Later,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ringway_codec::h1::request::Method;
 use ringway_quic::http::{self as quic, Early, Key};
 
+use super::super::CommonKind;
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
@@ -76,7 +77,8 @@ impl Http3 {
         let request = Request::new(bytes, fields, &line, &attached, origin);
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
         let scope = self.scope.get_or_insert_with(|| {
-            CertificateScope::new(io.tls.names(io.conn.transport().server_name()), 0)
+            let names = io.tls.names(io.conn.transport().server_name());
+            CertificateScope::new(names, CommonKind::OVER_TLS)
         });
         let refused = unfit.or_else(|| refusal(&request, Some(scope)));
         let counters = &mut cx.tally.counters;

@@ -5,7 +5,7 @@ use ringway_codec::field::Known;
 use ringway_codec::hpack::Indexing;
 use ringway_quic::http::{self as quic, Key};
 
-use super::super::OVER_TLS;
+use super::super::CommonKind;
 use super::super::exchange::{self, Place, Sent};
 use super::super::refusal::Refusal;
 use super::{Http3, Io, buf, stream_of};
@@ -59,7 +59,7 @@ impl Http3 {
             _ => quic::Body::Pull,
         };
         let status = response.status.as_u16();
-        let (common, id) = io.cx.common(OVER_TLS);
+        let (common, id) = io.cx.common(CommonKind::OVER_TLS);
         let sent = self.http.respond(key, status, body, io.conn, io.shared, |head| {
             head.cached(id << 2, |head| common.field_lines().for_each(|line| head.line(line)));
             if let Some(shared) = &response.shared {
