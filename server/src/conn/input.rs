@@ -57,7 +57,7 @@ impl Conn {
     fn wind_down(&mut self, cx: &mut Cx<'_>) {
         match &mut self.proto {
             Proto::H1(http) => http.set_last(),
-            Proto::H2(http) => http.drain(&mut self.link, cx),
+            Proto::H2(http) => http.drain(&mut self.output, cx),
         }
     }
 
@@ -70,12 +70,12 @@ impl Conn {
     ) -> Result<(), NotTls> {
         let len = whole.len() - PAD;
         let mut at = 0;
-        while !self.link.is_closing() && !self.failed {
+        while !self.output.is_closing() && !self.failed {
             let from = at;
             let opened = tls.open(whole, &mut at, cx);
             if let Some(trace) = &cx.trace {
                 // The header is left as it came.
-                trace.records(self.link.id, Way::In, &whole[from..at]);
+                trace.records(self.output.id, Way::In, &whole[from..at]);
             }
             match opened {
                 // Behind a record's plaintext stand its tag and the pad of the whole.
@@ -84,8 +84,8 @@ impl Conn {
                 }
                 Ok(Opened::Established) => self.established(tls, cx),
                 Ok(Opened::Closed) => {
-                    self.link.ended = true;
-                    self.link.mark(cx);
+                    self.output.ended = true;
+                    self.output.mark(cx);
                     break;
                 }
                 Ok(Opened::Nothing) => {}
@@ -95,20 +95,20 @@ impl Conn {
                 }
                 Err(error) => {
                     if let Some(trace) = &cx.trace {
-                        trace.failed(self.link.id, Trace::Tls, &error);
+                        trace.failed(self.output.id, Trace::Tls, &error);
                     }
                     cx.tally.counters.tls_errors += 1;
                     if error == Error::NotTls {
                         return Err(NotTls);
                     }
                     self.failed = true;
-                    self.link.mark(cx);
+                    self.output.mark(cx);
                     break;
                 }
             }
         }
         if tls.has_output() {
-            self.link.mark(cx);
+            self.output.mark(cx);
         }
         Ok(())
     }
@@ -116,15 +116,15 @@ impl Conn {
     /// The handshake is complete: goes on in the protocol that was negotiated.
     fn established(&mut self, tls: &TlsIo, cx: &mut Cx<'_>) {
         if let Some(log) = &mut cx.log {
-            log.secured(self.link.id, &tls.session);
+            log.secured(self.output.id, &tls.session);
         }
         if let Some(trace) = &cx.trace {
-            trace.established(self.link.id, &tls.session);
+            trace.established(self.output.id, &tls.session);
         }
         count_handshake(&tls.session, cx);
         let scope = Some(Box::new(CertificateScope::new(tls.session.names(), tls.kind)));
         if tls.session.alpn() == Some(Alpn::H2) {
-            let http = Http2::new(self.socket, scope, &mut self.link, cx);
+            let http = Http2::new(self.socket, scope, &mut self.output, cx);
             self.proto = Proto::H2(Box::new(http));
         } else if let Proto::H1(http) = &mut self.proto {
             http.set_scope(scope);
@@ -135,25 +135,25 @@ impl Conn {
     #[inline]
     fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
         let len = bytes.len() - PAD;
-        if self.link.kept() > 0 {
-            self.link.keep(&bytes[..len], cx);
+        if self.output.kept() > 0 {
+            self.output.keep(&bytes[..len], cx);
             self.use_kept(cx);
             return;
         }
         let used = self.advance(bytes, cx);
         if used < len {
-            self.link.keep(&bytes[used..len], cx);
+            self.output.keep(&bytes[used..len], cx);
         }
     }
 
     /// Works on input that was kept; true if some of it was used.
     pub(super) fn use_kept(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.link.kept() == 0 {
+        if self.output.kept() == 0 {
             return false;
         }
-        let spill = self.link.take_kept();
+        let spill = self.output.take_kept();
         let used = self.advance(&spill, cx);
-        self.link.put_back(spill, used, cx);
+        self.output.put_back(spill, used, cx);
         used > 0
     }
 
@@ -164,15 +164,15 @@ impl Conn {
         }
         let http = match &mut self.proto {
             Proto::H2(http) => {
-                let used = http.advance(whole, &mut self.link, cx);
+                let used = http.advance(whole, &mut self.output, cx);
                 if let Some(trace) = &mut cx.trace {
-                    trace.octets(self.link.id, Way::In, &whole[..used]);
+                    trace.octets(self.output.id, Way::In, &whole[..used]);
                 }
                 return used;
             }
             Proto::H1(http) => http,
         };
-        let used = http.advance(whole, &mut self.link, cx);
+        let used = http.advance(whole, &mut self.output, cx);
         match http.take_upgrade() {
             None => used,
             Some(upgrade) => self.upgrade(*upgrade, whole, used, cx),
@@ -192,9 +192,9 @@ impl Conn {
             }
             if same >= CLAIM {
                 let misplaced = http.is_misplaced();
-                let mut http = Http2::new(self.socket, None, &mut self.link, cx);
+                let mut http = Http2::new(self.socket, None, &mut self.output, cx);
                 if misplaced {
-                    http.refuse_cleartext(&mut self.link, cx);
+                    http.refuse_cleartext(&mut self.output, cx);
                 }
                 self.proto = Proto::H2(Box::new(http));
             }
@@ -210,13 +210,13 @@ impl Conn {
 
     /// Goes on in HTTP/2 behind the first `used` bytes; returns how many are used then.
     fn upgrade(&mut self, upgrade: Upgrade, whole: &[u8], used: usize, cx: &mut Cx<'_>) -> usize {
-        let (link, socket) = (&mut self.link, self.socket);
-        let Some(mut http) = Http2::upgraded(upgrade, socket, link, cx) else { return used };
+        let (output, socket) = (&mut self.output, self.socket);
+        let Some(mut http) = Http2::upgraded(upgrade, socket, output, cx) else { return used };
         cx.tally.counters.closed_h1 += 1;
         cx.tally.counters.opened_h2 += 1;
-        let more = http.advance(&whole[used..], link, cx);
+        let more = http.advance(&whole[used..], output, cx);
         if let Some(trace) = &mut cx.trace {
-            trace.octets(link.id, Way::In, &whole[used..used + more]);
+            trace.octets(output.id, Way::In, &whole[used..used + more]);
         }
         self.proto = Proto::H2(Box::new(http));
         used + more

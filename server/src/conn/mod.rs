@@ -15,7 +15,7 @@ use ringway_codec::Time;
 use crate::config::Limits;
 use crate::proto::h1::Http1;
 use crate::proto::h2::Http2;
-use crate::proto::output::{Gathered, Link};
+use crate::proto::output::{Gathered, Output};
 use crate::proto::tls_io::TlsIo;
 use crate::proto::{CommonKind, Cx, Event, REST, abort};
 use crate::ring::token::Id;
@@ -23,7 +23,7 @@ use crate::tls::Session;
 
 /// A connection.
 pub(crate) struct Conn {
-    link: Link,
+    output: Output,
     tls: Option<Box<TlsIo>>,
     proto: Proto,
     socket: RawFd,
@@ -65,11 +65,11 @@ pub(crate) enum Arrival {
 impl Conn {
     /// A connection that was just accepted.
     pub(crate) fn new(id: Id, socket: RawFd, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
-        let mut link = Link::new(id);
-        link.steer_receiving(cx);
+        let mut output = Output::new(id);
+        output.steer_receiving(cx);
         let (tls, proto) = match arrival {
             Arrival::Http => (None, Proto::H1(Http1::new(socket, false, cx.now))),
-            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut link, cx)))),
+            Arrival::H2c => (None, Proto::H2(Box::new(Http2::new(socket, None, &mut output, cx)))),
             Arrival::Tls(session, kind) => {
                 let tls = Some(Box::new(TlsIo::new(*session, kind)));
                 (tls, Proto::H1(Http1::new(socket, true, cx.now)))
@@ -77,30 +77,30 @@ impl Conn {
         };
         let fresh = tls.is_none() && matches!(proto, Proto::H1(_));
         let (counted, failed, rested, since) = (false, false, true, cx.now);
-        Self { link, tls, proto, socket, fresh, counted, failed, rested, since }
+        Self { output, tls, proto, socket, fresh, counted, failed, rested, since }
     }
 
     /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
     /// receive goes on by itself.
     pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
-        self.link.received(more);
-        if !self.link.is_closing() && !self.failed {
+        self.output.received(more);
+        if !self.output.is_closing() && !self.failed {
             self.since = cx.now;
             self.rested = false;
             self.receive(bytes, cx);
         }
         // A flush ends with the same.
-        if !self.link.dirty {
-            self.link.steer_receiving(cx);
+        if !self.output.dirty {
+            self.output.steer_receiving(cx);
         }
     }
 
     /// The kernel took what was to be sent; its buffer comes back.
     #[inline]
     pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
-        self.link.sent(buffer, cx);
+        self.output.sent(buffer, cx);
         if self.has_more_to_do() {
-            self.link.mark(cx);
+            self.output.mark(cx);
         }
     }
 
@@ -108,46 +108,46 @@ impl Conn {
     pub(crate) fn on(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
             Event::Ended { errno, more } => {
-                self.link.received(more);
+                self.output.received(more);
                 self.end(errno, cx);
             }
             Event::SendFailed(buffer) => {
-                self.link.sent(buffer, cx);
+                self.output.sent(buffer, cx);
                 self.abandon(cx);
             }
-            Event::Cancelled => self.link.cancelled(),
+            Event::Cancelled => self.output.cancelled(),
             Event::Deadline { acknowledged } => self.expire(acknowledged, cx),
             Event::Reply { stream, response } => {
                 match &mut self.proto {
-                    Proto::H1(http) => http.reply(response, &mut self.link, cx),
-                    Proto::H2(http) => http.reply(stream, response, &mut self.link, cx),
+                    Proto::H1(http) => http.reply(response, &mut self.output, cx),
+                    Proto::H2(http) => http.reply(stream, response, &mut self.output, cx),
                 }
-                self.link.mark(cx);
+                self.output.mark(cx);
             }
             Event::Hint { stream, links } => {
                 match &mut self.proto {
-                    Proto::H1(http) => http.hint(&links, &mut self.link, cx),
-                    Proto::H2(http) => http.hint(stream, &links, &mut self.link, cx),
+                    Proto::H1(http) => http.hint(&links, &mut self.output, cx),
+                    Proto::H2(http) => http.hint(stream, &links, &mut self.output, cx),
                 }
-                self.link.mark(cx);
+                self.output.mark(cx);
             }
             Event::StreamReady { stream } => {
                 if let Proto::H2(http) = &mut self.proto {
-                    http.stream_ready(stream, &mut self.link, cx);
+                    http.stream_ready(stream, &mut self.output, cx);
                 }
-                self.link.mark(cx);
+                self.output.mark(cx);
             }
             Event::Drain => match &mut self.proto {
-                Proto::H1(http) => http.drain(&mut self.link, cx),
-                Proto::H2(http) => http.drain(&mut self.link, cx),
+                Proto::H1(http) => http.drain(&mut self.output, cx),
+                Proto::H2(http) => http.drain(&mut self.output, cx),
             },
-            Event::Shed if self.is_handshaking() => self.link.close_now(cx),
+            Event::Shed if self.is_handshaking() => self.output.close_now(cx),
             Event::Shed => match &mut self.proto {
-                Proto::H1(http) => http.drain(&mut self.link, cx),
-                Proto::H2(http) => http.shed(&mut self.link, cx),
+                Proto::H1(http) => http.drain(&mut self.output, cx),
+                Proto::H2(http) => http.shed(&mut self.output, cx),
             },
         }
-        self.link.steer_receiving(cx);
+        self.output.steer_receiving(cx);
     }
 
     /// Produces what can be produced, and gives what is to be sent: once a turn.
@@ -156,8 +156,8 @@ impl Conn {
         if !self.is_at_rest() {
             self.work(cx);
         }
-        let gathered = self.link.flush(self.tls.as_deref_mut(), cx);
-        self.link.steer_receiving(cx);
+        let gathered = self.output.flush(self.tls.as_deref_mut(), cx);
+        self.output.steer_receiving(cx);
         gathered
     }
 
@@ -165,7 +165,7 @@ impl Conn {
     #[inline]
     fn is_at_rest(&self) -> bool {
         let idle = matches!(&self.proto, Proto::H1(http) if http.is_idle());
-        idle && self.link.kept() == 0 && !self.link.ended && !self.failed
+        idle && self.output.kept() == 0 && !self.output.ended && !self.failed
     }
 
     /// Goes on with what is under way.
@@ -177,7 +177,7 @@ impl Conn {
                 break;
             }
         }
-        if self.link.ended || self.failed {
+        if self.output.ended || self.failed {
             self.finish(cx);
         }
     }
@@ -185,8 +185,8 @@ impl Conn {
     /// Takes into the output what answers have for it, up to its bound.
     fn pull(&mut self, cx: &mut Cx<'_>) {
         match &mut self.proto {
-            Proto::H1(http) => http.pull(&mut self.link, cx),
-            Proto::H2(http) => http.pull(&mut self.link, cx),
+            Proto::H1(http) => http.pull(&mut self.output, cx),
+            Proto::H2(http) => http.pull(&mut self.output, cx),
         }
     }
 
@@ -198,7 +198,7 @@ impl Conn {
 
     /// When the connection wants to hear that time has passed.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
-        if let Some(own) = self.link.deadline(limits.rate_grace) {
+        if let Some(own) = self.output.deadline(limits.rate_grace) {
             return own;
         }
         if self.is_handshaking() {
@@ -214,7 +214,7 @@ impl Conn {
     /// Whether nothing is under way and nothing begun, so that it is the client's turn. A handshake
     /// that has stood still counts as well.
     pub(crate) fn idle(&self) -> Option<Idle> {
-        if !self.link.is_quiet() {
+        if !self.output.is_quiet() {
             return None;
         }
         if self.is_handshaking() {
@@ -229,17 +229,17 @@ impl Conn {
 
     /// True when nothing is under way any more and the descriptor can be closed.
     pub(crate) fn is_over(&self) -> bool {
-        self.link.is_over()
+        self.output.is_over()
     }
 
     /// True once everything under way is being cancelled.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.link.is_cut_off()
+        self.output.is_cut_off()
     }
 
     /// True while the peer has bytes to take.
     pub(crate) fn is_sending(&self) -> bool {
-        self.link.is_sending()
+        self.output.is_sending()
     }
 
     /// True when a flush would do anything, now that a send is through.
@@ -250,19 +250,19 @@ impl Conn {
             // The scheduler knows; asking it is the flush.
             Proto::H2(_) => false,
         };
-        !idle || self.tls.is_some() || self.link.has_more_to_do()
+        !idle || self.tls.is_some() || self.output.has_more_to_do()
     }
 
     /// True when the turn will end with a flush of this connection, after which it is looked at
     /// again.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.link.dirty
+        self.output.dirty
     }
 
     /// Cuts the connection off, and frees what it holds of its worker.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         self.abandon_streams(abort::ENDED, cx);
-        self.link.close_now(cx);
+        self.output.close_now(cx);
     }
 
     /// Counts the connection among those that are closed.
@@ -278,7 +278,7 @@ impl Conn {
     /// One line for a person: what the connection is doing.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.proto {
-            _ if self.link.is_closing() => "closing",
+            _ if self.output.is_closing() => "closing",
             _ if self.is_handshaking() => "in the handshake",
             Proto::H1(http) => http.describe(),
             Proto::H2(http) if http.is_idle() => "idle (h2)",
@@ -296,8 +296,8 @@ impl Conn {
             // room.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             0 => {
-                self.link.ended = true;
-                self.link.mark(cx);
+                self.output.ended = true;
+                self.output.mark(cx);
             }
             _ => self.abandon(cx),
         }
@@ -308,12 +308,12 @@ impl Conn {
     /// what is answered already goes out.
     fn finish(&mut self, cx: &mut Cx<'_>) {
         // What waits for room in the output came in time.
-        if self.link.kept() > 0 && !self.link.has_room(cx) {
+        if self.output.kept() > 0 && !self.output.has_room(cx) {
             return;
         }
         match &mut self.proto {
-            Proto::H1(http) => http.finish(self.failed, &mut self.link, cx),
-            Proto::H2(http) => http.finish(self.failed, &mut self.link, cx),
+            Proto::H1(http) => http.finish(self.failed, &mut self.output, cx),
+            Proto::H2(http) => http.finish(self.failed, &mut self.output, cx),
         }
     }
 
@@ -331,27 +331,27 @@ impl Conn {
         if cx.now < self.deadline(cx.limits) {
             return;
         }
-        if self.link.deadline(cx.limits.rate_grace).is_some() {
-            self.link.expire(acknowledged, cx);
-            if self.link.is_cut_off() {
+        if self.output.deadline(cx.limits.rate_grace).is_some() {
+            self.output.expire(acknowledged, cx);
+            if self.output.is_cut_off() {
                 self.abandon_streams(abort::SLOW, cx);
             }
         } else if self.is_handshaking() {
             cx.tally.counters.slow_handshakes += 1;
-            self.link.close(false, cx);
+            self.output.close(false, cx);
         } else {
             match &mut self.proto {
-                Proto::H1(http) => http.expire(&mut self.link, cx),
-                Proto::H2(http) => http.expire(&mut self.link, cx),
+                Proto::H1(http) => http.expire(&mut self.output, cx),
+                Proto::H2(http) => http.expire(&mut self.output, cx),
             }
-            self.link.mark(cx);
+            self.output.mark(cx);
         }
     }
 
     /// Gives back what a connection that rests does not need.
     fn rest(&mut self, cx: &mut Cx<'_>) {
         self.rested = true;
-        self.link.rest(cx);
+        self.output.rest(cx);
         if let Some(tls) = &mut self.tls {
             tls.rest(cx);
         }

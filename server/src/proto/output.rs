@@ -42,7 +42,7 @@ enum Closing {
 pub(crate) type Gathered = (Vec<u8>, Option<Pinned>);
 
 /// The transport's state.
-pub(crate) struct Link {
+pub(crate) struct Output {
     pub(crate) id: Id,
     /// Gathered output.
     pub(crate) out: Vec<u8>,
@@ -62,7 +62,7 @@ pub(crate) struct Link {
     acknowledged: u32,
 }
 
-impl Link {
+impl Output {
     pub(crate) fn new(id: Id) -> Self {
         Self {
             id,
@@ -166,7 +166,7 @@ impl Link {
 
     /// The output to append to; taken from the worker's pool, so that an idle connection has none.
     #[inline]
-    pub(crate) fn output(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
+    pub(crate) fn buffer(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {
             self.out = cx.pool.take();
         }

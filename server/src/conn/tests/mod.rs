@@ -375,7 +375,7 @@ fn answers_are_the_same_whatever_the_order_of_completions() {
         world.input = input;
         world.settle();
         assert!(bodies(&world.output) == expected, "seed {seed}");
-        assert!(!world.conn.link.is_closing(), "seed {seed}");
+        assert!(!world.conn.output.is_closing(), "seed {seed}");
     }
 }
 
@@ -513,7 +513,7 @@ fn a_pipeline_whose_answers_nobody_reads_stops_being_read() {
     }
     assert!(!world.receiving, "the receive is cancelled");
     assert!(before - world.input.len() < 200_000, "{} bytes read", before - world.input.len());
-    assert!(world.conn.link.kept() < 64 * 1024 && world.conn.link.queued() < 64 * 1024);
+    assert!(world.conn.output.kept() < 64 * 1024 && world.conn.output.queued() < 64 * 1024);
     world.settle();
     assert_eq!(bodies(&world.output).len(), 100_000);
 }

@@ -486,7 +486,7 @@ fn f28_a_tls_client_gets_what_one_in_the_clear_gets() {
         assert_eq!(pair.last, last, "{what}");
         assert!(leave == Leave::Forge || got == expected, "{what}");
         assert!(way.alpn == Alpn::H2 || expected.starts_with(&got), "{what}");
-        assert_eq!(pair.world.conn.link.is_closing(), leave != Leave::Stay, "{what}");
+        assert_eq!(pair.world.conn.output.is_closing(), leave != Leave::Stay, "{what}");
         pair.fin(&what);
         assert_eq!(pair.world.state.tasks(), 0, "{what}");
     }

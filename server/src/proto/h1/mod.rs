@@ -18,7 +18,7 @@ use ringway_codec::h1::request::Resume;
 use ringway_codec::h1::response as write;
 
 use super::exchange::abort;
-use super::output::Link;
+use super::output::Output;
 use super::refusal::Refusal;
 use super::response_body::Pulled;
 use super::tls_io::CertificateScope;
@@ -155,11 +155,11 @@ impl Http1 {
     }
 
     /// A handler has hints to send ahead of its answer (RFC 8297).
-    pub(crate) fn hint(&mut self, links: &[HeaderValue], link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn hint(&mut self, links: &[HeaderValue], output: &mut Output, cx: &mut Cx<'_>) {
         if self.exchange.old || !matches!(self.outgoing, Outgoing::Waiting(_)) {
             return;
         }
-        let out = link.output(cx);
+        let out = output.buffer(cx);
         write::status_line(out, 103);
         for value in links {
             write::field(out, b"link", value.as_bytes());
@@ -194,18 +194,18 @@ impl Http1 {
     }
 
     /// A handler has answered.
-    pub(crate) fn reply(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn reply(&mut self, response: Response, output: &mut Output, cx: &mut Cx<'_>) {
         if matches!(self.outgoing, Outgoing::Waiting(_)) {
             self.outgoing = Outgoing::None;
-            self.respond(response, link, cx);
+            self.respond(response, output, cx);
         }
     }
 
     /// Takes what a producer has made into the output, up to its bound.
-    pub(crate) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         let Outgoing::Body(body) = &mut self.outgoing else { return };
         let mut sent = 0;
-        let pulled = body.pull(&mut sent, link, cx);
+        let pulled = body.pull(&mut sent, output, cx);
         if let Some(entry) = self.entry() {
             entry.produced(sent);
         }
@@ -213,12 +213,12 @@ impl Http1 {
             Pulled::More | Pulled::Pending => {}
             Pulled::End | Pulled::Trailers => {
                 self.outgoing = Outgoing::None;
-                self.settle(link, cx);
+                self.settle(output, cx);
             }
             Pulled::Broken => {
                 self.log(abort::BROKEN, cx);
                 self.abandon(abort::ENDED, cx);
-                link.reset(cx);
+                output.reset(cx);
             }
         }
     }
@@ -234,40 +234,40 @@ impl Http1 {
     }
 
     /// A deadline has passed.
-    pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if let Some(incoming) = &mut self.incoming {
             if incoming.sink.is_slow(self.exchange.answered, cx.now, cx.limits) {
                 cx.tally.counters.slow_bodies += 1;
-                self.refuse(Refusal::BODY_TOO_SLOW, link, cx);
+                self.refuse(Refusal::BODY_TOO_SLOW, output, cx);
             }
         } else if self.exchange.partial {
             cx.tally.counters.slow_heads += 1;
-            self.refuse_unread(Refusal::HEAD_TOO_SLOW, b"", link, cx);
+            self.refuse_unread(Refusal::HEAD_TOO_SLOW, b"", output, cx);
         } else {
-            link.close(false, cx);
+            output.close(false, cx);
         }
     }
 
     /// No more is taken from the client, and all it sent is used; after it `failed` nothing is
     /// waited for.
-    pub(crate) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Cx<'_>) {
         if !self.is_idle() && (failed || self.is_starved()) {
             // Answers to earlier requests still go out; a part of one is not to pass for the whole.
             let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
             self.abandon(abort::ENDED, cx);
             if cut {
-                return link.reset(cx);
+                return output.reset(cx);
             }
         }
         if self.is_idle() {
-            link.close(failed, cx);
+            output.close(failed, cx);
         }
     }
 
     /// The server stops: an idle connection ends, a busy one after the answer at hand.
-    pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if self.is_idle() && !self.exchange.partial {
-            link.close(false, cx);
+            output.close(false, cx);
         }
     }
 
@@ -290,8 +290,8 @@ impl Http1 {
     }
 
     /// What tasks and channels that work for the exchange at hand belong to.
-    fn owner(link: &Link) -> TaskOwner {
-        TaskOwner { conn: link.id, stream: 0 }
+    fn owner(output: &Output) -> TaskOwner {
+        TaskOwner { conn: output.id, stream: 0 }
     }
 
     fn entry(&mut self) -> Option<&mut Entry> {

@@ -11,7 +11,7 @@ use ringway_codec::path;
 use ringway_codec::scan::{PAD, Padded};
 
 use super::super::exchange::{self, Begun, Content};
-use super::super::output::Link;
+use super::super::output::Output;
 use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
@@ -28,10 +28,10 @@ impl Http1 {
     /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
     /// bytes that are not input.
     #[inline]
-    pub(crate) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+    pub(crate) fn advance(&mut self, whole: &[u8], output: &mut Output, cx: &mut Cx<'_>) -> usize {
         // Taken once for all requests of a pipeline.
         let mut fields = std::mem::take(cx.fields);
-        let used = self.exchange(whole, &mut fields, link, cx);
+        let used = self.exchange(whole, &mut fields, output, cx);
         *cx.fields = fields;
         used
     }
@@ -40,23 +40,23 @@ impl Http1 {
         &mut self,
         whole: &[u8],
         fields: &mut Vec<Field>,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         let len = whole.len() - PAD;
         let mut at = 0;
-        while !link.is_closing() {
+        while !output.is_closing() {
             let used = if self.incoming.is_some() {
-                let (used, waits) = self.receive_body(&whole[at..len], link, cx);
+                let (used, waits) = self.receive_body(&whole[at..len], output, cx);
                 if waits {
                     return at + used;
                 }
                 used
-            } else if at == len || !self.takes_request(link, cx) {
+            } else if at == len || !self.takes_request(output, cx) {
                 return at;
             } else {
-                let used = self.receive_head(&whole[at..], fields, link, cx);
-                if used == 0 && !link.is_closing() {
+                let used = self.receive_head(&whole[at..], fields, output, cx);
+                if used == 0 && !output.is_closing() {
                     return at;
                 }
                 used
@@ -66,8 +66,8 @@ impl Http1 {
         len
     }
 
-    fn takes_request(&self, link: &Link, cx: &Cx<'_>) -> bool {
-        matches!(self.outgoing, Outgoing::None) && !self.is_upgrading() && link.has_room(cx)
+    fn takes_request(&self, output: &Output, cx: &Cx<'_>) -> bool {
+        matches!(self.outgoing, Outgoing::None) && !self.is_upgrading() && output.has_room(cx)
     }
 
     fn is_upgrading(&self) -> bool {
@@ -79,20 +79,20 @@ impl Http1 {
         &mut self,
         whole: &[u8],
         fields: &mut Vec<Field>,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         let input = Padded::new(whole, whole.len() - PAD);
         match request::parse(cx.backend, input, fields, &mut self.resume, &cx.head_limits) {
             Ok(Some(ref head)) => {
                 if let Some(trace) = &cx.trace {
-                    trace.head(link.id, Way::In, &whole[..head.len as usize]);
+                    trace.head(output.id, Way::In, &whole[..head.len as usize]);
                 }
                 let (bytes, rest) = whole.split_at(head.len as usize);
                 if head.plain {
-                    self.begin(bytes, rest, head, fields, link, cx)
+                    self.begin(bytes, rest, head, fields, output, cx)
                 } else {
-                    self.begin_canonical(bytes, rest, *head, fields, link, cx)
+                    self.begin_canonical(bytes, rest, *head, fields, output, cx)
                 }
             }
             Ok(None) => {
@@ -101,7 +101,7 @@ impl Http1 {
             }
             Err(error) => {
                 let refusal = Refusal::parsed(error);
-                self.refuse_unread(refusal, &whole[..whole.len() - PAD], link, cx);
+                self.refuse_unread(refusal, &whole[..whole.len() - PAD], output, cx);
                 0
             }
         }
@@ -116,7 +116,7 @@ impl Http1 {
         rest: &[u8],
         mut head: Head,
         fields: &[Field],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         let port = head.default_port(bytes, self.secure);
@@ -125,7 +125,7 @@ impl Http1 {
         head.close |= head.line.method == Method::Connect;
         let Ok(form) = authority::canonical(text, port) else {
             let error = Error::HostInvalid;
-            self.refuse_unread(Refusal::parsed(error), bytes, link, cx);
+            self.refuse_unread(Refusal::parsed(error), bytes, output, cx);
             return 0;
         };
         let mut all = Cow::Borrowed(bytes);
@@ -142,7 +142,7 @@ impl Http1 {
                 head.line.canonical = true;
             }
         }
-        self.begin(&all, rest, &head, fields, link, cx)
+        self.begin(&all, rest, &head, fields, output, cx)
     }
 
     /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
@@ -153,7 +153,7 @@ impl Http1 {
         rest: &[u8],
         head: &Head,
         fields: &[Field],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         cx.tally.counters.requests += 1;
@@ -166,7 +166,7 @@ impl Http1 {
             },
             secure: self.secure,
             peer: Peer::Socket(self.socket),
-            owner: Self::owner(link),
+            owner: Self::owner(output),
         };
         let request = Request::new(bytes, fields, &head.line, &attached, origin);
         if is_ordinary(head)
@@ -178,14 +178,14 @@ impl Http1 {
             match &reply {
                 // By reference: an answer is large, and what was just written is slow to move.
                 Reply::Ready(response) if !matches!(response.body, Body::Stream(_)) => {
-                    Self::answer_at_once(response, kind, link, cx);
-                    Self::finish_at_once(reply, link, cx);
+                    Self::answer_at_once(response, kind, output, cx);
+                    Self::finish_at_once(reply, output, cx);
                 }
-                _ => self.take_reply(reply, link, cx),
+                _ => self.take_reply(reply, output, cx),
             }
             return head.len as usize;
         }
-        self.begin_other(request, head, &rest[..rest.len() - PAD], link, cx)
+        self.begin_other(request, head, &rest[..rest.len() - PAD], output, cx)
     }
 
     /// What clients are told of HTTP/3 (see [`Cx::common`]), where nothing about the connection
@@ -205,7 +205,7 @@ impl Http1 {
         request: Request<'a>,
         head: &Head,
         there: &'a [u8],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         self.exchange = Exchange {
@@ -220,12 +220,12 @@ impl Http1 {
             self.extra.get_or_insert_default().entry = Some(entry);
         }
         if self.is_misplaced() {
-            self.refuse_cleartext(Some(&request), link, cx);
+            self.refuse_cleartext(Some(&request), output, cx);
             return head.len as usize;
         }
         let scope = self.extra.as_mut().and_then(|extra| extra.scope.as_deref_mut());
         if let Some(refusal) = refusal(&request, scope) {
-            self.refuse(refusal, link, cx);
+            self.refuse(refusal, output, cx);
             return head.len as usize;
         }
         if head.upgrade_h2c
@@ -234,10 +234,10 @@ impl Http1 {
             && let Some(upgrade) = Upgrade::of(&request)
         {
             self.extra.get_or_insert_default().upgrade = Some(Box::new(upgrade));
-            link.output(cx).extend_from_slice(SWITCHING);
+            output.buffer(cx).extend_from_slice(SWITCHING);
             return head.len as usize;
         }
-        self.begin_body(request, head, there, link, cx)
+        self.begin_body(request, head, there, output, cx)
     }
 
     /// Goes on with a request that may have a body, of which `there` has arrived.
@@ -246,7 +246,7 @@ impl Http1 {
         mut request: Request<'a>,
         head: &Head,
         there: &'a [u8],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> usize {
         let content = match head.framing {
@@ -257,21 +257,22 @@ impl Http1 {
         let used = head.len as usize;
         let expects = head.expects_more() && there.is_empty();
         match exchange::begin(&request, content, cx.app, cx.limits) {
-            Begun::Called(reply) => self.take_reply(reply, link, cx),
-            Begun::Refused(refusal) => self.refuse(refusal, link, cx),
+            Begun::Called(reply) => self.take_reply(reply, output, cx),
+            Begun::Refused(refusal) => self.refuse(refusal, output, cx),
             Begun::Buffer(limit) => {
                 if let request::Framing::Length(length) = head.framing {
                     if let Some(body) = there.get(..length as usize) {
                         request.body = body;
-                        self.dispatch(&request, link, cx);
+                        self.dispatch(&request, output, cx);
                         return used + length as usize;
                     }
-                } else if let Some(more) = self.chunked_at_once(&request, there, limit, link, cx) {
+                } else if let Some(more) = self.chunked_at_once(&request, there, limit, output, cx)
+                {
                     return used + more;
                 }
                 let sink = Sink::buffer(Box::new(request.to_owned()), limit, cx.now);
                 self.await_body(head, sink, cx);
-                self.proceed(expects, link, cx);
+                self.proceed(expects, output, cx);
             }
             Begun::Stream(channel, reply) => {
                 let sink = Sink::channel(channel, cx.now);
@@ -282,8 +283,8 @@ impl Http1 {
                     true => sink.abort(),
                     false => self.await_body(head, sink, cx),
                 }
-                self.proceed(expects && !self.exchange.linger, link, cx);
-                self.take_reply(reply, link, cx);
+                self.proceed(expects && !self.exchange.linger, output, cx);
+                self.take_reply(reply, output, cx);
             }
         }
         used
@@ -294,9 +295,9 @@ impl Http1 {
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
-    fn proceed(&mut self, expects: bool, link: &mut Link, cx: &mut Cx<'_>) {
+    fn proceed(&mut self, expects: bool, output: &mut Output, cx: &mut Cx<'_>) {
         if expects {
-            link.output(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            output.buffer(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 
@@ -307,7 +308,7 @@ impl Http1 {
         request: &Request<'_>,
         there: &[u8],
         limit: u64,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> Option<usize> {
         let mut body = std::mem::take(cx.scratch);
@@ -323,35 +324,40 @@ impl Http1 {
             }
         };
         if whole {
-            self.dispatch(&Request { body: &body, ..*request }, link, cx);
+            self.dispatch(&Request { body: &body, ..*request }, output, cx);
         }
         *cx.scratch = body;
         whole.then_some(used)
     }
 
     /// Uses body bytes; returns how many, and whether more have to come (or the reader to read).
-    fn receive_body(&mut self, input: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> (usize, bool) {
+    fn receive_body(
+        &mut self,
+        input: &[u8],
+        output: &mut Output,
+        cx: &mut Cx<'_>,
+    ) -> (usize, bool) {
         let Some(incoming) = &mut self.incoming else { return (0, false) };
         let mut used = 0;
-        let progress = incoming.receive(input, &mut used, Self::owner(link));
+        let progress = incoming.receive(input, &mut used, Self::owner(output));
         match progress {
             Progress::More => return (used, true),
             Progress::Complete => {
                 let sink = self.incoming.take().map(|incoming| incoming.sink);
                 match sink.and_then(|sink| sink.complete(cx.app)) {
-                    Some(reply) => self.take_reply(reply, link, cx),
-                    None => self.settle(link, cx),
+                    Some(reply) => self.take_reply(reply, output, cx),
+                    None => self.settle(output, cx),
                 }
             }
-            Progress::TooLarge => self.refuse(Refusal::BODY_TOO_LARGE, link, cx),
+            Progress::TooLarge => self.refuse(Refusal::BODY_TOO_LARGE, output, cx),
             Progress::Unwanted => {
                 self.incoming = None;
                 self.exchange.close = true;
                 self.exchange.linger = true;
-                self.settle(link, cx);
+                self.settle(output, cx);
             }
             Progress::Invalid(error) => {
-                self.refuse(Refusal::parsed(error), link, cx);
+                self.refuse(Refusal::parsed(error), output, cx);
             }
         }
         (used, false)

@@ -2,7 +2,7 @@
 //! around it.
 
 use super::super::Cx;
-use super::super::output::{COPY_MAX, Link};
+use super::super::output::{COPY_MAX, Output};
 use super::super::response_body::{Pulled, Source};
 use super::head::Framing;
 use crate::ring::send::Pinned;
@@ -27,17 +27,22 @@ impl Framed {
 
     /// Moves what is there into the output, up to its bound; adds the bytes of the body to `sent`.
     /// [`Pulled::More`] is for the client to read first.
-    pub(super) fn pull(&mut self, sent: &mut usize, link: &mut Link, cx: &mut Cx<'_>) -> Pulled {
-        while link.has_room(cx) {
+    pub(super) fn pull(
+        &mut self,
+        sent: &mut usize,
+        output: &mut Output,
+        cx: &mut Cx<'_>,
+    ) -> Pulled {
+        while output.has_room(cx) {
             let (pulled, piece) = self.source.pull(PULL_MAX, self.owner);
             if let Some(piece) = piece {
                 *sent += piece.len();
-                self.put(piece, link, cx);
+                self.put(piece, output, cx);
             }
             match pulled {
                 Pulled::More => {}
                 Pulled::End | Pulled::Trailers => {
-                    self.end(link, cx);
+                    self.end(output, cx);
                     return Pulled::End;
                 }
                 Pulled::Pending | Pulled::Broken => return pulled,
@@ -46,8 +51,8 @@ impl Framed {
         Pulled::More
     }
 
-    fn put(&mut self, piece: Pinned, link: &mut Link, cx: &mut Cx<'_>) {
-        let out = link.output(cx);
+    fn put(&mut self, piece: Pinned, output: &mut Output, cx: &mut Cx<'_>) {
+        let out = output.buffer(cx);
         if self.is_chunked {
             if self.chunk_open {
                 out.extend_from_slice(b"\r\n");
@@ -59,16 +64,16 @@ impl Framed {
         if piece.len() <= COPY_MAX {
             out.extend_from_slice(piece.bytes());
         } else {
-            link.pin(piece, cx);
+            output.pin(piece, cx);
         }
     }
 
     /// Says that the body is over, and what follows it, where the framing can.
-    fn end(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    fn end(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if !self.is_chunked {
             return;
         }
-        let out = link.output(cx);
+        let out = output.buffer(cx);
         out.extend_from_slice(if self.chunk_open { b"\r\n0\r\n" } else { b"0\r\n" });
         for (name, value) in self.source.take_trailers() {
             ringway_codec::h1::response::field(out, name.as_bytes(), value.as_bytes());

@@ -1,6 +1,6 @@
 //! Answers on their way out: heads and bodies into the gathered output.
 
-use super::super::output::{COPY_MAX, Link};
+use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::response_body::Source;
 use super::super::{CommonKind, Cx};
@@ -14,16 +14,16 @@ use crate::observe::trace::Way;
 use crate::rt::executor::Work;
 
 impl Http1 {
-    pub(super) fn dispatch(&mut self, request: &Request<'_>, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn dispatch(&mut self, request: &Request<'_>, output: &mut Output, cx: &mut Cx<'_>) {
         let reply = cx.app.call(request);
-        self.take_reply(reply, link, cx);
+        self.take_reply(reply, output, cx);
     }
 
-    pub(super) fn take_reply(&mut self, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn take_reply(&mut self, reply: Reply, output: &mut Output, cx: &mut Cx<'_>) {
         match reply {
-            Reply::Ready(response) => self.respond(response, link, cx),
+            Reply::Ready(response) => self.respond(response, output, cx),
             Reply::Later(future) => {
-                let task = cx.executor.spawn(Self::owner(link), Work::Reply(future));
+                let task = cx.executor.spawn(Self::owner(output), Work::Reply(future));
                 self.outgoing = Outgoing::Waiting(task);
             }
         }
@@ -34,10 +34,10 @@ impl Http1 {
     pub(super) fn answer_at_once(
         response: &Response,
         kind: CommonKind,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
-        let out = link.output(cx);
+        let out = output.buffer(cx);
         let (common, id) = cx.common(kind);
         let (status, length) = (response.status, response.body.bytes().len());
         if !response.has_fields() && !is_bodiless(status) {
@@ -58,19 +58,19 @@ impl Http1 {
 
     /// Lets go of an answer that was written; a long body follows from where it lies.
     #[inline]
-    pub(super) fn finish_at_once(reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn finish_at_once(reply: Reply, output: &mut Output, cx: &mut Cx<'_>) {
         match reply {
             Reply::Ready(Response { body, status, .. })
                 if body.bytes().len() > COPY_MAX && !is_bodiless(status) =>
             {
-                link.pin(body.pin(), cx);
+                output.pin(body.pin(), cx);
             }
             reply => reply.discard(),
         }
     }
 
     /// Writes a response, or begins to.
-    pub(super) fn respond(&mut self, response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn respond(&mut self, response: Response, output: &mut Output, cx: &mut Cx<'_>) {
         if self.incoming.as_ref().is_some_and(|incoming| !incoming.may_be_discarded()) {
             self.incoming = None;
             self.exchange.close = true;
@@ -92,13 +92,13 @@ impl Http1 {
             Exchange { old: true, keep_alive: true, .. } => Connection::KeptAlive,
             _ => Connection::Stays,
         };
-        let at = link.output(cx).len();
+        let at = output.buffer(cx).len();
         let kind = self.extra.as_ref().map_or(CommonKind::CLEAR, |extra| extra.kind());
         let (common, id) = cx.common(kind);
         let common = (&mut *cx.heads, &common.lines[..], id);
-        head::append(&mut link.out, &response, framing, connection, common);
+        head::append(&mut output.out, &response, framing, connection, common);
         if let Some(trace) = &cx.trace {
-            trace.head(link.id, Way::Out, &link.out[at..]);
+            trace.head(output.id, Way::Out, &output.out[at..]);
         }
         self.exchange.answered = true;
         self.exchange.status = response.status;
@@ -106,34 +106,34 @@ impl Http1 {
             self.note(&response, cx);
         }
         if !self.exchange.head_only && framing != Framing::Bodiless {
-            self.write_body(response.body, framing, link, cx);
+            self.write_body(response.body, framing, output, cx);
         }
-        self.settle(link, cx);
+        self.settle(output, cx);
     }
 
-    fn write_body(&mut self, body: Body, framing: Framing, link: &mut Link, cx: &mut Cx<'_>) {
+    fn write_body(&mut self, body: Body, framing: Framing, output: &mut Output, cx: &mut Cx<'_>) {
         match body {
             Body::Stream(producer) => {
-                let owner = Self::owner(link);
+                let owner = Self::owner(output);
                 let source = Source::start(producer, owner, cx);
                 self.outgoing = Outgoing::Body(Box::new(Framed::new(framing, source, owner)));
             }
-            body if body.bytes().len() <= COPY_MAX => body.append_to(&mut link.out),
-            body => link.pin(body.pin(), cx),
+            body if body.bytes().len() <= COPY_MAX => body.append_to(&mut output.out),
+            body => output.pin(body.pin(), cx),
         }
     }
 
     /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
-    pub(super) fn refuse(&mut self, refusal: Refusal, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, output: &mut Output, cx: &mut Cx<'_>) {
         let response = refusal.answer(cx.tally);
         self.stop(cx);
         if self.exchange.answered {
             // The answer is under way already; a second one would be taken for a part of it.
-            return link.reset(cx);
+            return output.reset(cx);
         }
         self.exchange.close = true;
         self.exchange.linger = true;
-        self.respond(response, link, cx);
+        self.respond(response, output, cx);
     }
 
     /// Refuses a request of which no handler is shown anything; `bytes` are for the log.
@@ -141,15 +141,15 @@ impl Http1 {
         &mut self,
         refusal: Refusal,
         bytes: &[u8],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
         self.exchange = Exchange::default();
         self.since = cx.now;
         self.begin_entry_unparsed(bytes, cx);
         match self.is_misplaced() {
-            true => self.refuse_cleartext(None, link, cx),
-            false => self.refuse(refusal, link, cx),
+            true => self.refuse_cleartext(None, output, cx),
+            false => self.refuse(refusal, output, cx),
         }
     }
 
@@ -157,7 +157,7 @@ impl Http1 {
     pub(super) fn refuse_cleartext(
         &mut self,
         request: Option<&Request<'_>>,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
         let mut why = "this port speaks TLS".to_owned();
@@ -168,16 +168,16 @@ impl Http1 {
             let query = request.query_string().map(|query| format!("?{query}")).unwrap_or_default();
             why = format!("{why}: ask for https://{authority}{path}{query}");
         }
-        self.refuse(Refusal::new(400, why), link, cx);
+        self.refuse(Refusal::new(400, why), output, cx);
     }
 
     /// Ends the exchange when both its request and its answer are complete.
-    pub(super) fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn settle(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if !self.exchange.answered || !self.is_idle() {
             return;
         }
         if self.exchange.close || cx.draining {
-            link.close(self.exchange.linger, cx);
+            output.close(self.exchange.linger, cx);
         }
         let status = std::mem::take(&mut self.exchange).status;
         cx.tally.answered(Protocol::Http11, status, self.since, cx.now);

@@ -18,7 +18,7 @@ use ringway_codec::scan::PAD;
 
 use super::Cx;
 use super::exchange::{Exchanges, Stream, abort};
-use super::output::Link;
+use super::output::Output;
 use super::response_body::Pulled;
 use super::tls_io::{CertificateScope, LEND_MIN};
 use super::upgrade::Upgrade;
@@ -52,11 +52,11 @@ impl Http2 {
     pub(crate) fn new(
         socket: RawFd,
         scope: Option<Box<CertificateScope>>,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> Self {
-        trace_from_here(link, cx);
-        let conn = h2::Conn::new(&mut io(link, cx));
+        trace_from_here(output, cx);
+        let conn = h2::Conn::new(&mut io(output, cx));
         Self::of(conn, socket, scope, cx)
     }
 
@@ -64,25 +64,25 @@ impl Http2 {
     pub(crate) fn upgraded(
         upgrade: Upgrade,
         socket: RawFd,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         let Upgrade { mut request, settings } = upgrade;
-        trace_from_here(link, cx);
+        trace_from_here(output, cx);
         let no_body = request.method() == http::Method::HEAD;
-        let made = h2::Conn::upgraded(&settings, no_body, &mut io(link, cx));
+        let made = h2::Conn::upgraded(&settings, no_body, &mut io(output, cx));
         let Ok((conn, key)) = made else {
-            link.close(true, cx);
+            output.close(true, cx);
             return None;
         };
         let mut http = Self::of(conn, socket, None, cx);
         http.ahead = Some(AHEAD);
         let stream = stream_of(key);
-        request.move_to(stream.owner(link.id), Protocol::Http2);
+        request.move_to(stream.owner(output.id), Protocol::Http2);
         let request = request.view();
         http.exchanges.note(stream, &request, cx.log.as_deref_mut(), cx.now);
         let reply = cx.app.call(&request);
-        http.take_reply(key, reply, link, cx);
+        http.take_reply(key, reply, output, cx);
         Some(http)
     }
 
@@ -104,26 +104,26 @@ impl Http2 {
     }
 
     /// Uses as much of the input as can be used now; returns how much.
-    pub(crate) fn advance(&mut self, whole: &[u8], link: &mut Link, cx: &mut Cx<'_>) -> usize {
+    pub(crate) fn advance(&mut self, whole: &[u8], output: &mut Output, cx: &mut Cx<'_>) -> usize {
         let input = &whole[..whole.len() - PAD];
         let mut at = 0;
-        link.output(cx);
-        while !link.is_closing() {
-            if link.gathered() >= cx.limits.output_bytes {
+        output.buffer(cx);
+        while !output.is_closing() {
+            if output.gathered() >= cx.limits.output_bytes {
                 return at;
             }
-            match self.conn.receive(input, &mut at, &mut io(link, cx)) {
+            match self.conn.receive(input, &mut at, &mut io(output, cx)) {
                 Ok(h2::Event::More) => {
                     if at > 0 {
                         self.ahead = None;
                     }
                     self.since = cx.now;
-                    self.settle(link, cx);
+                    self.settle(output, cx);
                     return at;
                 }
-                Ok(event) => self.take(event, input, link, cx),
+                Ok(event) => self.take(event, input, output, cx),
                 Err(error) => {
-                    self.fail(&error, link, cx);
+                    self.fail(&error, output, cx);
                     return input.len();
                 }
             }
@@ -143,11 +143,11 @@ impl Http2 {
 
     /// Ends the connection, which is idle, for others that need the room. The client is told, and
     /// its answer is not waited for.
-    pub(crate) fn shed(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn shed(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if self.is_idle() {
-            link.output(cx);
-            self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut io(link, cx));
-            link.close(false, cx);
+            output.buffer(cx);
+            self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut io(output, cx));
+            output.close(false, cx);
         }
     }
 
@@ -159,10 +159,10 @@ impl Http2 {
     }
 
     /// A deadline has passed.
-    pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
-        link.output(cx);
+    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+        output.buffer(cx);
         loop {
-            match self.conn.expire(&mut io(link, cx)) {
+            match self.conn.expire(&mut io(output, cx)) {
                 Ok(Some(event)) => {
                     cx.tally.counters.slow_readers += 1;
                     self.close(&event, abort::SLOW, cx);
@@ -175,17 +175,17 @@ impl Http2 {
                         0 => counters.slow_readers += u64::from(late),
                         _ => counters.slow_heads += u64::from(late),
                     }
-                    return self.fail(&error, link, cx);
+                    return self.fail(&error, output, cx);
                 }
             }
         }
         while let Some((stream, refusal)) = self.exchanges.next_slow(cx) {
-            self.refuse(stream.key, refusal, link, cx);
+            self.refuse(stream.key, refusal, output, cx);
         }
         if self.conn.is_idle() && cx.now >= self.since + self.patience(cx.limits) {
-            self.conn.close(h2::Code::NO_ERROR, "idle", &mut io(link, cx));
+            self.conn.close(h2::Code::NO_ERROR, "idle", &mut io(output, cx));
         }
-        self.settle(link, cx);
+        self.settle(output, cx);
     }
 
     /// How long the connection may be without a stream. A client that has said that it leaves is to
@@ -195,51 +195,51 @@ impl Http2 {
     }
 
     /// The server stops: the client is told, and what it sent before it knew is answered.
-    pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
-        link.output(cx);
-        self.conn.drain(&mut io(link, cx));
+    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+        output.buffer(cx);
+        self.conn.drain(&mut io(output, cx));
     }
 
     /// No more is taken from the client, and all it sent is used: what it asked is still answered,
     /// as far as that goes without it. After it `failed` nothing is waited for.
-    pub(crate) fn finish(&mut self, failed: bool, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Cx<'_>) {
         while failed && let Some(key) = self.exchanges.end_unwritten(cx) {
-            self.conn.reset(key, h2::Code::CANCEL, &mut io(link, cx));
+            self.conn.reset(key, h2::Code::CANCEL, &mut io(output, cx));
         }
-        while let Some(event) = self.conn.expect_no_more(&mut io(link, cx)) {
+        while let Some(event) = self.conn.expect_no_more(&mut io(output, cx)) {
             self.close(&event, abort::ENDED, cx);
         }
         if self.conn.is_idle() {
             self.abandon(abort::ENDED, cx);
-            link.close(failed, cx);
+            output.close(failed, cx);
         } else if self.ahead.take().is_some() {
-            link.mark(cx);
+            output.mark(cx);
         }
     }
 
     /// A channel has moved: there is something to send, or the handler has read.
-    pub(crate) fn stream_ready(&mut self, stream: u64, link: &mut Link, cx: &mut Cx<'_>) {
-        link.output(cx);
-        let Some((key, read)) = self.exchanges.moved(stream, link.id) else { return };
+    pub(crate) fn stream_ready(&mut self, stream: u64, output: &mut Output, cx: &mut Cx<'_>) {
+        output.buffer(cx);
+        let Some((key, read)) = self.exchanges.moved(stream, output.id) else { return };
         if read > 0 {
-            self.conn.consume(key, read, &mut io(link, cx));
+            self.conn.consume(key, read, &mut io(output, cx));
         }
-        self.conn.wake(key, &mut io(link, cx));
+        self.conn.wake(key, &mut io(output, cx));
     }
 
     /// Has the scheduler take DATA into the output, up to its bound.
-    pub(crate) fn pull(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
-        while self.conn.wants_output() && !link.is_closing() {
-            link.output(cx);
-            let before = link.gathered();
+    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+        while self.conn.wants_output() && !output.is_closing() {
+            output.buffer(cx);
+            let before = output.gathered();
             let room = cx.limits.output_bytes.saturating_sub(before);
             let room = room.min(self.ahead.unwrap_or(usize::MAX));
             if room == 0 {
                 return;
             }
-            let (exchanges, id) = (&mut self.exchanges, link.id);
-            let (lends, splices) = (self.scope.is_some(), &mut link.splices);
-            let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
+            let (exchanges, id) = (&mut self.exchanges, output.id);
+            let (lends, splices) = (self.scope.is_some(), &mut output.splices);
+            let mut io = h2::Io { shared: cx.h2, out: &mut output.out, now: cx.now };
             let pulled = self.conn.output(room, &mut io, |key, max, out, aside| {
                 let (pulled, piece) = exchanges.pull(stream_of(key), max, id);
                 match piece {
@@ -259,24 +259,24 @@ impl Http2 {
                 }
             });
             if let Some(ahead) = &mut self.ahead {
-                *ahead = ahead.saturating_sub(link.gathered() - before);
+                *ahead = ahead.saturating_sub(output.gathered() - before);
             }
             self.exchanges.finish(cx);
             match pulled {
-                Ok(Some(key)) => self.trailers(key, link, cx),
+                Ok(Some(key)) => self.trailers(key, output, cx),
                 Ok(None) => break,
-                Err(error) => return self.fail(&error, link, cx),
+                Err(error) => return self.fail(&error, output, cx),
             }
         }
-        self.settle(link, cx);
+        self.settle(output, cx);
     }
 
     /// Refuses a client that speaks HTTP/2 without TLS on a port for TLS.
-    pub(crate) fn refuse_cleartext(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(crate) fn refuse_cleartext(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         cx.tally.counters.refused += 1;
         let why = "this port speaks TLS";
-        self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut io(link, cx));
-        self.settle(link, cx);
+        self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut io(output, cx));
+        self.settle(output, cx);
     }
 
     /// Drops every exchange, and says why in the access log.
@@ -293,19 +293,19 @@ impl Http2 {
     }
 
     /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
-    fn fail(&mut self, error: &h2::Error, link: &mut Link, cx: &mut Cx<'_>) {
+    fn fail(&mut self, error: &h2::Error, output: &mut Output, cx: &mut Cx<'_>) {
         if let Some(trace) = &cx.trace {
-            trace.failed(link.id, Trace::H2, error);
+            trace.failed(output.id, Trace::H2, error);
         }
         cx.tally.counters.refused += 1;
         self.abandon(abort::ENDED, cx);
-        link.close(true, cx);
+        output.close(true, cx);
     }
 
-    fn settle(&mut self, link: &mut Link, cx: &mut Cx<'_>) {
+    fn settle(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
         if self.conn.is_done() {
             self.abandon(abort::ENDED, cx);
-            link.close(true, cx);
+            output.close(true, cx);
         }
     }
 
@@ -318,15 +318,15 @@ impl Http2 {
 }
 
 /// What is written from now on is HTTP/2.
-fn trace_from_here(link: &mut Link, cx: &mut Cx<'_>) {
-    let written = link.output(cx).len();
+fn trace_from_here(output: &mut Output, cx: &mut Cx<'_>) {
+    let written = output.buffer(cx).len();
     if let Some(trace) = &mut cx.trace {
-        trace.begin_h2(link.id, written, cx.backend);
+        trace.begin_h2(output.id, written, cx.backend);
     }
 }
 
-fn io<'a>(link: &'a mut Link, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
-    h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now }
+fn io<'a>(output: &'a mut Output, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
+    h2::Io { shared: cx.h2, out: &mut output.out, now: cx.now }
 }
 
 /// A stream as tasks and channels know it.

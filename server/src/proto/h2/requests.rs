@@ -4,7 +4,7 @@ use ringway_codec::h2::{self, Key};
 
 use super::super::Cx;
 use super::super::exchange::{self, Begun, Content, abort};
-use super::super::output::Link;
+use super::super::output::Output;
 use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::{Http2, io, stream_of};
@@ -17,21 +17,21 @@ impl Http2 {
         &mut self,
         event: h2::Event,
         input: &[u8],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
         match event {
-            h2::Event::Request(request) => self.begin(&request, link, cx),
+            h2::Event::Request(request) => self.begin(&request, output, cx),
             h2::Event::TooLarge { key } => {
                 let asked = asked(&cx.h2.fields, &cx.h2.bytes);
                 self.exchanges.note_unread(stream_of(key), self.peer(), &asked, cx);
-                self.refuse(key, Refusal::HEAD_TOO_LARGE, link, cx);
+                self.refuse(key, Refusal::HEAD_TOO_LARGE, output, cx);
             }
-            h2::Event::Data { key, at, end } => self.data(key, &input[at], end, link, cx),
+            h2::Event::Data { key, at, end } => self.data(key, &input[at], end, output, cx),
             h2::Event::Trailers { key } => {
                 let h2::Shared { fields, bytes, .. } = &*cx.h2;
                 self.exchanges.receive_trailers(stream_of(key), fields, bytes);
-                self.data(key, &[], true, link, cx);
+                self.data(key, &[], true, output, cx);
             }
             h2::Event::Reset { key, by_peer, .. } => {
                 cx.tally.counters.refused += u64::from(!by_peer);
@@ -44,12 +44,12 @@ impl Http2 {
         }
     }
 
-    fn begin(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
+    fn begin(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Cx<'_>) {
         let unfit = unfit(&asked.head, cx.limits);
         cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h2 += 1;
         let (key, line, attached) = (asked.key, asked.head.line(), Attached::default());
-        let (fields, origin) = (&cx.h2.fields[asked.head.first..], self.origin(key, link));
+        let (fields, origin) = (&cx.h2.fields[asked.head.first..], self.origin(key, output));
         let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
         if cx.h2.config.max_pushes > 0 {
             self.authority.clear();
@@ -58,56 +58,56 @@ impl Http2 {
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
         let refused = unfit.or_else(|| refusal(&request, self.scope.as_deref_mut()));
         if let Some(refusal) = refused {
-            return self.refuse(key, refusal, link, cx);
+            return self.refuse(key, refusal, output, cx);
         }
         let content = match asked.end {
             true => Content::None,
             false => Content::Some(asked.head.content_length),
         };
         match exchange::begin(&request, content, cx.app, cx.limits) {
-            Begun::Called(reply) => self.take_reply(key, reply, link, cx),
-            Begun::Refused(refusal) => self.refuse(key, refusal, link, cx),
+            Begun::Called(reply) => self.take_reply(key, reply, output, cx),
+            Begun::Refused(refusal) => self.refuse(key, refusal, output, cx),
             Begun::Buffer(limit) => {
                 let sink = Sink::buffer(Box::new(request.to_owned()), limit, cx.now);
                 self.exchanges.await_body(stream_of(key), sink, cx);
-                self.proceed(asked, link, cx);
+                self.proceed(asked, output, cx);
             }
             Begun::Stream(channel, reply) => {
                 self.exchanges.await_body(stream_of(key), Sink::channel(channel, cx.now), cx);
                 if matches!(reply, Reply::Later(_)) {
-                    self.proceed(asked, link, cx);
+                    self.proceed(asked, output, cx);
                 }
-                self.take_reply(key, reply, link, cx);
+                self.take_reply(key, reply, output, cx);
             }
         }
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
-    fn proceed(&mut self, asked: &h2::Request, link: &mut Link, cx: &mut Cx<'_>) {
+    fn proceed(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Cx<'_>) {
         if asked.head.expects_more() {
-            self.conn.inform(asked.key, 100, &mut io(link, cx), |_| {});
+            self.conn.inform(asked.key, 100, &mut io(output, cx), |_| {});
         }
     }
 
     /// Body bytes came.
-    fn data(&mut self, key: Key, bytes: &[u8], end: bool, link: &mut Link, cx: &mut Cx<'_>) {
-        match self.exchanges.receive(stream_of(key), bytes, end, link.id) {
+    fn data(&mut self, key: Key, bytes: &[u8], end: bool, output: &mut Output, cx: &mut Cx<'_>) {
+        match self.exchanges.receive(stream_of(key), bytes, end, output.id) {
             Ok(0) => {}
-            Ok(used) => self.conn.consume(key, used, &mut io(link, cx)),
-            Err(refusal) => return self.refuse(key, refusal, link, cx),
+            Ok(used) => self.conn.consume(key, used, &mut io(output, cx)),
+            Err(refusal) => return self.refuse(key, refusal, output, cx),
         }
         if end && let Some(reply) = self.exchanges.complete(stream_of(key), cx.app) {
-            self.take_reply(key, reply, link, cx);
+            self.take_reply(key, reply, output, cx);
         }
     }
 
     /// Where what is asked on a stream comes from.
-    pub(super) fn origin(&self, key: Key, link: &Link) -> Origin {
+    pub(super) fn origin(&self, key: Key, output: &Output) -> Origin {
         Origin {
             protocol: Protocol::Http2,
             secure: self.scope.is_some(),
             peer: self.peer(),
-            owner: stream_of(key).owner(link.id),
+            owner: stream_of(key).owner(output.id),
         }
     }
 

@@ -6,7 +6,7 @@ use ringway_codec::h2::{self, Key};
 use ringway_codec::hpack::Indexing;
 
 use super::super::exchange::{self, Place, Sent};
-use super::super::output::{COPY_MAX, Link};
+use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::tls_io::LEND_MIN;
 use super::super::{CommonKind, Cx};
@@ -22,12 +22,12 @@ impl Http2 {
         &mut self,
         stream: u64,
         response: Response,
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
         let Some(stream) = self.exchanges.replied(stream) else { return };
-        self.respond(stream.key, response, link, cx);
-        self.settle(link, cx);
+        self.respond(stream.key, response, output, cx);
+        self.settle(output, cx);
     }
 
     /// A handler has hints to send ahead of its answer (RFC 8297).
@@ -35,39 +35,51 @@ impl Http2 {
         &mut self,
         stream: u64,
         links: &[HeaderValue],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) {
         let Some(stream) = self.exchanges.find(stream) else { return };
-        link.output(cx);
-        self.conn.inform(stream.key, 103, &mut io(link, cx), |head| {
+        output.buffer(cx);
+        self.conn.inform(stream.key, 103, &mut io(output, cx), |head| {
             for value in links {
                 head.field(Known::Link, b"", value.as_bytes());
             }
         });
     }
 
-    pub(super) fn take_reply(&mut self, key: Key, reply: Reply, link: &mut Link, cx: &mut Cx<'_>) {
-        if let Some(response) = self.exchanges.settle(stream_of(key), reply, link.id, cx) {
-            self.respond(key, response, link, cx);
+    pub(super) fn take_reply(
+        &mut self,
+        key: Key,
+        reply: Reply,
+        output: &mut Output,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some(response) = self.exchanges.settle(stream_of(key), reply, output.id, cx) {
+            self.respond(key, response, output, cx);
         }
     }
 
-    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn refuse(
+        &mut self,
+        key: Key,
+        refusal: Refusal,
+        output: &mut Output,
+        cx: &mut Cx<'_>,
+    ) {
         let response = refusal.answer(cx.tally);
-        self.respond(key, response, link, cx);
+        self.respond(key, response, output, cx);
     }
 
-    fn respond(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
-        link.output(cx);
+    fn respond(&mut self, key: Key, mut response: Response, output: &mut Output, cx: &mut Cx<'_>) {
+        output.buffer(cx);
         // Promised before the answer that refers to them, answered behind it.
         let Some(pushes) = response.pushes.take() else {
-            return self.answer(key, response, link, cx);
+            return self.answer(key, response, output, cx);
         };
-        let promised = self.promise(key, &pushes, link, cx);
-        self.answer(key, response, link, cx);
+        let promised = self.promise(key, &pushes, output, cx);
+        self.answer(key, response, output, cx);
         for (key, reply) in promised {
-            self.take_reply(key, reply, link, cx);
+            self.take_reply(key, reply, output, cx);
         }
     }
 
@@ -76,35 +88,35 @@ impl Http2 {
         &mut self,
         parent: Key,
         paths: &[String],
-        link: &mut Link,
+        output: &mut Output,
         cx: &mut Cx<'_>,
     ) -> Vec<(Key, Reply)> {
         let scheme: &[u8] = if self.scope.is_some() { b"https" } else { b"http" };
         let mut promised = Vec::new();
         for path in paths {
             let (authority, path) = (&self.authority, path.as_bytes());
-            let pushed = self.conn.push(parent, scheme, authority, path, &mut io(link, cx));
+            let pushed = self.conn.push(parent, scheme, authority, path, &mut io(output, cx));
             let Some(asked) = pushed else { continue };
             cx.tally.counters.pushes += 1;
             cx.tally.counters.streams_h2 += 1;
             let (line, attached) = (asked.head.line(), Attached::default());
             let fields = &cx.h2.fields[asked.head.first..];
-            let origin = self.origin(asked.key, link);
+            let origin = self.origin(asked.key, output);
             let request = Request::new(&cx.h2.bytes, fields, &line, &attached, origin);
             promised.push((asked.key, cx.app.call(&request)));
         }
         promised
     }
 
-    fn answer(&mut self, key: Key, mut response: Response, link: &mut Link, cx: &mut Cx<'_>) {
+    fn answer(&mut self, key: Key, mut response: Response, output: &mut Output, cx: &mut Cx<'_>) {
         let (common, id) =
             cx.common(self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind));
         let length = response.body.len();
         let body = match &response.body {
             Body::Stream(_) => h2::Body::Later,
-            body => self.offer(body.bytes(), link, cx),
+            body => self.offer(body.bytes(), output, cx),
         };
-        let mut io = h2::Io { shared: cx.h2, out: &mut link.out, now: cx.now };
+        let mut io = h2::Io { shared: cx.h2, out: &mut output.out, now: cx.now };
         let status = response.status.as_u16();
         let sent = self.conn.respond(key, status, body, &mut io, |head| {
             head.cached(id << 2, |head| common.field_lines().for_each(|line| head.line(line)));
@@ -118,22 +130,22 @@ impl Http2 {
         let sent = match sent {
             h2::Sent::All => Sent::All,
             h2::Sent::Lent => {
-                link.lend(std::mem::take(&mut response.body).pin());
+                output.lend(std::mem::take(&mut response.body).pin());
                 Sent::All
             }
             h2::Sent::Queued => {
                 self.rank(key, &response);
-                link.mark(cx);
+                output.mark(cx);
                 Sent::Queued
             }
             h2::Sent::Gone => Sent::Gone,
         };
-        self.exchanges.answered(stream_of(key), response, (sent, length), link.id, cx);
+        self.exchanges.answered(stream_of(key), response, (sent, length), output.id, cx);
     }
 
     /// How a body that is there goes to the codec: copied, sealed from where it lies, or pulled.
-    fn offer<'b>(&self, bytes: &'b [u8], link: &Link, cx: &Cx<'_>) -> h2::Body<'b> {
-        let fits = link.gathered() + bytes.len() <= cx.limits.output_bytes;
+    fn offer<'b>(&self, bytes: &'b [u8], output: &Output, cx: &Cx<'_>) -> h2::Body<'b> {
+        let fits = output.gathered() + bytes.len() <= cx.limits.output_bytes;
         match bytes.len() {
             len if len > COPY_MAX || !fits => h2::Body::Pull,
             len if len >= LEND_MIN && self.scope.is_some() => h2::Body::Lent(len),
@@ -149,9 +161,9 @@ impl Http2 {
         }
     }
 
-    pub(super) fn trailers(&mut self, key: Key, link: &mut Link, cx: &mut Cx<'_>) {
+    pub(super) fn trailers(&mut self, key: Key, output: &mut Output, cx: &mut Cx<'_>) {
         let fields = self.exchanges.take_trailers(stream_of(key), cx);
-        self.conn.trailers(key, &mut io(link, cx), |head| {
+        self.conn.trailers(key, &mut io(output, cx), |head| {
             for (name, value) in &fields {
                 head.field(Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
             }
