@@ -3,7 +3,7 @@
 use ringway_codec::h2::frame::PREFACE;
 use ringway_codec::scan::PAD;
 
-use super::{Conn, Cx, Proto};
+use super::{Conn, Context, Proto};
 use crate::config::Trace;
 use crate::observe::trace::Way;
 use crate::proto::h2::Http2;
@@ -20,14 +20,14 @@ struct NotTls;
 
 impl Conn {
     #[inline]
-    pub(super) fn receive(&mut self, bytes: &mut [u8], cx: &mut Cx<'_>) {
+    pub(super) fn receive(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
         match self.tls.take() {
             None => self.use_input(bytes, cx),
             Some(tls) => self.receive_records(tls, bytes, cx),
         }
     }
 
-    fn receive_records(&mut self, mut tls: Box<TlsIo>, bytes: &mut [u8], cx: &mut Cx<'_>) {
+    fn receive_records(&mut self, mut tls: Box<TlsIo>, bytes: &mut [u8], cx: &mut Context<'_>) {
         let len = bytes.len() - PAD;
         let mut joined = tls.complete(&bytes[..len]);
         let whole = joined.as_deref_mut().unwrap_or(bytes);
@@ -44,7 +44,7 @@ impl Conn {
     }
 
     /// A client that speaks HTTP without TLS where TLS is spoken is told so, in what it speaks.
-    fn begin_in_clear(&mut self, whole: &[u8], cx: &mut Cx<'_>) {
+    fn begin_in_clear(&mut self, whole: &[u8], cx: &mut Context<'_>) {
         if let Proto::H1(http) = &mut self.proto {
             http.set_misplaced();
         }
@@ -54,7 +54,7 @@ impl Conn {
 
     /// The session's key is nearly used up: what is asked from now on needs another connection.
     #[cold]
-    fn wind_down(&mut self, cx: &mut Cx<'_>) {
+    fn wind_down(&mut self, cx: &mut Context<'_>) {
         match &mut self.proto {
             Proto::H1(http) => http.set_last(),
             Proto::H2(http) => http.drain(&mut self.output, cx),
@@ -66,7 +66,7 @@ impl Conn {
         &mut self,
         tls: &mut TlsIo,
         whole: &mut [u8],
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<(), NotTls> {
         let len = whole.len() - PAD;
         let mut at = 0;
@@ -114,7 +114,7 @@ impl Conn {
     }
 
     /// The handshake is complete: goes on in the protocol that was negotiated.
-    fn established(&mut self, tls: &TlsIo, cx: &mut Cx<'_>) {
+    fn established(&mut self, tls: &TlsIo, cx: &mut Context<'_>) {
         if let Some(log) = &mut cx.log {
             log.secured(self.output.id, &tls.session);
         }
@@ -133,7 +133,7 @@ impl Conn {
 
     /// Works on plaintext, and keeps what cannot be used yet.
     #[inline]
-    fn use_input(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+    fn use_input(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         let len = bytes.len() - PAD;
         if self.output.kept() > 0 {
             self.output.keep(&bytes[..len], cx);
@@ -147,7 +147,7 @@ impl Conn {
     }
 
     /// Works on input that was kept; true if some of it was used.
-    pub(super) fn use_kept(&mut self, cx: &mut Cx<'_>) -> bool {
+    pub(super) fn use_kept(&mut self, cx: &mut Context<'_>) -> bool {
         if self.output.kept() == 0 {
             return false;
         }
@@ -158,7 +158,7 @@ impl Conn {
     }
 
     #[inline]
-    fn advance(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> usize {
+    fn advance(&mut self, whole: &[u8], cx: &mut Context<'_>) -> usize {
         if !self.counted && !self.begin(whole, cx) {
             return 0;
         }
@@ -180,7 +180,7 @@ impl Conn {
     }
 
     /// Tells from the first bytes which protocol it is; false while they are too few.
-    fn begin(&mut self, whole: &[u8], cx: &mut Cx<'_>) -> bool {
+    fn begin(&mut self, whole: &[u8], cx: &mut Context<'_>) -> bool {
         if self.fresh
             && let Proto::H1(http) = &mut self.proto
         {
@@ -209,7 +209,13 @@ impl Conn {
     }
 
     /// Goes on in HTTP/2 behind the first `used` bytes; returns how many are used then.
-    fn upgrade(&mut self, upgrade: Upgrade, whole: &[u8], used: usize, cx: &mut Cx<'_>) -> usize {
+    fn upgrade(
+        &mut self,
+        upgrade: Upgrade,
+        whole: &[u8],
+        used: usize,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let (output, socket) = (&mut self.output, self.socket);
         let Some(mut http) = Http2::upgraded(upgrade, socket, output, cx) else { return used };
         cx.tally.counters.closed_h1 += 1;
@@ -223,7 +229,7 @@ impl Conn {
     }
 }
 
-fn count_handshake(session: &Session, cx: &mut Cx<'_>) {
+fn count_handshake(session: &Session, cx: &mut Context<'_>) {
     let counters = &mut cx.tally.counters;
     *match (session.version(), session.resumed()) {
         (Some(Version::Tls12), false) => &mut counters.tls12_full,

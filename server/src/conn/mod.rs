@@ -1,7 +1,7 @@
 //! A TCP connection as a pure machine: events in, operations out.
 //!
 //! [`Conn::received`], [`Conn::sent`] and [`Conn::on`] take what happened, [`Conn::flush`] gives
-//! what is to be sent; all leave the actions they want in [`Cx::actions`]. No socket, ring or
+//! what is to be sent; all leave the actions they want in [`Context::actions`]. No socket, ring or
 //! clock is touched here, so every race of completions is replayed in tests from a seed.
 
 mod input;
@@ -17,7 +17,7 @@ use crate::proto::h1::Http1;
 use crate::proto::h2::Http2;
 use crate::proto::output::{Gathered, Output};
 use crate::proto::tls_io::TlsIo;
-use crate::proto::{CommonKind, Cx, Event, REST, abort};
+use crate::proto::{CommonKind, Context, Event, REST, abort};
 use crate::ring::token::Id;
 use crate::tls::Session;
 
@@ -58,13 +58,13 @@ pub(crate) enum Arrival {
     Http,
     /// HTTP/2 alone.
     H2c,
-    /// TLS, and then what was negotiated. What its clients are told of HTTP/3: see [`Cx::common`].
+    /// TLS, and then what was negotiated.
     Tls(Box<Session>, CommonKind),
 }
 
 impl Conn {
     /// A connection that was just accepted.
-    pub(crate) fn new(id: Id, socket: RawFd, arrival: Arrival, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn new(id: Id, socket: RawFd, arrival: Arrival, cx: &mut Context<'_>) -> Self {
         let mut output = Output::new(id);
         output.steer_receiving(cx);
         let (tls, proto) = match arrival {
@@ -82,7 +82,7 @@ impl Conn {
 
     /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
     /// receive goes on by itself.
-    pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Cx<'_>) {
+    pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Context<'_>) {
         self.output.received(more);
         if !self.output.is_closing() && !self.failed {
             self.since = cx.now;
@@ -97,7 +97,7 @@ impl Conn {
 
     /// The kernel took what was to be sent; its buffer comes back.
     #[inline]
-    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) {
         self.output.sent(buffer, cx);
         if self.has_more_to_do() {
             self.output.mark(cx);
@@ -105,7 +105,7 @@ impl Conn {
     }
 
     /// Takes any other event.
-    pub(crate) fn on(&mut self, event: Event, cx: &mut Cx<'_>) {
+    pub(crate) fn on(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Ended { errno, more } => {
                 self.output.received(more);
@@ -152,7 +152,7 @@ impl Conn {
 
     /// Produces what can be produced, and gives what is to be sent: once a turn.
     #[inline(always)]
-    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) -> Option<Gathered> {
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) -> Option<Gathered> {
         if !self.is_at_rest() {
             self.work(cx);
         }
@@ -169,7 +169,7 @@ impl Conn {
     }
 
     /// Goes on with what is under way.
-    fn work(&mut self, cx: &mut Cx<'_>) {
+    fn work(&mut self, cx: &mut Context<'_>) {
         loop {
             self.pull(cx);
             // A response that is complete lets the next request in, which may have come already.
@@ -183,14 +183,14 @@ impl Conn {
     }
 
     /// Takes into the output what answers have for it, up to its bound.
-    fn pull(&mut self, cx: &mut Cx<'_>) {
+    fn pull(&mut self, cx: &mut Context<'_>) {
         match &mut self.proto {
             Proto::H1(http) => http.pull(&mut self.output, cx),
             Proto::H2(http) => http.pull(&mut self.output, cx),
         }
     }
 
-    /// True when no deadline of the connection's begins nearer than [`Cx::soon`].
+    /// True when no deadline of the connection's begins nearer than [`Context::soon`].
     #[inline]
     pub(crate) fn is_patient(&self) -> bool {
         matches!(self.proto, Proto::H1(_))
@@ -260,13 +260,13 @@ impl Conn {
     }
 
     /// Cuts the connection off, and frees what it holds of its worker.
-    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) {
         self.abandon_streams(abort::ENDED, cx);
         self.output.close_now(cx);
     }
 
     /// Counts the connection among those that are closed.
-    pub(crate) fn count_closed(&self, cx: &mut Cx<'_>) {
+    pub(crate) fn count_closed(&self, cx: &mut Context<'_>) {
         if self.counted {
             match &self.proto {
                 Proto::H1(_) => cx.tally.counters.closed_h1 += 1,
@@ -290,7 +290,7 @@ impl Conn {
         self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking())
     }
 
-    fn end(&mut self, errno: i32, cx: &mut Cx<'_>) {
+    fn end(&mut self, errno: i32, cx: &mut Context<'_>) {
         match errno {
             // Out of buffers, or cancelled to make the peer wait: to be armed again when there is
             // room.
@@ -306,7 +306,7 @@ impl Conn {
     /// No more is taken from the peer, and what it sent has been used as far as it can be. What it
     /// asked is still answered; what is not all there never will be. Behind a violation of TLS only
     /// what is answered already goes out.
-    fn finish(&mut self, cx: &mut Cx<'_>) {
+    fn finish(&mut self, cx: &mut Context<'_>) {
         // What waits for room in the output came in time.
         if self.output.kept() > 0 && !self.output.has_room(cx) {
             return;
@@ -317,14 +317,14 @@ impl Conn {
         }
     }
 
-    fn abandon_streams(&mut self, why: &'static str, cx: &mut Cx<'_>) {
+    fn abandon_streams(&mut self, why: &'static str, cx: &mut Context<'_>) {
         match &mut self.proto {
             Proto::H1(http) => http.abandon(why, cx),
             Proto::H2(http) => http.abandon(why, cx),
         }
     }
 
-    fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
+    fn expire(&mut self, acknowledged: u32, cx: &mut Context<'_>) {
         if !self.rested && cx.now >= self.since + REST {
             self.rest(cx);
         }
@@ -349,7 +349,7 @@ impl Conn {
     }
 
     /// Gives back what a connection that rests does not need.
-    fn rest(&mut self, cx: &mut Cx<'_>) {
+    fn rest(&mut self, cx: &mut Context<'_>) {
         self.rested = true;
         self.output.rest(cx);
         if let Some(tls) = &mut self.tls {

@@ -21,7 +21,7 @@ use crate::rt::executor::Executor;
 use crate::rt::pool::Pool;
 
 /// What a connection may use of its worker, for the time of one event.
-pub(crate) struct Cx<'w> {
+pub(crate) struct Context<'w> {
     pub(crate) now: Time,
     /// No deadline of HTTP/1 that begins now is nearer.
     pub(crate) soon: Time,
@@ -29,7 +29,7 @@ pub(crate) struct Cx<'w> {
     pub(crate) head_limits: request::Limits,
     pub(crate) backend: Backend,
     pub(crate) app: &'w dyn Handler,
-    /// See [`Cx::common`].
+    /// See [`Context::common`].
     pub(crate) common: &'w [Common],
     pub(crate) second: u64,
     pub(crate) heads: &'w mut Heads,
@@ -50,7 +50,7 @@ pub(crate) struct Cx<'w> {
     pub(crate) trace: Option<&'w mut Tracer>,
 }
 
-/// The kind of a connection, by what all its responses carry: see [`Cx::common`].
+/// The kind of a connection, by what all its responses carry: see [`Context::common`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CommonKind(u8);
 
@@ -84,7 +84,7 @@ impl Common {
     }
 }
 
-impl<'w> Cx<'w> {
+impl<'w> Context<'w> {
     /// What every response of a connection of this kind carries, and a number that stands for it.
     pub(crate) fn common(&self, kind: CommonKind) -> (&'w Common, u64) {
         (&self.common[usize::from(kind.0)], self.second << 8 | u64::from(kind.0))

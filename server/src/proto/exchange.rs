@@ -11,7 +11,7 @@ use ringway_codec::h1::response::decimal;
 use ringway_codec::h2::Priority;
 use ringway_codec::hpack::Indexing;
 
-use super::Cx;
+use super::Context;
 use super::refusal::Refusal;
 use super::request_body::{Sink, Taken};
 use super::response_body::{Pulled, Source};
@@ -180,7 +180,7 @@ impl<K> Exchange<K> {
     }
 
     /// Ends the exchange: its line is logged, and what still works for it stops.
-    fn end(mut self, cx: &mut Cx<'_>) {
+    fn end(mut self, cx: &mut Context<'_>) {
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
             entry.abort = self.abort;
             log.end(entry, cx.now);
@@ -249,7 +249,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         stream: Stream<K>,
         peer: Peer,
         asked: &[u8],
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         if let Some(log) = cx.log.as_mut() {
             let mut entry = log.begin_unparsed(asked, self.protocol.name(), peer.address(), cx.now);
@@ -264,7 +264,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         stream: Stream<K>,
         reply: Reply,
         conn: Id,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Response> {
         match reply {
             Reply::Ready(response) => Some(response),
@@ -284,7 +284,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     }
 
     /// A body is to come on the stream, and where to.
-    pub(crate) fn await_body(&mut self, stream: Stream<K>, sink: Sink, cx: &Cx<'_>) {
+    pub(crate) fn await_body(&mut self, stream: Stream<K>, sink: Sink, cx: &Context<'_>) {
         self.due = self.due.min(sink.due(cx.limits));
         self.open(stream, cx.now).sink = Some(sink);
     }
@@ -343,7 +343,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     }
 
     /// A stream whose body came too slowly, and is no longer waited for; call until there is none.
-    pub(crate) fn next_slow(&mut self, cx: &mut Cx<'_>) -> Option<(Stream<K>, Refusal)> {
+    pub(crate) fn next_slow(&mut self, cx: &mut Context<'_>) -> Option<(Stream<K>, Refusal)> {
         if cx.now < self.due {
             return None;
         }
@@ -369,7 +369,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         response: Response,
         (sent, length): (Sent, Option<u64>),
         conn: Id,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let mut started = cx.now;
         if let Some(exchange) = self.get(stream.number) {
@@ -420,7 +420,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     }
 
     /// Ends what the pull at hand has brought to its end.
-    pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn finish(&mut self, cx: &mut Context<'_>) {
         while let Some(exchange) = self.finished.pop() {
             self.count(&exchange, cx);
             exchange.end(cx);
@@ -431,7 +431,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     pub(crate) fn take_trailers(
         &mut self,
         stream: Stream<K>,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Vec<(String, String)> {
         let Some(exchange) = self.take(stream) else { return Vec::new() };
         let trailers = exchange.source.as_ref().map(Source::take_trailers).unwrap_or_default();
@@ -440,14 +440,14 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         trailers
     }
 
-    fn count(&self, exchange: &Exchange<K>, cx: &mut Cx<'_>) {
+    fn count(&self, exchange: &Exchange<K>, cx: &mut Context<'_>) {
         if exchange.abort.is_empty() {
             cx.tally.answered(self.protocol, exchange.status, exchange.started, cx.now);
         }
     }
 
     /// Ends the exchange of a stream, if there is one.
-    pub(crate) fn close(&mut self, stream: Stream<K>, abort: &'static str, cx: &mut Cx<'_>) {
+    pub(crate) fn close(&mut self, stream: Stream<K>, abort: &'static str, cx: &mut Context<'_>) {
         if let Some(mut exchange) = self.take(stream) {
             exchange.abort = abort;
             exchange.end(cx);
@@ -456,7 +456,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
 
     /// Ends an exchange whose answer is still to be made, or made as it is sent: the connection
     /// ends. Call until there is none.
-    pub(crate) fn end_unwritten(&mut self, cx: &mut Cx<'_>) -> Option<K> {
+    pub(crate) fn end_unwritten(&mut self, cx: &mut Context<'_>) -> Option<K> {
         let unwritten =
             |exchange: &mut Box<Exchange<K>>| !matches!(exchange.source, Some(Source::Bytes(_)));
         let mut exchange = self.slots.iter_mut().find_map(|place| place.take_if(unwritten))?;
@@ -467,7 +467,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
     }
 
     /// Drops every exchange.
-    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Context<'_>) {
         for mut exchange in self.slots.drain(..).flatten() {
             exchange.abort = why;
             exchange.end(cx);

@@ -11,7 +11,7 @@ use ringway_codec::h2::frame;
 use ringway_codec::scan::PAD;
 
 use super::tls_io::{self, Splices, TlsIo};
-use super::{Action, Cx};
+use super::{Action, Context};
 use crate::config::{Limits, least};
 use crate::observe::trace::Way;
 use crate::ring::send::Pinned;
@@ -129,7 +129,7 @@ impl Output {
     }
 
     /// Has `body` follow the gathered output.
-    pub(crate) fn pin(&mut self, body: Pinned, cx: &mut Cx<'_>) {
+    pub(crate) fn pin(&mut self, body: Pinned, cx: &mut Context<'_>) {
         self.overflow(cx).pinned = Some(body);
     }
 
@@ -137,7 +137,7 @@ impl Output {
         self.overflow.as_mut()?.pinned.take()
     }
 
-    fn overflow(&mut self, cx: &mut Cx<'_>) -> &mut Overflow {
+    fn overflow(&mut self, cx: &mut Context<'_>) -> &mut Overflow {
         self.overflow.get_or_insert_with(|| cx.pool.take_overflow())
     }
 
@@ -147,26 +147,26 @@ impl Output {
     }
 
     /// Gives back what an idle connection does not need.
-    pub(crate) fn rest(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
         self.tidy(cx);
         self.splices.take_if(|splices| splices.len() == 0);
     }
 
     #[inline]
-    fn tidy(&mut self, cx: &mut Cx<'_>) {
+    fn tidy(&mut self, cx: &mut Context<'_>) {
         if let Some(overflow) = self.overflow.take_if(|overflow| overflow.is_empty()) {
             cx.pool.give_overflow(overflow);
         }
     }
 
     /// True while a further response may be written.
-    pub(crate) fn has_room(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn has_room(&self, cx: &Context<'_>) -> bool {
         self.pinned().is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
     }
 
     /// The output to append to; taken from the worker's pool, so that an idle connection has none.
     #[inline]
-    pub(crate) fn buffer(&mut self, cx: &mut Cx<'_>) -> &mut Vec<u8> {
+    pub(crate) fn buffer(&mut self, cx: &mut Context<'_>) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {
             self.out = cx.pool.take();
         }
@@ -176,7 +176,7 @@ impl Output {
 
     /// Has the connection flushed at the end of the turn.
     #[inline]
-    pub(crate) fn mark(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn mark(&mut self, cx: &mut Context<'_>) {
         if !self.dirty {
             self.dirty = true;
             cx.dirty.push(self.id);
@@ -184,7 +184,7 @@ impl Output {
     }
 
     /// Keeps input for later.
-    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         if bytes.is_empty() {
             return;
         }
@@ -212,7 +212,7 @@ impl Output {
     }
 
     /// Returns kept input of which the first `used` bytes are done with.
-    pub(crate) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Cx<'_>) {
+    pub(crate) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Context<'_>) {
         debug_assert_eq!(self.kept(), 0);
         if used + PAD >= spill.len() {
             cx.pool.give(spill);
@@ -229,7 +229,7 @@ impl Output {
 
     /// Receives, or stops receiving, as the amount of kept input demands.
     #[inline(always)]
-    pub(crate) fn steer_receiving(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn steer_receiving(&mut self, cx: &mut Context<'_>) {
         let goes_on = self.receiving && !self.ended && self.closing == Closing::No;
         if !goes_on || self.kept() > 0 {
             self.change_receiving(cx);
@@ -237,7 +237,7 @@ impl Output {
     }
 
     #[cold]
-    fn change_receiving(&mut self, cx: &mut Cx<'_>) {
+    fn change_receiving(&mut self, cx: &mut Context<'_>) {
         let full = self.kept() >= spill_max(cx.limits);
         let wanted = match self.closing {
             Closing::No => !self.ended && !full,
@@ -260,7 +260,7 @@ impl Output {
 
     /// The kernel took what was being sent; `buffer` comes back.
     #[inline]
-    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Cx<'_>) {
+    pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) {
         self.sending = false;
         cx.pool.give_sent(buffer);
     }
@@ -268,7 +268,11 @@ impl Output {
     /// Gives what is gathered to be sent, sealed where there is TLS, or goes on closing when there
     /// is nothing left.
     #[inline(always)]
-    pub(crate) fn flush(&mut self, tls: Option<&mut TlsIo>, cx: &mut Cx<'_>) -> Option<Gathered> {
+    pub(crate) fn flush(
+        &mut self,
+        tls: Option<&mut TlsIo>,
+        cx: &mut Context<'_>,
+    ) -> Option<Gathered> {
         self.dirty = false;
         if self.sending || self.closing == Closing::Now {
             return None;
@@ -285,7 +289,7 @@ impl Output {
     }
 
     /// What is to be sent, or none.
-    fn gather(&mut self, tls: Option<&mut TlsIo>, cx: &mut Cx<'_>) -> Option<Gathered> {
+    fn gather(&mut self, tls: Option<&mut TlsIo>, cx: &mut Context<'_>) -> Option<Gathered> {
         if cx.trace.is_some() {
             self.trace(cx);
         }
@@ -301,7 +305,7 @@ impl Output {
         Some((head, body))
     }
 
-    fn nothing_to_send(&mut self, unused: Vec<u8>, cx: &mut Cx<'_>) {
+    fn nothing_to_send(&mut self, unused: Vec<u8>, cx: &mut Context<'_>) {
         cx.pool.give(unused);
         if self.out.is_empty() {
             cx.pool.give(std::mem::take(&mut self.out));
@@ -310,7 +314,7 @@ impl Output {
     }
 
     /// The records to be sent; none when nothing is owed, or nothing can be sealed any more.
-    fn seal(&mut self, tls: &mut TlsIo, cx: &mut Cx<'_>) -> Vec<u8> {
+    fn seal(&mut self, tls: &mut TlsIo, cx: &mut Context<'_>) -> Vec<u8> {
         let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
         if self.queued() == 0 && !tls.has_output() && !closing {
             return Vec::new();
@@ -339,7 +343,7 @@ impl Output {
     }
 
     /// Shows what goes out in HTTP/2, which pins nothing.
-    fn trace(&mut self, cx: &mut Cx<'_>) {
+    fn trace(&mut self, cx: &mut Context<'_>) {
         let Some(trace) = &mut cx.trace else { return };
         let splices = self.splices.as_deref();
         for part in tls_io::woven(&self.out, splices.map_or(&[], Splices::parts)) {
@@ -348,7 +352,7 @@ impl Output {
     }
 
     /// Everything is sent: goes on with a close that waited for that.
-    fn close_flushed(&mut self, cx: &mut Cx<'_>) {
+    fn close_flushed(&mut self, cx: &mut Context<'_>) {
         match self.closing {
             Closing::FlushAndLinger if !self.ended => {
                 self.closing = Closing::Linger;
@@ -364,7 +368,7 @@ impl Output {
 
     /// Takes no further request; closes when everything is sent. With `linger`, only after the peer
     /// has had time to read the answer.
-    pub(crate) fn close(&mut self, linger: bool, cx: &mut Cx<'_>) {
+    pub(crate) fn close(&mut self, linger: bool, cx: &mut Context<'_>) {
         if self.closing == Closing::No {
             self.closing = if linger { Closing::FlushAndLinger } else { Closing::Flush };
             self.mark(cx);
@@ -372,7 +376,7 @@ impl Output {
     }
 
     /// Drops everything and closes.
-    pub(crate) fn close_now(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn close_now(&mut self, cx: &mut Context<'_>) {
         if self.closing == Closing::Now {
             return;
         }
@@ -386,14 +390,14 @@ impl Output {
         }
     }
 
-    fn drop_output(&mut self, cx: &mut Cx<'_>) {
+    fn drop_output(&mut self, cx: &mut Context<'_>) {
         cx.pool.give(std::mem::take(&mut self.out));
         self.splices = None;
         drop(self.take_pinned());
     }
 
     /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.
-    pub(crate) fn reset(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn reset(&mut self, cx: &mut Context<'_>) {
         if self.closing != Closing::Now {
             cx.actions.push((self.id, Action::Reset));
             self.close_now(cx);
@@ -412,7 +416,7 @@ impl Output {
 
     /// A deadline of the transport's own has passed; `acknowledged` counts what the peer has taken
     /// so far, modulo 2^32.
-    pub(crate) fn expire(&mut self, acknowledged: u32, cx: &mut Cx<'_>) {
+    pub(crate) fn expire(&mut self, acknowledged: u32, cx: &mut Context<'_>) {
         if self.closing == Closing::Linger {
             return self.close_now(cx);
         }

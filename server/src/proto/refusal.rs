@@ -8,7 +8,7 @@ use ringway_codec::field::{Field, Known};
 use ringway_codec::h1::Error;
 use ringway_codec::message;
 
-use super::Cx;
+use super::Context;
 use super::tls_io::CertificateScope;
 use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::Response;
@@ -104,7 +104,7 @@ pub(crate) fn asked(fields: &[Field], bytes: &[u8]) -> Vec<u8> {
 
 /// Counts and logs a request whose head was malformed, so that its stream was reset.
 #[cold]
-pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Cx<'_>) {
+pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Context<'_>) {
     cx.tally.counters.refused += 1;
     if let Some(log) = cx.log.as_mut() {
         let mut entry = log.begin_unparsed(b"", protocol.name(), peer.address(), cx.now);

@@ -1,7 +1,7 @@
 //! A response's body on its way out: where its bytes come from. How they are framed is each
 //! protocol's own business.
 
-use super::Cx;
+use super::Context;
 use crate::app::body::Producer;
 use crate::app::body_channel::{BodyChannel, End, Read};
 use crate::app::response::{Body, Response};
@@ -35,7 +35,7 @@ pub(crate) enum Pulled {
 
 impl Source {
     /// The body of a stream's response; one that is still to be produced is begun.
-    pub(crate) fn of(body: Body, owner: TaskOwner, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn of(body: Body, owner: TaskOwner, cx: &mut Context<'_>) -> Self {
         match body {
             Body::Stream(producer) => Self::start(producer, owner, cx),
             body => Self::Bytes(body.pin()),
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Starts what produces a body, which is to wake `owner` when it has something.
-    pub(crate) fn start(producer: Producer, owner: TaskOwner, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn start(producer: Producer, owner: TaskOwner, cx: &mut Context<'_>) -> Self {
         let left = producer.length();
         let (channel, future) = producer.into_parts();
         let task = cx.executor.spawn(owner, Work::Produce(future));

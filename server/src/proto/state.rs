@@ -14,7 +14,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use super::ip_limits::IpLimits;
-use super::{self as proto, Action, Common, Cx, Heads};
+use super::{self as proto, Action, Common, Context, Heads};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::{Http2Config, Limits};
@@ -33,7 +33,7 @@ pub(crate) struct WorkerState {
     worker: u32,
     app: Arc<dyn Handler>,
     limits: Limits,
-    /// See [`Cx::soon`].
+    /// See [`Context::soon`].
     soonest: Duration,
     backend: Backend,
     clock: Clock,
@@ -183,8 +183,8 @@ impl WorkerState {
     }
 
     /// What a connection may use, for the time of one event.
-    pub(crate) fn cx(&mut self) -> Cx<'_> {
-        Cx {
+    pub(crate) fn cx(&mut self) -> Context<'_> {
+        Context {
             now: self.clock.now,
             soon: self.clock.now + self.soonest,
             limits: &self.limits,

@@ -3,7 +3,7 @@
 use ringway_codec::authority;
 use ringway_codec::scan::PAD;
 
-use super::{CommonKind, Cx};
+use super::{CommonKind, Context};
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Names, Session, SessionEvent};
 
@@ -68,7 +68,7 @@ pub(crate) struct TlsIo {
     partial: Vec<u8>,
     /// Records ready to be sent.
     sealed: Vec<u8>,
-    /// What the client is told of HTTP/3: see [`Cx::common`].
+    /// What the client is told of HTTP/3: see [`Context::common`].
     pub(crate) kind: CommonKind,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct CertificateScope {
     names: Names,
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
-    /// What the client is told of HTTP/3: see [`Cx::common`].
+    /// What the client is told of HTTP/3: see [`Context::common`].
     pub(crate) kind: CommonKind,
 }
 
@@ -125,7 +125,7 @@ impl TlsIo {
         &mut self,
         whole: &mut [u8],
         at: &mut usize,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Opened, Error> {
         let len = whole.len() - PAD;
         // Afterwards nothing is answered to a record.
@@ -157,7 +157,7 @@ impl TlsIo {
     }
 
     /// Keeps the beginning of a record.
-    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+    pub(crate) fn keep(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         if bytes.is_empty() {
             return;
         }
@@ -180,7 +180,7 @@ impl TlsIo {
         splices: Option<&mut Splices>,
         pinned: &mut Option<Pinned>,
         last: bool,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Vec<u8>, Error> {
         let body = pinned.as_mut().map(|body| body.split_to(SEAL_MAX));
         let spliced = splices.as_ref().map_or(0, |splices| splices.len());
@@ -214,7 +214,7 @@ impl TlsIo {
     }
 
     /// Gives back what an idle session does not need.
-    pub(crate) fn rest(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
         self.session.rest();
         if self.sealed.is_empty() {
             cx.pool.give(std::mem::take(&mut self.sealed));

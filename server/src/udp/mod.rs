@@ -18,7 +18,7 @@ use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 use crate::observe::metrics::Counters;
 use crate::proto::h3::{Http3, Io};
 use crate::proto::state::WorkerState;
-use crate::proto::{Cx, Event};
+use crate::proto::{Context, Event};
 use crate::ring::datagram::{Datagrams, Delivered};
 use crate::ring::token::Id;
 use crate::ring::{Completion, Ring};
@@ -521,7 +521,7 @@ impl State {
         self.migrations = migrations;
     }
 
-    fn count_closed(&self, conn: &ringway_quic::Conn, cx: &mut Cx<'_>) {
+    fn count_closed(&self, conn: &ringway_quic::Conn, cx: &mut Context<'_>) {
         let counters = &mut cx.tally.counters;
         counters.closed_h3 += u64::from(self.is_counted);
         counters.qpack_inserts += self.h3.http.inserted();

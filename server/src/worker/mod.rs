@@ -15,7 +15,7 @@ use ringway_codec::Time;
 
 use crate::conn::Conn;
 use crate::proto::state::WorkerState;
-use crate::proto::{Action, Cx, Event};
+use crate::proto::{Action, Context, Event};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::ring::{Completion, Ring, SendOutcome, sys};
 use crate::rt::descriptors::OVER;
@@ -452,7 +452,7 @@ impl Worker {
 impl Connections {
     /// Delivers received and sent bytes to connections, up to the first other completion. Returns
     /// how many were delivered.
-    fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Cx<'_>) -> usize {
+    fn transfer(&mut self, batch: &[Completion], ring: &mut Ring, cx: &mut Context<'_>) -> usize {
         for (at, completion) in batch.iter().enumerate() {
             let id = completion.token.id();
             match completion.token.kind() {
@@ -464,7 +464,7 @@ impl Connections {
         batch.len()
     }
 
-    fn received(&mut self, id: Id, completion: Completion, ring: &mut Ring, cx: &mut Cx<'_>) {
+    fn received(&mut self, id: Id, completion: Completion, ring: &mut Ring, cx: &mut Context<'_>) {
         let (result, more) = (completion.result, completion.more());
         let Some(buffer) = completion.buffer() else {
             cx.tally.counters.no_buffers += u64::from(result == -libc::ENOBUFS);
@@ -479,7 +479,7 @@ impl Connections {
         ring.recycle(buffer);
     }
 
-    fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Cx<'_>) {
+    fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Context<'_>) {
         let mut slot = self.slots.get_mut(id);
         let alive = slot.as_ref().filter(|slot| !slot.conn.is_cut_off());
         let go_on = alive.map(|slot| slot.fd);
@@ -495,13 +495,13 @@ impl Connections {
         }
     }
 
-    fn deliver(&mut self, id: Id, event: Event, cx: &mut Cx<'_>) {
+    fn deliver(&mut self, id: Id, event: Event, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.on(event, cx);
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
-    fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Cx<'_>) {
+    fn flush(&mut self, id: Id, ring: &mut Ring, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         if let Some((head, body)) = slot.conn.flush(cx) {
             ring.send(id, slot.fd, head, body);
@@ -534,7 +534,7 @@ impl Connections {
         }
     }
 
-    fn abandon(&mut self, id: Id, cx: &mut Cx<'_>) {
+    fn abandon(&mut self, id: Id, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.conn.abandon(cx);
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
@@ -542,7 +542,13 @@ impl Connections {
 
     /// After an event: notes whether the connection is over, and sets its timer.
     #[inline]
-    fn reschedule(id: Id, slot: &mut Slot, timers: &mut Wheel, over: &mut Vec<Id>, cx: &Cx<'_>) {
+    fn reschedule(
+        id: Id,
+        slot: &mut Slot,
+        timers: &mut Wheel,
+        over: &mut Vec<Id>,
+        cx: &Context<'_>,
+    ) {
         // It will be checked after its flush.
         if slot.conn.is_dirty() {
             return;

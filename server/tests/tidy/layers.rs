@@ -418,9 +418,9 @@ mod rules {
     #[test]
     fn what_is_handed_on_leads_to_its_owner() {
         let modules = crate_of(&[
-            ("proto/mod.rs", "pub(crate) use context::Cx;\nmod context;"),
-            ("proto/context.rs", "pub struct Cx;"),
-            ("conn/mod.rs", "use crate::proto::{Cx, Other};"),
+            ("proto/mod.rs", "pub(crate) use context::Context;\nmod context;"),
+            ("proto/context.rs", "pub struct Context;"),
+            ("conn/mod.rs", "use crate::proto::{Context, Other};"),
         ]);
         let found: Vec<String> =
             modules[0].imports.iter().map(|import| import.path.join("::")).collect();

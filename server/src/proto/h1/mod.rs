@@ -23,7 +23,7 @@ use super::refusal::Refusal;
 use super::response_body::Pulled;
 use super::tls_io::CertificateScope;
 use super::upgrade::Upgrade;
-use super::{CommonKind, Cx};
+use super::{CommonKind, Context};
 use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::config::Limits;
@@ -73,7 +73,7 @@ struct Extra {
 }
 
 impl Extra {
-    /// What clients are told of HTTP/3: see [`Cx::common`].
+    /// What clients are told of HTTP/3: see [`Context::common`].
     fn kind(&self) -> CommonKind {
         self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind)
     }
@@ -143,7 +143,7 @@ impl Http1 {
     }
 
     /// Some of a request's head has arrived, and the rest is to come in time.
-    pub(crate) fn awaits_head(&mut self, cx: &Cx<'_>) {
+    pub(crate) fn awaits_head(&mut self, cx: &Context<'_>) {
         if !std::mem::replace(&mut self.exchange.partial, true) {
             self.since = cx.now;
         }
@@ -155,7 +155,12 @@ impl Http1 {
     }
 
     /// A handler has hints to send ahead of its answer (RFC 8297).
-    pub(crate) fn hint(&mut self, links: &[HeaderValue], output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn hint(
+        &mut self,
+        links: &[HeaderValue],
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         if self.exchange.old || !matches!(self.outgoing, Outgoing::Waiting(_)) {
             return;
         }
@@ -194,7 +199,7 @@ impl Http1 {
     }
 
     /// A handler has answered.
-    pub(crate) fn reply(&mut self, response: Response, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn reply(&mut self, response: Response, output: &mut Output, cx: &mut Context<'_>) {
         if matches!(self.outgoing, Outgoing::Waiting(_)) {
             self.outgoing = Outgoing::None;
             self.respond(response, output, cx);
@@ -202,7 +207,7 @@ impl Http1 {
     }
 
     /// Takes what a producer has made into the output, up to its bound.
-    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         let Outgoing::Body(body) = &mut self.outgoing else { return };
         let mut sent = 0;
         let pulled = body.pull(&mut sent, output, cx);
@@ -234,7 +239,7 @@ impl Http1 {
     }
 
     /// A deadline has passed.
-    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if let Some(incoming) = &mut self.incoming {
             if incoming.sink.is_slow(self.exchange.answered, cx.now, cx.limits) {
                 cx.tally.counters.slow_bodies += 1;
@@ -250,7 +255,7 @@ impl Http1 {
 
     /// No more is taken from the client, and all it sent is used; after it `failed` nothing is
     /// waited for.
-    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Context<'_>) {
         if !self.is_idle() && (failed || self.is_starved()) {
             // Answers to earlier requests still go out; a part of one is not to pass for the whole.
             let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
@@ -265,20 +270,20 @@ impl Http1 {
     }
 
     /// The server stops: an idle connection ends, a busy one after the answer at hand.
-    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if self.is_idle() && !self.exchange.partial {
             output.close(false, cx);
         }
     }
 
     /// Drops the exchange at hand: the connection is gone.
-    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Context<'_>) {
         self.stop(cx);
         self.log(why, cx);
     }
 
     /// Whoever works for the exchange at hand stops.
-    fn stop(&mut self, cx: &mut Cx<'_>) {
+    fn stop(&mut self, cx: &mut Context<'_>) {
         if let Some(incoming) = self.incoming.take() {
             incoming.sink.abort();
         }

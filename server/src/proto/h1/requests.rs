@@ -15,7 +15,7 @@ use super::super::output::Output;
 use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
-use super::super::{CommonKind, Cx};
+use super::super::{CommonKind, Context};
 use super::request_body::{Framed, Progress, decoder};
 use super::{Exchange, Http1, Outgoing};
 use crate::app::extensions::Attached;
@@ -28,7 +28,12 @@ impl Http1 {
     /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
     /// bytes that are not input.
     #[inline]
-    pub(crate) fn advance(&mut self, whole: &[u8], output: &mut Output, cx: &mut Cx<'_>) -> usize {
+    pub(crate) fn advance(
+        &mut self,
+        whole: &[u8],
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) -> usize {
         // Taken once for all requests of a pipeline.
         let mut fields = std::mem::take(cx.fields);
         let used = self.exchange(whole, &mut fields, output, cx);
@@ -41,7 +46,7 @@ impl Http1 {
         whole: &[u8],
         fields: &mut Vec<Field>,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         let len = whole.len() - PAD;
         let mut at = 0;
@@ -66,7 +71,7 @@ impl Http1 {
         len
     }
 
-    fn takes_request(&self, output: &Output, cx: &Cx<'_>) -> bool {
+    fn takes_request(&self, output: &Output, cx: &Context<'_>) -> bool {
         matches!(self.outgoing, Outgoing::None) && !self.is_upgrading() && output.has_room(cx)
     }
 
@@ -80,7 +85,7 @@ impl Http1 {
         whole: &[u8],
         fields: &mut Vec<Field>,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         let input = Padded::new(whole, whole.len() - PAD);
         match request::parse(cx.backend, input, fields, &mut self.resume, &cx.head_limits) {
@@ -117,7 +122,7 @@ impl Http1 {
         mut head: Head,
         fields: &[Field],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         let port = head.default_port(bytes, self.secure);
         let text = head.line.authority.map_or(&[][..], |authority| authority.of(bytes));
@@ -154,7 +159,7 @@ impl Http1 {
         head: &Head,
         fields: &[Field],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         cx.tally.counters.requests += 1;
         self.since = cx.now;
@@ -188,8 +193,8 @@ impl Http1 {
         self.begin_other(request, head, &rest[..rest.len() - PAD], output, cx)
     }
 
-    /// What clients are told of HTTP/3 (see [`Cx::common`]), where nothing about the connection
-    /// keeps an ordinary request from the straight way.
+    /// The kind of the connection, where nothing about it keeps an ordinary request from the
+    /// straight way.
     #[inline]
     fn straight(&mut self, request: &Request<'_>) -> Option<CommonKind> {
         match &mut self.extra {
@@ -206,7 +211,7 @@ impl Http1 {
         head: &Head,
         there: &'a [u8],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         self.exchange = Exchange {
             head_only: head.line.method == Method::Head,
@@ -247,7 +252,7 @@ impl Http1 {
         head: &Head,
         there: &'a [u8],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         let content = match head.framing {
             request::Framing::None => Content::None,
@@ -290,12 +295,12 @@ impl Http1 {
         used
     }
 
-    fn await_body(&mut self, head: &Head, sink: Sink, cx: &Cx<'_>) {
+    fn await_body(&mut self, head: &Head, sink: Sink, cx: &Context<'_>) {
         self.incoming = Some(Box::new(Framed::new(head.framing, sink, cx.limits)));
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
-    fn proceed(&mut self, expects: bool, output: &mut Output, cx: &mut Cx<'_>) {
+    fn proceed(&mut self, expects: bool, output: &mut Output, cx: &mut Context<'_>) {
         if expects {
             output.buffer(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -309,7 +314,7 @@ impl Http1 {
         there: &[u8],
         limit: u64,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<usize> {
         let mut body = std::mem::take(cx.scratch);
         body.clear();
@@ -335,7 +340,7 @@ impl Http1 {
         &mut self,
         input: &[u8],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> (usize, bool) {
         let Some(incoming) = &mut self.incoming else { return (0, false) };
         let mut used = 0;

@@ -1,7 +1,7 @@
 //! A response's body that is sent as it is produced: its framing (RFC 9112 sections 6 and 7) put
 //! around it.
 
-use super::super::Cx;
+use super::super::Context;
 use super::super::output::{COPY_MAX, Output};
 use super::super::response_body::{Pulled, Source};
 use super::head::Framing;
@@ -31,7 +31,7 @@ impl Framed {
         &mut self,
         sent: &mut usize,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Pulled {
         while output.has_room(cx) {
             let (pulled, piece) = self.source.pull(PULL_MAX, self.owner);
@@ -51,7 +51,7 @@ impl Framed {
         Pulled::More
     }
 
-    fn put(&mut self, piece: Pinned, output: &mut Output, cx: &mut Cx<'_>) {
+    fn put(&mut self, piece: Pinned, output: &mut Output, cx: &mut Context<'_>) {
         let out = output.buffer(cx);
         if self.is_chunked {
             if self.chunk_open {
@@ -69,7 +69,7 @@ impl Framed {
     }
 
     /// Says that the body is over, and what follows it, where the framing can.
-    fn end(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    fn end(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if !self.is_chunked {
             return;
         }

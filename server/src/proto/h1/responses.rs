@@ -3,7 +3,7 @@
 use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::response_body::Source;
-use super::super::{CommonKind, Cx};
+use super::super::{CommonKind, Context};
 use super::head::{self, Connection, Framing};
 use super::response_body::Framed;
 use super::{Exchange, Http1, Outgoing};
@@ -14,12 +14,17 @@ use crate::observe::trace::Way;
 use crate::rt::executor::Work;
 
 impl Http1 {
-    pub(super) fn dispatch(&mut self, request: &Request<'_>, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn dispatch(
+        &mut self,
+        request: &Request<'_>,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         let reply = cx.app.call(request);
         self.take_reply(reply, output, cx);
     }
 
-    pub(super) fn take_reply(&mut self, reply: Reply, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn take_reply(&mut self, reply: Reply, output: &mut Output, cx: &mut Context<'_>) {
         match reply {
             Reply::Ready(response) => self.respond(response, output, cx),
             Reply::Later(future) => {
@@ -35,7 +40,7 @@ impl Http1 {
         response: &Response,
         kind: CommonKind,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let out = output.buffer(cx);
         let (common, id) = cx.common(kind);
@@ -58,7 +63,7 @@ impl Http1 {
 
     /// Lets go of an answer that was written; a long body follows from where it lies.
     #[inline]
-    pub(super) fn finish_at_once(reply: Reply, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn finish_at_once(reply: Reply, output: &mut Output, cx: &mut Context<'_>) {
         match reply {
             Reply::Ready(Response { body, status, .. })
                 if body.bytes().len() > COPY_MAX && !is_bodiless(status) =>
@@ -70,7 +75,12 @@ impl Http1 {
     }
 
     /// Writes a response, or begins to.
-    pub(super) fn respond(&mut self, response: Response, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn respond(
+        &mut self,
+        response: Response,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         if self.incoming.as_ref().is_some_and(|incoming| !incoming.may_be_discarded()) {
             self.incoming = None;
             self.exchange.close = true;
@@ -111,7 +121,13 @@ impl Http1 {
         self.settle(output, cx);
     }
 
-    fn write_body(&mut self, body: Body, framing: Framing, output: &mut Output, cx: &mut Cx<'_>) {
+    fn write_body(
+        &mut self,
+        body: Body,
+        framing: Framing,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         match body {
             Body::Stream(producer) => {
                 let owner = Self::owner(output);
@@ -124,7 +140,7 @@ impl Http1 {
     }
 
     /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
-    pub(super) fn refuse(&mut self, refusal: Refusal, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, output: &mut Output, cx: &mut Context<'_>) {
         let response = refusal.answer(cx.tally);
         self.stop(cx);
         if self.exchange.answered {
@@ -142,7 +158,7 @@ impl Http1 {
         refusal: Refusal,
         bytes: &[u8],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         self.exchange = Exchange::default();
         self.since = cx.now;
@@ -158,7 +174,7 @@ impl Http1 {
         &mut self,
         request: Option<&Request<'_>>,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let mut why = "this port speaks TLS".to_owned();
         if let Some(request) = request
@@ -172,7 +188,7 @@ impl Http1 {
     }
 
     /// Ends the exchange when both its request and its answer are complete.
-    pub(super) fn settle(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn settle(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if !self.exchange.answered || !self.is_idle() {
             return;
         }
@@ -186,7 +202,7 @@ impl Http1 {
     }
 
     /// The line of what could not be parsed.
-    pub(super) fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Cx<'_>) {
+    pub(super) fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         if let Some(log) = cx.log.as_mut() {
             let remote = Peer::Socket(self.socket).address();
             let entry = log.begin_unparsed(bytes, "HTTP/1.1", remote, cx.now);
@@ -195,7 +211,7 @@ impl Http1 {
     }
 
     /// Notes of an answer what its line in the access log says.
-    fn note(&mut self, response: &Response, cx: &mut Cx<'_>) {
+    fn note(&mut self, response: &Response, cx: &mut Context<'_>) {
         if self.entry().is_none() {
             self.begin_entry_unparsed(b"", cx);
         }
@@ -208,7 +224,7 @@ impl Http1 {
     }
 
     /// Writes the line of the request at hand, if there is one.
-    pub(super) fn log(&mut self, abort: &'static str, cx: &mut Cx<'_>) {
+    pub(super) fn log(&mut self, abort: &'static str, cx: &mut Context<'_>) {
         let entry = self.extra.as_mut().and_then(|extra| extra.entry.take());
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), entry) {
             entry.abort = abort;

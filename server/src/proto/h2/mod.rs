@@ -16,7 +16,7 @@ use ringway_codec::Time;
 use ringway_codec::h2::{self, Key};
 use ringway_codec::scan::PAD;
 
-use super::Cx;
+use super::Context;
 use super::exchange::{Exchanges, Stream, abort};
 use super::output::Output;
 use super::response_body::Pulled;
@@ -53,7 +53,7 @@ impl Http2 {
         socket: RawFd,
         scope: Option<Box<CertificateScope>>,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Self {
         trace_from_here(output, cx);
         let conn = h2::Conn::new(&mut io(output, cx));
@@ -65,7 +65,7 @@ impl Http2 {
         upgrade: Upgrade,
         socket: RawFd,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Self> {
         let Upgrade { mut request, settings } = upgrade;
         trace_from_here(output, cx);
@@ -90,7 +90,7 @@ impl Http2 {
         conn: h2::Conn,
         socket: RawFd,
         scope: Option<Box<CertificateScope>>,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
     ) -> Self {
         Self {
             conn,
@@ -104,7 +104,12 @@ impl Http2 {
     }
 
     /// Uses as much of the input as can be used now; returns how much.
-    pub(crate) fn advance(&mut self, whole: &[u8], output: &mut Output, cx: &mut Cx<'_>) -> usize {
+    pub(crate) fn advance(
+        &mut self,
+        whole: &[u8],
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let input = &whole[..whole.len() - PAD];
         let mut at = 0;
         output.buffer(cx);
@@ -143,7 +148,7 @@ impl Http2 {
 
     /// Ends the connection, which is idle, for others that need the room. The client is told, and
     /// its answer is not waited for.
-    pub(crate) fn shed(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn shed(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if self.is_idle() {
             output.buffer(cx);
             self.conn.close(h2::Code::NO_ERROR, "idle while others wait", &mut io(output, cx));
@@ -159,7 +164,7 @@ impl Http2 {
     }
 
     /// A deadline has passed.
-    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn expire(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         output.buffer(cx);
         loop {
             match self.conn.expire(&mut io(output, cx)) {
@@ -195,14 +200,14 @@ impl Http2 {
     }
 
     /// The server stops: the client is told, and what it sent before it knew is answered.
-    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         output.buffer(cx);
         self.conn.drain(&mut io(output, cx));
     }
 
     /// No more is taken from the client, and all it sent is used: what it asked is still answered,
     /// as far as that goes without it. After it `failed` nothing is waited for.
-    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Context<'_>) {
         while failed && let Some(key) = self.exchanges.end_unwritten(cx) {
             self.conn.reset(key, h2::Code::CANCEL, &mut io(output, cx));
         }
@@ -218,7 +223,7 @@ impl Http2 {
     }
 
     /// A channel has moved: there is something to send, or the handler has read.
-    pub(crate) fn stream_ready(&mut self, stream: u64, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn stream_ready(&mut self, stream: u64, output: &mut Output, cx: &mut Context<'_>) {
         output.buffer(cx);
         let Some((key, read)) = self.exchanges.moved(stream, output.id) else { return };
         if read > 0 {
@@ -228,7 +233,7 @@ impl Http2 {
     }
 
     /// Has the scheduler take DATA into the output, up to its bound.
-    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         while self.conn.wants_output() && !output.is_closing() {
             output.buffer(cx);
             let before = output.gathered();
@@ -272,7 +277,7 @@ impl Http2 {
     }
 
     /// Refuses a client that speaks HTTP/2 without TLS on a port for TLS.
-    pub(crate) fn refuse_cleartext(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(crate) fn refuse_cleartext(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         cx.tally.counters.refused += 1;
         let why = "this port speaks TLS";
         self.conn.close(h2::Code::INADEQUATE_SECURITY, why, &mut io(output, cx));
@@ -280,7 +285,7 @@ impl Http2 {
     }
 
     /// Drops every exchange, and says why in the access log.
-    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Context<'_>) {
         self.exchanges.abandon(why, cx);
     }
 
@@ -293,7 +298,7 @@ impl Http2 {
     }
 
     /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
-    fn fail(&mut self, error: &h2::Error, output: &mut Output, cx: &mut Cx<'_>) {
+    fn fail(&mut self, error: &h2::Error, output: &mut Output, cx: &mut Context<'_>) {
         if let Some(trace) = &cx.trace {
             trace.failed(output.id, Trace::H2, error);
         }
@@ -302,7 +307,7 @@ impl Http2 {
         output.close(true, cx);
     }
 
-    fn settle(&mut self, output: &mut Output, cx: &mut Cx<'_>) {
+    fn settle(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if self.conn.is_done() {
             self.abandon(abort::ENDED, cx);
             output.close(true, cx);
@@ -310,7 +315,7 @@ impl Http2 {
     }
 
     /// Ends the exchange of a stream that the codec has given up.
-    fn close(&mut self, event: &h2::Event, abort: &'static str, cx: &mut Cx<'_>) {
+    fn close(&mut self, event: &h2::Event, abort: &'static str, cx: &mut Context<'_>) {
         if let h2::Event::Reset { key, .. } = event {
             self.exchanges.close(stream_of(*key), abort, cx);
         }
@@ -318,14 +323,14 @@ impl Http2 {
 }
 
 /// What is written from now on is HTTP/2.
-fn trace_from_here(output: &mut Output, cx: &mut Cx<'_>) {
+fn trace_from_here(output: &mut Output, cx: &mut Context<'_>) {
     let written = output.buffer(cx).len();
     if let Some(trace) = &mut cx.trace {
         trace.begin_h2(output.id, written, cx.backend);
     }
 }
 
-fn io<'a>(output: &'a mut Output, cx: &'a mut Cx<'_>) -> h2::Io<'a> {
+fn io<'a>(output: &'a mut Output, cx: &'a mut Context<'_>) -> h2::Io<'a> {
     h2::Io { shared: cx.h2, out: &mut output.out, now: cx.now }
 }
 

@@ -2,7 +2,7 @@
 
 use ringway_codec::h2::{self, Key};
 
-use super::super::Cx;
+use super::super::Context;
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::output::Output;
 use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
@@ -18,7 +18,7 @@ impl Http2 {
         event: h2::Event,
         input: &[u8],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         match event {
             h2::Event::Request(request) => self.begin(&request, output, cx),
@@ -44,7 +44,7 @@ impl Http2 {
         }
     }
 
-    fn begin(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Cx<'_>) {
+    fn begin(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Context<'_>) {
         let unfit = unfit(&asked.head, cx.limits);
         cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h2 += 1;
@@ -83,14 +83,21 @@ impl Http2 {
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
-    fn proceed(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Cx<'_>) {
+    fn proceed(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Context<'_>) {
         if asked.head.expects_more() {
             self.conn.inform(asked.key, 100, &mut io(output, cx), |_| {});
         }
     }
 
     /// Body bytes came.
-    fn data(&mut self, key: Key, bytes: &[u8], end: bool, output: &mut Output, cx: &mut Cx<'_>) {
+    fn data(
+        &mut self,
+        key: Key,
+        bytes: &[u8],
+        end: bool,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         match self.exchanges.receive(stream_of(key), bytes, end, output.id) {
             Ok(0) => {}
             Ok(used) => self.conn.consume(key, used, &mut io(output, cx)),

@@ -9,7 +9,7 @@ use super::super::exchange::{self, Place, Sent};
 use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::tls_io::LEND_MIN;
-use super::super::{CommonKind, Cx};
+use super::super::{CommonKind, Context};
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
@@ -23,7 +23,7 @@ impl Http2 {
         stream: u64,
         response: Response,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let Some(stream) = self.exchanges.replied(stream) else { return };
         self.respond(stream.key, response, output, cx);
@@ -36,7 +36,7 @@ impl Http2 {
         stream: u64,
         links: &[HeaderValue],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let Some(stream) = self.exchanges.find(stream) else { return };
         output.buffer(cx);
@@ -52,7 +52,7 @@ impl Http2 {
         key: Key,
         reply: Reply,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         if let Some(response) = self.exchanges.settle(stream_of(key), reply, output.id, cx) {
             self.respond(key, response, output, cx);
@@ -64,13 +64,19 @@ impl Http2 {
         key: Key,
         refusal: Refusal,
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) {
         let response = refusal.answer(cx.tally);
         self.respond(key, response, output, cx);
     }
 
-    fn respond(&mut self, key: Key, mut response: Response, output: &mut Output, cx: &mut Cx<'_>) {
+    fn respond(
+        &mut self,
+        key: Key,
+        mut response: Response,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         output.buffer(cx);
         // Promised before the answer that refers to them, answered behind it.
         let Some(pushes) = response.pushes.take() else {
@@ -89,7 +95,7 @@ impl Http2 {
         parent: Key,
         paths: &[String],
         output: &mut Output,
-        cx: &mut Cx<'_>,
+        cx: &mut Context<'_>,
     ) -> Vec<(Key, Reply)> {
         let scheme: &[u8] = if self.scope.is_some() { b"https" } else { b"http" };
         let mut promised = Vec::new();
@@ -108,7 +114,13 @@ impl Http2 {
         promised
     }
 
-    fn answer(&mut self, key: Key, mut response: Response, output: &mut Output, cx: &mut Cx<'_>) {
+    fn answer(
+        &mut self,
+        key: Key,
+        mut response: Response,
+        output: &mut Output,
+        cx: &mut Context<'_>,
+    ) {
         let (common, id) =
             cx.common(self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind));
         let length = response.body.len();
@@ -144,7 +156,7 @@ impl Http2 {
     }
 
     /// How a body that is there goes to the codec: copied, sealed from where it lies, or pulled.
-    fn offer<'b>(&self, bytes: &'b [u8], output: &Output, cx: &Cx<'_>) -> h2::Body<'b> {
+    fn offer<'b>(&self, bytes: &'b [u8], output: &Output, cx: &Context<'_>) -> h2::Body<'b> {
         let fits = output.gathered() + bytes.len() <= cx.limits.output_bytes;
         match bytes.len() {
             len if len > COPY_MAX || !fits => h2::Body::Pull,
@@ -161,7 +173,7 @@ impl Http2 {
         }
     }
 
-    pub(super) fn trailers(&mut self, key: Key, output: &mut Output, cx: &mut Cx<'_>) {
+    pub(super) fn trailers(&mut self, key: Key, output: &mut Output, cx: &mut Context<'_>) {
         let fields = self.exchanges.take_trailers(stream_of(key), cx);
         self.conn.trailers(key, &mut io(output, cx), |head| {
             for (name, value) in &fields {

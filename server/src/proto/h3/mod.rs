@@ -15,7 +15,7 @@ use ringway_codec::Time;
 use ringway_quic::http::{self as quic, Code, Http, Key};
 use ringway_quic::{Buf, Conn};
 
-use super::Cx;
+use super::Context;
 use super::exchange::{Exchanges, Stream, abort};
 use super::response_body::Pulled;
 use super::tls_io::CertificateScope;
@@ -57,7 +57,7 @@ pub(crate) struct Io<'a, 'w> {
     pub(crate) conn: &'a mut Conn,
     pub(crate) shared: &'a mut quic::Shared,
     pub(crate) tls: &'a Tls,
-    pub(crate) cx: &'a mut Cx<'w>,
+    pub(crate) cx: &'a mut Context<'w>,
 }
 
 impl Http3 {
@@ -115,7 +115,7 @@ impl Http3 {
     }
 
     /// Drops every exchange: the connection is gone.
-    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) {
         self.exchanges.abandon(abort::ENDED, cx);
     }
 }
