@@ -1,4 +1,4 @@
-//! How much memory files may take beside the store: while they are read, and after they left the
+//! The memory that files may use beside the store: while they are read, and after they left the
 //! store while slow clients still receive them.
 //!
 //! Without it, clients that ask for many different files and read slowly would keep each of them
@@ -13,8 +13,8 @@ use std::rc::Rc;
 pub(crate) struct Budget {
     bytes_max: usize,
     loading: Cell<usize>,
-    /// What left the store while it was being sent. Freed when nobody else holds it, which is
-    /// looked at before anything is loaded.
+    /// Contents that left the store while being sent. Freed when nobody else holds them, which is
+    /// checked before each load.
     lent: RefCell<Vec<Rc<[u8]>>>,
 }
 
@@ -24,7 +24,7 @@ impl Budget {
         Self { bytes_max, loading: Cell::new(0), lent: RefCell::default() }
     }
 
-    /// Room for `bytes` more while `stored` are in the store, taken until it is dropped.
+    /// Reserves `bytes` while the store holds `stored`, until the result is dropped.
     pub(crate) fn reserve(&self, bytes: usize, stored: usize) -> Option<Reserved<'_>> {
         let mut lent = self.lent.borrow_mut();
         lent.retain(|bytes| Rc::strong_count(bytes) > 1);
@@ -37,7 +37,7 @@ impl Budget {
         Some(Reserved { budget: self, bytes })
     }
 
-    /// Takes note of what leaves the store.
+    /// Records content that leaves the store.
     pub(crate) fn lend(&self, bytes: &Rc<[u8]>) {
         if Rc::strong_count(bytes) > 1 {
             self.lent.borrow_mut().push(Rc::clone(bytes));

@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use ringway_codec::date;
 use ringway_codec::field::Known;
 
-/// The request fields that static files depend on, gathered in one pass over the request.
-/// A field that came more than once is joined with commas (RFC 9110, 5.3): right for lists, and
-/// what makes a repeated single-valued field unreadable, hence ignored.
+/// The request fields that static files depend on. A repeated field is joined with commas (RFC
+/// 9110, 5.3): right for lists; a repeated single-valued field becomes unreadable and is ignored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestFields<'a> {
     /// `Accept-Encoding`.
@@ -163,10 +162,10 @@ impl<'a> RequestFields<'a> {
 }
 
 impl Validators<'_> {
-    /// Whether a client that saw the file at `date` has its current content; nothing where its time
-    /// does not say. Equality with `Last-Modified` says so; a later date does only if nothing
-    /// happened to the file since: a release that is rolled back brings an older modification time,
-    /// and comparing that alone would keep the newer copy alive for ever (row 37).
+    /// Whether a client that saw the file at `date` has its current content; `None` if its time is
+    /// not reliable. Equality with `Last-Modified` proves it. A later date does so only if nothing
+    /// happened to the file since: a rolled-back release has an older modification time, and
+    /// comparing that alone would keep the newer copy alive for ever (row 37).
     fn unchanged_since(&self, date: i64) -> Option<bool> {
         let modified = self.modified?;
         Some(modified == date || (modified < date && self.changed <= date && date <= self.now))

@@ -20,8 +20,8 @@ use crate::app::content_coding::{Coding, Codings};
 use crate::app::response::FieldBlock;
 use crate::app::shared_fields::SharedFields;
 
-/// What is known of the file itself and of the compressed ones beside it, by [`Coding`]; absent
-/// where there is none. Equal values mean that nothing has changed.
+/// Metadata of the file and of its compressed siblings, by [`Coding`]; `None` where there is none.
+/// Equal values mean that nothing has changed.
 pub(crate) type Metas = [Option<Meta>; 4];
 
 /// A file in all the forms in which it can be sent.
@@ -30,23 +30,23 @@ pub(crate) struct File {
     pub(crate) forms: [Option<Form>; 4],
     /// Which forms there are.
     pub(crate) codings: Codings,
-    /// What the disk said when this was made.
+    /// The metadata from which this was made.
     pub(crate) metas: Metas,
-    /// When the content of all forms last changed, in seconds since 1970, where its time says so:
+    /// When the content of all forms last changed, in seconds since 1970, if its time is reliable:
     /// see [`Meta::dated`].
     pub(crate) modified: Option<i64>,
     /// When the file last changed in any way, in seconds since 1970.
     pub(crate) changed: i64,
     /// The content type.
     pub(crate) content_type: &'static str,
-    /// For how long caches may keep it, in seconds, where `Expires` is to say so.
+    /// Cache lifetime in seconds, if `Expires` is to be sent.
     pub(crate) max_age: Option<u32>,
-    /// True when the file had changed so shortly before it was read that a further change might
-    /// have left the same time stamps: the next look must compare content.
+    /// The file changed so shortly before it was read that a later change might have the same time
+    /// stamps: the next check must compare content.
     pub(crate) racy: bool,
-    /// When the disk was last seen to agree, by the worker's clock.
+    /// When it last matched the disk, by the worker's clock.
     pub(crate) checked: Cell<Time>,
-    /// Whether somebody has set out to look again.
+    /// Whether a check of the disk is under way.
     pub(crate) looking: Cell<bool>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct File {
 pub(crate) struct Form {
     /// Its entity tag.
     pub(crate) etag: ETag,
-    /// Another that it had, or has where memory is short: of inode and times.
+    /// An alternative tag, made of inode and times, that still counts.
     pub(crate) former: Option<ETag>,
     /// Its bytes.
     pub(crate) content: FileContent,
@@ -109,7 +109,7 @@ impl File {
             racy,
             content_type,
             cache_control,
-            // In the place of a time in the future stands the present (RFC 9110, 8.8.2.1).
+            // A time in the future is replaced by the present (RFC 9110, 8.8.2.1).
             modified: match source.modified_ns > now {
                 true => Some(now.div_euclid(1_000_000_000) as i64),
                 false => source.dated(now),
@@ -153,9 +153,9 @@ impl File {
     }
 }
 
-/// The coarsest clock that stamps files on the kernels we run on ticks 100 times a second.
+/// The coarsest file clock of the supported kernels ticks 100 times a second.
 const CLOCK_GRAIN_NS: i128 = 20_000_000;
-/// The longest that looking at the disk takes, generously.
+/// Generous upper bound of the time that a check of the disk takes.
 const LOOK_NS: i128 = 60_000_000_000;
 
 /// What the forms of a file have in common.
@@ -198,7 +198,7 @@ impl Describe<'_> {
         }
         let mut fields = FieldBlock::default();
         fields.push(b"content-type", self.content_type.as_bytes());
-        // A file that only says so by its name is sent as what it is.
+        // A file that is compressed only by its name is sent as it is.
         let gzipped = self.gzipped
             && match &content {
                 FileContent::Memory(bytes) => bytes.starts_with(&[0x1f, 0x8b]),

@@ -1,8 +1,8 @@
-//! From the disk to a [`File`], through the worker's ring: looks, decides what is usable, reads.
+//! Loads a [`File`] from disk through the worker's ring: checks, decides what is usable, reads.
 //!
-//! Nothing here blocks the worker: every open, stat and read is an operation of the ring. The
-//! kernel keeps paths below the root (`RESOLVE_BENEATH`), and what is read is what was looked at,
-//! because both go through the same descriptor.
+//! Nothing blocks the worker: every open, stat and read is an operation of the ring. The kernel
+//! keeps paths below the root (`RESOLVE_BENEATH`). Check and read use the same descriptor, so they
+//! see the same file.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -24,7 +24,7 @@ use crate::rt::fs;
 use crate::rt::sleep::sleep;
 use crate::rt::thread_state;
 
-/// What a path turned out to be.
+/// What is at a path.
 pub(crate) enum Seen {
     /// A file.
     File(Box<Look>),
@@ -32,7 +32,7 @@ pub(crate) enum Seen {
     Directory(Rc<OwnedFd>),
 }
 
-/// A look at the disk: the file and those beside it, open, and what they are.
+/// A check of the disk: the file and its compressed siblings, open, with their metadata.
 pub(crate) struct Look {
     /// What was found, by [`Coding`].
     pub(crate) metas: Metas,
@@ -68,7 +68,7 @@ pub(crate) async fn look(
                     seen.metas[coding as usize] = Some(meta);
                     seen.open[coding as usize] = Some(file);
                 }
-                // It may be there: without a descriptor nobody knows.
+                // It may exist: without a descriptor we cannot know.
                 Err(error) if is_exhausted(&error) => return Err(error),
                 _ => {}
             }
@@ -134,8 +134,7 @@ fn is_older(meta: &Meta, source: &Meta) -> bool {
 
 const TIME_LOST_NS: i128 = 2_000_000_000;
 
-/// How long, and how often, an open that found no descriptor waits for idle connections to give
-/// theirs.
+/// How long, and how often, an open without a free descriptor waits for idle connections to close.
 const WAIT: Duration = Duration::from_millis(20);
 const WAITS: u32 = 5;
 
@@ -189,7 +188,7 @@ async fn through_links(
     fs::open_beneath(root, &name).await
 }
 
-/// Tells the operator of the link by which `path` leaves the root: the first part of it that does.
+/// Warns about the link by which `path` leaves the root: its first part that does.
 async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &SiteSettings) {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     for end in ends.chain([path.len()]) {
@@ -201,7 +200,7 @@ async fn warn_of_link(root: &Arc<OwnedFd>, path: &[u8], settings: &SiteSettings)
     }
 }
 
-/// Reads a file that should have `size` bytes; an error when it has become shorter.
+/// Reads a file that should have `size` bytes; an error if it has become shorter.
 async fn whole(file: &Rc<OwnedFd>, size: u64) -> io::Result<Rc<[u8]>> {
     let size = size as usize;
     let mut content = fs::read_at(file, 0, Vec::with_capacity(size)).await?;

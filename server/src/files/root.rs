@@ -1,10 +1,9 @@
-//! The directory that a service serves, kept open, and the thread that notices when another one
-//! stands in its place.
+//! The directory that a service serves, kept open, and the thread that notices when it is replaced.
 //!
-//! A deployment swaps a symbolic link, moves a directory away and back, or removes it and builds
-//! it anew: an open descriptor goes on to mean the old one. One thread of the process compares
-//! every root with its path [four times a second](EVERY), so that no request pays for it. Workers
-//! learn of a change from a number that they compare at each request.
+//! A deployment swaps a symbolic link, moves a directory, or rebuilds it; an open descriptor then
+//! still refers to the old one. One thread of the process compares every root with its path [four
+//! times a second](EVERY), so no request pays for it. Workers notice a change by a number that they
+//! compare at each request.
 
 use std::fs::Metadata;
 use std::io;
@@ -26,9 +25,9 @@ const MISSES: u32 = 2;
 /// A directory by its path, and what is open of it. Shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// Absolute, so that it means the same whatever becomes of the working directory.
+    /// Absolute, so that it does not depend on the working directory.
     pub(crate) dir: PathBuf,
-    /// Grows when another directory is open, or none any more; 0 until one was.
+    /// Incremented when another directory, or none, is open; 0 until one was.
     generation: AtomicU64,
     state: Mutex<State>,
     watched: Once,
@@ -40,7 +39,7 @@ struct State {
     /// Device and inode of what is open: while it is open no other directory gets them.
     identity: (u64, u64),
     misses: u32,
-    /// It was said that it cannot be opened.
+    /// The message that it cannot be opened was printed.
     told: bool,
 }
 
@@ -71,8 +70,8 @@ impl Root {
         (self.generation(), state.open.clone())
     }
 
-    /// Compares what is open with what stands at the path now; `anew` opens it in any case, and
-    /// believes the first look that fails.
+    /// Compares the open directory with the path; `anew` reopens it in any case and believes the
+    /// first failure.
     fn look(&self, anew: bool) {
         let found = std::fs::metadata(&self.dir);
         let mut state = self.state();
@@ -144,7 +143,7 @@ fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// Has every root opened again, as soon as may be: the operator says that something has changed.
+/// Reopens every root as soon as possible, at the operator's request.
 pub(crate) fn reopen() {
     let mut watched = Watched::lock();
     watched.reopen = true;

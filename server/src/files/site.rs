@@ -1,7 +1,7 @@
 //! One worker's side of a static service: its root descriptor and its files in memory.
 //!
-//! Requests for the same path that need the disk at the same moment take one look together: the
-//! first one looks, the others wait at a gate and then find the file in memory.
+//! Requests that need the disk for the same path at the same time share one check: the first one
+//! does it, the others wait at a gate and then find the file in memory.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub(crate) struct Site {
     root: RefCell<(u64, Option<Arc<OwnedFd>>)>,
     store: RefCell<Store<File>>,
     budget: Budget,
-    /// The paths at which somebody is taking a look.
+    /// Paths that are being checked.
     looking: RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
     listings: Cell<u32>,
     accepted: RefCell<Recent>,
@@ -58,11 +58,11 @@ pub(crate) struct Ask {
 
 /// What memory has for a path.
 pub(crate) enum Held {
-    /// The file, which the disk was seen to agree with lately.
+    /// The file, recently checked.
     Fresh(Rc<File>),
-    /// A file that it is time to compare with the disk, by whoever asked.
+    /// A file that this request should compare with the disk.
     Ageing,
-    /// Nothing, or nothing that may still be sent.
+    /// Nothing usable.
     Nothing,
 }
 
@@ -104,7 +104,7 @@ impl Site {
         }
         match *root {
             (_, Some(_)) => Ok(()),
-            // It never was there: a mistake of whoever set the service up.
+            // It never existed: a configuration error.
             (0, None) => Err(StatusCode::INTERNAL_SERVER_ERROR),
             (_, None) => Err(StatusCode::SERVICE_UNAVAILABLE),
         }
@@ -124,7 +124,8 @@ impl Site {
         if age >= self.settings.fresh_for {
             return Held::Nothing;
         }
-        // Half-way one request takes the look for all, so that at the end not all have to wait.
+        // At half time one request does the check for all, so that they need not all wait at the
+        // end.
         if age >= self.settings.fresh_for / 2 && !file.looking.replace(true) {
             return Held::Ageing;
         }
@@ -189,12 +190,11 @@ impl Site {
         let mut tries = 0;
         loop {
             match self.load(path, &on_disk).await {
-                // Somebody truncated the file between the look and the read.
+                // The file was truncated between check and read.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && tries < 3 => {
                     tries += 1;
                 }
-                // For want of descriptors or memory nothing was found out: what is in memory is
-                // better than nothing.
+                // Out of descriptors or memory: serve what is in memory, if anything.
                 Err(error) if is_exhausted(&error) => {
                     let kept = self.store.borrow().find(path).map(Rc::clone);
                     return kept.map(Found::File).ok_or(error);
@@ -209,7 +209,7 @@ impl Site {
     }
 
     async fn load(&self, path: &[u8], on_disk: &[u8]) -> io::Result<Found> {
-        // Taken before the look: what changes from now on is found by the next one.
+        // Taken before the check: later changes are found by the next one.
         let now = thread_state::with(|thread| thread.now());
         let (generation, root) = self.root()?;
         let look = match load::look(&root, on_disk, &self.settings).await? {
@@ -229,7 +229,7 @@ impl Site {
         let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
         file.checked.set(now);
         match file.bytes() {
-            // Of a directory that was replaced meanwhile nothing is kept.
+            // Nothing is kept of a directory that was replaced meanwhile.
             _ if generation != self.settings.root.generation() => {}
             Some(bytes) => {
                 let gone = |old: Rc<File>| self.let_go(&old);
@@ -258,7 +258,7 @@ impl Site {
         Ok((*generation, Arc::clone(root)))
     }
 
-    /// Accounts for what leaves the store.
+    /// Adds to the budget what leaves the store.
     fn let_go(&self, file: &File) {
         for form in file.forms.iter().flatten() {
             if let FileContent::Memory(bytes) = &form.content {
@@ -342,7 +342,7 @@ fn status_of(error: &io::Error) -> StatusCode {
     }
 }
 
-/// Where those wait who want what another is getting.
+/// A gate: requests wait here for another request's check.
 #[derive(Default)]
 struct Gate {
     open: Cell<bool>,
@@ -369,8 +369,8 @@ impl Gate {
     }
 }
 
-/// Keeps the gate at a path shut while it lives; also when the one who looks is dropped half-way,
-/// those who wait go on. Nothing when somebody else's gate is there already.
+/// Holds the gate of a path while it lives. Waiting requests also continue if it is dropped early.
+/// `None` if the gate is already held.
 struct Looking<'a> {
     at: &'a RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
     path: Option<Box<[u8]>>,

@@ -1,9 +1,9 @@
 //! A map from paths to values that holds a bounded number of bytes.
 //!
-//! Eviction is FIFO with a second chance: what was used since it last came to the front goes to
-//! the back once more. A new entry starts unused, so a crawler that walks the whole tree once
-//! pushes out its own traces and not the files that are asked for again and again. Worker-local:
-//! no lock, and a lookup allocates nothing.
+//! Eviction is FIFO with a second chance: an entry that was used since it last came to the front
+//! moves to the back once more. New entries start unused, so a crawler that walks the whole tree
+//! evicts its own entries, not the popular ones. Worker-local: no lock, and a lookup allocates
+//! nothing.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -92,7 +92,7 @@ impl<V> Store<V> {
         self.bytes
     }
 
-    /// Takes out the entry that is first in line and was not used lately.
+    /// Removes the first entry that was not used recently.
     fn evict(&mut self) -> Rc<V> {
         loop {
             let Some(key) = self.order.pop_front() else {

@@ -1,9 +1,9 @@
 //! Entity tags of the content for files that are too large for memory, made in the background.
 //!
-//! A tag of inode and times is there at once, and differs on each machine that serves a copy. So
-//! one thread of the process reads such files, one at a time and no faster than it may, and what it
-//! found is kept by inode and times. Files are known from a walk through the directory when a
-//! server starts, and from the requests for them. A request looks into a map and leaves a path.
+//! A tag of inode and times is available at once, but differs between machines. So one thread of
+//! the process reads large files, one at a time and rate-limited, and keeps their fingerprints by
+//! inode and times. Files are found by a walk of the directory at the start and by requests. A
+//! request only looks into a map and may queue a path.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -21,12 +21,12 @@ use crate::rt::console::note;
 
 /// Bytes of a read.
 const CHUNK: usize = 256 * 1024;
-/// A file that changed more lately may change again within the same time stamp, or is being
+/// A file that changed more recently may change again within the same time stamp, or is being
 /// written: it is read later.
 const SETTLED: Duration = Duration::from_millis(250);
-/// How often that is tried.
+/// How often that is retried.
 const TRIES: u32 = 40;
-/// Paths that wait because somebody asked for the file.
+/// Maximum number of queued paths from requests.
 const WANTED_MAX: usize = 1024;
 /// Entries of directories that a walk looks at.
 const WALK_MAX: usize = 200_000;
@@ -34,16 +34,16 @@ const WALK_MAX: usize = 200_000;
 /// The tags of a service.
 #[derive(Debug)]
 pub(crate) struct Tags {
-    /// How many are kept.
+    /// Maximum number of tags.
     most: usize,
     /// Bytes that may be read in a second.
     rate: u64,
     known: Mutex<Known>,
-    /// The generation of the root that was walked through last.
+    /// The generation of the root that was walked last.
     walked: AtomicU64,
 }
 
-/// What is known of files, or `None` while it is being found out.
+/// Fingerprints by file; `None` while one is being made.
 #[derive(Debug, Default)]
 struct Known {
     prints: HashMap<Meta, Option<u128>>,
@@ -61,8 +61,8 @@ impl Tags {
         self.most == 0 || self.rate == 0
     }
 
-    /// The fingerprint of the file with this inode and these times. Where it is not known, it will
-    /// be: the file is at the path that `path` makes.
+    /// The fingerprint of the file with this inode and these times. If unknown, queues the file at
+    /// the path that `path` returns.
     pub(crate) fn find(
         self: &Arc<Self>,
         meta: &Meta,
@@ -89,7 +89,7 @@ impl Tags {
         None
     }
 
-    /// Has the files above so many bytes below `dir` found and read, once for each generation.
+    /// Queues all files above `above` bytes below `dir`, once for each generation.
     pub(crate) fn walk(self: &Arc<Self>, generation: u64, dir: &Path, above: u64) {
         let is_new = self.walked.swap(generation, Ordering::Relaxed) != generation;
         if is_new && !self.is_off() {
@@ -146,10 +146,10 @@ impl Job {
     }
 }
 
-/// What is to be done, for all services of the process.
+/// The jobs of all services of the process.
 struct Queue {
     wanted: VecDeque<Job>,
-    /// What walks have found, for when nobody wants anything.
+    /// Jobs from walks, done when no request waits.
     found: VecDeque<Job>,
     is_running: bool,
 }
@@ -194,7 +194,7 @@ impl Queue {
     }
 }
 
-/// Does what there is to do; ends when there was nothing for a while.
+/// Does the jobs; ends after a while without any.
 fn run() {
     const PATIENCE: Duration = Duration::from_secs(10);
     ringway_tuning::start::work_in_the_background();
@@ -240,7 +240,7 @@ fn do_job(mut job: Job, buffer: &mut [u8]) {
         }
         _ => {}
     }
-    // Whoever asks again, for what is still not known, has it tried again.
+    // Another request for it will queue it again.
     if let (Some(tags), Some(meta)) = (job.tags.upgrade(), &job.wanted) {
         tags.forget(meta);
     }
@@ -316,7 +316,7 @@ fn walk(tags: &Arc<Tags>, dir: &Path, above: u64) {
         }
     }
     let mut queue = Queue::lock();
-    // What an earlier walk of the same service found is of a directory that is gone.
+    // Results of an earlier walk belong to a directory that is gone.
     queue.found.retain(|job| !std::ptr::eq(job.tags.as_ptr(), Arc::as_ptr(tags)));
     queue.found.append(&mut found);
 }

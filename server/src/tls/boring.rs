@@ -1,10 +1,9 @@
-//! TLS for QUIC (RFC 9001): BoringSSL's side of what this module owns. The same certificates, by
-//! the same rule of choice; tickets under keys of their own from the same secret; the same key
-//! log; and the mark on early data that was seen before. Not for ALPN and the switch of early
-//! data, which are the transport's settings.
+//! TLS for QUIC (RFC 9001), with BoringSSL: the same certificates by the same selection, tickets
+//! under keys derived from the same secret, the same key log, and the detection of repeated early
+//! data. ALPN and the switch for early data are the transport's settings.
 //!
-//! Every handshake asks [`Tls`] for the certificates in use, so those of both stacks change at one
-//! moment, and a context is made once. `unsafe` is here for the ticket callback alone.
+//! Every handshake asks [`Tls`] for the current certificates, so both stacks change at the same
+//! time and a context is made once. `unsafe` is here for the ticket callback only.
 
 use ringway_quic::boring;
 use ringway_quic::{parameters, replay};
@@ -82,15 +81,15 @@ fn on_hello(tls: &Tls, mut hello: ClientHello<'_>) -> Result<(), SelectCertError
     Ok(())
 }
 
-/// What the client can verify (RFC 8446 section 4.2.3); nothing if the extension is malformed, of
-/// which BoringSSL tells it.
+/// The client's signature algorithms (RFC 8446 section 4.2.3); empty if the extension is malformed,
+/// which BoringSSL reports.
 fn signature_schemes(hello: &ClientHello<'_>) -> Vec<SignatureScheme> {
     let list = hello.get_extension(ExtensionType::SIGNATURE_ALGORITHMS).unwrap_or_default();
     let pairs = list.get(2..).unwrap_or_default().chunks_exact(2);
     pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]).into()).collect()
 }
 
-/// A certificate as BoringSSL wants it.
+/// A certificate in BoringSSL's form.
 pub(super) struct Credential {
     certificate: X509,
     issuers: Vec<X509>,
@@ -143,8 +142,8 @@ fn without_public_half(key: &PrivateKeyDer<'static>) -> Vec<u8> {
 
 const IV: usize = 16;
 
-/// Sets up the cipher and the authenticator of a ticket, under the key of now for a new one. A
-/// ticket whose key is gone makes a full handshake.
+/// Sets up cipher and authenticator of a ticket, with the current key for a new one. A ticket whose
+/// key is gone leads to a full handshake.
 fn ticket_key(
     tickets: &Tickets,
     ssl: &SslRef,

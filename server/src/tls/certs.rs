@@ -41,8 +41,8 @@ impl CertificateFiles {
     }
 }
 
-/// What clients hold against a certificate, or against an issuer in its chain. It is served all the
-/// same: a server that does not start helps nobody, least of all whoever renews it over HTTP.
+/// A flaw that clients find in a certificate or in an issuer of its chain. It is served anyway: a
+/// server that does not start helps nobody, least of all whoever renews it over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// The certificate at this place of the chain, 0 for the server's own, ended at this second
@@ -91,7 +91,7 @@ pub struct Certificate {
     file: Option<PathBuf>,
     key: Arc<CertifiedKey>,
     key_der: PrivateKeyDer<'static>,
-    /// The same for QUIC: made with it, so that both stacks take a certificate or neither.
+    /// The same for QUIC, made together, so that both stacks take a certificate or neither does.
     boring: boring::Credential,
     facts: x509::Facts,
     /// The first and the last second of validity, since 1970, of each certificate of the chain.
@@ -156,7 +156,7 @@ impl Certificate {
         self.file.as_deref()
     }
 
-    /// What clients hold against it at `now` (seconds since 1970).
+    /// Its flaws at `now` (seconds since 1970).
     pub fn flaws(&self, now: i64) -> impl Iterator<Item = Flaw> {
         let dates =
             self.validity.iter().enumerate().filter_map(move |(at, [begin, end])| match now {
@@ -259,12 +259,12 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Store {
     certificates: Vec<Arc<Certificate>>,
-    /// Those that name a host, in order; several may (an RSA and an ECDSA one).
+    /// Indices by exact host, in order; there may be several (RSA and ECDSA).
     exact: HashMap<String, Vec<usize>>,
-    /// The same by what stands behind `*.`.
+    /// Indices by the name after `*.`.
     wildcard: HashMap<String, Vec<usize>>,
     everyone: Vec<usize>,
-    /// Whether requests for hosts that no certificate covers are answered all the same.
+    /// Whether to answer requests for hosts that no certificate covers.
     serve_misdirected: bool,
 }
 
@@ -304,7 +304,7 @@ impl Store {
     /// The certificates for `name`, best first; exact names before wildcards before the default.
     fn candidates(&self, name: Option<&str>) -> &[usize] {
         let Some(name) = name else { return &self.everyone };
-        // RFC 6066 section 3 has it without; clients pass on what was typed.
+        // RFC 6066 section 3 forbids the trailing dot; clients pass on what was typed.
         let name = name.strip_suffix('.').unwrap_or(name);
         let above = || name.split_once('.').and_then(|(_, above)| self.wildcard.get(above));
         self.exact.get(name).or_else(above).unwrap_or(&self.everyone)

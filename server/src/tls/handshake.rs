@@ -42,13 +42,13 @@ const CHANGES: u8 = 32;
 /// A handshake in progress.
 pub(super) struct Handshake {
     rustls: UnbufferedServerConnection,
-    /// Whole records that rustls could not finish with: a handshake message that spans records.
+    /// Complete records of a handshake message that spans records.
     pending: Vec<u8>,
     rx: Option<Box<Secret>>,
-    /// Known from the flight on that ends with our Finished: alerts are sealed with it.
+    /// The key for alerts, known once our Finished was sent.
     tx: Option<Box<Secret>>,
     only_tls13: bool,
-    /// A record has been seen, so the client does speak TLS.
+    /// A TLS record was received, so the client speaks TLS.
     begun: bool,
     /// The client has an answer.
     answered: bool,
@@ -56,7 +56,7 @@ pub(super) struct Handshake {
     changed: bool,
     /// TLS 1.3: change_cipher_spec records that were dropped.
     changes: u8,
-    /// Counted among those of the acceptor while this lives.
+    /// Counts as an unfinished handshake of the acceptor.
     _unfinished: Unfinished,
 }
 
@@ -121,7 +121,7 @@ impl Handshake {
         }
     }
 
-    /// Judges a record by what stands outside of its encryption; false for one to be dropped.
+    /// Checks a record's unencrypted part; false for a record to be dropped.
     fn is_for_rustls(&mut self, record: &[u8]) -> Result<bool, Error> {
         if record.len() == HEADER && matches!(record[0], content::ALERT | content::HANDSHAKE) {
             return Err(unexpected("an empty record"));
@@ -149,7 +149,7 @@ impl Handshake {
         }
     }
 
-    /// Lets rustls have a record, and judges what stood inside of its encryption.
+    /// Passes a record to rustls, and checks its decrypted content.
     fn pass(
         &mut self,
         record: &mut [u8],
@@ -228,7 +228,7 @@ impl Handshake {
         about.name = heard.name.or(about.name.take());
     }
 
-    /// Appends close_notify; false if the client has said nothing, and is told nothing.
+    /// Appends close_notify; false if the client has sent nothing and gets nothing.
     pub(super) fn close(&self, out: &mut Vec<u8>) -> bool {
         if self.begun && !self.only_rustls_can_say() {
             self.say([record::WARNING, CLOSE_NOTIFY], out);
@@ -305,11 +305,11 @@ impl Handshake {
         };
         let suite = self.rustls.negotiated_cipher_suite();
         let half = suite.and_then(|suite| Half::of_secret(suite.suite(), secret));
-        // If even this cannot be sealed the connection just closes.
+        // If this fails the connection just closes.
         let _ = half.map(|mut half| half.seal(content::ALERT, &alert, out));
     }
 
-    /// Takes the keys over from rustls and lets go of it.
+    /// Takes the keys from rustls and drops it.
     #[inline(never)]
     pub(super) fn into_record_layer(self, about: &mut About) -> Result<Box<RecordLayer>, Error> {
         let rustls = self.rustls;
@@ -339,7 +339,7 @@ impl std::fmt::Debug for Handshake {
     }
 }
 
-/// Lets rustls process `records`; its answers go to `out`. How many bytes it is done with.
+/// Lets rustls process `records`; its answers go to `out`. Returns the number of bytes it consumed.
 fn drive(
     rustls: &mut UnbufferedServerConnection,
     records: &mut [u8],

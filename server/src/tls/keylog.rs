@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use super::error::ConfigError;
 use super::tap;
 
-/// The key log of both TLS stacks, and on the TCP side the tap for traffic secrets.
+/// The key log of both TLS stacks, and the tap for traffic secrets on TCP.
 pub struct KeyLog {
     file: Option<Mutex<File>>,
 }

@@ -71,7 +71,7 @@ impl Alpn {
     }
 }
 
-/// What to make a [`Tls`] of.
+/// The options of a [`Tls`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The certificates; the first serves clients that name no host or an unknown one. With none,
@@ -101,7 +101,7 @@ pub enum Change {
     Kept(ConfigError),
     /// Ticket keys moved on by an epoch.
     TicketsRotated,
-    /// They did, but could not be saved.
+    /// Ticket keys moved on, but could not be saved.
     TicketsUnsaved(ConfigError),
     /// A certificate in use has a flaw that was not told yet.
     Flawed(String),
@@ -113,7 +113,7 @@ pub struct Tls {
     shared: Arc<Shared>,
 }
 
-/// Where the certificates come from; self-signed if from nowhere.
+/// The certificate files; self-signed if there are none.
 #[derive(Debug)]
 struct Source {
     files: Vec<CertificateFiles>,
@@ -133,20 +133,20 @@ impl Source {
 struct Shared {
     only_tls13: bool,
     serve_misdirected: bool,
-    /// Looks at clients' certificates, where they have to show one.
+    /// The verifier of client certificates, if they are required.
     clients: Option<Arc<dyn ClientCertVerifier>>,
     source: Mutex<Source>,
     store: Mutex<Arc<Store>>,
     /// Counts the stores; workers compare it with what they hold.
     generation: AtomicU64,
-    /// Counts the reloads that were not fit for use.
+    /// Number of refused reloads.
     kept: AtomicU64,
-    /// The flaws that were told of the certificates in use.
+    /// Flaws of the current certificates that were reported.
     told: Mutex<Vec<String>>,
     tickets: Arc<Tickets>,
     key_log: Arc<KeyLog>,
     provider: Arc<CryptoProvider>,
-    /// The ClientHellos of late that brought early data; made when QUIC needs it.
+    /// Recent ClientHellos with early data; created when QUIC needs it.
     early: OnceLock<Register>,
     began: Instant,
 }
@@ -242,8 +242,8 @@ impl Tls {
         changes
     }
 
-    /// What clients hold against the certificates in use, a line each with the file: of those that
-    /// were not told since the certificates were loaded.
+    /// New flaws of the current certificates, a line each with the file: those not reported since
+    /// the certificates were loaded.
     pub fn new_flaws(&self, now: SystemTime) -> Vec<String> {
         let mut flaws = Vec::new();
         for certificate in self.certificates() {

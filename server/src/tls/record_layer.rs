@@ -11,17 +11,17 @@ use super::record::{
 use super::secret::{Secret, wipe_stack};
 use super::session::{BadHeader, SessionEvent, Step, record_len};
 
-/// Key updates a peer may send before it earns more: one for every [`RECORDS_PER_UPDATE`] records
-/// of data. An honest peer needs one in 2^24.
+/// Key updates allowed before more are earned: one for every [`RECORDS_PER_UPDATE`] records of
+/// data. An honest peer needs one in 2^24 records.
 const UPDATES: u8 = 16;
 const RECORDS_PER_UPDATE: u8 = 64;
-/// Records without data that may follow each other.
+/// Records without data allowed in a row.
 const EMPTIES: u8 = 32;
-/// Warnings that are overlooked in a session's life.
+/// Warnings ignored in a session's life.
 const WARNINGS: u8 = 4;
-/// Records of a key kept back: for the KeyUpdate itself, for alerts, for close_notify.
+/// Records of a key reserved for the KeyUpdate itself, alerts and close_notify.
 const RESERVE: u64 = 4;
-/// Records of a TLS 1.2 key that are kept for what was asked already: 1 GiB.
+/// Records of a TLS 1.2 key reserved for requests already received: 1 GiB.
 const WORN: u64 = 1 << 16;
 
 const USER_CANCELED: u8 = 90;
@@ -36,7 +36,7 @@ const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 const NOT_REQUESTED: u8 = 0;
 const REQUESTED: u8 = 1;
 
-/// The keys of both directions and what remains of the budgets.
+/// The keys of both directions, and the remaining budgets.
 #[derive(Debug)]
 pub(super) struct RecordLayer {
     rx: Half,
@@ -50,16 +50,16 @@ pub(super) struct RecordLayer {
     records: u8,
     empties: u8,
     warnings: u8,
-    /// The peer asked for a KeyUpdate; it goes out before the next data (RFC 8446 §4.6.3), one
-    /// however many were asked for.
+    /// The peer asked for a KeyUpdate. One is sent before the next data (RFC 8446 §4.6.3), however
+    /// many were asked for.
     owes_update: bool,
     sent_close: bool,
     input: Input,
-    /// The alert that our side ends with.
+    /// The alert with which our side ends.
     last: u8,
 }
 
-/// Whether more is to come from the peer.
+/// The state of the peer's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
     Open,
@@ -164,7 +164,7 @@ impl RecordLayer {
         }
         out.resize(out.len() + behind, 0);
         let sealed = self.tx.seal_in_place(content::APPLICATION_DATA, &mut out[at..]);
-        // What could not be sealed must not be sent.
+        // Plaintext must not be sent.
         sealed.inspect_err(|_| out.truncate(at)).map_err(Error::from)
     }
 
@@ -204,11 +204,11 @@ impl RecordLayer {
         }
         let mut records = out[from..].chunks_mut(whole);
         let sealed = records.try_for_each(|r| self.tx.seal_in_place(content::APPLICATION_DATA, r));
-        // What could not be sealed must not be sent.
+        // Plaintext must not be sent.
         sealed.inspect_err(|_| out.truncate(from)).map_err(Error::from)
     }
 
-    /// Lets go of the expanded keys until the next record in their direction.
+    /// Drops the expanded keys until the next record in their direction.
     pub(super) fn rest(&mut self) {
         self.rx.rest();
         self.tx.rest();
@@ -377,7 +377,7 @@ impl Drop for RecordLayer {
     }
 }
 
-/// The peer sent what may not come here.
+/// The peer sent something not allowed here.
 pub(super) fn unexpected(what: &'static str) -> Error {
     Error::peer(AlertDescription::UnexpectedMessage, what)
 }
