@@ -1,8 +1,8 @@
-//! What this machine's packet filter does to a client's first datagram for UDP port 443: nft's
-//! rules, which iptables, firewalld and ufw make too nowadays, and those of the old iptables, which
-//! the kernel keeps apart: a packet has to get past both. Rules are followed for a new packet from
-//! elsewhere; a match that depends on more than that (an address, an interface, a rate) may hold or
-//! not. Not for rules elsewhere: a cloud's or a router's cannot be seen from a machine.
+//! What this machine's packet filter does to a client's first datagram for UDP port 443. Reads the
+//! rules of nft, which iptables, firewalld and ufw use today, and those of the old iptables, which
+//! the kernel keeps separately; a packet must pass both. Rules are followed for a new packet from
+//! elsewhere. A match that depends on more (an address, an interface, a rate) may hold or not.
+//! Filters elsewhere, of a cloud or a router, cannot be seen.
 
 mod iptables;
 mod nft;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 /// The port of HTTP/3, which browsers expect to be that of https.
 pub(crate) const PORT: u16 = 443;
 
-/// Chains that follow one another are not looked at further than this.
+/// Maximum depth of jumps between chains.
 const DEPTH: u8 = 16;
 
 /// Tables of the old iptables that exist in the kernel, and the tools that list their rules.
@@ -23,7 +23,7 @@ const LEGACY: [(&str, [&str; 2]); 2] = [
     ("/proc/net/ip6_tables_names", ["ip6tables-legacy", "ip6tables"]),
 ];
 
-/// The filter's chains, with the rules that say anything of such a packet.
+/// The filter's chains, with the rules that affect such a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
     chains: Vec<Chain>,
@@ -33,7 +33,7 @@ pub struct Firewall {
 struct Chain {
     /// With its table: `inet filter input`.
     name: String,
-    /// What befalls a packet that no rule decides upon; chains that are only jumped to have none.
+    /// What happens to a packet without a matching rule; `None` for chains that are only jumped to.
     policy: Option<Fate>,
     rules: Vec<Rule>,
 }
@@ -44,7 +44,7 @@ struct Rule {
     verdict: Verdict,
 }
 
-/// Whether a rule is for such a packet.
+/// Whether a rule matches such a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     Never,
@@ -80,12 +80,12 @@ enum Fate {
     Dropped,
 }
 
-/// What may befall a packet in a chain.
+/// What may happen to a packet in a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fates {
     accepted: bool,
     dropped: bool,
-    /// It goes on behind the rule that led here.
+    /// It returns to the calling chain.
     returned: bool,
 }
 
@@ -98,24 +98,24 @@ impl Fates {
     }
 }
 
-/// How the packet fares on this machine.
+/// The packet's fate on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    /// Nothing is in its way.
+    /// It is accepted.
     Free,
-    /// It depends on where it comes from, or when, in this chain.
+    /// This chain accepts it depending on its source or the time.
     Sometimes(String),
-    /// This chain drops it, whoever sent it.
+    /// This chain drops it from any source.
     Dropped(String),
 }
 
 impl Firewall {
-    /// This machine's, by its own tools, which want root's rights. An error says what is missing.
+    /// This machine's rules, read by its own tools as root. An error says what is missing.
     pub fn of_this_machine() -> Result<Self, String> {
         Self::seen(&said, &|path| fs::read_to_string(path))
     }
 
-    /// What is told by tools and by the kernel's files.
+    /// The rules by the output of tools and the kernel's files.
     fn seen(said: &Tools<'_>, read: &Files<'_>) -> Result<Self, String> {
         let mut wall = match said("nft", &["-j", "list", "ruleset"]) {
             Ok(text) => nft::parse(&text).ok_or("nft's rules are unread")?,
@@ -132,14 +132,14 @@ impl Firewall {
         };
         match legacy(said, read) {
             Ok(chains) => wall.chains.extend(chains),
-            // What is in the way is so whatever the other rules say; what is free is not.
+            // A drop is certain whatever the other rules say; acceptance is not.
             Err(error) if wall.passage() == Passage::Free => return Err(error),
             Err(_) => {}
         }
         Ok(wall)
     }
 
-    /// What befalls a client's first datagram for [`PORT`].
+    /// What happens to a client's first datagram for [`PORT`].
     pub(crate) fn passage(&self) -> Passage {
         let mut worst = Passage::Free;
         for chain in &self.chains {
@@ -186,7 +186,8 @@ impl Firewall {
         fates
     }
 
-    /// The commands that let [`PORT`] in, by what made the rules; `place` is the chain in the way.
+    /// The commands that open [`PORT`], by the tool that made the rules; `place` is the blocking
+    /// chain.
     pub(crate) fn remedy(&self, place: &str) -> Vec<String> {
         if place.contains("firewalld") {
             return vec![
@@ -227,7 +228,7 @@ fn legacy(said: &Tools<'_>, read: &Files<'_>) -> Result<Vec<Chain>, String> {
             Err(error) => return Err(format!("{tables}: {error}")),
         }
         let (tool, text) = match said(tool, &["-S"]) {
-            // Under its plain name it may be the one that shows nft's rules instead.
+            // The plain name may be the tool that shows nft's rules instead.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let version = said(plain, &["-V"]).unwrap_or_else(|_| "nf_tables".into());
                 if version.contains("nf_tables") {
@@ -246,7 +247,7 @@ fn legacy(said: &Tools<'_>, read: &Files<'_>) -> Result<Vec<Chain>, String> {
 /// What a tool prints.
 fn said(tool: &str, arguments: &[&str]) -> io::Result<String> {
     let run = |tool: &str| Command::new(tool).args(arguments).stdin(Stdio::null()).output();
-    // The paths of users other than root often lack it.
+    // `PATH` of other users often lacks sbin.
     let output = run(tool).or_else(|_| run(&format!("/usr/sbin/{tool}")))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
@@ -310,13 +311,13 @@ mod tests {
         assert_eq!(seen(&[nft, v6, ("ip6tables-legacy -S", drops)]), dropped("ip6tables-legacy"));
         let old = [nft, v4, ("iptables -V", "iptables v1.6.1"), ("iptables -S", drops)];
         assert_eq!(seen(&old), dropped("iptables"));
-        // Nothing is free that cannot be seen.
+        // Rules that cannot be seen are not taken as accepting.
         let other = [nft, v4, ("iptables -V", "iptables v1.8.9 (nf_tables)"), ("iptables -S", "")];
         assert!(seen(&other).is_err() && seen(&[nft, v4]).is_err());
         assert!(seen(&[nft, v4, ("iptables-legacy -S", "denied")]).is_err());
         assert!(seen(&[nft, ("/proc/net/ip_tables_names", "denied")]).is_err());
         assert!(seen(&[("nft -j list ruleset", "denied")]).is_err() && seen(&[]).is_err());
-        // Without nft; and what is in the way for certain is said whatever else is unseen.
+        // Without nft. A certain drop is reported whatever else is unseen.
         let alone = [("iptables -S", "-P INPUT DROP\n")];
         assert_eq!(seen(&alone), dropped("ip filter"));
         assert_eq!(seen(&[alone[0], v6]), dropped("ip filter"));

@@ -1,10 +1,10 @@
-//! The machine as files: everything that is read of `/proc` and `/sys` goes through here, so that
-//! tests can put a directory of fixtures in the machine's place.
+//! The machine as files: all reads of `/proc` and `/sys` go through here, so that tests can use a
+//! directory of fixtures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A machine to look at.
+/// A machine to examine.
 #[derive(Clone, Debug)]
 pub struct Host {
     root: PathBuf,
@@ -27,7 +27,7 @@ impl Host {
         Self { root: root.into() }
     }
 
-    /// Where `path`, given without its leading slash, lies.
+    /// The real location of `path`, which has no leading slash.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
@@ -63,7 +63,7 @@ impl Host {
         self.path(path).exists()
     }
 
-    /// What a symbolic link says.
+    /// The target of a symbolic link.
     pub fn link(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
         fs::read_link(self.root.join(path)).ok()
     }
@@ -86,8 +86,7 @@ impl Host {
         self.status("Seccomp").is_some_and(|mode| mode != "0")
     }
 
-    /// The container that this process runs in, by the marks that the common runtimes leave; none
-    /// if none is seen.
+    /// The container of this process, by the marks of common runtimes; `None` if there are none.
     pub fn container(&self) -> Option<String> {
         let named = self.read("run/systemd/container").filter(|name| !name.is_empty());
         if named.is_some() {

@@ -87,7 +87,7 @@ impl Route {
         self.attribute(RTA_OIF).and_then(number)
     }
 
-    /// Whether it is the route of all that has no other.
+    /// Whether it is the default route.
     pub fn is_default(&self) -> bool {
         self.message[1] == 0
     }
@@ -128,8 +128,8 @@ impl Route {
         Self { message }
     }
 
-    /// Whether it is not ours to change: routers announce such routes and they expire, and
-    /// link-local ones carry no traffic of ours.
+    /// Whether the route must not be changed: router-announced routes expire, and link-local ones
+    /// carry no traffic of ours.
     pub(crate) fn is_foreign(&self) -> bool {
         let link_local = self
             .address(RTA_DST)
@@ -228,7 +228,7 @@ fn dump(socket: &OwnedFd, kind: u16, payload: &[u8]) -> io::Result<Vec<Vec<u8>>>
     }
 }
 
-/// Sends a change and waits for the kernel's word on it.
+/// Sends a change and waits for the kernel's answer.
 fn change(kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
     let socket = open()?;
     send(&socket, &framed(kind, NLM_F_ACK | flags, payload), SendFlags::empty())?;
@@ -273,7 +273,7 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) as usize;
-        // The top two bits say how the content is coded, not what it is.
+        // The top two bits are flags, not part of the type.
         let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
         let data = bytes.get(4..length)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -21,14 +21,14 @@ pub(crate) struct Interrupt {
     pub(crate) cpus: String,
 }
 
-/// The devices that are not made of software alone.
+/// Devices with hardware.
 pub(crate) fn physical(host: &Host) -> Vec<Nic> {
     let names = host.names("sys/class/net");
     let names = names.into_iter().filter(|name| host.has(&format!("sys/class/net/{name}/device")));
     names.map(|name| nic(host, name)).collect()
 }
 
-/// Every device but loopback, those made of software too.
+/// Every device except loopback, virtual ones included.
 pub(crate) fn all(host: &Host) -> Vec<Nic> {
     let names = host.names("sys/class/net").into_iter().filter(|name| name != "lo");
     names.map(|name| nic(host, name)).collect()

@@ -1,24 +1,23 @@
-//! What an examination found: one item for each thing looked at, as a table for people or JSON for
-//! programs.
+//! The findings of an examination: one item for each check, as a table or JSON.
 
 use serde::Serialize;
 use std::fmt::Write;
 
-/// How an item stands.
+/// The verdict on an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As wanted.
     Fine,
-    /// Said for completeness: nothing is wanted of it, or it cannot be seen from here.
+    /// For information: nothing is wanted, or it cannot be seen from here.
     Note,
-    /// It works, and would work better otherwise.
+    /// It works, but could work better.
     Better,
-    /// It keeps the server from starting, or hurts it badly.
+    /// It prevents the start, or does serious harm.
     Harmful,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
     /// What it belongs to: `kernel`, `cpu`, `tcp`.
@@ -80,7 +79,7 @@ impl Item {
     }
 }
 
-/// Everything that was looked at.
+/// All findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The items, group by group.
@@ -93,7 +92,7 @@ impl Report {
         self.count(Verdict::Harmful) > 0
     }
 
-    /// The number of items that stand so.
+    /// The number of items with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.items.iter().filter(|item| item.verdict == verdict).count()
     }

@@ -46,7 +46,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who stands in the way of listening on `address`. More than one with SO_REUSEPORT.
+/// Who already listens on `address`; several with SO_REUSEPORT.
 pub(crate) fn holders(host: &Host, address: SocketAddr, transport: Transport) -> Vec<Holder> {
     let mut sockets = Vec::new();
     for family in ["", "6"] {

@@ -1,6 +1,6 @@
-//! Why the server could not start, in the words of someone who can mend it: what failed, what was
-//! in the way, and the commands that help. Each function takes the error that the kernel gave and
-//! looks at the machine for the cause; none of them changes anything but [`raise_descriptors`].
+//! Explains why the server could not start: what failed, the cause, and commands that help. Each
+//! function takes the kernel's error and examines the machine for the cause. Only
+//! [`raise_descriptors`] changes anything.
 
 use super::host::CAP_SYS_ADMIN;
 use super::sockets::holders;
@@ -183,7 +183,7 @@ pub struct Usage {
 /// How many descriptors the process may have, and has.
 pub fn descriptors() -> Usage {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // One of those that are listed is the list's own. Where there is no /proc, a guess.
+    // One of the listed descriptors is the listing's own. Without /proc, a guess.
     let open = std::fs::read_dir("/proc/self/fd").map_or(64, |listed| listed.count() as u64);
     Usage { limit, open }
 }
@@ -191,19 +191,19 @@ pub fn descriptors() -> Usage {
 /// Has the calling thread run where the process may, and not only on the CPU of the thread that
 /// started it: a worker is pinned, and what it starts must not take turns with it.
 pub fn leave_the_cpu_of_the_caller() {
-    // Without it the thread works on, where it is.
+    // On failure the thread stays where it is.
     let _ = sched_getaffinity(Some(getpid())).and_then(|cpus| sched_setaffinity(None, &cpus));
 }
 
-/// As [`leave_the_cpu_of_the_caller`], and gives way to everything else.
+/// As [`leave_the_cpu_of_the_caller`], and with the lowest priority.
 pub fn work_in_the_background() {
     leave_the_cpu_of_the_caller();
     // On Linux the priority is the calling thread's alone.
     let _ = setpriority_process(None, 19);
 }
 
-/// Says so if the process may not have `wanted` descriptors (one for each connection, and a few for
-/// each worker).
+/// A message if the process may not have `wanted` descriptors (one for each connection, and a few
+/// for each worker).
 pub fn explain_descriptors(descriptors: Descriptors, wanted: u64) -> Option<Answer> {
     if descriptors.now >= wanted {
         return None;

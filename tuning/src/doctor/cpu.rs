@@ -1,5 +1,4 @@
-//! The CPUs: how many this process may use, which share a core, how they lie in memory, and how
-//! they are clocked.
+//! The CPUs: how many this process may use, which share a core, their NUMA nodes, and their clocks.
 
 use crate::Host;
 use crate::report::{Item, Verdict};
@@ -21,7 +20,7 @@ fn allowed(host: &Host) -> Item {
     Item::new(GROUP, "usable CPUs", found, "", why).rate(Verdict::Note)
 }
 
-/// The pairs of hardware threads: each core's list once.
+/// The hardware threads of each core.
 fn siblings(host: &Host) -> Item {
     let mut cores: Vec<String> = Vec::new();
     for name in host.names(BASE).iter().filter(|name| is_cpu(name)) {
@@ -37,7 +36,7 @@ fn siblings(host: &Host) -> Item {
     Item::new(GROUP, "SMT siblings", found, "", why).rate(Verdict::Note)
 }
 
-/// Switches whose worth only a measurement on the machine itself can tell.
+/// Options whose value only a measurement on this machine can show.
 fn engine() -> Item {
     let why = "engine.busy_poll_us trades CPU for latency on a NIC, engine.batch_wait_us latency \
                for CPU, engine.incoming_cpu keeps a connection on its interrupt's CPU (with `tune \

@@ -1,5 +1,4 @@
-//! The kernel itself: its age, whether it lets us have rings, its clock, its mitigations, its
-//! memory, and the limits that it puts on this process.
+//! The kernel: its version, io_uring, clock, mitigations, memory, and the limits of this process.
 
 use super::Ring;
 use crate::Host;
@@ -56,7 +55,7 @@ fn rings(host: &Host, ring: Option<&Ring>) -> Vec<Item> {
     }
 }
 
-/// What can be said of io_uring without asking for a ring.
+/// Findings about io_uring that need no ring.
 fn gate(host: &Host, item: impl Fn(&str) -> Item) -> Item {
     let how = "sudo sysctl kernel.io_uring_disabled=0";
     match host.number("proc/sys/kernel/io_uring_disabled") {

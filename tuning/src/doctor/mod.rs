@@ -16,11 +16,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 /// Where HTTP/3 is served to everybody.
 const HTTP3: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, firewall::PORT));
 
-/// What only a program with a ring of its own can know, and what is asked over sockets rather than
-/// files.
+/// Facts that need a ring or sockets, not files.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// What the kernel said to an io_uring; none if nobody asked.
+    /// The result of probing io_uring; `None` if not probed.
     pub ring: Option<Ring>,
     /// The unicast routes of the main table; none if they cannot be listed.
     pub routes: Option<Vec<Route>>,
@@ -36,14 +35,14 @@ pub struct Facts {
     pub certificates: Vec<Certificate>,
 }
 
-/// A certificate, as far as its clients care.
+/// A certificate, from a client's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The file that it is in.
     pub file: String,
     /// The last day on which it is valid: `2026-11-30`.
     pub end: String,
-    /// What clients hold against it, a line each.
+    /// Its flaws, a line each.
     pub flaws: Vec<String>,
     /// Whether every client refuses it.
     pub is_refused: bool,
@@ -72,7 +71,7 @@ pub struct Feature {
 }
 
 impl Facts {
-    /// What can be asked without a ring.
+    /// The facts that need no ring.
     pub fn of_this_machine() -> Self {
         Self {
             routes: netlink::routes().ok(),
@@ -83,14 +82,14 @@ impl Facts {
     }
 }
 
-/// Looks at everything.
+/// Examines everything.
 pub fn examine(host: &Host, facts: &Facts) -> Report {
     let mut items = kernel::examine(host, facts.ring.as_ref());
     items.extend(kernel::limits(host));
     items.extend(cpu::examine(host));
     items.extend(network::examine(host, facts));
     items.extend(facts.certificates.iter().map(certificate));
-    // A how that is long said already by the start-up answers is taken from there.
+    // The start-up messages already explain this remedy; it is taken from there.
     if let Some(Ring::Refused(error)) = &facts.ring
         && let Some(item) = items.iter_mut().find(|item| item.name == "io_uring")
     {

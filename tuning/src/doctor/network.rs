@@ -29,7 +29,7 @@ fn sysctl(host: &Host, row: &crate::sysctls::Sysctl) -> Item {
         return item("not seen from here").rate(Verdict::Note);
     };
     let Some(better) = row.better(host, &found) else { return item(&found) };
-    // A row of one profile only is advice for that purpose, not a fault.
+    // A row of a single profile is advice for that purpose, not a fault.
     let everywhere = row.profiles.len() > 1;
     let verdict = match row.name {
         "net.ipv4.tcp_syncookies" => Verdict::Harmful,
@@ -105,7 +105,7 @@ fn port(host: &Host, facts: &Facts) -> Item {
         Some(Ok(())) => item("can be bound"),
         Some(Err(error)) => {
             let answer = start::explain_bind(host, error, HTTP3, Transport::Udp);
-            // Whoever has it may be ringway.
+            // The holder may be ringway itself.
             let is_taken = error.kind() == io::ErrorKind::AddrInUse;
             let verdict = if is_taken { Verdict::Note } else { Verdict::Better };
             answer.how.into_iter().fold(item(&answer.why).rate(verdict), Item::how)
@@ -113,7 +113,7 @@ fn port(host: &Host, facts: &Facts) -> Item {
     }
 }
 
-/// Whether this machine's own rules let clients' datagrams in.
+/// Whether this machine's packet filter accepts clients' datagrams.
 fn filter(facts: &Facts) -> Item {
     let why = "a firewall that drops QUIC silently sends every client back to HTTP/2, after a wait";
     let elsewhere = "a cloud's or router's firewall cannot be seen from here";

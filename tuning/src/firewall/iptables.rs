@@ -2,7 +2,7 @@
 
 use super::{Chain, Fate, Firewall, Match, PORT, Rule, Verdict};
 
-/// Chains are named behind `place`. Lines that are not understood decide nothing.
+/// Chain names start with `place`. Unknown lines decide nothing.
 pub(super) fn parse(text: &str, place: &str) -> Firewall {
     let name = |chain: &str| format!("{place} {chain}");
     let mut chains: Vec<Chain> = Vec::new();
@@ -67,7 +67,7 @@ fn verdict(target: &str, name: &dyn Fn(&str) -> String) -> Option<Verdict> {
         "ACCEPT" => Some(Verdict::Ends(Fate::Accepted)),
         "DROP" | "REJECT" => Some(Verdict::Ends(Fate::Dropped)),
         "RETURN" => Some(Verdict::Returns),
-        // Targets that packets pass on from.
+        // Targets after which the packet continues.
         "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TRACE" => None,
         chain => Some(Verdict::Jump(name(chain))),
     }

@@ -77,7 +77,7 @@ fn matched(value: &Value) -> Match {
     if value["op"] == "!=" { holds.negated() } else { holds }
 }
 
-/// What such a packet has in a place that rules ask about.
+/// Whether such a packet matches an expression.
 fn holds(left: &Value, right: &Value) -> Match {
     let port = |number: &Value| number.as_u64() == Some(PORT.into()) || number == "https";
     let is_udp = |number: &Value| number == "udp" || number.as_u64() == Some(17);
@@ -98,7 +98,7 @@ fn holds(left: &Value, right: &Value) -> Match {
     }
 }
 
-/// Whether one of a set, a list, a range or a lone value is it.
+/// Whether a set, list, range or single value contains it.
 fn any(right: &Value, is_it: impl Fn(&Value) -> bool + Copy) -> Match {
     let inside = right.get("set").unwrap_or(right);
     if let Some(list) = inside.as_array() {
@@ -109,14 +109,14 @@ fn any(right: &Value, is_it: impl Fn(&Value) -> bool + Copy) -> Match {
         let port = Some(u64::from(PORT));
         return Match::of(from <= port && port <= to);
     }
-    // `@name`: a set that stands elsewhere.
+    // `@name`: a named set.
     if inside.as_str().is_some_and(|name| name.starts_with('@')) {
         return Match::Maybe;
     }
     Match::of(is_it(inside))
 }
 
-/// A map from what a packet has to verdicts.
+/// A verdict map.
 fn mapped(value: &Value, matches: Match) -> Option<Rule> {
     let pairs = value["data"]["set"].as_array()?;
     let key = &value["key"];

@@ -69,7 +69,7 @@ impl Journal {
         Ok(old)
     }
 
-    /// Notes a change. Of a setting that is in the journal already, what it was at first stays.
+    /// Records a change. The first value of a setting is kept.
     pub(super) fn note(&mut self, target: &Target, before: &str, after: &str) {
         match self.entries.iter_mut().find(|entry| entry.target == *target) {
             Some(entry) => entry.after = after.to_owned(),
@@ -81,7 +81,7 @@ impl Journal {
         }
     }
 
-    /// Takes back the note of a change that failed. `now` is what the setting still is.
+    /// Removes the record of a change that failed; `now` is the setting's value.
     pub(super) fn forget(&mut self, target: &Target, now: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.target == *target) {
             entry.after = now.to_owned();

@@ -1,7 +1,7 @@
-//! `ringway tune`: sets what `doctor` would like to be otherwise, and puts exactly that back. Every
-//! change is written to a journal before it is made; restoring goes through the journal backwards
-//! and leaves alone what someone else has changed since. Nothing is touched that is not in the
-//! plan, and the plan can be seen without making it.
+//! `ringway tune`: applies what `doctor` recommends, and restores it exactly. Every change is
+//! journalled before it is made. Restoring goes through the journal backwards and skips what
+//! someone else has changed since. Only settings in the plan are touched, and the plan can be shown
+//! without applying it.
 
 mod journal;
 mod plan;
@@ -66,7 +66,7 @@ impl Default for Options {
     }
 }
 
-/// What was done, or would be.
+/// The result, or what it would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// A line for each setting: its name, before, after.
@@ -137,8 +137,8 @@ fn apply(host: &Host, options: &Options) -> Result<Outcome, String> {
     let plan = plan::make(host, options);
     let mut outcome = Outcome { lines: plan.notes, ..Outcome::default() };
     for step in plan.steps {
-        // The journal comes first: were we stopped between the two, restoring finds the old value
-        // and is content.
+        // The journal comes first: if we stop in between, restoring finds the old value and does
+        // nothing.
         journal.note(&step.target, &step.before, &step.after);
         journal.save(&path)?;
         match step.target.set(host, &step.after) {
@@ -150,7 +150,7 @@ fn apply(host: &Host, options: &Options) -> Result<Outcome, String> {
             }
             Err(error) => {
                 let label = step.target.label();
-                // What the kernel was built without cannot be tuned; that is no failure.
+                // A setting that this kernel lacks is not a failure.
                 if error.kind() == io::ErrorKind::NotFound {
                     let after = step.target.describe(&step.after);
                     outcome.say(format!("{label:<44} left: {after} is not to be had here"));
