@@ -14,10 +14,11 @@ use harness::client::Client;
 use harness::h2::H2;
 use harness::{eventually, pattern};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use ringway::config::{Limits, Scheme};
 use ringway::layer::{
     BasicAuth, BasicUser, Compress, Cors, RateLimit, RequestId, RequestIds, Timeout,
 };
-use ringway::{OwnedRequest, Request, Response, Router};
+use ringway::{OwnedRequest, Request, Response, Router, Server};
 
 fn hello(_: &Request<'_>) -> Response {
     Response::text("hello")
@@ -422,6 +423,43 @@ fn p2_compression_is_what_the_client_prefers() {
         assert_eq!(answer.field("content-encoding"), None, "who does not say takes none");
         assert_eq!(answer.field("vary").unwrap(), "accept-encoding");
     }
+}
+
+#[test]
+fn p2_several_lines_of_accept_encoding_are_one_list() {
+    let server = Both::new(words());
+    let lines = [("accept-encoding", "identity;q=0.1"), ("accept-encoding", "gzip, br;q=0.5")];
+    for answer in server.ask("GET", "/words/5000", &lines, b"") {
+        assert_eq!(answer.field("content-encoding").as_deref(), Some("gzip"), "{}", answer.over);
+    }
+}
+
+/// One thread, which is taken, and nowhere to wait for it.
+#[test]
+fn p2_what_no_thread_has_time_to_compress_is_sent_as_it_is() {
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let waits = Arc::new(std::sync::Mutex::new(waits));
+    let app = words().get("/busy", async move |_: OwnedRequest| {
+        let waits = Arc::clone(&waits);
+        let work = ringway::spawn_blocking(move || drop(waits.lock().unwrap().recv()));
+        ringway::spawn(async move { drop(work.await) });
+        Response::text("busy")
+    });
+    let limits = Limits { blocking_threads: 1, blocking_queue: 0, ..Limits::default() };
+    let running = Server::new(app).limits(limits).workers(1).http("127.0.0.1:0").start().unwrap();
+    let mut client = Client::connect(running.local_addr(Scheme::Http).unwrap());
+    assert_eq!(client.get("/busy").text(), "busy");
+    let mut ask = |accepted: &str| {
+        client.request("GET", "/words/100000", &format!("Accept-Encoding: {accepted}\r\n"), b"")
+    };
+    let answer = ask("gzip");
+    assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    assert_eq!(answer.field("content-encoding"), None);
+    assert_eq!(answer.field("vary"), Some("accept-encoding"));
+    assert_eq!(ask("gzip, identity;q=0").status, 503);
+    done.send(()).unwrap();
+    running.stop();
+    running.join().unwrap();
 }
 
 #[test]

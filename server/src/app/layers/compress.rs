@@ -1,5 +1,7 @@
 //! Answers that are made for the request, in the coding that the client takes.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use ringway_codec::field::Known;
 use ringway_codec::h1::request::Method as Verb;
@@ -22,7 +24,7 @@ use crate::rt::task::spawn_blocking;
 /// what is not compressed (`identity;q=0`) gets 406 where none of the three will do. Bodies that
 /// are produced as they are sent are compressed as they come, and what there is is sent whenever
 /// the producer pauses. More than 16 KiB at a time is compressed on other threads
-/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is.
+/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is (503 to a client that refuses that).
 ///
 /// [`Files`](crate::Files) has compressed files beside the others, which is cheaper: what it
 /// answers passes.
@@ -155,27 +157,42 @@ struct Work {
 
 impl Work {
     async fn run(self) -> Response {
-        let Self { response, coding, body, must } = self;
-        let bytes = match body {
-            Body::Bytes(bytes) => bytes,
-            other => other.bytes().to_vec(),
+        let Self { mut response, coding, body, must } = self;
+        let bytes: Arc<[u8]> = match body {
+            Body::Shared(bytes) => bytes,
+            other => Arc::from(other.bytes()),
         };
-        let made = spawn_blocking(move || {
-            let made = Encoder::whole(coding, &bytes);
-            (made, bytes)
-        });
-        match made.await {
-            Ok((made, bytes)) => finish(response, coding, Body::Bytes(bytes), made, must),
-            Err(error) => error.into(),
+        let lent = Arc::clone(&bytes);
+        match spawn_blocking(move || Encoder::whole(coding, &lent)).await {
+            Ok(made) => finish(response, coding, Body::Shared(bytes), made, must),
+            Err(error) if must => error.into(),
+            // The threads are too busy.
+            Err(_) => {
+                response.body = Body::Shared(bytes);
+                response
+            }
         }
+    }
+}
+
+/// The codings that a request accepts, in however many lines it says so.
+fn accepted(request: &Request<'_>) -> Accepted {
+    let mut lines = request.fields.iter().filter(|field| field.known == Known::AcceptEncoding);
+    let first = lines.next().map(|field| field.value(request.bytes));
+    let rest: Vec<&[u8]> = lines.map(|field| field.value(request.bytes)).collect();
+    match first {
+        Some(first) if !rest.is_empty() => {
+            let all: Vec<&[u8]> = std::iter::once(first).chain(rest).collect();
+            Accepted::parse(Some(&all.join(&b","[..])))
+        }
+        first => Accepted::parse(first),
     }
 }
 
 impl Layer for Compress {
     fn call(&self, request: &Request<'_>, next: Next<'_>) -> Reply {
-        let accepted = request.known(Known::AcceptEncoding);
         let asked = Asked {
-            accepted: Accepted::parse(accepted),
+            accepted: accepted(request),
             is_safe: matches!(request.line.method, Verb::Get | Verb::Head),
         };
         match next.run(request) {
