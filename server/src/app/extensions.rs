@@ -12,6 +12,22 @@ use crate::app::body::RequestBody;
 /// A layer has the request by `&`, so values go in by `&` too, and come out as copies: put what is
 /// large or shared into an [`Arc`](std::sync::Arc). Nothing is allocated until something is
 /// inserted.
+///
+/// ```
+/// use ringway::Request;
+///
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// fn layer(request: &Request) {
+///     request.extensions().insert(User("ada".to_owned()));
+/// }
+///
+/// let request = Request::builder().build()?;
+/// layer(&request.view());
+/// assert_eq!(request.extensions().get::<User>().unwrap().0, "ada");
+/// # Ok::<(), ringway::request::InvalidRequest>(())
+/// ```
 #[derive(Default)]
 pub struct Extensions(Cell<Option<Box<http::Extensions>>>);
 
