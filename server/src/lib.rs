@@ -39,6 +39,7 @@ mod proto;
 mod ring;
 mod rt;
 mod serve;
+pub mod test;
 pub mod tls;
 mod udp;
 mod worker;

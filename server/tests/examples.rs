@@ -228,3 +228,15 @@ fn p7_tls_speaks_three_protocols_with_either_certificate() {
         assert_eq!(H3::connect(server.at("h3")).get("/").text(), "hello over HTTP/3.0\n");
     }
 }
+
+/// Row P1: what its own tests ask without sockets, asked over one.
+#[test]
+fn p1_testing_is_an_application_like_any_other() {
+    let Some(server) = example("testing") else { return };
+    let mut client = server.client();
+    let order = br#"{"what":"tea","pieces":3}"#;
+    let length = format!("Content-Length: {}\r\n", order.len());
+    let answer = client.request("POST", "/orders", &length, order);
+    assert_eq!((answer.status, answer.text()), (201, "1"));
+    assert_eq!(client.request("POST", "/orders", "Content-Length: 3\r\n", b"tea").status, 422);
+}

@@ -170,8 +170,7 @@ impl WorkerState {
         self.clock.now
     }
 
-    /// Sets the time, which a simulation keeps itself.
-    #[cfg(test)]
+    /// Sets the time, which a simulation, or a test of an application, keeps itself.
     pub(crate) fn set_now(&mut self, now: Time) {
         self.clock.now = now;
         thread_state::with(|thread| thread.tick(now));

@@ -125,6 +125,40 @@ impl Job {
     }
 }
 
+/// Does it on the calling thread, which waits: where there is no ring, in tests of an application.
+pub(crate) fn run(request: JobRequest) -> io::Result<JobResponse> {
+    let mut job = Job::new(request);
+    let empty = c"".as_ptr();
+    // SAFETY: what each call is given pointers to lives in `job` until it returns, and is as large
+    // as it says.
+    let result = unsafe {
+        match &mut job.request {
+            JobRequest::OpenBeneath { root, path } | JobRequest::Locate { root, path } => {
+                libc::syscall(
+                    libc::SYS_openat2,
+                    root.as_raw_fd(),
+                    path.as_ptr(),
+                    &raw const job.how,
+                    size_of::<types::OpenHow>(),
+                )
+            }
+            JobRequest::Stat { file } => {
+                let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_BASIC_STATS);
+                libc::statx(file.as_raw_fd(), empty, flags, mask, &raw mut job.statx).into()
+            }
+            JobRequest::Read { file, offset, buffer } => {
+                buffer.clear();
+                let (at, room) = (buffer.as_mut_ptr().cast(), buffer.capacity().min(READ_MAX));
+                libc::pread64(file.as_raw_fd(), at, room, *offset as i64) as i64
+            }
+        }
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    job.finish(result as i32)
+}
+
 impl From<&libc::statx> for Stat {
     fn from(found: &libc::statx) -> Self {
         Self {

@@ -14,10 +14,12 @@ use io_uring::{IoUring, opcode, types::Fd};
 use super::token::Token;
 
 /// Where a worker's messages go.
-#[derive(Debug)]
-pub(crate) struct Mailbox {
+pub(crate) struct Mailbox(To);
+
+enum To {
     // A duplicate: it stays a valid ring, if a dead one, when the worker is gone.
-    ring: OwnedFd,
+    Ring(OwnedFd),
+    Function(Box<dyn Fn(Token) + Send + Sync>),
 }
 
 thread_local! {
@@ -41,7 +43,7 @@ impl Mailbox {
         }
         // SAFETY: the caller's ring is open for the duration of this call.
         let ring = unsafe { BorrowedFd::borrow_raw(ring) }.try_clone_to_owned()?;
-        Ok(Self { ring })
+        Ok(Self(To::Ring(ring)))
     }
 
     /// A mailbox that nobody reads.
@@ -50,29 +52,40 @@ impl Mailbox {
         Self::new(any).unwrap()
     }
 
+    /// The mailbox of a worker that has no ring: tests of an application.
+    pub(crate) fn to(deliver: impl Fn(Token) + Send + Sync + 'static) -> Self {
+        Self(To::Function(Box::new(deliver)))
+    }
+
     /// Delivers `token` as a completion with `value` as its result.
     pub(crate) fn post(&self, token: Token, value: i32) -> io::Result<()> {
+        let target = match &self.0 {
+            To::Ring(ring) => Fd(ring.as_raw_fd()),
+            To::Function(deliver) => {
+                deliver(token);
+                return Ok(());
+            }
+        };
         SENDER.with_borrow_mut(|sender| {
             if let Some(ring) = sender {
-                return self.post_from(ring, token, value);
+                return post_from(ring, target, token, value);
             }
             match IoUring::new(4) {
-                Ok(ring) => self.post_from(sender.insert(ring), token, value),
+                Ok(ring) => post_from(sender.insert(ring), target, token, value),
                 Err(error) => match spare().as_mut() {
-                    Some(ring) => self.post_from(ring, token, value),
+                    Some(ring) => post_from(ring, target, token, value),
                     None => Err(error),
                 },
             }
         })
     }
+}
 
-    fn post_from(&self, ring: &mut IoUring, token: Token, value: i32) -> io::Result<()> {
-        let target = Fd(self.ring.as_raw_fd());
-        let entry = opcode::MsgRingData::new(target, value, token.bits(), None).build();
-        // SAFETY: the entry holds no pointers.
-        unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
-        ring.submit_and_wait(1)?;
-        let result = ring.completion().next().map_or(0, |done| done.result());
-        if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
-    }
+fn post_from(ring: &mut IoUring, target: Fd, token: Token, value: i32) -> io::Result<()> {
+    let entry = opcode::MsgRingData::new(target, value, token.bits(), None).build();
+    // SAFETY: the entry holds no pointers.
+    unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let result = ring.completion().next().map_or(0, |done| done.result());
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
 }

@@ -1,0 +1,52 @@
+//! Tests of an application without sockets, by [`Client`].
+//!
+//! A client has a worker of its own, without a ring: the very connections that the server has, over
+//! HTTP/1.1, whose bytes go to and fro in memory. So what an application sees of a request, and a
+//! client of an answer, is what it will be: limits and [`BodyMode`](crate::BodyMode), streamed
+//! bodies either way with their trailers, early hints, the 500 for a panic. Tasks, closures on
+//! other threads, timeouts and files work as they do on a server.
+//!
+//! ```
+//! use ringway::test::Client;
+//! use ringway::{OwnedRequest, Request, Response, Router};
+//!
+//! let app = Router::new()
+//!     .get("/hello/{name}", |request: &Request| {
+//!         Response::text(format!("hello, {}", request.param("name").unwrap_or_default()))
+//!     })
+//!     .get("/later", async |_: OwnedRequest| {
+//!         ringway::sleep(std::time::Duration::from_secs(60)).await;
+//!         Response::text("a minute later")
+//!     });
+//! let client = Client::new(app);
+//! let answer = client.get("/hello/ann").send();
+//! assert_eq!((answer.status().as_u16(), answer.text()), (200, "hello, ann"));
+//! // The minute takes no time.
+//! assert_eq!(client.get("/later").send().text(), "a minute later");
+//! ```
+//!
+//! The clock stands still but for what moves it: [`ClientRequest::send`], as far as the answer
+//! needs, and [`Client::advance`]. A request that is begun by [`ClientRequest::start`] gets as far
+//! as it can without time; so timeouts are tested without waiting and without chance.
+//!
+//! ```
+//! use std::time::Duration;
+//! # use ringway::test::Client;
+//! # use ringway::{OwnedRequest, Response, Router};
+//! # let app = Router::new().get("/later", async |_: OwnedRequest| {
+//! #     ringway::sleep(Duration::from_secs(60)).await;
+//! #     Response::text("a minute later")
+//! # });
+//! # let client = Client::new(app);
+//! let exchange = client.get("/later").start();
+//! client.advance(Duration::from_secs(59));
+//! assert!(!exchange.is_answered());
+//! client.advance(Duration::from_secs(1));
+//! assert_eq!(exchange.response().text(), "a minute later");
+//! ```
+
+mod answer;
+mod client;
+mod machine;
+
+pub use client::{Client, ClientExchange, ClientRequest, ClientResponse};
