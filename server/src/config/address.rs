@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Where a listener waits.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `:8080`: every local address, IPv6 and IPv4 on one socket (IPv4 only where the kernel has no
@@ -40,8 +40,7 @@ impl Address {
         }
     }
 
-    /// Whether two listeners on these addresses would surely be in each other's way. Port 0 never
-    /// is.
+    /// Whether two listeners on these addresses certainly conflict. Port 0 never does.
     pub fn collides(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any(a), Self::Any(b)) => a == b && *a != 0,
@@ -73,7 +72,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What a listen string lacked.
+/// Why a listen string is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadAddress {
     message: String,

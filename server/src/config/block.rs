@@ -18,7 +18,7 @@ pub struct CertificateConfig {
     pub ocsp: Option<PathBuf>,
 }
 
-/// `[[hints]]`: what a page will need, said ahead of it (RFC 8297) and with it.
+/// `[[hints]]`: Link fields sent ahead of a page (RFC 8297) and with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hints {
     /// The path that is asked for.
@@ -218,7 +218,7 @@ impl Typed for UrlPath {
         let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
         let mut made = Vec::new();
         if text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_path) {
-            // As requests are compared with it.
+            // In the form in which requests are compared with it.
             path::canonical(text.as_bytes(), &mut made).map_err(|e| Wrong::new(e.to_string()))?;
             return Ok(Self(String::from_utf8_lossy(&made).into_owned()));
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where a value, or a mistake, came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// Nobody said anything: the built-in default.
+    /// The built-in default.
     Default,
     /// A configuration file; `line` and `column` count from 1, the column in characters.
     File {
@@ -42,7 +42,7 @@ impl fmt::Display for ValueOrigin {
 /// mean …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Where the mistake stands.
+    /// Where the mistake is.
     pub origin: ValueOrigin,
     /// What is wrong, without a full stop.
     pub message: String,

@@ -12,7 +12,7 @@ pub const MIB: u64 = 1024 * KIB;
 /// One binary gigabyte, in bytes.
 pub const GIB: u64 = 1024 * MIB;
 
-/// What a bound counts, and so how it is written in a file and printed.
+/// The unit of a bound, which decides how it is written and printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A number of things: `100`.
@@ -32,7 +32,7 @@ pub struct Limit {
     pub key: &'static str,
     /// What the number counts.
     pub unit: Unit,
-    /// The value when nothing was said.
+    /// The default value.
     pub default: u64,
     /// The smallest value that may be set.
     pub min: u64,
@@ -240,13 +240,13 @@ limits! {
 }
 
 impl Limits {
-    /// Octets that a client has to take in `window` at least, and never none.
+    /// The minimum number of octets that a client must take in `window`; at least 1.
     pub(crate) fn least_taken(&self, window: Duration) -> u64 {
         least(self.write_rate, window).max(1)
     }
 }
 
-/// Octets that `rate`, in octets a second, comes to in `time`.
+/// The number of octets at `rate`, in octets a second, in `time`.
 pub(crate) fn least(rate: u64, time: Duration) -> u64 {
     rate.saturating_mul(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)) / 1000
 }

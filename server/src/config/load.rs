@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What a configuration is made from.
+/// The sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file, if one was named.
@@ -34,12 +34,12 @@ pub struct GivenOption {
     pub option: String,
 }
 
-/// A configuration that is whole and valid, and where each of its values came from.
+/// A valid configuration, and the origin of each of its values.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The values.
     pub config: Config,
-    /// What looks like a mistake but need not be one, a line each.
+    /// Warnings, a line each.
     pub warnings: Vec<String>,
     origins: BTreeMap<&'static str, ValueOrigin>,
 }
@@ -80,14 +80,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     }
 }
 
-/// Bounds that have to be at least as large as another.
+/// Bounds that must be at least as large as another bound.
 const HOLDS: [(&str, &str); 3] = [
     ("limits.spill_bytes", "limits.header_bytes"),
     ("limits.header_bytes", "limits.request_line"),
     ("http2.stream_window_max", "http2.stream_window"),
 ];
 
-/// A configuration file larger than this is some other file.
+/// A larger file is not a configuration.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 struct Layers {
@@ -106,7 +106,7 @@ impl Layers {
     }
 
     fn refuse(&mut self, setting: &Setting, wrong: Wrong, origin: ValueOrigin) {
-        // An option or a variable names itself; a place in a file needs the key beside it.
+        // Options and variables contain the key; a position in a file needs it.
         let message = match origin {
             ValueOrigin::File { .. } => format!("`{}`: {}", setting.key, wrong.message),
             _ => wrong.message,
@@ -127,8 +127,7 @@ impl Layers {
             let message = wrong.message().replace('\n', ", ");
             self.errors.push(Error { origin: file.origin(at), message, hint: None });
         }
-        // After a syntax error the rest of the tree is a guess: what it lacks is not the writer's
-        // mistake.
+        // After a syntax error the rest of the tree is a guess, so missing keys are not reported.
         if self.errors.len() == from {
             self.table(&file, table.get_ref());
         }
@@ -230,7 +229,7 @@ impl Layers {
         }
     }
 
-    /// The documented listeners, unless some layer spoke of listeners at all.
+    /// The documented listeners, unless some layer sets listeners.
     fn listeners(&mut self) {
         let config = &mut self.loaded.config;
         let spoken =
@@ -283,13 +282,13 @@ impl Layers {
         };
         for (key, inner) in HOLDS {
             if amount(key) < amount(inner) {
-                // The one that somebody set is the one to look at.
+                // Blame the one that was set explicitly.
                 let is_set = self.loaded.origins.contains_key(key);
                 let message = format!("`{key}` is smaller than `{inner}`, which it has to hold");
                 found.push((if is_set { key } else { inner }, message));
             }
         }
-        // A form that is off in so many words is meant.
+        // An explicit "off" is intended.
         if config.log.file.is_some() && !self.loaded.origins.contains_key("log.format") {
             let message = "nothing is logged: set `log.format` to combined or json";
             found.push(("log.file", message.into()));
@@ -365,7 +364,7 @@ fn read(path: &Path) -> Result<String, Error> {
         return Err(whole(format!("{size} bytes are too many for a configuration")));
     }
     let bytes = std::fs::read(path).map_err(cannot)?;
-    // Editors of another system begin a text with a byte-order mark.
+    // Some editors begin a text with a byte-order mark.
     let bytes = match bytes.strip_prefix("\u{feff}".as_bytes()) {
         Some(text) => text.to_vec(),
         None => bytes,
@@ -382,8 +381,8 @@ fn is_block(name: &str) -> bool {
     !name.is_empty() && SETTINGS.iter().any(|setting| setting.block() == name)
 }
 
-/// The error for a key that nobody knows: the nearest name in its block, or the block where that
-/// key would stand.
+/// The error for an unknown key: suggests the nearest name in its block, or the block that has the
+/// key.
 fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: ValueOrigin) -> Error {
     let is_table = matches!(value, DeValue::Table(_));
     let what = if is_table { "block" } else { "key" };

@@ -34,8 +34,8 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// Everything that a server is told before it starts. `Config::default()` listens nowhere; [`load`]
-/// gives it the documented listeners when nothing else was said.
+/// The configuration of a server. `Config::default()` listens nowhere; [`load`] adds the documented
+/// listeners if none are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Cleartext listeners: HTTP/1.1, and HTTP/2 with prior knowledge or by upgrade.
@@ -68,7 +68,7 @@ pub struct Config {
     pub http2: Http2Config,
     /// HTTP/3.
     pub http3: Http3Config,
-    /// What tuning may switch on.
+    /// Options that depend on the machine.
     pub engine: Engine,
     /// The access log.
     pub log: LogConfig,
@@ -111,7 +111,7 @@ pub struct TlsConfig {
     pub min_version: TlsVersion,
     /// The authorities, PEM, whose certificates clients have to show; none are asked for without.
     pub client_ca: Option<PathBuf>,
-    /// What a request gets for a host that the certificate of its connection does not cover.
+    /// The answer to requests for a host that the connection's certificate does not cover.
     pub misdirected: Misdirected,
     /// The Strict-Transport-Security that answers over TLS carry.
     pub hsts: Option<Hsts>,
@@ -201,15 +201,15 @@ impl Default for Http3Config {
     }
 }
 
-/// `[engine]`: what helps on some machines and hurts on others, so all of it is off until a
-/// measurement on the machine says otherwise (`ringway doctor` says how to measure).
+/// `[engine]`: options that help on some machines and hurt on others. All are off by default;
+/// measure first (`ringway doctor` says how).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engine {
     /// Microseconds for which a worker polls its network card's queue before it sleeps; none leaves
     /// that to interrupts. Linux 6.9 and a NIC with NAPI.
     pub busy_poll_us: Option<u16>,
-    /// Microseconds for which a worker that has something to do waits for more; none starts at
-    /// once. Linux 6.12.
+    /// Microseconds for which a busy worker waits for more completions; `None` starts at once.
+    /// Linux 6.12.
     pub batch_wait_us: Option<u16>,
     /// Whether a connection goes to the worker on whose CPU it arrived, instead of by its hash.
     pub incoming_cpu: bool,
@@ -236,7 +236,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which vector instructions the codecs use; more than the CPU has is refused at start.
+/// The vector instructions that the codecs use. Missing ones are refused at the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Simd {
     /// The best that the CPU has.

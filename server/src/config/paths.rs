@@ -6,7 +6,7 @@ use super::load::Loaded;
 use std::fs::File;
 use std::path::Path;
 
-/// An error for every path in the configuration that cannot be used as it would be.
+/// An error for every path in the configuration that is not usable.
 pub fn missing_paths(loaded: &Loaded) -> Vec<Error> {
     let config = &loaded.config;
     let mut errors = Vec::new();

@@ -1,8 +1,8 @@
-//! What a listener speaks.
+//! The protocol of a listener.
 
 use std::fmt;
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// HTTP/1.1 in the clear, and HTTP/2 where the client begins with it.

@@ -9,7 +9,7 @@ use super::{
 };
 use std::sync::LazyLock;
 
-/// One key, and everything that is known about it.
+/// One key of the configuration.
 pub struct Setting {
     /// The key with its block: `http`, `tls.cert`.
     pub key: &'static str,
@@ -429,7 +429,7 @@ typed_words!(
     Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG
 );
 
-/// Workers: more than this many is a mistake, not a machine.
+/// Maximum number of workers; more is a mistake.
 const WORKERS_MAX: u64 = 1024;
 
 impl Typed for u16 {
