@@ -1,4 +1,5 @@
-//! What comes in: through TLS where there is TLS, to the protocol that it turns out to be.
+//! Input of a connection: through TLS if there is TLS, then to the protocol that it turns out to
+//! be.
 
 use ringway_codec::h2::frame::PREFACE;
 use ringway_codec::scan::PAD;
@@ -11,11 +12,11 @@ use crate::proto::tls_io::{CertificateScope, Opened, TlsIo};
 use crate::proto::upgrade::Upgrade;
 use crate::tls::{Alpn, Error, Session, Version};
 
-/// So much of the preface says that HTTP/2 is meant: no client sends the method PRI (RFC 9113
-/// section 11.6).
+/// This start of the preface already means HTTP/2: no client sends the method PRI (RFC 9113 section
+/// 11.6).
 const CLAIM: usize = b"PRI ".len();
 
-/// What came is text, not a TLS record.
+/// The input is text, not a TLS record.
 struct NotTls;
 
 impl Conn {
@@ -43,7 +44,7 @@ impl Conn {
         }
     }
 
-    /// A client that speaks HTTP without TLS where TLS is spoken is told so, in what it speaks.
+    /// A client that speaks HTTP on a TLS port gets an answer in HTTP.
     fn begin_in_clear(&mut self, whole: &[u8], cx: &mut Context<'_>) {
         if let Proto::H1(http) = &mut self.proto {
             http.set_misplaced();
@@ -52,7 +53,7 @@ impl Conn {
         self.use_input(whole, cx);
     }
 
-    /// The session's key is nearly used up: what is asked from now on needs another connection.
+    /// The session's key is nearly used up: further requests need another connection.
     #[cold]
     fn wind_down(&mut self, cx: &mut Context<'_>) {
         match &mut self.proto {
@@ -78,7 +79,7 @@ impl Conn {
                 trace.records(self.output.id, Way::In, &whole[from..at]);
             }
             match opened {
-                // Behind a record's plaintext stand its tag and the pad of the whole.
+                // The plaintext is followed by its tag and the padding.
                 Ok(Opened::Plain(range)) => {
                     self.use_input(&whole[range.start..range.end + PAD], cx);
                 }

@@ -27,32 +27,32 @@ pub(crate) struct Conn {
     tls: Option<Box<TlsIo>>,
     proto: Proto,
     socket: RawFd,
-    /// Nothing has been received yet: an HTTP/2 client may still say that it is one.
+    /// Nothing received yet: it may still turn out to be HTTP/2.
     fresh: bool,
-    /// It has been counted among the connections of its protocol.
+    /// Counted as a connection of its protocol.
     counted: bool,
-    /// What came cannot be read as TLS: no more is taken, and an alert ends the connection.
+    /// The input is not valid TLS: nothing more is read, and an alert ends the connection.
     failed: bool,
     rested: bool,
     since: Time,
 }
 
-/// A connection that is idle. What comes first in order is missed least.
+/// An idle connection. The smallest in order is closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Idle {
-    /// The client has said something of HTTP by now.
+    /// The client has sent some HTTP.
     pub(crate) has_spoken: bool,
     /// Since when it is idle.
     pub(crate) since: Time,
 }
 
-/// What a connection speaks.
+/// The protocol of a connection.
 enum Proto {
     H1(Http1),
     H2(Box<Http2>),
 }
 
-/// How a connection begins: what its listener speaks.
+/// The first protocol of a connection, by its listener.
 pub(crate) enum Arrival {
     /// HTTP/1.1, or HTTP/2 where the client begins with its preface.
     Http,
@@ -80,8 +80,8 @@ impl Conn {
         Self { output, tls, proto, socket, fresh, counted, failed, rested, since }
     }
 
-    /// Bytes came: `bytes` ends in [`PAD`] readable ones that do not count. `more` says whether the
-    /// receive goes on by itself.
+    /// Bytes were received. `bytes` ends with [`PAD`] padding bytes. `more` says whether the
+    /// receive continues.
     pub(crate) fn received(&mut self, bytes: &mut [u8], more: bool, cx: &mut Context<'_>) {
         self.output.received(more);
         if !self.output.is_closing() && !self.failed {
@@ -89,13 +89,13 @@ impl Conn {
             self.rested = false;
             self.receive(bytes, cx);
         }
-        // A flush ends with the same.
+        // Otherwise the flush does the same.
         if !self.output.dirty {
             self.output.steer_receiving(cx);
         }
     }
 
-    /// The kernel took what was to be sent; its buffer comes back.
+    /// A send is complete; its buffer comes back.
     #[inline]
     pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) {
         self.output.sent(buffer, cx);
@@ -104,7 +104,7 @@ impl Conn {
         }
     }
 
-    /// Takes any other event.
+    /// Handles any other event.
     pub(crate) fn on(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Ended { errno, more } => {
@@ -150,7 +150,7 @@ impl Conn {
         self.output.steer_receiving(cx);
     }
 
-    /// Produces what can be produced, and gives what is to be sent: once a turn.
+    /// Produces output and returns what is to be sent; once a turn.
     #[inline(always)]
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>) -> Option<Gathered> {
         if !self.is_at_rest() {
@@ -161,18 +161,18 @@ impl Conn {
         gathered
     }
 
-    /// True when a flush is to hand over what is gathered and nothing else.
+    /// A flush only has to hand over the gathered output.
     #[inline]
     fn is_at_rest(&self) -> bool {
         let idle = matches!(&self.proto, Proto::H1(http) if http.is_idle());
         idle && self.output.kept() == 0 && !self.output.ended && !self.failed
     }
 
-    /// Goes on with what is under way.
+    /// Continues what is under way.
     fn work(&mut self, cx: &mut Context<'_>) {
         loop {
             self.pull(cx);
-            // A response that is complete lets the next request in, which may have come already.
+            // A complete response admits the next request, which may already be here.
             if !self.use_kept(cx) {
                 break;
             }
@@ -182,7 +182,7 @@ impl Conn {
         }
     }
 
-    /// Takes into the output what answers have for it, up to its bound.
+    /// Pulls response bodies into the output, up to its bound.
     fn pull(&mut self, cx: &mut Context<'_>) {
         match &mut self.proto {
             Proto::H1(http) => http.pull(&mut self.output, cx),
@@ -190,13 +190,13 @@ impl Conn {
         }
     }
 
-    /// True when no deadline of the connection's begins nearer than [`Context::soon`].
+    /// No deadline that this connection arms is nearer than [`Context::soon`].
     #[inline]
     pub(crate) fn is_patient(&self) -> bool {
         matches!(self.proto, Proto::H1(_))
     }
 
-    /// When the connection wants to hear that time has passed.
+    /// The connection's next deadline.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         if let Some(own) = self.output.deadline(limits.rate_grace) {
             return own;
@@ -211,8 +211,7 @@ impl Conn {
         if self.rested { due } else { due.min(self.since + REST) }
     }
 
-    /// Whether nothing is under way and nothing begun, so that it is the client's turn. A handshake
-    /// that has stood still counts as well.
+    /// Whether the connection only waits for the client. A stalled handshake counts as well.
     pub(crate) fn idle(&self) -> Option<Idle> {
         if !self.output.is_quiet() {
             return None;
@@ -247,14 +246,13 @@ impl Conn {
     fn has_more_to_do(&self) -> bool {
         let idle = match &self.proto {
             Proto::H1(http) => http.is_idle(),
-            // The scheduler knows; asking it is the flush.
+            // Only the scheduler knows, and a flush asks it.
             Proto::H2(_) => false,
         };
         !idle || self.tls.is_some() || self.output.has_more_to_do()
     }
 
-    /// True when the turn will end with a flush of this connection, after which it is looked at
-    /// again.
+    /// The connection will be flushed at the end of the turn, and checked again then.
     pub(crate) fn is_dirty(&self) -> bool {
         self.output.dirty
     }
@@ -292,8 +290,7 @@ impl Conn {
 
     fn end(&mut self, errno: i32, cx: &mut Context<'_>) {
         match errno {
-            // Out of buffers, or cancelled to make the peer wait: to be armed again when there is
-            // room.
+            // Out of buffers, or paused: receiving resumes when there is room.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             0 => {
                 self.output.ended = true;
@@ -303,11 +300,10 @@ impl Conn {
         }
     }
 
-    /// No more is taken from the peer, and what it sent has been used as far as it can be. What it
-    /// asked is still answered; what is not all there never will be. Behind a violation of TLS only
-    /// what is answered already goes out.
+    /// The peer's input is finished and used as far as possible. Complete requests are still
+    /// answered, incomplete ones never will be. After a TLS violation only existing answers go out.
     fn finish(&mut self, cx: &mut Context<'_>) {
-        // What waits for room in the output came in time.
+        // Kept input arrived before the end and still counts.
         if self.output.kept() > 0 && !self.output.has_room(cx) {
             return;
         }
@@ -348,7 +344,7 @@ impl Conn {
         }
     }
 
-    /// Gives back what a connection that rests does not need.
+    /// Frees memory that an idle connection does not need.
     fn rest(&mut self, cx: &mut Context<'_>) {
         self.rested = true;
         self.output.rest(cx);

@@ -20,10 +20,10 @@ use crate::ring::token::Id;
 use crate::rt::executor::Executor;
 use crate::rt::pool::Pool;
 
-/// What a connection may use of its worker, for the time of one event.
+/// The parts of the worker that a connection may use during one event.
 pub(crate) struct Context<'w> {
     pub(crate) now: Time,
-    /// No deadline of HTTP/1 that begins now is nearer.
+    /// Lower bound of every HTTP/1 deadline armed now.
     pub(crate) soon: Time,
     pub(crate) limits: &'w Limits,
     pub(crate) head_limits: request::Limits,
@@ -46,7 +46,7 @@ pub(crate) struct Context<'w> {
     pub(crate) tally: &'w mut Tally,
     /// The access log, if there is one.
     pub(crate) log: Option<&'w mut Log>,
-    /// Who shows what is said, if that is wanted.
+    /// The tracer, if tracing is on.
     pub(crate) trace: Option<&'w mut Tracer>,
 }
 
@@ -90,16 +90,16 @@ impl<'w> Context<'w> {
         (&self.common[usize::from(kind.0)], self.second << 8 | u64::from(kind.0))
     }
 
-    /// True while nothing is to be said of requests and answers but to those who asked.
+    /// No access log, trace or drain: the fast path applies.
     pub(crate) fn is_quiet(&self) -> bool {
         self.log.is_none() && self.trace.is_none() && !self.draining
     }
 }
 
-/// After so long without a sign of the peer a connection gives back what it can.
+/// Idle time after which a connection frees memory.
 pub(crate) const REST: Duration = Duration::from_secs(1);
 
-/// How far ahead the nearest deadline of HTTP/1 lies at least when it begins.
+/// The shortest HTTP/1 timeout.
 pub(crate) fn soonest(limits: &Limits) -> Duration {
     let Limits { header_timeout, idle_timeout, handshake_timeout, rate_grace, .. } = *limits;
     [header_timeout, idle_timeout, handshake_timeout, rate_grace, LINGER, REST]

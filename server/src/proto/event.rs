@@ -1,10 +1,10 @@
-//! What a connection is told, and what it wants done.
+//! Events delivered to a connection, and actions that it asks for.
 
 use http::HeaderValue;
 
 use crate::app::response::Response;
 
-/// What a connection wants done.
+/// An action that a connection asks for.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Receive.
@@ -15,7 +15,7 @@ pub(crate) enum Action {
     Cancel,
     /// Send FIN.
     Finish,
-    /// Let the close that follows be a reset.
+    /// Make the following close a reset.
     Reset,
 }
 
@@ -27,16 +27,17 @@ pub(crate) enum Event {
     SendFailed(Vec<u8>),
     /// A cancellation is through.
     Cancelled,
-    /// The connection's deadline may have passed; so much did the peer acknowledge.
+    /// The connection's deadline may have passed. `acknowledged`: bytes that the peer has
+    /// acknowledged.
     Deadline { acknowledged: u32 },
     /// The handler of a stream answered.
     Reply { stream: u64, response: Response },
     /// The handler of a stream has hints to send ahead of its answer.
     Hint { stream: u64, links: Vec<HeaderValue> },
-    /// A stream's channel has moved.
+    /// A stream's body channel has new data or room.
     StreamReady { stream: u64 },
     /// The server wants to stop.
     Drain,
-    /// Others need the room of this connection, which is idle.
+    /// The idle connection is to make room for others.
     Shed,
 }

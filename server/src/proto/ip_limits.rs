@@ -1,4 +1,4 @@
-//! How many connections each address has, where `limits.connections_per_ip` bounds that.
+//! The number of connections of each address, if `limits.connections_per_ip` bounds it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,12 +11,12 @@ use crate::rt::slab::Slab;
 
 /// The connections of each address, which costs about fifty bytes.
 pub(crate) struct IpLimits {
-    /// None where only the number of all connections is bounded: nothing is looked up then.
+    /// `None` without a limit per address: nothing is looked up then.
     most: Option<u32>,
     hosts: Slab<Host>,
-    /// Where each host stands.
+    /// Index of each host.
     numbers: HashMap<IpAddr, u32>,
-    /// The host of each place in the endpoint's slab.
+    /// Index of the host of each QUIC connection, by its slot.
     quic: Vec<u32>,
 }
 
@@ -26,7 +26,7 @@ struct Host {
     count: u32,
 }
 
-/// The number of no host: of a connection that nobody counted.
+/// The index of a connection that is not counted.
 const NOBODY: u32 = u32::MAX;
 
 impl IpLimits {
@@ -37,8 +37,8 @@ impl IpLimits {
         Self { most, hosts, numbers, quic: Vec::new() }
     }
 
-    /// Counts one more connection of this socket's peer, if it may have that; returns the host's
-    /// number, which the connection says when it leaves.
+    /// Counts a connection of this socket's peer, if allowed. Returns the host's index, to be given
+    /// back when it closes.
     pub(crate) fn admit(&mut self, fd: RawFd) -> Option<u32> {
         let Some(most) = self.most else { return Some(NOBODY) };
         // A Unix socket's peer has no address, and no bound.
@@ -46,7 +46,7 @@ impl IpLimits {
         self.count(host(peer.ip()), most)
     }
 
-    /// Whether this client may have one more connection over QUIC, which is in this place.
+    /// Counts a QUIC connection in this slot; false if the client has too many.
     pub(crate) fn admit_quic(&mut self, slot: usize, peer: IpAddr) -> bool {
         let Some(most) = self.most else { return true };
         let Some(host) = self.count(host(peer), most) else { return false };
@@ -54,7 +54,7 @@ impl IpLimits {
         true
     }
 
-    /// Counts a connection of this address, unless it has as many as it may; where it stands.
+    /// Counts a connection of this address, unless it has too many; returns the host's index.
     fn count(&mut self, address: IpAddr, most: u32) -> Option<u32> {
         let Self { hosts, numbers, .. } = self;
         let number = numbers.entry(address);
@@ -67,7 +67,7 @@ impl IpLimits {
         Some(number)
     }
 
-    /// The QUIC connection in this place has ended.
+    /// The QUIC connection in this slot has ended.
     pub(crate) fn leave_quic(&mut self, slot: usize) {
         let number = take(&mut self.quic, slot);
         self.leave(number);
@@ -96,7 +96,7 @@ fn take(table: &mut [u32], at: usize) -> u32 {
     table.get_mut(at).map_or(NOBODY, |number| std::mem::replace(number, NOBODY))
 }
 
-/// What counts as one client: an IPv4 address, or the /64 that an IPv6 host may choose from.
+/// The address that counts as one client: IPv4, or the /64 of an IPv6 host.
 fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),

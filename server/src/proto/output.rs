@@ -24,7 +24,7 @@ pub(crate) const COPY_MAX: usize = 16 * 1024;
 /// is not lost to a reset (RFC 9112 section 9.6).
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// How far a connection has got with closing.
+/// The stage of closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     No,
@@ -53,7 +53,7 @@ pub(crate) struct Output {
     receiving: bool,
     sending: bool,
     cancelling: bool,
-    /// The peer sends no more.
+    /// The peer has closed its side.
     pub(crate) ended: bool,
     pub(crate) dirty: bool,
     /// When the send under way began or was last seen to progress, and what was acknowledged then;
@@ -128,7 +128,7 @@ impl Output {
         self.overflow.as_ref()?.pinned.as_ref()
     }
 
-    /// Has `body` follow the gathered output.
+    /// Sends `body` after the gathered output, without a copy.
     pub(crate) fn pin(&mut self, body: Pinned, cx: &mut Context<'_>) {
         self.overflow(cx).pinned = Some(body);
     }
@@ -141,12 +141,12 @@ impl Output {
         self.overflow.get_or_insert_with(|| cx.pool.take_overflow())
     }
 
-    /// Has `body` follow what is in the output now. Only over TLS, where sealing copies it.
+    /// Splices `body` in at the current end of the output. Only over TLS, where sealing copies it.
     pub(crate) fn lend(&mut self, body: Pinned) {
         self.splices.get_or_insert_default().push(self.out.len(), body);
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
         self.tidy(cx);
         self.splices.take_if(|splices| splices.len() == 0);
@@ -174,7 +174,7 @@ impl Output {
         &mut self.out
     }
 
-    /// Has the connection flushed at the end of the turn.
+    /// Marks the connection to be flushed at the end of the turn.
     #[inline]
     pub(crate) fn mark(&mut self, cx: &mut Context<'_>) {
         if !self.dirty {
@@ -288,7 +288,7 @@ impl Output {
         Some(gathered)
     }
 
-    /// What is to be sent, or none.
+    /// The gathered output, or `None`.
     fn gather(&mut self, tls: Option<&mut TlsIo>, cx: &mut Context<'_>) -> Option<Gathered> {
         if cx.trace.is_some() {
             self.trace(cx);
@@ -396,7 +396,7 @@ impl Output {
         drop(self.take_pinned());
     }
 
-    /// As [`Self::close_now`], telling the peer by a reset that what it got is not the whole.
+    /// As [`Self::close_now`], with a reset that tells the peer that the answer is incomplete.
     pub(crate) fn reset(&mut self, cx: &mut Context<'_>) {
         if self.closing != Closing::Now {
             cx.actions.push((self.id, Action::Reset));

@@ -38,7 +38,7 @@ pub(crate) struct WorkerState {
     backend: Backend,
     clock: Clock,
     common: Vec<Common>,
-    /// The policy to come back over TLS alone (RFC 6797), if there is one.
+    /// The Strict-Transport-Security policy (RFC 6797), if any.
     pub(crate) hsts: Option<HeaderValue>,
     heads: Heads,
     fields: Vec<Field>,
@@ -107,7 +107,7 @@ impl WorkerState {
         state
     }
 
-    /// Which parts of HTTP/2 are spoken, where that is not all of it.
+    /// Sets which optional parts of HTTP/2 are spoken.
     pub(crate) fn speak(&mut self, http2: &Http2Config) {
         self.h2c_upgrade = http2.upgrade;
         self.h2.config.rfc7540_priorities = http2.priority_tree;
@@ -135,7 +135,7 @@ impl WorkerState {
         self.clock.now
     }
 
-    /// The turn's time, for what keeps time by the system's clock.
+    /// The turn's time as an `Instant`.
     pub(crate) fn instant(&self) -> Instant {
         self.clock.origin + Duration::from_micros(self.clock.now.0)
     }
@@ -181,7 +181,7 @@ impl WorkerState {
         self.executor.len()
     }
 
-    /// What a connection may use, for the time of one event.
+    /// The context lent to a connection for one event.
     pub(crate) fn cx(&mut self) -> Context<'_> {
         Context {
             now: self.clock.now,
@@ -212,7 +212,7 @@ impl WorkerState {
         }
     }
 
-    /// A connection is closed: what is kept of it apart goes too.
+    /// Drops what is kept for a closed connection.
     pub(crate) fn forget(&mut self, id: Id) {
         if let Some(trace) = &mut self.trace {
             trace.forget(id);
@@ -222,12 +222,12 @@ impl WorkerState {
         }
     }
 
-    /// True when somebody may read what is counted.
+    /// Whether metrics are served.
     pub(crate) fn is_measured(&self) -> bool {
         self.published.is_some()
     }
 
-    /// The turn ends: answers are timed, and what is counted is published now and then.
+    /// Ends the turn: times answers, and publishes the counters now and then.
     pub(crate) fn end_turn(&mut self, ring: &ring::RingCounters) {
         if !self.is_measured() {
             return;
@@ -253,12 +253,12 @@ impl WorkerState {
         published.publish(&self.tally, &self.h2.counters);
     }
 
-    /// Whether this turn's end publishes what is counted.
+    /// Whether the counters are published at the end of this turn.
     pub(crate) fn is_publishing(&self) -> bool {
         self.publish_at.is_some_and(|at| at <= self.clock.now)
     }
 
-    /// When what is counted is to be published.
+    /// When the counters are published next.
     pub(crate) fn publish_deadline(&self) -> Option<Time> {
         self.publish_at
     }
@@ -275,7 +275,7 @@ impl WorkerState {
         }
     }
 
-    /// Polls the tasks that were woken; what they answered is due to their owners.
+    /// Polls woken tasks; returns their answers with their owners.
     pub(crate) fn run_tasks(&mut self) -> Vec<(TaskOwner, Response)> {
         let answers = &mut self.answers;
         self.executor.run(|owner, response| answers.push((owner, response)));
@@ -305,7 +305,7 @@ impl WorkerState {
         );
     }
 
-    /// What changes with the second: the date, and the wall clock beside the worker's own.
+    /// Updates what changes every second: the date, and the wall clock of the log.
     fn refresh_second(&mut self) {
         if let Some(log) = &mut self.log {
             log.set_clock(self.clock.unix_micros, self.clock.now);
@@ -329,7 +329,7 @@ impl WorkerState {
 /// How often a busy worker publishes what it counts.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
-/// No larger window is asked of a client: many give theirs back by halves of 65,535 octets.
+/// Maximum of `stall_octets`: many clients return their window in halves of 65,535 octets.
 const STALL_MAX: u64 = 32_767;
 
 /// HTTP/2's configuration, from the table of bounds.

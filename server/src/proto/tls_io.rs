@@ -1,4 +1,4 @@
-//! TLS under a connection: records opened where they lie, one sealing for each flush.
+//! TLS of a connection: opens records in place, and seals the output once for each flush.
 
 use ringway_codec::authority;
 use ringway_codec::scan::PAD;
@@ -14,10 +14,10 @@ const SEAL_MAX: usize = 128 * 1024;
 /// Bodies from this size on are sealed from where they lie; shorter ones are cheaper to copy.
 pub(crate) const LEND_MIN: usize = 1024;
 
-/// Bytes that lie elsewhere and are to be sealed among the gathered ones.
+/// Bodies that are sealed between the gathered bytes without being copied there.
 #[derive(Default)]
 pub(crate) struct Splices {
-    /// Each behind so many bytes of the output.
+    /// Each with its offset in the output.
     parts: Vec<(usize, Pinned)>,
     len: usize,
 }
@@ -39,7 +39,7 @@ impl Splices {
         self.len
     }
 
-    /// Lets go of them.
+    /// Drops them.
     fn clear(&mut self) {
         self.parts.clear();
         self.len = 0;
@@ -61,7 +61,7 @@ pub(crate) fn woven<'a>(
     parts.chain([&plain[tail..]])
 }
 
-/// A connection's TLS session with what it has to keep between turns.
+/// A connection's TLS session with its buffers.
 pub(crate) struct TlsIo {
     pub(crate) session: Session,
     /// The beginning of a record, with [`PAD`] bytes behind it.
@@ -101,7 +101,7 @@ impl CertificateScope {
     }
 }
 
-/// What opening a record came to.
+/// The result of opening a record.
 pub(crate) enum Opened {
     /// Plaintext stands in this range of the input.
     Plain(std::ops::Range<usize>),
@@ -111,7 +111,7 @@ pub(crate) enum Opened {
     Closed,
     /// A record without data for us.
     Nothing,
-    /// The next record is not all there.
+    /// The next record is incomplete.
     More,
 }
 
@@ -207,7 +207,7 @@ impl TlsIo {
         Ok(std::mem::take(&mut self.sealed))
     }
 
-    /// What is sealed already, and our side's end behind it.
+    /// The sealed records, followed by our closing alert.
     pub(crate) fn end(&mut self) -> Vec<u8> {
         self.session.close(&mut self.sealed);
         std::mem::take(&mut self.sealed)

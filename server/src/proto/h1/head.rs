@@ -4,7 +4,7 @@ use ringway_codec::h1::response as write;
 
 use crate::app::response::Response;
 
-/// How the body's end is told (RFC 9112 section 6.3).
+/// How the end of the body is indicated (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// The status has no body.
@@ -17,14 +17,14 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-/// What the head has to say of the connection (RFC 9112 section 9.3).
+/// The Connection field of the head (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
-    /// It stays, which in HTTP/1.1 goes without saying.
+    /// Persistent, the default of HTTP/1.1: no field.
     Stays,
-    /// It stays, as an HTTP/1.0 client asked.
+    /// Persistent, as an HTTP/1.0 client asked.
     KeptAlive,
-    /// It ends.
+    /// It closes.
     Closes,
 }
 
