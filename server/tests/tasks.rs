@@ -343,7 +343,9 @@ fn p8_outside_of_a_worker_each_says_what_is_wrong() {
 /// only with the drain; what they come to.
 fn left_behind(time: Duration, drain_timeout: Duration) -> (ServerHandle, mpsc::Receiver<String>) {
     let (results, told) = mpsc::channel();
+    let (begins, begun) = mpsc::channel();
     let app = Router::new().get("/", move |_: &Request<'_>| {
+        let begins = begins.clone();
         let [task, closure, drain] = ["task", "closure", "drain"].map(|name| Tale {
             name,
             end: "dropped",
@@ -354,6 +356,7 @@ fn left_behind(time: Duration, drain_timeout: Duration) -> (ServerHandle, mpsc::
             task.ends("done");
         }));
         drop(spawn_blocking(move || {
+            begins.send(()).unwrap();
             std::thread::sleep(time);
             closure.ends("done");
         }));
@@ -365,6 +368,7 @@ fn left_behind(time: Duration, drain_timeout: Duration) -> (ServerHandle, mpsc::
     });
     let (server, address) = serve(app, Limits { drain_timeout, ..Limits::default() });
     assert_eq!(Client::connect(address).get("/").text(), "left");
+    begun.recv_timeout(PATIENCE).unwrap();
     (server, told)
 }
 

@@ -45,7 +45,7 @@ fn p1_requests_and_answers_are_those_of_a_server() {
     let answer = client.delete("/empty").send();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
-    let answer = client.request(Method::PATCH, "/echo").header("host", "a\u{1}b").send();
+    let answer = client.request(Method::PATCH, "/echo").header("host", "a b").send();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
 }
 
