@@ -218,7 +218,6 @@ pub(crate) struct Exchanges<K> {
     protocol: Protocol,
     slots: Vec<Option<Box<Exchange<K>>>>,
     /// Those whose last byte went out in the pull at hand.
-    #[expect(clippy::vec_box, reason = "they are boxed already, and only passed on")]
     finished: Vec<Box<Exchange<K>>>,
     /// When too little of a body may have come.
     due: Time,
