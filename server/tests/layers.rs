@@ -441,7 +441,7 @@ fn p2_what_no_thread_has_time_to_compress_is_sent_as_it_is() {
     let waits = Arc::new(std::sync::Mutex::new(waits));
     let app = words().get("/busy", async move |_: OwnedRequest| {
         let waits = Arc::clone(&waits);
-        let work = ringway::spawn_blocking(move || drop(waits.lock().unwrap().recv()));
+        let work = ringway::spawn_blocking(move || waits.lock().unwrap().recv());
         ringway::spawn(async move { drop(work.await) });
         Response::text("busy")
     });
