@@ -117,7 +117,7 @@ fn references<'a>(name: &str, text: &'a str) -> Vec<(usize, &'a str)> {
 
 /// Whether `//` behind this begins a comment, and is not part of a literal.
 fn is_comment(before: &str) -> bool {
-    before.matches('"').count() % 2 == 0 && !before.ends_with(':')
+    before.matches('"').count().is_multiple_of(2) && !before.ends_with(':')
 }
 
 /// The files and folders of a repository.
@@ -214,7 +214,9 @@ fn read(path: &str) -> String {
 
 /// A file that only a repository of sources has.
 fn has_extension(path: &str) -> bool {
-    [".rs", ".sh", ".py"].iter().any(|end| path.strip_suffix(end).is_some_and(|stem| stem != ""))
+    [".rs", ".sh", ".py"]
+        .iter()
+        .any(|end| path.strip_suffix(end).is_some_and(|stem| !stem.is_empty()))
 }
 
 fn has_word(text: &str, word: &str) -> bool {
