@@ -24,8 +24,8 @@ use crate::rt::task::spawn_blocking;
 /// what is not compressed (`identity;q=0`) gets 406 where none of the three will do. Bodies that
 /// are produced as they are sent are compressed as they come, and what there is is sent whenever
 /// the producer pauses. More than 16 KiB at a time is compressed on other threads
-/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is (503 to
-/// a client that refuses that).
+/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is (503
+/// to a client that refuses that).
 ///
 /// [`Files`](crate::Files) has compressed files beside the others, which is cheaper: what it
 /// answers passes.
