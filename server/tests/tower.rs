@@ -33,7 +33,7 @@ fn serve() -> Process {
 /// A client of one protocol.
 enum Any {
     H1(Client),
-    H2(H2),
+    H2(Box<H2>),
     H3(Box<H3>),
 }
 
@@ -64,7 +64,7 @@ impl Any {
     fn all(server: &Process) -> [Self; 3] {
         [
             Self::H1(server.client()),
-            Self::H2(H2::connect(server.at("h2c"))),
+            Self::H2(Box::new(H2::connect(server.at("h2c")))),
             Self::H3(Box::new(H3::connect(server.at("h3")))),
         ]
     }
@@ -567,7 +567,7 @@ fn p12_the_axum_example_runs() {
     let server = Process::start(Command::new(program).args(["127.0.0.1:0", "127.0.0.1:0"]));
     let mut clients = [
         Any::H1(server.client()),
-        Any::H2(H2::tls(server.at("https"))),
+        Any::H2(Box::new(H2::tls(server.at("https")))),
         Any::H3(Box::new(H3::connect(server.at("h3")))),
     ];
     for (n, client) in clients.iter_mut().enumerate() {
