@@ -29,8 +29,9 @@ fn server() -> Option<Process> {
     Some(server)
 }
 
-/// What panics, and whether its answer has begun by then.
-const GETS: [&str; 2] = ["/now", "/later"];
+/// What panics before its answer has begun.
+const GETS: [&str; 7] =
+    ["/now", "/later", "/layer", "/async-layer", "/extractor", "/task", "/blocking"];
 
 /// The server that answered before still does, and ends when it is told to, without an error.
 fn still_well(mut server: Process, mut witness: Client) {

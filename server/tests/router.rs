@@ -328,11 +328,10 @@ fn p2_a_panic_in_a_layer_is_500_and_nothing_else() {
             })
             .layer(move |request: &Request<'_>, next: Next<'_>| -> Reply {
                 panics("sync before");
-                let reply = next.run(request).map(move |response| {
+                next.run(request).map(move |response| {
                     panics("sync after");
                     response
-                });
-                reply
+                })
             })
             .layer(async move |request: OwnedRequest, next: Next<'_>| -> Response {
                 panics("async before");

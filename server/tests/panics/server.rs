@@ -5,11 +5,15 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
+
+use ringway::layer::Next;
 use ringway::tls::Tls;
 use ringway::{
-    BodyMode, Handler, OwnedRequest, Reply, Request, RequestBody, Response, Router, Server, sleep,
+    BodyMode, Handler, OwnedRequest, Rejection, Reply, Request, RequestBody, Response, Router,
+    Server, sleep,
 };
+use serde::{Deserialize, Deserializer};
 
 /// Panics before it is asked for an answer.
 struct Hesitant;
@@ -35,12 +39,58 @@ impl Drop for Sticky {
     }
 }
 
+/// A type that panics while it is read.
+struct Unreadable;
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("on purpose: extractor")
+    }
+}
+
+/// What panics elsewhere than in its own code: 500 or nothing that a client sees.
+fn elsewhere() -> Router {
+    let refuse = |request: &Request<'_>, next: Next<'_>| -> Reply {
+        if request.header("x-panic").is_some() {
+            panic!("on purpose: layer")
+        }
+        next.run(request).map(|_| panic!("on purpose: behind a layer"))
+    };
+    let later = async |request: OwnedRequest, next: Next<'static>| -> Response {
+        let _response = next.run(&request.view()).await;
+        panic!("on purpose: async layer")
+    };
+    Router::new()
+        .get("/layer", |_: &Request<'_>| Response::text("not seen"))
+        .layer(refuse)
+        .merge(
+            Router::new()
+                .get("/async-layer", |_: &Request<'_>| Response::text("not seen"))
+                .layer(later),
+        )
+        .get("/extractor", |request: &Request<'_>| -> Result<Response, Rejection> {
+            request.query::<Unreadable>().map(|_| Response::text("not seen"))
+        })
+        .get("/task", async |_: OwnedRequest| {
+            let task = ringway::spawn(async { panic!("on purpose: task") });
+            let _: Result<(), _> = task.await;
+            Response::from(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+        .get("/blocking", async |_: OwnedRequest| {
+            let closure = ringway::spawn_blocking(|| panic!("on purpose: blocking"));
+            match closure.await {
+                Ok(()) => Response::text("not seen"),
+                Err(error) => error.into(),
+            }
+        })
+}
+
 async fn pause() {
     sleep(Duration::from_millis(20)).await;
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = Router::new()
+    let app = elsewhere()
         .get("/well", |_: &Request<'_>| Response::text("well"))
         .get("/now", |_: &Request<'_>| -> Response { panic!("on purpose: handler") })
         .get("/later", async |_: OwnedRequest| -> Response {
