@@ -39,7 +39,6 @@ mod proto;
 mod ring;
 mod rt;
 mod serve;
-pub mod test;
 pub mod tls;
 mod udp;
 mod worker;
@@ -69,7 +68,7 @@ pub use rt::oneshot::oneshot;
 pub use rt::sleep::sleep;
 pub use rt::task::{spawn, spawn_blocking};
 pub use rt::timeout::timeout;
-pub use serve::{Bound, Server, ServerHandle};
+pub use serve::{Bound, Server, ServerHandle, test};
 
 // For the command, the benchmarks and tests of the engine.
 #[doc(hidden)]

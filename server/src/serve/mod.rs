@@ -7,6 +7,7 @@ mod handle;
 mod listener;
 mod server;
 mod signals;
+pub mod test;
 mod workers;
 
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
