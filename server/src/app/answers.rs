@@ -1,4 +1,4 @@
-//! What becomes a response by itself, and responses that may fail to be made.
+//! Types that convert into a response, and constructors that can fail.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -13,8 +13,8 @@ use crate::app::response::Response;
 use crate::app::uri::escaped;
 
 impl Response {
-    /// 200 with a value as JSON. One that cannot be serialised is a mistake of the program: 500,
-    /// told on standard error.
+    /// 200 with a value as JSON. A value that cannot be serialised is a program error: 500, with a
+    /// message on standard error.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(json) => Self::json_bytes(json),
@@ -22,20 +22,21 @@ impl Response {
         }
     }
 
-    /// 303 (See Other): the client is to GET `location`, as after a form was taken. What may not
-    /// stand in a URI is percent-encoded; a control character is a mistake of the program: 500,
-    /// told on standard error.
+    /// 303 (See Other): the client should GET `location`, for example after a form was posted.
+    /// Characters not allowed in a URI are percent-encoded. A control character is a program error:
+    /// 500, with a message on standard error.
     pub fn redirect(location: impl AsRef<str>) -> Self {
         Self::to_location(StatusCode::SEE_OTHER, location.as_ref())
     }
 
-    /// 307 (Temporary Redirect): the same request again, to `location`. As [`Self::redirect`].
+    /// 307 (Temporary Redirect): the client repeats the request at `location`. `location` is
+    /// treated as in [`Self::redirect`].
     pub fn redirect_temporary(location: impl AsRef<str>) -> Self {
         Self::to_location(StatusCode::TEMPORARY_REDIRECT, location.as_ref())
     }
 
-    /// 308 (Permanent Redirect): the same request to `location`, from now on. As
-    /// [`Self::redirect`].
+    /// 308 (Permanent Redirect): the client repeats the request at `location`, now and in future.
+    /// `location` is treated as in [`Self::redirect`].
     pub fn redirect_permanent(location: impl AsRef<str>) -> Self {
         Self::to_location(StatusCode::PERMANENT_REDIRECT, location.as_ref())
     }
@@ -52,7 +53,7 @@ impl Response {
 }
 
 impl From<Body> for Response {
-    /// 200 with bytes of no stated type; without any, if there are none.
+    /// 200 with content type `application/octet-stream`; an empty body has no content type.
     fn from(body: Body) -> Self {
         match body {
             Body::Empty => Self::new(StatusCode::OK),
@@ -98,7 +99,7 @@ impl From<Infallible> for Response {
 }
 
 impl<R: Into<Self>> From<(StatusCode, R)> for Response {
-    /// The answer with another status.
+    /// The response with another status.
     fn from((status, response): (StatusCode, R)) -> Self {
         response.into().status(status)
     }
@@ -140,7 +141,7 @@ mod tests {
         let want = of(200, "application/json", r#"{"a":[1,null]}"#);
         assert_eq!(parts(Response::json(&serde_json::json!({"a": [1, null]}))), want);
         assert_eq!(parts(Response::json_bytes(r#"{"a":[1,null]}"#)), want);
-        // Keys of JSON are text.
+        // JSON keys must be text.
         let odd = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert_eq!(parts(Response::json(&odd)).0, 500);
     }

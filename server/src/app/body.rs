@@ -1,4 +1,4 @@
-//! Bodies that flow: a request's as it arrives, a response's as it is produced.
+//! Streaming bodies: a request's as it arrives, a response's as it is produced.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::ring::send::Pinned;
 use crate::rt::executor::UnitFuture;
 use crate::rt::thread_state::Waiter;
 
-/// A request's body as it arrives. Dropping it unread is allowed: the server then reads the rest
-/// off the connection, or closes it, whichever is cheaper.
+/// A request's body as it arrives. It may be dropped unread: the server then reads the rest off the
+/// connection or closes it, whichever is cheaper.
 pub struct RequestBody {
     channel: BodyChannel,
     limit: Option<Limit>,
 }
 
-/// How much of a body may still come, where a route says so.
+/// A route's limit on the body, and how much of it is left.
 struct Limit {
     left: u64,
     exceeded: Rc<Cell<bool>>,
@@ -32,14 +32,14 @@ struct Limit {
 pub struct Chunk(Pinned);
 
 impl Chunk {
-    /// The bytes, to keep and to share; not copied where nobody else has them.
+    /// The bytes, owned and cheap to clone. Copies only if the buffer is shared.
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }
 }
 
 impl From<Chunk> for Bytes {
-    /// As [`Chunk::into_bytes`].
+    /// Same as [`Chunk::into_bytes`].
     fn from(chunk: Chunk) -> Self {
         chunk.0.into_bytes()
     }
@@ -65,8 +65,8 @@ impl Deref for Chunk {
     }
 }
 
-/// A body did not come whole: the client left, broke its framing or was too slow, or it is larger
-/// than the route allows; or the producer of a response gave up.
+/// A body ended before it was complete. For a request: the client left, broke the framing, was too
+/// slow, or sent more than the route allows. For a response: the producer gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete;
 
@@ -78,7 +78,7 @@ impl fmt::Display for Incomplete {
 
 impl std::error::Error for Incomplete {}
 
-/// Pieces handed to a reader are at most this large.
+/// Maximum size of a chunk handed to a reader.
 const CHUNK_MAX: usize = 256 * 1024;
 
 impl RequestBody {
@@ -86,7 +86,7 @@ impl RequestBody {
         Self { channel, limit: None }
     }
 
-    /// Ends the body where it is larger than this; whether it was is said by what this gives.
+    /// Ends the body once it is larger than `bytes`. The returned cell tells whether that happened.
     pub(crate) fn limit(&mut self, bytes: u64) -> Rc<Cell<bool>> {
         let exceeded = Rc::default();
         self.limit = Some(Limit { left: bytes, exceeded: Rc::clone(&exceeded) });
@@ -100,7 +100,7 @@ impl RequestBody {
         Self::new(channel)
     }
 
-    /// A body that is there already.
+    /// A body that is already complete.
     fn whole(bytes: Pinned) -> Self {
         let channel = BodyChannel::default();
         channel.push(bytes);
@@ -108,24 +108,25 @@ impl RequestBody {
         Self::new(channel)
     }
 
-    /// The next piece, in order; none after the last. While nobody asks, at most a bounded amount
-    /// is buffered and the client is made to wait.
+    /// The next chunk, in order; `None` after the last. Until the next call, a bounded amount is
+    /// buffered and the client has to wait.
     pub async fn next(&mut self) -> Option<Result<Chunk, Incomplete>> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The fields that followed the body, once [`Self::next`] has said that it is over.
+    /// The trailers (RFC 9110 section 6.5). Complete once [`Self::next`] has returned `None`.
     pub fn trailers(&self) -> Vec<(String, String)> {
         self.channel.take_trailers()
     }
 
-    /// True when all of it has been read.
+    /// True once the whole body has been read.
     pub(crate) fn is_over(&self) -> bool {
         self.channel.len() == 0 && self.channel.is_finished() && !self.channel.has_trailers()
     }
 
-    /// Bytes that wait to be read, and whether nothing comes behind them: what has trailers is not
-    /// to be sent by its length, which leaves no place for them in HTTP/1.1.
+    /// Number of buffered bytes, and whether the body ends with them. False if there are trailers:
+    /// a body with trailers cannot be sent with a content-length, which has no place for them in
+    /// HTTP/1.1.
     pub(crate) fn waiting(&self) -> (u64, bool) {
         let whole = self.channel.is_finished() && !self.channel.has_trailers();
         (self.channel.len() as u64, whole)
@@ -150,8 +151,8 @@ impl RequestBody {
         }
     }
 
-    /// Takes bytes off what may still come; true where those are too many, after which nobody waits
-    /// for the rest.
+    /// Subtracts bytes from the limit. True if they exceed it; the rest is then no longer waited
+    /// for.
     fn exceeds(&mut self, bytes: usize) -> bool {
         let Some(limit) = &mut self.limit else { return false };
         if let Some(left) = limit.left.checked_sub(bytes as u64) {
@@ -193,7 +194,7 @@ pub struct BodyWriter {
     channel: BodyChannel,
 }
 
-/// Nobody reads the body any more: the client left, or it was not to be sent (HEAD).
+/// The body is no longer read: the client left, or the body is not sent (HEAD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -219,8 +220,8 @@ impl BodyWriter {
         .await
     }
 
-    /// Sets the fields that follow the body (trailers, RFC 9110 section 6.5). They are sent where
-    /// the protocol can: HTTP/2, HTTP/3, and HTTP/1.1 when the body is chunked.
+    /// Sets the trailers (RFC 9110 section 6.5). They are sent over HTTP/2 and HTTP/3, and over
+    /// HTTP/1.1 if the body is chunked.
     pub fn trailers<'a>(&mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let keep = |(name, value): &(&str, &str)| {
             http::HeaderName::try_from(*name).is_ok() && http::HeaderValue::try_from(*value).is_ok()
@@ -229,7 +230,8 @@ impl BodyWriter {
         self.channel.set_trailers(fields.into_iter().filter(keep).map(owned).collect());
     }
 
-    /// Gives up: the client sees a broken response, never a part passed off as the whole.
+    /// Aborts the body. The client sees a broken response, never a truncated one that looks
+    /// complete.
     pub fn abort(self) {
         self.channel.finish(End::Aborted);
     }
@@ -237,13 +239,13 @@ impl BodyWriter {
 
 impl Drop for BodyWriter {
     fn drop(&mut self) {
-        // A producer that panics was not done.
+        // A producer that panicked has not finished.
         let end = if std::thread::panicking() { End::Aborted } else { End::Complete };
         self.channel.finish(end);
     }
 }
 
-/// A body that is still to be produced.
+/// A body that is produced while it is sent.
 pub struct Producer {
     channel: BodyChannel,
     future: UnitFuture,
@@ -265,7 +267,7 @@ impl Producer {
         self.length
     }
 
-    /// What there is to read, after a turn of the future where there is nothing.
+    /// Reads what is available; polls the future first if nothing is.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Read> {
         loop {
             match self.channel.read(CHUNK_MAX) {
@@ -273,7 +275,8 @@ impl Producer {
                 read => return Poll::Ready(read),
             }
             if self.future.as_mut().poll(context).is_ready() {
-                // Not polled again, and without a size: nothing is allocated for it.
+                // The finished future is not polled again. Its zero-sized replacement does not
+                // allocate.
                 self.future = Box::pin(std::future::pending());
             } else if self.channel.len() == 0 && !self.channel.is_finished() {
                 return Poll::Pending;
@@ -281,7 +284,7 @@ impl Producer {
         }
     }
 
-    /// The fields that follow the body, once it is over.
+    /// The trailers. Complete once the body has ended.
     pub(crate) fn take_trailers(&self) -> Vec<(String, String)> {
         self.channel.take_trailers()
     }

@@ -1,8 +1,8 @@
 //! A bounded queue of body bytes between a connection and a task of the same worker.
 //!
-//! One side is a connection (it fills a request's body, or empties a response's), the other a task.
-//! Each waits for the other: a full channel stops the reading of the socket or the producing task,
-//! an empty one the handler or the sending.
+//! One side is a connection, which fills a request's body or drains a response's. The other side is
+//! a task. Each waits for the other: a full channel pauses the socket or the producing task, an
+//! empty one pauses the handler or the sending.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,15 +16,15 @@ use crate::rt::thread_state::Waiter;
 pub(crate) enum End {
     /// All of it came.
     Complete,
-    /// The side that wrote it gave up: the connection broke, or the producer failed.
+    /// The writing side gave up: the connection broke, or the producer failed.
     Aborted,
 }
 
-/// What there is to read.
+/// Result of a read.
 pub(crate) enum Read {
-    /// Bytes, at most as many as asked for.
+    /// Bytes, at most as many as requested.
     Chunk(Pinned),
-    /// Nothing yet.
+    /// Nothing available yet.
     Empty,
     /// No more will come.
     End(End),
@@ -45,7 +45,7 @@ struct Inner {
     trailers: Vec<(String, String)>,
 }
 
-/// Bytes that a channel takes before its writer must wait; one chunk more may be on its way.
+/// Bytes that a channel holds before its writer must wait. One further chunk may be in flight.
 pub(crate) const CHANNEL_BYTES: usize = 128 * 1024;
 
 impl BodyChannel {
@@ -63,14 +63,14 @@ impl BodyChannel {
         wake_reader(inner);
     }
 
-    /// Says that no more bytes will come.
+    /// Marks the end of the body.
     pub(crate) fn finish(&self, end: End) {
         let mut inner = self.0.borrow_mut();
         inner.end.get_or_insert(end);
         wake_reader(inner);
     }
 
-    /// Says that nobody reads any more: the writer need not wait, and what it writes is dropped.
+    /// Marks the reader as gone: the writer need not wait, and what it writes is dropped.
     pub(crate) fn close_reader(&self) {
         let mut inner = self.0.borrow_mut();
         inner.reader_gone = true;
@@ -79,12 +79,12 @@ impl BodyChannel {
         wake_writer(inner);
     }
 
-    /// True when the other side will read no more.
+    /// True if the reader is gone.
     pub(crate) fn reader_gone(&self) -> bool {
         self.0.borrow().reader_gone
     }
 
-    /// True when it is known how the body ends.
+    /// True once the end of the body is known.
     pub(crate) fn is_finished(&self) -> bool {
         self.0.borrow().end.is_some()
     }
@@ -117,39 +117,39 @@ impl BodyChannel {
         Read::Chunk(chunk)
     }
 
-    /// Has the reader told when there is something to read.
+    /// Registers a waiter for data to read.
     pub(crate) fn wait_read(&self, waiter: Waiter) {
         self.0.borrow_mut().reader = waiter;
     }
 
-    /// Has the writer told when there is room.
+    /// Registers a waiter for room to write.
     pub(crate) fn wait_write(&self, waiter: Waiter) {
         self.0.borrow_mut().writer = waiter;
     }
 
-    /// Sets the fields that follow the body.
+    /// Sets the trailers.
     pub(crate) fn set_trailers(&self, trailers: Vec<(String, String)>) {
         self.0.borrow_mut().trailers = trailers;
     }
 
-    /// True when fields follow the body.
+    /// True if there are trailers.
     pub(crate) fn has_trailers(&self) -> bool {
         !self.0.borrow().trailers.is_empty()
     }
 
-    /// Adds a field that follows the body.
+    /// Adds a trailer.
     pub(crate) fn add_trailer(&self, name: &[u8], value: &[u8]) {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         self.0.borrow_mut().trailers.push((text(name), text(value)));
     }
 
-    /// Takes the fields that follow the body.
+    /// Takes the trailers.
     pub(crate) fn take_trailers(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.0.borrow_mut().trailers)
     }
 }
 
-// The borrow ends before anyone is woken: a waker may look into the channel.
+// The borrow must end before the waiter is woken, because a waker may use the channel.
 fn wake_reader(mut inner: std::cell::RefMut<'_, Inner>) {
     let mut waiter = std::mem::take(&mut inner.reader);
     drop(inner);

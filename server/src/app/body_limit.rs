@@ -1,4 +1,4 @@
-//! A bound of its own for the bodies that a handler takes.
+//! Per-route limit on request bodies.
 
 use http::StatusCode;
 use ringway_codec::field::Known;
@@ -6,7 +6,7 @@ use ringway_codec::field::Known;
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 
-/// A handler whose requests have no larger bodies.
+/// A handler with a limit on its requests' bodies.
 pub(crate) struct Limited {
     bytes: u64,
     inner: Box<dyn Handler>,
@@ -17,7 +17,7 @@ impl Limited {
         Self { bytes, inner }
     }
 
-    /// The body as it arrives, which ends early where it is too large.
+    /// Streams the body, ending it early if it exceeds the limit.
     fn stream(&self, request: &Request<'_>) -> Reply {
         let length = request.known(Known::ContentLength).and_then(|v| str::from_utf8(v).ok());
         let length = length.and_then(|text| text.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! What a message contains: bytes that are there, or bytes that are still to be produced.
+//! Message content: bytes in memory, or bytes that are produced while they are sent.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -13,30 +13,30 @@ use crate::ring::send::{Owner, Pinned};
 
 /// A response's body.
 ///
-/// It is [`http_body::Body`] too, for tests and for layers that read what they pass on.
+/// It also implements [`http_body::Body`], for tests and for layers that read what they forward.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum Body {
-    /// None.
+    /// No body.
     #[default]
     Empty,
-    /// Bytes in the program's image.
+    /// Bytes with static lifetime.
     Static(&'static [u8]),
-    /// A few bytes, in place.
+    /// Up to 30 bytes, stored inline.
     Inline(Inline),
-    /// Bytes of its own.
+    /// Owned bytes.
     Bytes(Vec<u8>),
-    /// A part of bytes that the worker keeps.
+    /// A range of bytes that the worker keeps.
     Local(Rc<[u8]>, Range<usize>),
     /// Bytes shared between threads.
     Shared(Arc<[u8]>),
-    /// Bytes of the `bytes` crate, sent without a copy where they are many.
+    /// A buffer of the `bytes` crate. Large ones are sent without a copy.
     Buffer(Bytes),
     /// Bytes that are produced while they are sent.
     Stream(Producer),
 }
 
-/// Up to 30 bytes, in place.
+/// Up to 30 bytes, stored inline.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inline {
     len: u8,
@@ -44,10 +44,10 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// A number in decimal digits, behind a sign or without.
+    /// A number in decimal digits, with an optional sign.
     #[inline]
     fn number(negative: bool, number: u64) -> Self {
-        // Gathered in a register: bytes stored one by one are slow to move afterwards.
+        // Digits are gathered in a register: moving bytes that were stored one by one is slow.
         let (mut text, mut len, mut rest) = (0_u64, 0, number);
         while rest > 0 || len == 0 {
             if len == 7 {
@@ -93,7 +93,7 @@ impl fmt::Write for Inline {
 }
 
 impl Body {
-    /// The text of a value; short ones (up to 30 bytes) do not allocate.
+    /// The text of a value. Up to 30 bytes are stored without allocation.
     pub fn display(value: impl fmt::Display) -> Self {
         let mut inline = Inline::default();
         match write!(inline, "{value}") {
@@ -102,7 +102,7 @@ impl Body {
         }
     }
 
-    /// Its length in bytes, where that is known before it is sent.
+    /// Length in bytes, if it is known before sending.
     pub fn len(&self) -> Option<u64> {
         match self {
             Self::Stream(producer) => producer.length(),
@@ -110,7 +110,7 @@ impl Body {
         }
     }
 
-    /// The bytes of a body that is already there; none for one that is still to be produced.
+    /// The bytes of a body in memory; `None` for a streamed body.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Stream(_) => None,
@@ -123,7 +123,7 @@ impl Body {
         self.len() == Some(0)
     }
 
-    /// The bytes of a body that is already there; none for a stream.
+    /// The bytes of a body in memory; empty for a streamed body.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Empty | Self::Stream(_) => &[],
@@ -136,11 +136,11 @@ impl Body {
         }
     }
 
-    /// Appends the bytes of a body that is already there.
+    /// Appends the bytes of a body in memory.
     #[inline(always)]
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         match self {
-            // To copy all there is room for takes two moves; what does not count is dropped again.
+            // Copying the whole buffer takes two moves; the unused bytes are truncated afterwards.
             Self::Inline(Inline { len, bytes }) => {
                 let end = out.len() + usize::from(*len);
                 out.extend_from_slice(bytes);
@@ -150,7 +150,7 @@ impl Body {
         }
     }
 
-    /// The bytes of a body that is already there, to be sent from where they lie.
+    /// The bytes of a body in memory, pinned so that they can be sent without a copy.
     pub(crate) fn pin(self) -> Pinned {
         let (owner, range) = match self {
             Self::Local(bytes, range) => (Owner::Local(bytes), range),

@@ -1,10 +1,9 @@
-//! `Accept-Encoding`: in which content coding a client gets what it asked for, files and answers
-//! that are made alike.
+//! `Accept-Encoding`: chooses the content coding of a response, for files and for dynamic answers.
 //!
-//! Chooses only; compressing is another module's work. RFC 9110 sections 12.4.2 and 12.5.3.
+//! This module only chooses; others compress. RFC 9110 sections 12.4.2 and 12.5.3.
 
-/// A content coding, in the order in which the server prefers what the client likes equally:
-/// smallest first, none last.
+/// A content coding, in the server's order of preference among equal weights: smallest output
+/// first, identity last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Coding {
@@ -22,7 +21,7 @@ impl Coding {
     /// All codings, most preferred first.
     pub(crate) const ALL: [Self; 4] = [Self::Brotli, Self::Zstd, Self::Gzip, Self::Identity];
 
-    /// The value of `Content-Encoding`; `None` for the file as it is.
+    /// The value of `Content-Encoding`; `None` for identity.
     pub(crate) fn token(self) -> Option<&'static str> {
         match self {
             Self::Brotli => Some("br"),
@@ -32,7 +31,7 @@ impl Coding {
         }
     }
 
-    /// What the name of a file that holds this coding ends with.
+    /// File name suffix of a file with this coding.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -78,8 +77,9 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// Reads the field's value; `None` when the request has no such field, and then only the file
-    /// as it is will do (any coding would be allowed, but a client that can decode says so).
+    /// Parses the field's value. `None` means that the request has no such field; then only
+    /// identity is chosen. RFC 9110 would allow any coding, but clients that can decode send the
+    /// field.
     pub(crate) fn parse(value: Option<&[u8]>) -> Self {
         let Some(value) = value else { return Self { weights: [0, 0, 0, 1] } };
         let mut stated = [None; 4];
@@ -88,7 +88,7 @@ impl Accepted {
             let mut parts = member.split(|&byte| byte == b';');
             let token = parts.next().unwrap_or_default().trim_ascii();
             let weight = parts.next().map_or(Some(1000), weight);
-            // A weight that cannot be read: the member says nothing.
+            // A member with an unreadable weight is ignored.
             let (Some(weight), None) = (weight, parts.next()) else { continue };
             if token == b"*" {
                 others = Some(weight);
@@ -98,18 +98,19 @@ impl Accepted {
         }
         let mut weights = stated.map(|weight| weight.or(others).unwrap_or(0));
         if stated[Coding::Identity as usize].is_none() && others != Some(0) {
-            // Acceptable unless excluded, but below whatever the client asked for by name.
+            // Identity is acceptable unless excluded, but ranks below every coding the client
+            // named.
             weights[Coding::Identity as usize] = 1;
         }
         Self { weights }
     }
 
-    /// Whether the client says that it takes nothing without a coding.
+    /// True if the client refuses an uncoded response.
     pub(crate) fn refuses_identity(&self) -> bool {
         self.weights[Coding::Identity as usize] == 0
     }
 
-    /// The best of the codings there are, `None` when the client accepts none of them (406).
+    /// The best available coding; `None` if the client accepts none of them (406).
     pub(crate) fn choose(&self, available: Codings) -> Option<Coding> {
         let mut best = None;
         let mut best_weight = 0;
@@ -124,7 +125,7 @@ impl Accepted {
     }
 }
 
-/// Whether a content type is worth compressing: text, and binary formats that hold text.
+/// True if a content type is worth compressing: text, and binary formats that contain text.
 pub(crate) fn compressible(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or(content_type);
     essence.starts_with("text/")
@@ -145,21 +146,21 @@ pub(crate) fn compressible(content_type: &str) -> bool {
         )
 }
 
-/// The values of the field that came lately and what they mean: there are as many different ones as
-/// there are browsers, and reading one costs more than the rest of an answer from memory.
+/// Recent field values and their meaning. There are about as many different values as browsers, and
+/// parsing one costs more than the rest of an answer from memory.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     known: [Option<(Box<[u8]>, Accepted)>; RECENT],
     next: usize,
 }
 
-/// Values that are remembered.
+/// Number of cached values.
 const RECENT: usize = 4;
-/// Longer values are read each time, so that nobody fills the memory.
+/// Longer values are not cached, which bounds the memory.
 const RECENT_BYTES_MAX: usize = 128;
 
 impl Recent {
-    /// As [`Accepted::parse`].
+    /// Same as [`Accepted::parse`], cached.
     pub(crate) fn parse(&mut self, value: Option<&[u8]>) -> Accepted {
         let Some(text) = value else { return Accepted::parse(None) };
         let known = self.known.iter().flatten().find(|(known, _)| **known == *text);
@@ -175,7 +176,7 @@ impl Recent {
     }
 }
 
-/// A `q` parameter in thousandths: `q=0.5` is 500.
+/// Parses a `q` parameter, in thousandths: `q=0.5` is 500.
 pub(crate) fn weight(parameter: &[u8]) -> Option<u16> {
     let parameter = parameter.trim_ascii();
     let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), fraction @ ..] = parameter else {

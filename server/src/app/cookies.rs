@@ -1,4 +1,4 @@
-//! Cookies of requests and responses (RFC 6265), by the crate `cookie`.
+//! Cookies of requests and responses (RFC 6265), using the crate `cookie`.
 
 use cookie::Cookie;
 use http::{HeaderValue, header};
@@ -9,8 +9,7 @@ use crate::app::response::Response;
 use crate::rt::console::note;
 
 impl<'a> Request<'a> {
-    /// The cookies, percent-decoded, in order. What is no pair of a name and a value is passed
-    /// over.
+    /// The cookies, percent-decoded, in order. Parts that are not a name-value pair are skipped.
     pub fn cookies(&self) -> impl Iterator<Item = Cookie<'a>> + use<'a> {
         let bytes = self.bytes;
         let fields = self.fields.iter().filter(|field| field.known == Known::Cookie);
@@ -18,27 +17,27 @@ impl<'a> Request<'a> {
         pairs.filter_map(|pair| Cookie::parse_encoded(str::from_utf8(pair).ok()?).ok())
     }
 
-    /// The first cookie of a name.
+    /// The first cookie with a name.
     pub fn cookie(&self, name: &str) -> Option<Cookie<'a>> {
         self.cookies().find(|cookie| cookie.name() == name)
     }
 }
 
 impl OwnedRequest {
-    /// As [`Request::cookies`].
+    /// Same as [`Request::cookies`].
     pub fn cookies(&self) -> impl Iterator<Item = Cookie<'_>> {
         self.view().cookies()
     }
 
-    /// As [`Request::cookie`].
+    /// Same as [`Request::cookie`].
     pub fn cookie(&self, name: &str) -> Option<Cookie<'_>> {
         self.view().cookie(name)
     }
 }
 
 impl Response {
-    /// Sets a cookie; name and value are percent-encoded. One whose attributes cannot be sent is a
-    /// mistake of the program: it is left out, which is told on standard error.
+    /// Sets a cookie; name and value are percent-encoded. A cookie whose path or domain cannot be
+    /// sent is a program error: it is left out, with a message on standard error.
     ///
     /// ```
     /// use ringway::{Response, cookie::{Cookie, SameSite}};
@@ -60,7 +59,7 @@ impl Response {
         self
     }
 
-    /// Removes a cookie at the client: one of the same name, path and domain as it was set with.
+    /// Removes a cookie at the client. Name, path and domain must be those it was set with.
     #[must_use]
     pub fn remove_cookie<'c>(self, cookie: impl Into<Cookie<'c>>) -> Self {
         let mut cookie = cookie.into();

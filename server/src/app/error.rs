@@ -1,4 +1,4 @@
-//! Why a server did not start, or stopped.
+//! Errors of starting and running a server.
 
 use std::fmt;
 use std::io;
@@ -13,33 +13,33 @@ use crate::rt::task::JoinError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address could not be listened on.
+    /// Listening on an address failed.
     Listen {
-        /// What was to be spoken there.
+        /// The scheme to be served there.
         scheme: Scheme,
         /// The address.
         address: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel refused a ring.
+    /// The kernel refused to create an io_uring.
     Ring(io::Error),
-    /// No worker can be pinned to this CPU.
+    /// A worker cannot be pinned to this CPU.
     Cpu(usize),
-    /// An address is not one.
+    /// This text is not an address.
     Address(String),
-    /// There is nothing to listen on.
+    /// The server has no address to listen on.
     NoListener,
-    /// The certificate or its key.
+    /// The certificate or its key is unusable.
     Tls(crate::tls::ConfigError),
     /// The access log cannot be written.
     Log {
         /// Its file, or `standard output`.
         path: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A thread could not be started, or ended before its time.
+    /// A worker thread could not be started, or ended unexpectedly.
     Worker(io::Error),
 }
 
@@ -89,7 +89,7 @@ impl From<crate::tls::ConfigError> for Error {
 }
 
 impl From<JoinError> for Response {
-    /// 503 where the task was never begun for want of threads, otherwise 500.
+    /// 503 if the task never started because no thread was free, otherwise 500.
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Overloaded => StatusCode::SERVICE_UNAVAILABLE.into(),

@@ -1,17 +1,15 @@
-//! What goes with a request besides its bytes: values that layers attach to it, and its body while
-//! that streams.
+//! Per-request data besides its bytes: values attached by layers, and the body while it streams.
 
 use std::cell::Cell;
 use std::fmt;
 
 use crate::app::body::RequestBody;
 
-/// Values attached to a request, one of each type: a layer leaves there what handlers behind it
-/// read.
+/// Values attached to a request, at most one per type. Layers set them for the handlers inside.
 ///
-/// A layer has the request by `&`, so values go in by `&` too, and come out as copies: put what is
-/// large or shared into an [`Arc`](std::sync::Arc). Nothing is allocated until something is
-/// inserted.
+/// Layers borrow the request as `&Request`, so values are inserted through `&` and returned as
+/// clones. Wrap large or shared values in an [`Arc`](std::sync::Arc). Nothing is allocated until
+/// the first insert.
 ///
 /// ```
 /// use ringway::Request;
@@ -32,17 +30,18 @@ use crate::app::body::RequestBody;
 pub struct Extensions(Cell<Option<Box<http::Extensions>>>);
 
 impl Extensions {
-    /// The value of a type, copied.
+    /// A clone of the value of a type.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        // A `Clone` of the application's cannot reach this request, so that nothing misses the map.
+        // The map is taken out while the application's `Clone` runs, which cannot reach this
+        // request.
         let map = self.0.take()?;
         let value = map.get().cloned();
         self.0.set(Some(map));
         value
     }
 
-    /// True when there is a value of a type.
+    /// True if there is a value of a type.
     #[must_use]
     pub fn contains<T: Send + Sync + 'static>(&self) -> bool {
         let Some(map) = self.0.take() else { return false };
@@ -51,7 +50,7 @@ impl Extensions {
         found
     }
 
-    /// Sets the value of a type; gives the one that it replaces.
+    /// Sets the value of a type; returns the value it replaces.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
         let mut map = self.0.take().unwrap_or_default();
         let before = map.insert(value);
@@ -59,7 +58,7 @@ impl Extensions {
         before
     }
 
-    /// Takes the value of a type out.
+    /// Removes and returns the value of a type.
     pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         let mut map = self.0.take()?;
         let value = map.remove();
@@ -72,7 +71,7 @@ impl Extensions {
         Self(Cell::new(self.0.take()))
     }
 
-    /// The values as `http` has them.
+    /// Converts into the `http` crate's type.
     pub(crate) fn into_http(self) -> http::Extensions {
         self.0.into_inner().map(|map| *map).unwrap_or_default()
     }
@@ -88,16 +87,16 @@ impl fmt::Debug for Extensions {
     }
 }
 
-/// What a request has besides its bytes. Whoever takes a request off the wire has one for it.
+/// Per-request data besides the bytes. The connection provides one for each request.
 #[derive(Default)]
 pub(crate) struct Attached {
-    /// The body as it arrives, until the handler takes it.
+    /// The streamed body, until the handler takes it.
     pub(crate) stream: Cell<Option<RequestBody>>,
     pub(crate) extensions: Extensions,
 }
 
 impl Attached {
-    /// Moves all of it out, for a request that outlives the call.
+    /// Moves everything out, for a request that outlives the call.
     pub(crate) fn take(&self) -> Self {
         Self { stream: Cell::new(self.stream.take()), extensions: self.extensions.take() }
     }

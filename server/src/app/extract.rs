@@ -1,4 +1,4 @@
-//! Parts of a request as types of the application, by serde.
+//! Parts of a request deserialised into the application's types, using serde.
 
 use http::{Method, StatusCode};
 use ringway_codec::field::Known;
@@ -9,10 +9,11 @@ use crate::app::problem::Rejection;
 use crate::app::request::{OwnedRequest, Request};
 
 impl<'a> Request<'a> {
-    /// The body as JSON. 415 unless its content type is `application/json` or ends in `+json`, 400
-    /// where it is no JSON or not what `T` takes: the answer says where, by path, line and column.
+    /// Deserialises the body as JSON. 415 unless the content type is `application/json` or ends in
+    /// `+json`. 400 if the body is not JSON or does not fit `T`; the answer gives path, line and
+    /// column.
     ///
-    /// Nesting is bounded (128), and so is what comes, by the limit of the route.
+    /// Nesting is limited to 128 levels. The body's size is limited by the route.
     ///
     /// ```
     /// use ringway::{Rejection, Request, Response, Router};
@@ -43,16 +44,16 @@ impl<'a> Request<'a> {
         Ok(value)
     }
 
-    /// The query as a struct or a map; a name that comes again goes into a sequence. 400 where it
-    /// is not what `T` takes: the answer names the parameter.
+    /// Deserialises the query into a struct or a map; repeated names form a sequence. 400 if it
+    /// does not fit `T`; the answer names the parameter.
     pub fn query<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
         let query = self.line.query.map_or(&[][..], |query| query.of(self.bytes));
         read("query", Pairs::of_form(query))
     }
 
-    /// The fields of a form as a struct or a map: those of the body, which is to be
-    /// `application/x-www-form-urlencoded` (else 415); for GET and HEAD those of the query. 400
-    /// where they are not what `T` takes: the answer names the field.
+    /// Deserialises a form into a struct or a map. The form is the body, which must be
+    /// `application/x-www-form-urlencoded` (else 415); for GET and HEAD it is the query. 400 if it
+    /// does not fit `T`; the answer names the field.
     pub fn form<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
         if matches!(self.method(), Method::GET | Method::HEAD) {
             return self.query();
@@ -64,9 +65,9 @@ impl<'a> Request<'a> {
         read("form", Pairs::of_form(self.body))
     }
 
-    /// The parameters of the route, decoded: a struct or a map by their names, a tuple by their
-    /// order, or the one that there is. 400 where they are not what `T` takes: the answer names the
-    /// parameter. [`Self::param`] has them as they came.
+    /// Deserialises the percent-decoded route parameters: a struct or a map by name, a tuple by
+    /// position, or a single value. 400 if they do not fit `T`; the answer names the parameter.
+    /// [`Self::param`] returns them as received.
     pub fn params<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
         let names = self.params.names;
         let values = self.params.spans.iter().map(|span| span.of(self.bytes));
@@ -74,7 +75,7 @@ impl<'a> Request<'a> {
         let pairs = Pairs::of_params(names.iter().map(|name| &**name).zip(values));
         read_named("path", pairs, |path| match (names, path) {
             ([only], ".") => only.clone(),
-            // By its place in a tuple: `[1]`.
+            // Tuple positions look like `[1]`.
             (names, path) => {
                 let place = path.strip_prefix('[').and_then(|rest| rest.split(']').next());
                 let at = place.and_then(|place| place.parse::<usize>().ok());
@@ -83,7 +84,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The content type without its parameters.
+    /// The content type without parameters.
     pub(crate) fn media_type(&self) -> Option<&'a [u8]> {
         let value = self.known(Known::ContentType)?;
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
@@ -92,22 +93,22 @@ impl<'a> Request<'a> {
 }
 
 impl OwnedRequest {
-    /// As [`Request::json`].
+    /// Same as [`Request::json`].
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
         self.view().json()
     }
 
-    /// As [`Request::query`].
+    /// Same as [`Request::query`].
     pub fn query<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
         self.view().query()
     }
 
-    /// As [`Request::form`].
+    /// Same as [`Request::form`].
     pub fn form<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
         self.view().form()
     }
 
-    /// As [`Request::params`].
+    /// Same as [`Request::params`].
     pub fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Rejection> {
         self.view().params()
     }
@@ -128,7 +129,7 @@ pub(crate) fn wrong_type(wanted: &str) -> Rejection {
 }
 
 fn json_rejection(path: &str, error: &serde_json::Error) -> Rejection {
-    // The path of the document itself is a dot, which says nothing.
+    // The path of the whole document is `.`, which is left out.
     let place = if path == "." { String::new() } else { format!("`{path}`: ") };
     let rejection = Rejection::bad_request(format!("{place}{error}"));
     let rejection = if path == "." { rejection } else { rejection.member("path", path) };
@@ -142,7 +143,7 @@ fn read<'a, T: Deserialize<'a>>(
     read_named(part, pairs, str::to_owned)
 }
 
-/// `name` makes of a path within `T` the name that the client knows.
+/// `name` maps a path within `T` to the name that the client knows.
 fn read_named<'a, T: Deserialize<'a>>(
     part: &str,
     pairs: Result<Pairs<'a>, NotText>,

@@ -1,19 +1,19 @@
-//! Field lines of answers, ready to be sent (RFC 9110 section 5).
+//! Field lines of answers, encoded in advance (RFC 9110 section 5).
 
 use ringway_codec::field::{Field, Known};
 use ringway_codec::hpack::Indexing;
 
-/// Connection-specific fields (RFC 9113 section 8.2.2), and the length.
+/// True for connection-specific fields (RFC 9113 section 8.2.2) and content-length.
 pub(crate) fn is_framing(known: Known, name: &str) -> bool {
     matches!(known, Known::Connection | Known::ContentLength | Known::TransferEncoding)
         || matches!(name, "keep-alive" | "proxy-connection" | "upgrade")
 }
 
-/// A field line: how to compress it, known name, name, value.
+/// A field line: indexing mode, known name, name, value.
 pub(crate) type Line<'a> = (Indexing, Known, &'a [u8], &'a [u8]);
 
-/// Field lines as HTTP/1.1 writes them (`name: value\r\n`), with an index of their parts, so that
-/// one text serves HTTP/1.1 by copying and the others by looking up.
+/// Field lines in HTTP/1.1 form (`name: value\r\n`), with an index of their parts. HTTP/1.1 copies
+/// the text; HTTP/2 and HTTP/3 use the index.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FieldBlock(Option<Box<Lines>>);
 
@@ -24,7 +24,7 @@ struct Lines {
 }
 
 impl FieldBlock {
-    /// Adds a line. Both parts were checked by whoever made them.
+    /// Adds a line. The caller has validated both parts.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_with(0, name, value);
     }
@@ -48,18 +48,18 @@ impl FieldBlock {
         });
     }
 
-    /// True when there is no line.
+    /// True if there is no line.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// True when there is a line of this name, in lower case.
+    /// True if there is a line with this lower-case name.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.iter().any(|(_, _, other, _)| other == name)
     }
 
-    /// Takes out the lines of a name.
+    /// Removes the lines with a name.
     pub(crate) fn remove(&mut self, name: &[u8]) {
         let before = std::mem::take(self);
         before.iter().filter(|(_, _, other, _)| *other != name).for_each(|line| self.keep(line));

@@ -1,4 +1,4 @@
-//! Forms with files (`multipart/form-data`, RFC 7578), read as they come, by the crate `multer`.
+//! Multipart forms (`multipart/form-data`, RFC 7578), streamed, using the crate `multer`.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,8 +16,8 @@ use crate::app::extract::wrong_type;
 use crate::app::problem::Rejection;
 use crate::app::request::{OwnedRequest, Request};
 
-/// The fields of a `multipart/form-data` body, one after the other, as they arrive: what is not
-/// read yet waits at the client.
+/// The fields of a `multipart/form-data` body, one after the other, as they arrive. Unread data
+/// waits at the client.
 ///
 /// ```
 /// use ringway::extract::MultipartForm;
@@ -39,13 +39,13 @@ pub struct MultipartForm {
     feed: Arc<Mutex<Feed>>,
     parser: multer::Multipart<'static>,
     current: Option<multer::Field<'static>>,
-    /// Fields that may still come.
+    /// Number of fields that may still come.
     fields_left: usize,
     fields_max: usize,
     field_max: u64,
 }
 
-/// What the parser, which may be moved between threads, is fed with: the body may not.
+/// Input of the parser. The parser must be `Send`, which the body is not.
 #[derive(Default)]
 struct Feed {
     next: Option<Bytes>,
@@ -57,7 +57,7 @@ struct Source(Arc<Mutex<Feed>>);
 impl Stream for Source {
     type Item = Result<Bytes, Incomplete>;
 
-    /// Whoever asks the parser feeds it and asks again: nobody has to be woken.
+    /// The caller feeds the parser and polls again, so no waker is needed.
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut feed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match feed.next.take() {
@@ -68,18 +68,18 @@ impl Stream for Source {
     }
 }
 
-/// Fields of a form, unless it is said otherwise.
+/// Default maximum number of fields.
 const FIELDS_MAX: usize = 100;
 
-/// Bytes of a field that is gathered in memory, unless it is said otherwise.
+/// Default maximum size of a field gathered in memory, in bytes.
 const FIELD_MAX: u64 = 2 << 20;
 
-/// Bytes that may come before a field's head is complete.
+/// Maximum number of bytes before a field's head is complete.
 const HEAD_MAX: usize = 16 << 10;
 
 impl MultipartForm {
-    /// The form of a request whose body was taken out of it, as [`Router::stream`] does.
-    /// 415 where it is of another content type, 400 where its boundary is missing or none.
+    /// The form in a body that was taken out of its request, as [`Router::stream`] does. 415 for
+    /// another content type, 400 if the boundary is missing or invalid.
     ///
     /// [`Router::stream`]: crate::Router::stream
     pub fn new(request: &OwnedRequest, body: RequestBody) -> Result<Self, Rejection> {
@@ -112,24 +112,22 @@ impl MultipartForm {
         })
     }
 
-    /// Sets how many fields there may be (100 unless it is said otherwise); more are refused with
-    /// 413.
+    /// Sets the maximum number of fields (default 100). More are refused with 413.
     #[must_use]
     pub fn max_fields(mut self, count: usize) -> Self {
         (self.fields_left, self.fields_max) = (count, count);
         self
     }
 
-    /// Sets how many bytes a field may have; more are refused with 413. Unless it is said
-    /// otherwise, 2 MiB where a field is gathered in memory, and no bound where it is read chunk by
-    /// chunk.
+    /// Sets the maximum size of a field in bytes. Larger fields are refused with 413. By default, a
+    /// field gathered in memory is limited to 2 MiB, and a field read in chunks is not limited.
     #[must_use]
     pub fn max_field_bytes(mut self, bytes: u64) -> Self {
         self.field_max = bytes;
         self
     }
 
-    /// The next field; none after the last. What was not read of the one before is passed over.
+    /// The next field; `None` after the last. Skips what was not read of the previous field.
     pub async fn next_field(&mut self) -> Result<Option<MultipartField<'_>>, Rejection> {
         while self.current.is_some() && self.read_chunk().await?.is_some() {}
         self.current = None;
@@ -155,8 +153,8 @@ impl MultipartForm {
     }
 }
 
-/// Asks the parser, and feeds it with the body until it has an answer. More than `max` bytes are
-/// not waited for.
+/// Polls the parser and feeds it from the body until it returns. Fails after `max` bytes without a
+/// result.
 async fn drive<T>(
     body: &mut RequestBody,
     feed: &Mutex<Feed>,
@@ -214,23 +212,23 @@ impl MultipartField<'_> {
         self.form.current.as_ref()
     }
 
-    /// Its name.
+    /// The field's name.
     pub fn name(&self) -> Option<&str> {
         self.head()?.name()
     }
 
-    /// The name that the client says the file has: never to be used as a path.
+    /// The file name stated by the client. Never use it as a path.
     pub fn file_name(&self) -> Option<&str> {
         self.head()?.file_name()
     }
 
-    /// The content type that the client says.
+    /// The content type stated by the client.
     pub fn content_type(&self) -> Option<&str> {
         self.head()?.content_type().map(AsRef::as_ref)
     }
 
-    /// The next piece of its content; none after the last. 413 where it is larger than the form's
-    /// bound, 400 where the form is malformed or breaks off.
+    /// The next chunk of the content; `None` after the last. 413 if the field exceeds the form's
+    /// limit, 400 if the form is malformed or truncated.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Rejection> {
         let bound = self.form.field_max;
         self.chunk_within(bound).await
@@ -248,7 +246,7 @@ impl MultipartField<'_> {
         Ok(Some(chunk))
     }
 
-    /// All of its content.
+    /// The whole content.
     pub async fn bytes(mut self) -> Result<Vec<u8>, Rejection> {
         let bound = match self.form.field_max {
             u64::MAX => FIELD_MAX,
@@ -261,7 +259,7 @@ impl MultipartField<'_> {
         Ok(all)
     }
 
-    /// All of its content, which is to be UTF-8, else 400.
+    /// The whole content as UTF-8; 400 if it is not.
     pub async fn text(self) -> Result<String, Rejection> {
         let name = self.name().unwrap_or_default().to_owned();
         String::from_utf8(self.bytes().await?).map_err(|_| {
@@ -278,8 +276,8 @@ impl fmt::Debug for MultipartField<'_> {
 }
 
 impl OwnedRequest {
-    /// The body as a form with files: as it arrives where the route streams it, else what is
-    /// buffered. 415 where it is of another content type, 400 where its boundary is missing.
+    /// The body as a multipart form: streamed if the route streams the body, otherwise buffered.
+    /// 415 for another content type, 400 if the boundary is missing.
     pub fn multipart(&self) -> Result<MultipartForm, Rejection> {
         let body = self.take_body().unwrap_or_else(|| self.body().to_vec().into());
         MultipartForm::of(&self.view(), body)
@@ -337,7 +335,7 @@ mod tests {
         let all = read(form(text.clone())).unwrap();
         let want = [("a", "1"), ("f", "li\r\nne")].map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(all, want);
-        // Fields that are not read are passed over.
+        // Unread fields are skipped.
         let mut form = form(text);
         done(async {
             form.next_field().await.unwrap().unwrap();
@@ -404,7 +402,7 @@ mod tests {
         assert_eq!(status(read(three().max_field_bytes(4))), 413);
         let large = "1".repeat((FIELD_MAX + 1) as usize);
         assert_eq!(status(read(form(format!("--x\r\n{HEAD}\"a\"\r\n\r\n{large}\r\n--x--")))), 413);
-        // A head, or what precedes the first boundary, that has no end.
+        // A head, or text before the first boundary, that never ends.
         let channel = BodyChannel::default();
         let body = RequestBody::new(channel.clone());
         let kind = "multipart/form-data; boundary=x";

@@ -1,4 +1,4 @@
-//! The handler: the one trait that an application implements, and the closures that stand for it.
+//! The handler trait, and the closures that implement it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,38 +11,39 @@ use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::rt::panics::caught;
 
-/// Answers requests. One handler serves all workers at once, so it is `Sync`; what it answers stays
-/// on the worker that asked.
+/// Answers requests. One handler serves all workers at once, so it must be `Sync`; its answers stay
+/// on the worker that called it.
 ///
-/// A panic, here or in a future that answers later, is answered with 500 and ends nothing else; one
-/// in a body that is being sent breaks that response off. (A program built with `panic = "abort"`
-/// ends, as it asked to.)
+/// A panic in the handler or in the future of a later answer is answered with 500 and affects
+/// nothing else. A panic in a body being sent breaks that response off. (A program built with
+/// `panic = "abort"` aborts.)
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn call(&self, request: &Request<'_>) -> Reply;
 
-    /// Called once by each server that is to use it, before the first request, on the thread that
-    /// starts the server: what needs threads of its own, or looks at the disk, may begin here. One
-    /// that has other handlers inside passes it on.
+    /// Called once by each server that uses the handler, before the first request, on the thread
+    /// that starts the server. Use it to start threads or read files. A handler that wraps other
+    /// handlers must forward the call.
     fn start(&self) {}
 
-    /// Called when the router that the handler is in is nested below `prefix`, a canonical path
-    /// that may have parameters: one that compares whole paths, as [`Files`](crate::Files) does,
-    /// takes it in. One that has other handlers inside passes it on.
+    /// Called when the handler's router is nested below `prefix`, a canonical path that may have
+    /// parameters. A handler that compares whole paths, as [`Files`](crate::Files) does, must take
+    /// the prefix into account. A handler that wraps other handlers must forward the call.
     #[track_caller]
     fn nested(&mut self, prefix: &str) {
         let _ = prefix;
     }
 
-    /// How the request's body is to be received; asked before [`Self::call`], for requests that
-    /// have one.
+    /// How the request's body is to be received. Called before [`Self::call`], only for requests
+    /// that have a body.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         let _ = request;
         BodyMode::Buffer
     }
 }
 
-/// The application, whose panics are its own: the worker's thread serves other clients too.
+/// Wraps the application and contains its panics, because the worker's thread also serves other
+/// clients.
 pub(crate) struct Guarded<H>(pub(crate) H);
 
 impl<H: Handler> Handler for Guarded<H> {
@@ -57,12 +58,12 @@ impl<H: Handler> Handler for Guarded<H> {
 
     #[inline]
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
-        // Whoever asks catches the panic, since no mode is a refusal.
+        // The caller catches the panic: there is no mode for a refusal.
         self.0.body_mode(request)
     }
 }
 
-/// The answer for which the application panicked.
+/// The answer after the application panicked.
 pub(crate) fn panicked() -> Response {
     StatusCode::INTERNAL_SERVER_ERROR.into()
 }
@@ -70,26 +71,27 @@ pub(crate) fn panicked() -> Response {
 /// How a request's body reaches its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum BodyMode {
-    /// Whole, in [`Request::body`], up to the configured limit; larger ones are refused with 413.
+    /// Buffered, in [`Request::body`], up to the configured limit. Larger bodies are refused with
+    /// 413.
     #[default]
     Buffer,
-    /// Whole, up to this many bytes.
+    /// Buffered, up to this many bytes.
     BufferUpTo(u64),
-    /// As it arrives: the handler is called with the head and takes the body by
+    /// Streamed: the handler is called once the head is complete and takes the body with
     /// [`Request::take_body`].
     Stream,
 }
 
-/// A handler's answer, now or later.
+/// A handler's answer: ready or later.
 pub enum Reply {
-    /// The answer is here.
+    /// The answer is ready.
     Ready(Response),
-    /// The answer will come; the worker's executor polls for it. It need not be `Send`.
+    /// The answer comes later. The worker's executor polls the future, which need not be `Send`.
     Later(Pin<Box<dyn Future<Output = Response>>>),
 }
 
 impl Reply {
-    /// Lets go of an answer that is done with; for one that owns nothing there is nothing to do.
+    /// Drops a finished answer. Skips an answer that owns no memory.
     #[inline]
     pub(crate) fn discard(self) {
         match &self {
@@ -114,7 +116,7 @@ impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Response {
     }
 }
 
-/// What a route takes: a [`Handler`], a closure over `&Request` that answers at once, or an `async`
+/// A route's handler: a [`Handler`], a closure over `&Request` that answers at once, or an `async`
 /// closure over an [`OwnedRequest`]. `Kind` tells them apart and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler",
@@ -126,18 +128,18 @@ impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Response {
     note = "what a closure takes has to be written out, `|request: &Request|` and not `|request|`"
 )]
 pub trait IntoHandler<Kind> {
-    /// The handler it becomes.
+    /// The resulting handler.
     type Handler: Handler;
 
-    /// Makes the handler.
+    /// Converts into the handler.
     fn into_handler(self) -> Self::Handler;
 }
 
-/// The kind of a type that is a handler already.
+/// Kind of a type that implements [`Handler`].
 pub struct IsHandler;
-/// The kind of a closure that answers at once.
+/// Kind of a closure that answers at once.
 pub struct Answers<R>(R);
-/// The kind of an `async` closure.
+/// Kind of an `async` closure.
 pub struct AnswersLater<R>(R);
 
 impl<H: Handler> IntoHandler<IsHandler> for H {

@@ -1,4 +1,4 @@
-//! Messages as the crates `http`, `http-body` and `futures-core` have them, both ways.
+//! Conversions to and from the crates `http`, `http-body` and `futures-core`.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -99,7 +99,7 @@ impl HttpBody for Body {
     }
 }
 
-/// Trailers, if there are any. Those that `http` cannot hold are left out.
+/// A frame of trailers, if there are any. Fields that `http` cannot represent are left out.
 pub(crate) fn trailers_frame(fields: Vec<(String, String)>) -> Option<Frame<Bytes>> {
     let parsed = fields.into_iter().filter_map(|(name, value)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
@@ -109,9 +109,8 @@ pub(crate) fn trailers_frame(fields: Vec<(String, String)>) -> Option<Frame<Byte
 }
 
 impl Body {
-    /// A body of the pieces of a stream, produced as they are sent: the stream is asked for more
-    /// once there is room. An error breaks the response off, so that a part never passes for the
-    /// whole.
+    /// A body of a stream's items, polled while the response is sent, as room permits. An error
+    /// breaks the response off, so that a truncated body never looks complete.
     pub fn from_stream<S, T, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E>> + 'static,
@@ -120,7 +119,7 @@ impl Body {
         Self::Stream(Producer::new(async move |out| write_stream(stream, out).await, None))
     }
 
-    /// As [`Self::from_stream`], of a length in bytes that is known beforehand. A stream of another
+    /// Same as [`Self::from_stream`], with a length in bytes known in advance. A stream of another
     /// length breaks the response off.
     pub fn from_stream_of_length<S, T, E>(length: u64, stream: S) -> Self
     where
@@ -130,8 +129,8 @@ impl Body {
         Self::Stream(Producer::new(async move |out| write_stream(stream, out).await, Some(length)))
     }
 
-    /// The body of another library, its trailers with it. One whose only piece is there at once
-    /// goes out like any that is; else it is asked for more once there is room. An error breaks the
+    /// A body of another library, with its trailers. A single frame that is ready at once is sent
+    /// like any body in memory; otherwise the body is polled as room permits. An error breaks the
     /// response off.
     pub fn from_http_body<B: HttpBody + 'static>(body: B) -> Self {
         let length = body.size_hint().exact();
@@ -143,7 +142,7 @@ impl Body {
             return Self::Empty;
         }
         let mut body = Box::pin(body);
-        // Whoever has nothing yet is asked again by the task that waits for it.
+        // A pending body is polled again by the task that waits for it.
         let first = match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(None) => return Self::Empty,
             Poll::Ready(Some(Ok(frame))) if body.is_end_stream() => match frame.into_data() {
@@ -192,7 +191,7 @@ where
     }
 }
 
-/// Writes a frame of a body, and waits until there is room for more.
+/// Writes a frame of a body, then waits until there is room for more.
 pub(crate) async fn write_frame<D: Buf>(
     frame: Frame<D>,
     out: &mut BodyWriter,
@@ -212,14 +211,15 @@ pub(crate) async fn write_frame<D: Buf>(
 }
 
 impl<B: HttpBody + 'static> From<http::Response<B>> for Response {
-    /// Status, fields and body; the length is that of the body, or else what the fields say.
+    /// Converts status, fields and body. The length is the body's if known, otherwise
+    /// content-length.
     fn from(response: http::Response<B>) -> Self {
         let (head, body) = response.into_parts();
         let stated = head.headers.get(header::CONTENT_LENGTH);
         let stated = stated.and_then(|value| value.to_str().ok()?.parse().ok());
         let length = body.size_hint().exact();
         let content = match (body.is_end_stream(), stated) {
-            // The answer to HEAD, or a mistake, which is broken off then.
+            // Either the answer to HEAD, or an error that breaks the response off.
             (true, Some(1..)) if !is_bodiless(head.status) => {
                 Body::Stream(Producer::new(async |out| out.abort(), stated))
             }
@@ -250,27 +250,27 @@ impl From<Response> for http::Response<Body> {
 }
 
 impl Request<'_> {
-    /// What is asked for as an absolute URI, the path canonical; `*` and what has no authority as
-    /// it is. Made on demand: [`Self::path`], [`Self::query_string`] and [`Self::authority`] cost
-    /// nothing.
+    /// The request as an absolute URI with canonical path. `*`, and a request without authority,
+    /// stay as they are. Built on each call: [`Self::path`], [`Self::query_string`] and
+    /// [`Self::authority`] cost nothing.
     pub fn uri(&self) -> Uri {
         let path = path_and_query(self.line, &|range| Bytes::copy_from_slice(&self.bytes[range]));
         let authority = self.authority().map(|text| Bytes::copy_from_slice(text.as_bytes()));
         absolute(path, authority, self.is_secure())
     }
 
-    /// The fields as `http` has them. Made on demand: [`Self::header`] and [`Self::headers`] cost
-    /// nothing.
+    /// The fields as the `http` crate's map. Built on each call: [`Self::header`] and
+    /// [`Self::headers`] cost nothing.
     pub fn header_map(&self) -> HeaderMap {
         header_map(self.fields, &|range| Bytes::copy_from_slice(&self.bytes[range]))
     }
 }
 
 impl From<OwnedRequest> for http::Request<RequestBody> {
-    /// The request as servers built on `http` make it: over HTTP/1.1 its URI is path and query, and
-    /// the authority is in the Host field; over HTTP/2 and 3 it has scheme and authority. The path
-    /// is canonical. Values are not copied. Extensions come along, and so does the body, buffered
-    /// or as it arrives.
+    /// Converts as other servers built on `http` do. Over HTTP/1.1 the URI is path and query, and
+    /// the authority is in the Host field; over HTTP/2 and HTTP/3 the URI has scheme and authority.
+    /// The path is canonical. Values are not copied. Extensions and the body, buffered or streamed,
+    /// are included.
     fn from(request: OwnedRequest) -> Self {
         let (method, protocol) = (request.method(), request.protocol());
         let OwnedRequest { bytes, fields, line, secure, body, attached, .. } = request;
@@ -295,20 +295,20 @@ pub(crate) fn range(span: Span) -> Range<usize> {
     span.at as usize..(span.at + span.len) as usize
 }
 
-/// Path and query, of parts of the request's bytes.
+/// Path and query, built from slices of the request's bytes.
 pub(crate) fn path_and_query(line: &Line, part: &dyn Fn(Range<usize>) -> Bytes) -> PathAndQuery {
     let path = range(line.path);
     let whole = match line.query.map(range) {
         None => part(path),
         Some(query) if query.start == path.end + 1 => part(path.start..query.end),
-        // The canonical path stands elsewhere than the query.
+        // The canonical path is stored apart from the query.
         Some(query) => [&part(path)[..], b"?", &part(query)].concat().into(),
     };
     if whole.is_empty() {
         return PathAndQuery::from_static("");
     }
     let made = PathAndQuery::from_maybe_shared(whole.clone());
-    // Clients send characters that no URI may have, and mean themselves by them.
+    // Clients send characters that no URI may contain, and mean them literally.
     let made = made.or_else(|_| PathAndQuery::from_maybe_shared(Bytes::from(escaped(&whole))));
     made.unwrap_or(PathAndQuery::from_static("/"))
 }
@@ -329,7 +329,7 @@ pub(crate) fn absolute(path: PathAndQuery, authority: Option<Bytes>, secure: boo
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// The names that the codec knows, by their numbers.
+/// The field names known to the codec, by number.
 static NAMES: LazyLock<Vec<Option<HeaderName>>> = LazyLock::new(|| {
     let mut names = vec![None; Known::ALL.len() + 1];
     for known in Known::ALL {

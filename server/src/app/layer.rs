@@ -10,12 +10,12 @@ use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::rt::panics::caught;
 
-/// Code around handlers: it sees a request before them, and their response behind them, and may
-/// answer itself. [`Router::layer`](crate::Router::layer) takes this, or a closure over a
-/// request and what is inside ([`IntoLayer`]).
+/// Code around handlers. A layer sees the request before the handler and the response after it, and
+/// may answer itself. [`Router::layer`](crate::Router::layer) takes a `Layer` or a closure over the
+/// request and the inner handler ([`IntoLayer`]).
 ///
-/// A layer around an answer that is ready costs no allocation. A panic in it is answered with 500,
-/// as one in a handler is; one further in comes to it as a response with 500.
+/// A layer around a ready answer does not allocate. A panic in a layer is answered with 500, like
+/// one in a handler. A panic further in reaches the layer as a response with 500.
 ///
 /// ```
 /// use ringway::layer::{Layer, Next};
@@ -42,28 +42,29 @@ pub trait Layer: Send + Sync + 'static {
     /// Answers a request, or has `next` answer it.
     fn call(&self, request: &Request<'_>, next: Next<'_>) -> Reply;
 
-    /// The name of what there can be only one of around a route, where two layers would contradict
-    /// each other (two CORS policies): [`Router::layer`](crate::Router::layer) refuses the second.
+    /// Name of a property that only one layer around a route may have, because two would contradict
+    /// each other (for example two CORS policies). [`Router::layer`](crate::Router::layer) refuses
+    /// the second.
     fn only(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// What is inside a layer: the handler, or the next layer.
+/// The inside of a layer: the handler, or the next layer.
 #[derive(Clone)]
 pub struct Next<'a>(Inner<'a>);
 
 #[derive(Clone)]
 enum Inner<'a> {
-    /// For a layer that answers at once: no count is touched, which all workers would share.
+    /// For a layer that answers at once: avoids a reference count that all workers would share.
     Lent(&'a Arc<dyn Handler>),
     Held(Arc<dyn Handler>),
 }
 
 impl Next<'_> {
-    /// Has it answer a request. A panic in it is the response with 500.
+    /// Answers a request with the inner handler. A panic in it gives the response 500.
     ///
-    /// The answer may be there or come later: see [`Reply::map`], and `.await` in an `async` layer.
+    /// The answer may be ready or come later: see [`Reply::map`], and `.await` in an `async` layer.
     #[inline]
     pub fn run(&self, request: &Request<'_>) -> Reply {
         let handler = match &self.0 {
@@ -73,7 +74,7 @@ impl Next<'_> {
         caught(|| handler.call(request)).unwrap_or_else(|| Reply::Ready(panicked()))
     }
 
-    /// The same, for a future that outlives the layer's call.
+    /// Same, for a future that outlives the layer's call.
     #[must_use]
     pub fn to_owned(&self) -> Next<'static> {
         Next(Inner::Held(match &self.0 {
@@ -84,7 +85,7 @@ impl Next<'_> {
 }
 
 impl Reply {
-    /// Changes the response, now or when it comes. Where that panics, the response is 500.
+    /// Changes the response, now or when it comes. A panic in the closure gives the response 500.
     #[inline]
     #[must_use]
     pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Self {
@@ -107,7 +108,7 @@ impl IntoFuture for Reply {
     }
 }
 
-/// The response that a [`Reply`] is or will be; 500 where what makes it panics.
+/// Future of the response of a [`Reply`]; 500 if producing it panics.
 #[must_use = "a future does nothing until it is awaited"]
 pub struct ReplyFuture(State);
 
@@ -165,8 +166,8 @@ impl<L: Layer> Handler for Layered<L> {
     }
 }
 
-/// What [`Router::layer`](crate::Router::layer) takes: a [`Layer`]; a closure over `&Request` and
-/// [`Next`] that answers with a [`Reply`] or a [`Response`]; or an `async` closure over an
+/// Accepted by [`Router::layer`](crate::Router::layer): a [`Layer`]; a closure over `&Request` and
+/// [`Next`] that returns a [`Reply`] or a [`Response`]; or an `async` closure over an
 /// [`OwnedRequest`] and [`Next`]. `Kind` tells them apart and is always inferred.
 ///
 /// ```
@@ -187,18 +188,18 @@ impl<L: Layer> Handler for Layered<L> {
 /// # let _ = app;
 /// ```
 pub trait IntoLayer<Kind> {
-    /// The layer it becomes.
+    /// The resulting layer.
     type Layer: Layer;
 
-    /// Makes the layer.
+    /// Converts into the layer.
     fn into_layer(self) -> Self::Layer;
 }
 
-/// The kind of a type that is a layer already.
+/// Kind of a type that implements [`Layer`].
 pub struct IsLayer;
-/// The kind of a closure that answers at once.
+/// Kind of a closure that answers at once.
 pub struct LayersNow<R>(R);
-/// The kind of an `async` closure.
+/// Kind of an `async` closure.
 pub struct LayersLater<R>(R);
 
 impl<L: Layer> IntoLayer<IsLayer> for L {

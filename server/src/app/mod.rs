@@ -1,5 +1,5 @@
-//! What an application is made of: handlers, routes, requests, responses, bodies. Nothing here
-//! knows which protocol is spoken.
+//! The application's side: handlers, routes, requests, responses, bodies. Independent of the
+//! protocol.
 
 pub(crate) mod answers;
 pub(crate) mod body;

@@ -1,4 +1,4 @@
-//! Names and values of text as serde sees them: a query, a form, the parameters of a path.
+//! Serde deserialiser for names and values: a query, a form, path parameters.
 
 use std::borrow::Cow;
 use std::vec;
@@ -10,19 +10,19 @@ use serde::forward_to_deserialize_any;
 /// Names and values in order.
 pub(crate) struct Pairs<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Values are told by their order as well as by their names.
+    /// Values may be addressed by position as well as by name.
     positional: bool,
 }
 
-/// What cannot be text.
+/// A name or value is not UTF-8.
 pub(crate) struct NotText {
-    /// The name of the pair, as it came.
+    /// The name of the pair, as received.
     pub(crate) name: String,
 }
 
 impl<'a> Pairs<'a> {
-    /// Pairs of `application/x-www-form-urlencoded` (URL standard, section 5.1): what is between
-    /// `&`, split at the first `=`. A percent sign without two digits behind it means itself.
+    /// Parses `application/x-www-form-urlencoded` (URL standard, section 5.1): pairs are separated
+    /// by `&` and split at the first `=`. A percent sign without two hex digits stands for itself.
     pub(crate) fn of_form(text: &'a [u8]) -> Result<Self, NotText> {
         let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
         let pairs = parts.map(|part| {
@@ -46,7 +46,7 @@ impl<'a> Pairs<'a> {
         Ok(Self { pairs: pairs.collect::<Result<_, _>>()?, positional: true })
     }
 
-    /// The values of each name together, in order.
+    /// Groups the values by name, in order.
     fn grouped(mut self) -> Vec<(Cow<'a, str>, Value<'a>)> {
         self.pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut groups: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(self.pairs.len());
@@ -63,7 +63,7 @@ impl<'a> Pairs<'a> {
         self.pairs.into_iter().map(|(_, value)| Value { first: value, more: Vec::new() })
     }
 
-    /// The one value that there is to be.
+    /// The single value, if there is exactly one.
     fn only(self) -> Result<Value<'a>, Error> {
         let (positional, count) = (self.positional, self.pairs.len());
         match self.values().next() {
@@ -85,8 +85,7 @@ fn pair<'a>(
     }
 }
 
-/// Decodes percent-encoding, with `plus` for a space where forms have that; none where what comes
-/// out is not UTF-8.
+/// Percent-decodes; with `plus`, `+` is a space, as in forms. `None` if the result is not UTF-8.
 fn decode(text: &[u8], plus: bool) -> Option<Cow<'_, str>> {
     if !text.iter().any(|byte| *byte == b'%' || plus && *byte == b'+') {
         return str::from_utf8(text).ok().map(Cow::Borrowed);
@@ -211,7 +210,7 @@ impl<'de> Deserializer<'de> for Pairs<'de> {
     }
 }
 
-/// The value of a name, or the values where it comes again.
+/// The values of one name.
 struct Value<'a> {
     first: Cow<'a, str>,
     more: Vec<Cow<'a, str>>,

@@ -1,5 +1,5 @@
-//! What the configuration adds to another handler's answers, by path: Link fields said ahead of a
-//! page and with it (RFC 8297), and pushes along with it (RFC 9113 section 8.4).
+//! Configured additions to a handler's answers, by path: Link fields sent ahead of a page and with
+//! it (RFC 8297), and pushes (RFC 9113 section 8.4).
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ struct Rules {
     push: Vec<Push>,
 }
 
-/// What is added to one answer: places in the rules.
+/// The additions to one answer, as indices into the rules.
 #[derive(Clone, Copy)]
 struct Chosen {
     hints: Option<usize>,
@@ -30,7 +30,7 @@ struct Chosen {
 }
 
 impl<H: Handler> Preload<H> {
-    /// The additions that `config` wants; none if it wants none, and `inner` back.
+    /// Wraps `inner` with the additions in `config`; gives `inner` back if there are none.
     pub(crate) fn new(inner: H, config: &Config) -> Result<Self, H> {
         let (hints, push) = (config.hints.clone(), config.push.clone());
         if hints.is_empty() && push.is_empty() {
@@ -52,7 +52,7 @@ impl Rules {
     }
 
     fn add(&self, chosen: Chosen, mut response: Response) -> Response {
-        // A page that is not sent needs nothing.
+        // Only a page that is sent needs additions.
         if response.status_code() != StatusCode::OK {
             return response;
         }

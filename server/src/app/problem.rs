@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): errors that programs can read.
+//! Problem details (RFC 9457): machine-readable errors.
 
 use std::error::Error;
 use std::fmt;
@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::app::response::Response;
 use crate::rt::console::note;
 
-/// Problem details of an answer (RFC 9457), sent as `application/problem+json`. It is an error, and
-/// an answer, so that a handler can end with it by `?`.
+/// Problem details (RFC 9457), sent as `application/problem+json`. A problem is both an error and
+/// an answer, so a handler can return it with `?`.
 ///
 /// ```
 /// use ringway::{Problem, Response, StatusCode};
@@ -32,7 +32,7 @@ use crate::rt::console::note;
 #[must_use]
 pub struct Problem(Box<Details>);
 
-/// What a problem says; apart, so that a result with a problem is small.
+/// A problem's content; boxed, so that a result with a problem is small.
 #[derive(Clone, Debug, PartialEq)]
 struct Details {
     status: StatusCode,
@@ -43,43 +43,43 @@ struct Details {
     members: Vec<(String, Value)>,
 }
 
-/// The members that every problem may have (RFC 9457 section 3.1).
+/// The standard members (RFC 9457 section 3.1).
 const STANDARD: [&str; 5] = ["type", "title", "status", "detail", "instance"];
 
 impl Problem {
-    /// A problem that its status explains well enough, with the status's reason as its title.
+    /// A problem explained by its status alone; the title is the status's reason phrase.
     pub fn new(status: StatusCode) -> Self {
         let title = status.canonical_reason().map(str::to_owned);
         let members = Vec::new();
         Self(Box::new(Details { status, kind: None, title, detail: None, instance: None, members }))
     }
 
-    /// Sets `type`: a URI that names the kind of problem; without one it is `about:blank`.
+    /// Sets `type`: a URI that identifies the kind of problem (default `about:blank`).
     pub fn kind(mut self, uri: impl Into<String>) -> Self {
         self.0.kind = Some(uri.into());
         self
     }
 
-    /// Sets `title`: what kind of problem it is, in the same words each time.
+    /// Sets `title`: a summary of the kind of problem, always in the same words.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.0.title = Some(title.into());
         self
     }
 
-    /// Sets `detail`: what is wrong this time.
+    /// Sets `detail`: an explanation of this occurrence.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Sets `instance`: a URI that names this occurrence.
+    /// Sets `instance`: a URI that identifies this occurrence.
     pub fn instance(mut self, uri: impl Into<String>) -> Self {
         self.0.instance = Some(uri.into());
         self
     }
 
-    /// Adds a member of your own (RFC 9457 section 3.2). The names of the five standard members are
-    /// not yours: such a one is left out.
+    /// Adds an extension member (RFC 9457 section 3.2). The names of the five standard members are
+    /// reserved and ignored here.
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let name = name.into();
         if !STANDARD.contains(&&*name) {
@@ -95,7 +95,7 @@ impl Problem {
         self.0.status
     }
 
-    /// What is wrong, in words: the detail, else the title.
+    /// The detail, or else the title.
     #[must_use]
     pub fn message(&self) -> &str {
         self.0.detail.as_deref().or(self.0.title.as_deref()).unwrap_or_default()
@@ -133,23 +133,23 @@ impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
         match serde_json::to_vec(&problem) {
             Ok(json) => Self::typed("application/problem+json", json).status(problem.0.status),
-            // Its values are JSON already.
+            // The values are already JSON, so this does not fail.
             Err(_) => problem.0.status.into(),
         }
     }
 }
 
 impl From<Box<dyn Error + Send + Sync>> for Response {
-    /// The answer that a [`Problem`] or a [`Rejection`] is; for any other error
-    /// 500, with what it says on standard error and not in the answer.
+    /// The answer of a contained [`Problem`] or [`Rejection`]; 500 for any other error, whose
+    /// message goes to standard error and not into the answer.
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
         Self::from(error as Box<dyn Error>)
     }
 }
 
 impl From<Box<dyn Error>> for Response {
-    /// The answer that a [`Problem`] or a [`Rejection`] is; for any other error
-    /// 500, with what it says on standard error and not in the answer.
+    /// The answer of a contained [`Problem`] or [`Rejection`]; 500 for any other error, whose
+    /// message goes to standard error and not into the answer.
     fn from(error: Box<dyn Error>) -> Self {
         let error = match error.downcast::<Rejection>() {
             Ok(rejection) => return (*rejection).into(),
@@ -162,19 +162,19 @@ impl From<Box<dyn Error>> for Response {
     }
 }
 
-/// The answer for which the application failed; the reason is told to its operator alone.
+/// The answer after the application failed. The reason goes only to standard error.
 pub(crate) fn failed(reason: impl fmt::Display) -> Response {
     note!("ringway: a handler failed: {}", reason.to_string().escape_debug());
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR).into()
 }
 
-/// Why a request, or a part of it, is not what a handler takes. It becomes an answer by itself, so
-/// that a handler can end with it by `?`: 400 where something is malformed, 413 where it is too
-/// large, 415 where it is of the wrong content type, as [`Problem`] details that say where.
+/// Why a request, or a part of it, was refused. It converts into an answer, so a handler can return
+/// it with `?`: 400 for malformed input, 413 for too large, 415 for the wrong content type. The
+/// answer has [`Problem`] details that say where.
 #[derive(Clone, PartialEq)]
 pub struct Rejection(Problem);
 
-/// What a client sent may be part of the words; so much is enough to find it.
+/// The detail may quote the client's input; it is cut to this many bytes.
 const DETAIL_MAX: usize = 400;
 
 impl Rejection {
@@ -196,18 +196,18 @@ impl Rejection {
         Self(self.0.member(name, value))
     }
 
-    /// The status that it is answered with.
+    /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }
 
-    /// What is wrong, and where.
+    /// The problem details.
     pub fn problem(&self) -> &Problem {
         &self.0
     }
 
-    /// The problem details, to say more.
+    /// The problem details, for changes.
     pub fn into_problem(self) -> Problem {
         self.0
     }

@@ -1,7 +1,7 @@
-//! What a client asked: the view that handlers get, the same for HTTP/1.1, HTTP/2 and HTTP/3.
+//! Requests as handlers see them, the same for HTTP/1.1, HTTP/2 and HTTP/3.
 //!
-//! A [`Request`] borrows the bytes where the codec left them and lives for the handler's call; an
-//! [`OwnedRequest`] is a copy for handlers that answer later.
+//! A [`Request`] borrows the codec's bytes and lives for the handler's call. An [`OwnedRequest`] is
+//! a copy for handlers that answer later.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As access logs write it: `HTTP/1.1`.
+    /// The name in access logs, such as `HTTP/1.1`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
@@ -42,7 +42,7 @@ impl Protocol {
         }
     }
 
-    /// As the crate `http` has it.
+    /// The `http` crate's version.
     pub const fn version(self) -> http::Version {
         match self {
             Self::Http10 => http::Version::HTTP_10,
@@ -53,12 +53,12 @@ impl Protocol {
     }
 }
 
-/// How to find out who asks; most handlers never do.
+/// Source of the client's address. It is looked up only on demand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
-    /// The peer of this socket.
+    /// The peer of this socket, asked from the kernel.
     Socket(RawFd),
-    /// This address, if it is known.
+    /// This address; `None` if unknown.
     Address(Option<SocketAddr>),
 }
 
@@ -71,7 +71,7 @@ impl Peer {
     }
 }
 
-/// Where a request came from, and who is to be answered.
+/// Where a request came from, and where its answer goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub(crate) protocol: Protocol,
@@ -81,17 +81,17 @@ pub(crate) struct Origin {
     pub(crate) owner: TaskOwner,
 }
 
-/// Path parameters: which part of the path stands for which `{name}`.
+/// Path parameters: the part of the path for each `{name}`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Params<'a> {
     pub(crate) spans: &'a [Span],
     pub(crate) names: &'static [String],
-    /// The route that was matched; empty for a fallback. None where the path itself is the route,
-    /// which is the straight way: nothing is written there.
+    /// The matched route; empty for a fallback. `None` if the path itself is the route: the fast
+    /// path writes nothing here.
     pub(crate) route: Option<&'static str>,
 }
 
-/// Most parameters that a route may have.
+/// Maximum number of parameters in a route.
 pub(crate) const PARAMS_MAX: usize = 6;
 
 /// A request, borrowed for the handler's call.
@@ -109,7 +109,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request as a protocol found it, without its body: `line` and `fields` lie in `bytes`.
+    /// A request as a protocol parsed it, without its body. `line` and `fields` refer to `bytes`.
     #[inline]
     pub(crate) fn new(
         bytes: &'a [u8],
@@ -142,16 +142,16 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The path in its canonical form (RFC 3986 section 6.2.2), `/` at least (`*` for `OPTIONS *`):
-    /// without dot segments, and percent-encoded but for what need not be, so that it is the same
-    /// text however the client wrote it. An encoded slash stays `%2F`. See also [`Self::target`].
+    /// The canonical path (RFC 3986 section 6.2.2), at least `/`; `*` for `OPTIONS *`. It has no
+    /// dot segments and only necessary percent-encoding, so every spelling of a path gives the same
+    /// text. An encoded slash stays `%2F`. See also [`Self::target`].
     pub fn path(&self) -> &'a str {
         ascii(self.line.path.of(self.bytes))
     }
 
-    /// The path of the route that answers, parameters by their names: `/user/{name}`. Of few values
-    /// however many paths are asked for, as metrics want it. The whole route also where routers are
-    /// nested; none where a fallback answers. Before a router has seen the request it is the path.
+    /// The matched route with parameter names, such as `/user/{name}`. The number of distinct
+    /// values is bounded, as metrics need it. For nested routers it is the whole route. `None` if a
+    /// fallback answers. Before routing it is the path.
     pub fn matched_path(&self) -> Option<&'a str> {
         match self.params.route {
             None => Some(self.path()),
@@ -160,19 +160,19 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The request target as it came (RFC 9112 section 3.2; `:path` in HTTP/2 and 3): for
-    /// signatures and logs, not to decide by.
+    /// The raw request target (RFC 9112 section 3.2; `:path` in HTTP/2 and HTTP/3). Use it for
+    /// signatures and logs, not for decisions.
     pub fn target(&self) -> &'a [u8] {
         self.line.target.of(self.bytes)
     }
 
-    /// What follows the `?`, still percent-encoded; [`Self::query`] has it decoded, as a type.
+    /// The query after `?`, percent-encoded. [`Self::query`] deserialises it.
     pub fn query_string(&self) -> Option<&'a str> {
         self.line.query.map(|query| ascii(query.of(self.bytes)))
     }
 
-    /// The query's parts between `&`, each split at its first `=` (without one the value is empty);
-    /// still percent-encoded, in order.
+    /// The query split at `&`, each part split at its first `=` (the value is empty without one).
+    /// Percent-encoded, in order.
     pub fn query_pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut rest = self.line.query.map_or(&[][..], |query| query.of(self.bytes));
         std::iter::from_fn(move || {
@@ -193,25 +193,24 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The host and port that the client asked for: the Host field, or the target's authority. In
-    /// canonical form, so that two of one origin are equal: lower case, without a last dot, without
-    /// the port that the scheme implies (RFC 3986 section 6.2.3). [`Self::header`] has the Host
-    /// field as it came.
+    /// The requested host and port, from the Host field or the target. In canonical form (RFC 3986
+    /// section 6.2.3), so that equal origins compare equal: lower case, no trailing dot, no default
+    /// port. [`Self::header`] returns the raw Host field.
     pub fn authority(&self) -> Option<&'a str> {
         self.line.authority.map(|authority| ascii(authority.of(self.bytes)))
     }
 
-    /// True when the request came over TLS or QUIC.
+    /// True if the request came over TLS or QUIC.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The protocol it came over.
+    /// The request's protocol.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The first field of a name (any case); [`Self::headers`] has the others.
+    /// The value of the first field with this name (any case). [`Self::headers`] has all fields.
     pub fn header(&self, name: impl AsRef<str>) -> Option<&'a [u8]> {
         let name = name.as_ref();
         match Known::of(name.as_bytes()) {
@@ -229,24 +228,23 @@ impl<'a> Request<'a> {
         Some(found.value(self.bytes))
     }
 
-    /// All fields in order: name as it came, and value.
+    /// All fields in order: name as received, and value.
     pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let bytes = self.bytes;
         self.fields.iter().map(move |field| (field.name(bytes), field.value(bytes)))
     }
 
-    /// The body, where the route buffers it (the default); empty where it is streamed.
+    /// The body if the route buffers it (the default); empty if the route streams it.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The body as it arrives, where the handler asked for that; once.
+    /// The streamed body. `None` if the route buffers the body, or if it was taken before.
     pub fn take_body(&self) -> Option<RequestBody> {
         self.attached.stream.take()
     }
 
-    /// The part of the path that stands for `{name}` in the route; for `*`, the rest of the path.
-    /// Still percent-encoded.
+    /// The path parameter `{name}`; for `*`, the rest of the path. Percent-encoded.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         let at = self.params.names.iter().position(|other| other == name)?;
         Some(ascii(self.params.spans.get(at)?.of(self.bytes)))
@@ -257,19 +255,19 @@ impl<'a> Request<'a> {
         self.peer.address()
     }
 
-    /// Sends 103 (Early Hints, RFC 8297) with these Link fields ahead of an answer that comes
-    /// later, for example `</style.css>; rel=preload; as=style`. Not to HTTP/1.0, and not once the
-    /// answer has begun.
+    /// Sends 103 (Early Hints, RFC 8297) with these Link fields before a later answer, for example
+    /// `</style.css>; rel=preload; as=style`. Not sent over HTTP/1.0, nor once the answer has
+    /// begun.
     pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
         hint(self.owner, links);
     }
 
-    /// What layers have attached to the request.
+    /// The values attached by layers.
     pub fn extensions(&self) -> &'a Extensions {
         &self.attached.extensions
     }
 
-    /// A copy that outlives the handler's call; a streamed body and the extensions go with it.
+    /// A copy that outlives the handler's call. Moves a streamed body and the extensions into it.
     pub fn to_owned(&self) -> OwnedRequest {
         OwnedRequest {
             bytes: self.bytes.into(),
@@ -298,7 +296,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// A request's copy, for handlers that answer later.
+/// An owned request, for handlers that answer later.
 pub struct OwnedRequest {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) fields: Box<[Field]>,
@@ -307,7 +305,7 @@ pub struct OwnedRequest {
     pub(crate) secure: bool,
     pub(crate) body: Vec<u8>,
     peer: Peer,
-    /// Of the path's parameters, as in [`Params`].
+    /// Positions of the path parameters, as in [`Params`].
     spans: Box<[Span]>,
     names: &'static [String],
     route: Option<&'static str>,
@@ -316,13 +314,13 @@ pub struct OwnedRequest {
 }
 
 impl OwnedRequest {
-    /// The request is answered elsewhere: on a stream of another protocol.
+    /// Moves the request to a stream of another protocol, where it is answered.
     pub(crate) fn move_to(&mut self, owner: TaskOwner, protocol: Protocol) {
         self.owner = owner;
         self.protocol = protocol;
     }
 
-    /// The same view that other handlers get.
+    /// A borrowed view of this request.
     pub fn view(&self) -> Request<'_> {
         Request {
             bytes: &self.bytes,
@@ -343,77 +341,77 @@ impl OwnedRequest {
         self.view().method()
     }
 
-    /// As [`Request::path`].
+    /// Same as [`Request::path`].
     pub fn path(&self) -> &str {
         self.view().path()
     }
 
-    /// As [`Request::matched_path`].
+    /// Same as [`Request::matched_path`].
     pub fn matched_path(&self) -> Option<&str> {
         self.view().matched_path()
     }
 
-    /// As [`Request::target`].
+    /// Same as [`Request::target`].
     pub fn target(&self) -> &[u8] {
         self.view().target()
     }
 
-    /// As [`Request::query_string`].
+    /// Same as [`Request::query_string`].
     pub fn query_string(&self) -> Option<&str> {
         self.view().query_string()
     }
 
-    /// As [`Request::query_pairs`].
+    /// Same as [`Request::query_pairs`].
     pub fn query_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.view().query_pairs()
     }
 
-    /// As [`Request::authority`].
+    /// Same as [`Request::authority`].
     pub fn authority(&self) -> Option<&str> {
         self.view().authority()
     }
 
-    /// True when the request came over TLS or QUIC.
+    /// True if the request came over TLS or QUIC.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The protocol it came over.
+    /// The request's protocol.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// As [`Request::header`].
+    /// Same as [`Request::header`].
     pub fn header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         self.view().header(name)
     }
 
-    /// As [`Request::headers`].
+    /// Same as [`Request::headers`].
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.view().headers()
     }
 
-    /// As [`Request::uri`].
+    /// Same as [`Request::uri`].
     pub fn uri(&self) -> http::Uri {
         self.view().uri()
     }
 
-    /// As [`Request::header_map`].
+    /// Same as [`Request::header_map`].
     pub fn header_map(&self) -> http::HeaderMap {
         self.view().header_map()
     }
 
-    /// As [`Request::body`].
+    /// Same as [`Request::body`].
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// As [`Request::take_body`].
+    /// Same as [`Request::take_body`].
     pub fn take_body(&self) -> Option<RequestBody> {
         self.attached.stream.take()
     }
 
-    /// As [`Request::param`].
+    /// Same as [`Request::param`].
     pub fn param(&self, name: &str) -> Option<&str> {
         self.view().param(name)
     }
@@ -423,12 +421,12 @@ impl OwnedRequest {
         self.peer.address()
     }
 
-    /// What layers have attached to the request.
+    /// The values attached by layers.
     pub fn extensions(&self) -> &Extensions {
         &self.attached.extensions
     }
 
-    /// As [`Request::early_hints`].
+    /// Same as [`Request::early_hints`].
     pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
         hint(self.owner, links);
     }
@@ -440,13 +438,13 @@ impl fmt::Debug for OwnedRequest {
     }
 }
 
-/// Leaves a hint for the connection to send.
+/// Queues early hints for the connection to send.
 fn hint(owner: TaskOwner, links: impl IntoIterator<Item = HeaderValue>) {
     let links = links.into_iter().collect();
     thread_state::with(|thread| thread.hints.borrow_mut().push((owner, links)));
 }
 
-/// The codecs let only visible ASCII into paths and authorities, and raw UTF-8 into queries.
+/// The codecs allow only visible ASCII in paths and authorities, and raw UTF-8 in queries.
 fn ascii(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_default()
 }

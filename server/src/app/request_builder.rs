@@ -1,4 +1,4 @@
-//! Requests that come from no client: for tests, and for whoever calls a handler himself.
+//! Requests built by the program, for tests and for calling a handler directly.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::app::extensions::Attached;
 use crate::app::request::{Origin, OwnedRequest, Peer, Protocol, Request};
 use crate::rt::executor::TaskOwner;
 
-/// Makes a request that comes from no client: see [`Request::builder`].
+/// Builds a request without a client: see [`Request::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RequestBuilder {
     method: http::Method,
@@ -28,11 +28,11 @@ pub struct RequestBuilder {
     remote_addr: Option<SocketAddr>,
     body: Vec<u8>,
     attached: Attached,
-    /// What the first wrong call was about.
+    /// The first error.
     wrong: Option<InvalidRequest>,
 }
 
-/// Why no request could be built.
+/// Why a request could not be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidRequest(Cow<'static, str>);
 
@@ -50,13 +50,13 @@ impl From<&'static str> for InvalidRequest {
     }
 }
 
-/// The host of a request that was given none.
+/// The default host.
 const HOST: &str = "localhost";
 
 impl Request<'_> {
-    /// Begins a request that comes from no client: `GET /` of `localhost` over HTTP/1.1, until
-    /// something else is said. It is read by the same code, with the same checks, as one that came
-    /// over a connection of its protocol: what a server would answer with 400 is an error here.
+    /// Starts building a request without a client. Defaults: `GET /`, host `localhost`, HTTP/1.1.
+    /// The request passes the same parser and checks as one received over its protocol; what a
+    /// server would answer with 400 is an error here.
     ///
     /// ```
     /// use ringway::{Protocol, Request};
@@ -101,8 +101,8 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets what is asked for: a path with or without a query, `*`, or an absolute URI, which sets
-    /// the authority and whether the request is secure as well.
+    /// Sets the target: a path with an optional query, `*`, or an absolute URI. An absolute URI
+    /// also sets the authority and [`Self::secure`].
     pub fn uri(mut self, uri: impl AsRef<str>) -> Self {
         let uri = uri.as_ref();
         let absolute = match (uri.strip_prefix("https://"), uri.strip_prefix("http://")) {
@@ -138,13 +138,13 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the protocol that it came over.
+    /// Sets the protocol.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
-    /// Says whether it came over TLS or QUIC. HTTP/3 always does.
+    /// Sets whether the request came over TLS or QUIC. HTTP/3 always does.
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
@@ -156,13 +156,13 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the body; its length is among the fields then.
+    /// Sets the body, and adds content-length if it is missing.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Sets a body that the handler reads as it comes.
+    /// Sets a body that the handler reads as a stream.
     pub fn stream(self, body: RequestBody) -> Self {
         self.attached.stream.set(Some(body));
         self
@@ -174,7 +174,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Makes the request.
+    /// Builds the request.
     pub fn build(mut self) -> Result<OwnedRequest, InvalidRequest> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
@@ -211,7 +211,7 @@ impl RequestBuilder {
         self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// A buffered body's length is said, and what is said is its length.
+    /// Adds the length of a buffered body; a stated length must match it.
     fn state_length(&mut self) -> Result<(), InvalidRequest> {
         match self.field(&header::CONTENT_LENGTH) {
             Some(stated) if !self.body.is_empty() => {
@@ -228,7 +228,8 @@ impl RequestBuilder {
         Ok(())
     }
 
-    /// There is a Host field in HTTP/1.1, an authority in HTTP/2 and 3, the same if there are both.
+    /// Adds Host for HTTP/1.1, or an authority for HTTP/2 and HTTP/3. If both are given they must
+    /// be equal.
     fn state_host(&mut self) -> Result<(), InvalidRequest> {
         let host = self.field(&header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
         let (of_uri, stated) = (self.authority.take(), host.is_some());
@@ -242,7 +243,7 @@ impl RequestBuilder {
         Ok(())
     }
 
-    /// Writes a head, and reads it as a connection of HTTP/1.1 does.
+    /// Writes a head and parses it like an HTTP/1.1 connection.
     fn parse(&self) -> Result<Raw, InvalidRequest> {
         let version = if self.protocol == Protocol::Http10 { "1.0" } else { "1.1" };
         let mut bytes = format!("{} {} HTTP/{version}\r\n", self.method, self.target).into_bytes();
@@ -275,7 +276,7 @@ impl RequestBuilder {
         Ok(Raw { bytes, fields, line })
     }
 
-    /// Makes a field section, and reads it as connections of HTTP/2 and 3 do.
+    /// Builds a field section and parses it like HTTP/2 and HTTP/3 connections.
     fn read_section(&self) -> Result<Raw, InvalidRequest> {
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         let mut push = |flags, name: &[u8], value: &[u8]| {
@@ -321,7 +322,7 @@ impl fmt::Debug for RequestBuilder {
     }
 }
 
-/// A request that was read: `fields` and `line` lie in `bytes`.
+/// A parsed request; `fields` and `line` refer to `bytes`.
 struct Raw {
     bytes: Vec<u8>,
     fields: Vec<Field>,

@@ -1,4 +1,4 @@
-//! What a handler answers: status, fields, body (RFC 9110 sections 6 and 15).
+//! Responses: status, fields, body (RFC 9110 sections 6 and 15).
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,20 +13,20 @@ use crate::app::fields::is_framing;
 pub(crate) use crate::app::fields::{FieldBlock, Line};
 use crate::app::shared_fields::SharedFields;
 
-/// An answer. Making one from static or short parts does not allocate.
+/// A response. Creating one from static or short parts does not allocate.
 pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<&'static str>,
     pub(crate) fields: FieldBlock,
     pub(crate) shared: Option<Rc<SharedFields>>,
     pub(crate) body: Body,
-    /// Paths to push along with this answer; boxed, as hardly any answer has them.
+    /// Paths to push with this response. Boxed, because few responses have any.
     #[expect(clippy::box_collection, reason = "an answer is moved often and pushes seldom")]
     pub(crate) pushes: Option<Box<Vec<String>>>,
 }
 
 impl Response {
-    /// An answer without a body.
+    /// A response without a body.
     pub fn new(status: StatusCode) -> Self {
         Self::of(status, None, Body::Empty)
     }
@@ -47,24 +47,24 @@ impl Response {
         Self::typed("text/html; charset=utf-8", body)
     }
 
-    /// 200 with JSON that is serialised already.
+    /// 200 with JSON that is already serialised.
     pub fn json_bytes(body: impl Into<Body>) -> Self {
         Self::typed("application/json", body)
     }
 
-    /// 200 with a body of a content type that is known when the program is compiled.
+    /// 200 with a body of a static content type.
     #[inline]
     pub fn typed(content_type: &'static str, body: impl Into<Body>) -> Self {
         Self::of(StatusCode::OK, Some(content_type), body.into())
     }
 
-    /// 200 with the text of a value; short ones (up to 30 bytes) do not allocate.
+    /// 200 with the text of a value. Up to 30 bytes are stored without allocation.
     pub fn display(value: impl fmt::Display) -> Self {
         Self::text(Body::display(value))
     }
 
-    /// 200 with a body that `produce` writes while it is being sent. It runs on the worker; writing
-    /// waits while the client reads slowly. A client that leaves drops the future.
+    /// 200 with a body that `produce` writes while it is sent. The future runs on the worker; a
+    /// write waits while the client reads slowly. If the client leaves, the future is dropped.
     ///
     /// ```
     /// use ringway::Response;
@@ -80,8 +80,8 @@ impl Response {
         Self::typed(content_type, Body::Stream(Producer::new(produce, None)))
     }
 
-    /// As [`Self::stream`], of a length in bytes that is known beforehand. A producer that writes
-    /// less, or fails, breaks the connection rather than passing a part for the whole.
+    /// Same as [`Self::stream`], with a length in bytes known in advance. A producer that writes
+    /// less, or fails, breaks the response off, so that a truncated body never looks complete.
     pub fn stream_of_length<F>(content_type: &'static str, length: u64, produce: F) -> Self
     where
         F: AsyncFnOnce(BodyWriter) + 'static,
@@ -103,18 +103,17 @@ impl Response {
         self
     }
 
-    /// Adds a field; of `content-type` there is one, which this replaces. What frames the message
-    /// (`connection`, `content-length`, `transfer-encoding` and other connection-specific fields)
-    /// is the server's business, and is left out here. A value that is marked as sensitive is never
-    /// put into a compression table, as `set-cookie` is not whether marked or not (RFC 7541 section
-    /// 7.1.3).
+    /// Adds a field; `content-type` replaces the previous one. Connection-specific fields
+    /// (`connection`, `transfer-encoding` and others) and `content-length` are ignored, because the
+    /// server sets them. A value marked as sensitive never enters a compression table; neither does
+    /// `set-cookie` (RFC 7541 section 7.1.3).
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.add_header(&name, &value);
         self
     }
 
-    /// As [`Self::header`], in place.
+    /// Same as [`Self::header`], in place.
     pub fn add_header(&mut self, name: &HeaderName, value: &HeaderValue) {
         let known = Known::of(name.as_str().as_bytes());
         if is_framing(known, name.as_str()) {
@@ -127,13 +126,13 @@ impl Response {
         self.fields.push_with(flags, name.as_str().as_bytes(), value.as_bytes());
     }
 
-    /// Takes all fields of a name out.
+    /// Removes all fields with a name.
     pub fn remove_header(&mut self, name: &HeaderName) {
         let name = name.as_str().as_bytes();
         if Known::of(name) == Known::ContentType {
             self.content_type = None;
         }
-        // What many answers share is copied for the one that differs.
+        // Shared fields are copied before one is removed.
         if let Some(shared) = self.shared.take_if(|shared| shared.has(name)) {
             let mut own = FieldBlock::clone(&shared);
             own.append(&self.fields);
@@ -144,9 +143,9 @@ impl Response {
         }
     }
 
-    /// Pushes what this path answers along with this answer, where the protocol is HTTP/2, the
-    /// configuration allows pushes, and the client wants them (RFC 9113 section 8.4). Never twice
-    /// on a connection.
+    /// Pushes the resource at this path with the response. Requires HTTP/2, a configuration that
+    /// allows pushes, and a client that accepts them (RFC 9113 section 8.4). A path is pushed at
+    /// most once per connection.
     #[must_use]
     pub fn push(mut self, path: impl Into<String>) -> Self {
         self.pushes.get_or_insert_default().push(path.into());
@@ -158,15 +157,15 @@ impl Response {
         self.status
     }
 
-    /// All fields in order, names in lower case. What the server adds as it sends the answer
-    /// (`date`, `content-length` and the like) is not among them.
+    /// All fields in order, names in lower case. Fields that the server adds when sending (`date`,
+    /// `content-length` and others) are not included.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let content_type = self.content_type.map(|value| (&b"content-type"[..], value.as_bytes()));
         let lines = self.blocks().flat_map(FieldBlock::iter);
         content_type.into_iter().chain(lines.map(|(_, _, name, value)| (name, value)))
     }
 
-    /// The first field of a name (any case).
+    /// The value of the first field with this name (any case).
     pub fn get_header(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         let name = name.as_ref().as_bytes();
         self.headers().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -177,12 +176,12 @@ impl Response {
         &self.body
     }
 
-    /// The body alone.
+    /// Converts into the body.
     pub fn into_body(self) -> Body {
         self.body
     }
 
-    /// What it says of its place among others that wait.
+    /// The priority that the response states or implies.
     pub(crate) fn rank(&self) -> Option<Rank<'_>> {
         let mut content_type = self.content_type.map(str::as_bytes);
         for (_, known, _, value) in self.blocks().flat_map(FieldBlock::iter) {
@@ -195,30 +194,30 @@ impl Response {
         content_type.map(|content_type| Rank::Usual(priority::default_for(content_type)))
     }
 
-    /// Whether it has fields of its own.
+    /// True if it has fields of its own.
     pub(crate) fn has_fields(&self) -> bool {
         !self.fields.is_empty() || self.shared.is_some()
     }
 
-    /// Whether it owns memory beyond its own.
+    /// True if it owns heap memory.
     #[inline]
     pub(crate) fn owns_memory(&self) -> bool {
         let plain = matches!(self.body, Body::Empty | Body::Static(_) | Body::Inline(_));
         !plain || self.has_fields() || self.pushes.is_some()
     }
 
-    /// The fields that all protocols send, besides date, server and what frames the message.
+    /// The fields sent over every protocol, except date, server and framing fields.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &FieldBlock> {
         let shared = self.shared.as_deref().map(|shared| &**shared);
         shared.into_iter().chain([&self.fields])
     }
 }
 
-/// A response's place among others on its connection (RFC 9218 section 8).
+/// A response's priority on its connection (RFC 9218 section 8).
 pub(crate) enum Rank<'a> {
-    /// Its own Priority field, which goes over what the client asked for.
+    /// The response's own Priority field, which overrides the client's.
     Stated(&'a [u8]),
-    /// What its content type is commonly worth, where the client says nothing.
+    /// The default for its content type, used if the client states no priority.
     Usual(Priority),
 }
 
@@ -229,7 +228,7 @@ impl fmt::Debug for Response {
 }
 
 impl From<StatusCode> for Response {
-    /// The status with its reason as plain text, where the status may have a body.
+    /// The status with its reason phrase as plain text, if the status allows a body.
     fn from(status: StatusCode) -> Self {
         let response = Self::new(status);
         match status.canonical_reason() {
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!(all, [(Indexing::Auto, Known::Etag, &b"etag"[..], &b"\"1\""[..])]);
     }
 
-    /// An answer is moved often.
+    /// Responses are moved often, so their size matters.
     #[test]
     fn answers_stay_small() {
         assert_eq!((size_of::<Body>(), size_of::<Response>()), (40, 88));

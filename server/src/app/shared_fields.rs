@@ -1,5 +1,4 @@
-//! Field lines that many responses share, such as those of a file: finished once, so that nothing
-//! of them is written again for each response.
+//! Field lines shared by many responses, such as those of a file. They are encoded once.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -9,36 +8,36 @@ use ringway_codec::h1::response as write;
 
 use super::response::FieldBlock;
 
-/// Finished field lines.
+/// Encoded field lines.
 pub(crate) struct SharedFields {
     block: FieldBlock,
     id: u64,
-    /// The length of the body that most of the responses have, and how the HTTP/1 head of such a
-    /// response ends: content-length, and the empty line.
+    /// The usual body length, and the end of the HTTP/1 head of a response with that length:
+    /// content-length and the empty line.
     length: u64,
     end: Box<[u8]>,
 }
 
 impl SharedFields {
-    /// Finishes `block`, for responses that mostly have a body of `length` bytes.
+    /// Encodes `block`, for responses that usually have a body of `length` bytes.
     pub(crate) fn new(block: FieldBlock, length: u64) -> Rc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut end = Vec::new();
         write::content_length(&mut end, length);
         write::end(&mut end);
-        // The two low bits choose the place among what a connection remembers; the lines that all
-        // responses have are at 0.
+        // The two low bits choose the slot in a connection's cache. Slot 0 is for the lines that
+        // all responses have.
         let id = number << 2 | (1 + number % 3);
         Rc::new(Self { block, id, length, end: end.into() })
     }
 
-    /// A number that no other fields have had, by which their encoded form is remembered.
+    /// A unique number; caches of the encoded form use it as key.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// How the HTTP/1 head of a body of `length` bytes ends, if that is the usual length.
+    /// End of the HTTP/1 head for a body of `length` bytes, if that is the usual length.
     pub(crate) fn end(&self, length: u64) -> Option<&[u8]> {
         (length == self.length).then_some(&self.end)
     }

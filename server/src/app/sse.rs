@@ -1,5 +1,4 @@
-//! Server-sent events (HTML standard, section 9.2): a stream of texts that browsers follow by
-//! `EventSource`.
+//! Server-sent events (HTML standard, section 9.2), which browsers receive with `EventSource`.
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -15,7 +14,7 @@ use crate::app::body::BodyWriter;
 use crate::app::response::Response;
 use crate::rt::sleep::sleep;
 
-/// An event that a browser is sent.
+/// A server-sent event.
 ///
 /// ```
 /// use ringway::sse::Event;
@@ -25,12 +24,12 @@ use crate::rt::sleep::sleep;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct SseEvent {
-    /// Its fields, a line each.
+    /// Encoded fields, one per line.
     lines: String,
 }
 
 impl SseEvent {
-    /// An event with this data, line by line.
+    /// An event with this data, one `data` field per line.
     pub fn new(data: impl AsRef<str>) -> Self {
         let mut event = Self::default();
         event.field_lines("data", data.as_ref());
@@ -42,28 +41,28 @@ impl SseEvent {
         serde_json::to_string(value).map(Self::new)
     }
 
-    /// A comment alone, which browsers pass over.
+    /// A comment, which browsers ignore.
     pub fn comment(text: impl AsRef<str>) -> Self {
         let mut event = Self::default();
         event.field_lines("", text.as_ref());
         event
     }
 
-    /// Sets the event's name, for which listeners are added; `message` without one. Line breaks in
-    /// it are left out.
+    /// Sets the event's name, which selects the browser's listeners (default `message`). Line
+    /// breaks are removed.
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
         self.field("event", name.as_ref());
         self
     }
 
-    /// Sets the id, which the browser says as `Last-Event-ID` when it comes back. Line breaks and
-    /// NUL in it are left out.
+    /// Sets the id. The browser sends it as `Last-Event-ID` when it reconnects. Line breaks and NUL
+    /// are removed.
     pub fn id(mut self, id: impl AsRef<str>) -> Self {
         self.field("id", id.as_ref());
         self
     }
 
-    /// Sets after what time the browser is to come back when the connection has ended.
+    /// Sets the delay before the browser reconnects.
     pub fn retry(mut self, after: Duration) -> Self {
         self.field("retry", &after.as_millis().to_string());
         self
@@ -74,7 +73,7 @@ impl SseEvent {
         let _ = writeln!(self.lines, "{name}: {value}");
     }
 
-    /// A field for each line, which may end in CR, LF or both.
+    /// One field per line. Lines end in CR, LF or CRLF.
     fn field_lines(&mut self, name: &str, text: &str) {
         for line in text.replace("\r\n", "\n").split(['\r', '\n']) {
             let _ = writeln!(self.lines, "{name}: {line}");
@@ -88,9 +87,9 @@ impl std::fmt::Display for SseEvent {
     }
 }
 
-/// What a stream of events gives: an event, or an event or an error, which breaks the answer off.
+/// Items of an event stream: an event, or a `Result`, whose error breaks the response off.
 pub trait IntoEvent {
-    /// The event, unless the stream failed.
+    /// The event; `None` if the stream failed.
     fn into_event(self) -> Option<SseEvent>;
 }
 
@@ -106,26 +105,26 @@ impl<E> IntoEvent for Result<SseEvent, E> {
     }
 }
 
-/// An answer of server-sent events: see [`Response::sse`].
+/// A response of server-sent events: see [`Response::sse`].
 #[must_use]
 pub struct Sse<S> {
     events: S,
     keep_alive: Option<Duration>,
 }
 
-/// What stands between the client and the server gives connections up that are silent for longer.
+/// Proxies close connections that are silent for longer.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 impl<S> Sse<S>
 where
     S: Stream<Item: IntoEvent> + 'static,
 {
-    /// An answer of the events of a stream, with a comment where 15 seconds pass without one.
+    /// A response of the stream's events. After 15 seconds of silence a comment is sent.
     pub fn new(events: S) -> Self {
         Self { events, keep_alive: Some(KEEP_ALIVE) }
     }
 
-    /// Sets after how long a silence a comment is sent; never without a time.
+    /// Sets the silence after which a comment is sent; `None` disables comments.
     pub fn keep_alive(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = after.into();
         self
@@ -144,8 +143,8 @@ where
 }
 
 impl Response {
-    /// 200 with the events of a stream, as they come (`text/event-stream`). A client that leaves
-    /// drops the stream. [`Sse`](crate::sse::Sse) sets how silences are bridged.
+    /// 200 with the stream's events as they come (`text/event-stream`). If the client leaves, the
+    /// stream is dropped. [`Sse`](crate::sse::Sse) configures the keep-alive comments.
     pub fn sse<S>(events: S) -> Self
     where
         S: Stream<Item: IntoEvent> + 'static,

@@ -1,8 +1,8 @@
-//! URIs that are sent or handed on (RFC 3986).
+//! URIs that are sent or passed on (RFC 3986).
 
 use ringway_codec::path;
 
-/// A URI reference with what may not stand in one percent-encoded; escapes stay as they are.
+/// Percent-encodes the characters that a URI reference must not contain; escapes stay as they are.
 pub(crate) fn escaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for &byte in text {

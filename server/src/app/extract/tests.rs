@@ -23,7 +23,7 @@ fn json(kind: &str, body: impl Into<Vec<u8>>) -> OwnedRequest {
     builder.build().unwrap()
 }
 
-/// The answer that a rejection becomes: its status, and its problem details.
+/// The answer to a rejection: status and problem details.
 fn answer(rejection: Rejection) -> (u16, Value) {
     let response = Response::from(rejection);
     assert_eq!(response.get_header("content-type"), Some(&b"application/problem+json"[..]));
@@ -43,7 +43,7 @@ fn p4_json_comes_in() {
     ] {
         assert_eq!(json(kind, text).json::<Item>().unwrap(), want, "{kind}");
     }
-    // Text is borrowed where `T` wants that.
+    // `T` may borrow text.
     let request = json("application/json", r#"["a","b"]"#);
     assert_eq!(request.json::<Vec<&str>>().unwrap(), ["a", "b"]);
 }
@@ -156,7 +156,7 @@ fn p4_a_form_becomes_a_type() {
     assert_eq!(answer(form("PUT", "text/plain", "/", "a=1").unwrap_err()).0, 415);
 }
 
-/// What a route with a parameter answers.
+/// The answer of a route with a parameter.
 fn at(route: &str, uri: &str, read: fn(&Request<'_>) -> Result<String, Rejection>) -> Response {
     let router = Router::new().get(route, move |request: &Request<'_>| read(request));
     match router.call(&get(uri).view()) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::app::body_channel::BodyChannel;
 use http::StatusCode;
 
-/// What a peer library's body or stream gives, one after the other; `None`: not yet.
+/// Items of another library's body or stream, in order; `None` = not ready.
 type Script = Rc<RefCell<VecDeque<Option<Result<Frame<Bytes>, &'static str>>>>>;
 
 struct Scripted(Script, SizeHint);
@@ -65,7 +65,7 @@ fn scripted(
     Scripted(Rc::new(RefCell::new(frames.into_iter().collect())), hint)
 }
 
-/// All that a body gives without waiting: text, trailers, and how it ends.
+/// Everything a body gives without waiting: text, trailers, and how it ends.
 fn read<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> (String, String, &'static str) {
     let (mut text, mut after) = (String::new(), String::new());
     let mut context = Context::from_waker(Waker::noop());
@@ -186,7 +186,7 @@ fn p9_responses_go_both_ways() {
     assert_eq!(read(back.into_body()), owned("body", "", "complete"));
 }
 
-/// What routers leave of the answer to HEAD: the length of a body that is not there.
+/// A router's answer to HEAD: a length without a body.
 #[test]
 fn p9_the_answer_to_head_keeps_its_length() {
     let of = |status: u16| {

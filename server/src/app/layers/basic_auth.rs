@@ -1,4 +1,4 @@
-//! Who asks, by a name and a password (RFC 7617).
+//! HTTP Basic authentication (RFC 7617).
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::app::layer::{Layer, Next};
 use crate::app::request::Request;
 use crate::app::response::Response;
 
-/// Lets in who has a name and a password (RFC 7617); others get 401 with the challenge. Who it was
-/// is in the request's extensions as [`BasicUser`].
+/// Admits clients with a valid name and password (RFC 7617); others get 401 with a challenge. The
+/// user's name is in the request's extensions as [`BasicUser`].
 ///
-/// Names and passwords are sent readable by whoever sees the connection: over TLS only. They are
-/// compared in constant time, and all of them each time, so that the time tells neither how much of
-/// a password is right nor which names there are. A preflight request of CORS has none: put
-/// [`Cors`](super::Cors) outside, which is behind this.
+/// Names and passwords are sent in clear text, so use TLS. Comparison takes constant time and
+/// covers all users, so that timing reveals neither parts of a password nor valid names. CORS
+/// preflight requests carry no credentials: add [`Cors`](super::Cors) after this layer, so that it
+/// is outside.
 ///
 /// ```
 /// use ringway::layer::{BasicAuth, BasicUser};
@@ -49,7 +49,7 @@ struct User {
     password: Hash,
 }
 
-/// The name that a request was let in with, in its extensions.
+/// The authenticated user's name, in the request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BasicUser(Arc<str>);
 
@@ -62,11 +62,11 @@ impl BasicUser {
 }
 
 impl BasicAuth {
-    /// Lets in the users that are added, of which there are none yet. The realm is what clients
-    /// show to people, and by which they know what one password opens (RFC 9110 section 11.5).
+    /// Creates the layer without users. Clients show the realm to people, and use it to choose the
+    /// password (RFC 9110 section 11.5).
     ///
     /// # Panics
-    /// When the realm is not printable ASCII.
+    /// If the realm is not printable ASCII.
     #[must_use]
     #[track_caller]
     pub fn new(realm: &str) -> Self {
@@ -78,11 +78,11 @@ impl BasicAuth {
         Self { challenge, users: Vec::new(), verify: None }
     }
 
-    /// Lets in this user. Of the password a SHA-256 digest is kept.
+    /// Adds a user. Only a SHA-256 digest of the password is kept.
     ///
     /// # Panics
-    /// When the name has a colon, which ends it (RFC 7617 section 2), or either of them a control
-    /// character.
+    /// If the name contains a colon, which ends it (RFC 7617 section 2), or if the name or the
+    /// password contains a control character.
     #[must_use]
     #[track_caller]
     pub fn user(mut self, name: &str, password: &str) -> Self {
@@ -93,8 +93,8 @@ impl BasicAuth {
         self
     }
 
-    /// Lets in also whom `verify` says yes to, by name and password. It runs on the worker: a look
-    /// at a table, not a password hash that is slow on purpose, nor a database.
+    /// Also admits users for whom `verify(name, password)` returns true. It runs on the worker, so
+    /// it must be fast: a table lookup, not a slow password hash or a database query.
     #[must_use]
     pub fn verify(mut self, verify: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         self.verify = Some(Box::new(verify));
@@ -103,7 +103,7 @@ impl BasicAuth {
 
     fn lets_in(&self, name: &str, password: &str) -> bool {
         let (hashed_name, hashed_password) = (hash(name), hash(password));
-        // All are compared, with no way out half-way.
+        // All users are compared, without an early exit.
         let known = self.users.iter().fold(false, |known, user| {
             let name = verify_slices_are_equal(&user.name, &hashed_name).is_ok();
             let password = verify_slices_are_equal(&user.password, &hashed_password).is_ok();
@@ -127,7 +127,7 @@ impl Layer for BasicAuth {
     }
 }
 
-/// The name and the password as they came; none where they are not there, or there twice.
+/// Name and password as received; `None` if the field is missing or repeated.
 fn credentials(request: &Request<'_>) -> Option<String> {
     let of = |field: &&ringway_codec::field::Field| field.known == Known::Authorization;
     let mut all = request.fields.iter().filter(of);

@@ -1,4 +1,4 @@
-//! Answers that are made for the request, in the coding that the client takes.
+//! Compression of dynamic responses in a coding that the client accepts.
 
 use std::sync::Arc;
 
@@ -15,27 +15,26 @@ use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::rt::task::spawn_blocking;
 
-/// Compresses answers with brotli, zstd or gzip (RFC 7932, RFC 8878 with a window of at most 8 MiB,
-/// RFC 1952), whichever the client prefers (RFC 9110 section 12.5.3).
+/// Compresses responses with brotli, zstd or gzip (RFC 7932, RFC 8878 with a window of at most 8
+/// MiB, RFC 1952), whichever the client prefers (RFC 9110 section 12.5.3).
 ///
-/// Compressed is what is text by its content type, has a kibibyte or more, and can be changed: not
-/// what has a coding or a digest already, is a range, or says `no-transform`. A strong entity tag
-/// becomes weak, for the bytes are no longer the same (section 8.8.1). A client that refuses even
-/// what is not compressed (`identity;q=0`) gets 406 where none of the three will do. Bodies that
-/// are produced as they are sent are compressed as they come, and what there is is sent whenever
-/// the producer pauses. More than 16 KiB at a time is compressed on other threads
-/// ([`spawn_blocking`](crate::spawn_blocking)); where those are too busy it is sent as it is (503
-/// to a client that refuses that).
+/// A response is compressed if its content type is text and it has at least 1 KiB, unless it
+/// already has a coding or a digest, is a range, or says `no-transform`. A strong entity tag
+/// becomes weak, because the bytes change (section 8.8.1). A client that refuses identity
+/// (`identity;q=0`) gets 406 if none of the three codings is acceptable. Streamed bodies are
+/// compressed as they are produced, and flushed whenever the producer pauses. More than 16 KiB at a
+/// time is compressed on other threads ([`spawn_blocking`](crate::spawn_blocking)). If those are
+/// too busy, the response is sent uncompressed (503 if the client refuses that).
 ///
-/// [`Files`](crate::Files) has compressed files beside the others, which is cheaper: what it
-/// answers passes.
+/// [`Files`](crate::Files) serves precompressed files, which is cheaper. Its responses pass
+/// unchanged.
 ///
 /// # Secrets
-/// The length of what is compressed tells about its content. Where a page has both a secret (a
-/// token against forgery, say) and text that an attacker chose, and the attacker can make the
-/// victim's browser ask often and see how long the answers are, the secret can be found letter by
-/// letter (BREACH). TLS does not help, nor does HTTP/2 or HTTP/3. Do not put this around such
-/// answers, or mask the secret anew each time.
+/// The length of a compressed response reveals something about its content. Suppose a page contains
+/// both a secret (such as a CSRF token) and text chosen by an attacker, who can make the victim's
+/// browser request it often and can see the length of the responses. Then the secret can be
+/// recovered character by character (BREACH). TLS, HTTP/2 and HTTP/3 do not prevent this. Do not
+/// use this layer for such pages, or mask the secret anew each time.
 ///
 /// ```
 /// use ringway::layer::Compress;
@@ -51,28 +50,28 @@ pub struct Compress {
     codings: Codings,
 }
 
-/// Bodies from here on are worth it, in bytes.
+/// Default minimum size of a body, in bytes.
 const MIN: u64 = 1024;
 
 impl Compress {
-    /// All three codings, from a kibibyte on.
+    /// All three codings, for bodies of at least 1 KiB.
     #[must_use]
     pub fn new() -> Self {
         let codings = Coding::ALL.into_iter().fold(Codings::default(), Codings::with);
         Self { min: MIN, codings }
     }
 
-    /// Leaves shorter bodies as they are, in bytes.
+    /// Sets the minimum size of a body, in bytes.
     #[must_use]
     pub fn min_size(mut self, bytes: u64) -> Self {
         self.min = bytes;
         self
     }
 
-    /// What to do with a response.
+    /// Decides what to do with a response.
     fn plan(&self, response: &Response, asked: Asked) -> Plan {
         if response.status == StatusCode::NOT_MODIFIED {
-            // Of what was sent with a weak tag, if it was compressed (RFC 9111 section 4.3.4).
+            // The 304 must carry a weak tag if the 200 was compressed (RFC 9111 section 4.3.4).
             let coding = asked.accepted.choose(self.codings);
             return Plan::Unchanged(coding.is_none_or(|coding| coding != Coding::Identity));
         }
@@ -86,13 +85,13 @@ impl Compress {
         match asked.accepted.choose(self.codings) {
             Some(Coding::Identity) => Plan::Identity,
             Some(coding) => Plan::Code(coding),
-            // What was done is done: only what was asked for to be looked at is refused.
+            // An unsafe request has already taken effect, so only GET and HEAD are refused.
             None if response.status.is_success() && asked.is_safe => Plan::Refuse,
             None => Plan::Identity,
         }
     }
 
-    /// Does what needs no other thread, or says what does.
+    /// Does what needs no other thread; otherwise returns the work for one.
     fn begin(&self, mut response: Response, asked: Asked) -> Result<Response, Box<Work>> {
         let coding = match self.plan(&response, asked) {
             Plan::Leave => return Ok(response),
@@ -127,21 +126,21 @@ impl Default for Compress {
     }
 }
 
-/// What of the request matters.
+/// The relevant parts of the request.
 #[derive(Clone, Copy)]
 struct Asked {
     accepted: Accepted,
-    /// GET or HEAD.
+    /// True for GET and HEAD.
     is_safe: bool,
 }
 
-/// What is to be done with a response.
+/// What to do with a response.
 enum Plan {
-    /// Nothing: it is the same for everybody.
+    /// Unchanged, for every client.
     Leave,
-    /// It stays as it is, for this client.
+    /// Uncompressed, for this client.
     Identity,
-    /// 304, of what may have been compressed.
+    /// 304; true if the 200 may have been compressed.
     Unchanged(bool),
     /// 406.
     Refuse,
@@ -176,7 +175,7 @@ impl Work {
     }
 }
 
-/// The codings that a request accepts, in however many lines it says so.
+/// The codings that a request accepts. The field may be repeated.
 fn accepted(request: &Request<'_>) -> Accepted {
     let mut lines = request.fields.iter().filter(|field| field.known == Known::AcceptEncoding);
     let first = lines.next().map(|field| field.value(request.bytes));
@@ -218,7 +217,7 @@ impl Layer for Compress {
     }
 }
 
-/// Whether a response may be sent with another body than it was made with.
+/// True if the body may be replaced by its compressed form.
 fn may_change(response: &Response) -> bool {
     let bodiless = response.status.is_informational()
         || matches!(
@@ -236,7 +235,7 @@ fn may_change(response: &Response) -> bool {
     !bodiless && !fixed
 }
 
-/// The response with a compressed body, if that is any shorter.
+/// The response with its compressed body, if that is shorter.
 fn finish(
     mut response: Response,
     coding: Coding,
@@ -259,7 +258,7 @@ fn coded(mut response: Response, coding: Coding, body: Body) -> Response {
     if let Some(token) = coding.token() {
         response.add_header(&header::CONTENT_ENCODING, &HeaderValue::from_static(token));
     }
-    // Ranges are of what is sent, which is not made again the same.
+    // Ranges refer to the bytes sent, which compression does not reproduce.
     response.remove_header(&header::ACCEPT_RANGES);
     weaken(&mut response);
     response.body = body;
@@ -276,7 +275,7 @@ fn weaken(response: &mut Response) {
     }
 }
 
-/// Says that the answer depends on what codings the client takes.
+/// Adds `Vary: accept-encoding`.
 fn varies(mut response: Response) -> Response {
     const NAME: HeaderName = header::ACCEPT_ENCODING;
     let said = |value: &[u8]| {

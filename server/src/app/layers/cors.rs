@@ -1,4 +1,4 @@
-//! Which other origins' pages may ask (CORS, the Fetch standard section 3.2).
+//! Cross-origin resource sharing (CORS, the Fetch standard section 3.2).
 
 use std::fmt;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::app::layer::{Layer, Next};
 use crate::app::request::Request;
 use crate::app::response::Response;
 
-/// Lets pages of other origins ask what browsers would keep from them (CORS, the Fetch standard
-/// section 3.2). Nobody is let in until an origin is.
+/// Allows cross-origin requests that browsers would otherwise block (CORS, the Fetch standard
+/// section 3.2). No origin is allowed by default.
 ///
-/// Preflight requests are answered here: 204 with what is allowed, 403 to an origin that is not.
-/// Other requests reach the handler whatever their origin is: CORS tells the browser who may read
-/// the answer, it does not keep anybody from asking. Where origins are told apart, responses say
-/// so to caches (Vary).
+/// Preflight requests are answered by the layer: 204 with what is allowed, 403 for other origins.
+/// Other requests reach the handler whatever their origin: CORS tells the browser who may read the
+/// answer, it does not prevent requests. If the answer depends on the origin, Vary says so to
+/// caches.
 ///
-/// A layer that asks who it is (`BasicAuth`) goes inside: browsers send preflight requests without
+/// Put authentication (`BasicAuth`) inside this layer: browsers send preflight requests without
 /// credentials.
 ///
 /// ```
@@ -47,7 +47,7 @@ pub struct Cors {
     max_age: Option<HeaderValue>,
 }
 
-/// Who may ask.
+/// The allowed origins.
 enum Origins {
     Any,
     These(Vec<String>),
@@ -56,13 +56,13 @@ enum Origins {
 
 const PRIVATE_ASKED: &str = "access-control-request-private-network";
 const PRIVATE_ALLOWED: HeaderName = HeaderName::from_static("access-control-allow-private-network");
-/// What a preflight's answer depends on.
+/// The fields that the answer to a preflight request depends on.
 const VARY_PREFLIGHT: &str =
     "origin, access-control-request-method, access-control-request-headers";
 
 impl Cors {
-    /// Lets nobody in. Of those that are then let in, any method and any field is allowed unless
-    /// some are named, without credentials.
+    /// Allows no origin. Allowed origins may use any method and field unless some are named, and no
+    /// credentials.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -76,13 +76,13 @@ impl Cors {
         }
     }
 
-    /// Lets these origins in, and those named before: `https://app.example.com`, with a port where
-    /// it is not the scheme's own. `null` is an origin too: that of files, and of any page that is
-    /// put into a sandbox.
+    /// Allows these origins in addition to those named before: `https://app.example.com`, with a
+    /// port unless it is the scheme's default. `null` is an origin too: that of local files and of
+    /// any sandboxed page.
     ///
     /// # Panics
-    /// When one is not an origin as browsers send it (a path, a slash at the end, capitals, a port
-    /// that the scheme implies), or when any origin is let in already.
+    /// If one is not written as browsers send it (it has a path, a trailing slash, capitals or a
+    /// default port), or if any origin is already allowed.
     #[must_use]
     #[track_caller]
     pub fn origins<'a>(mut self, origins: impl IntoIterator<Item = &'a str>) -> Self {
@@ -100,10 +100,11 @@ impl Cors {
         self
     }
 
-    /// Lets the origins in that `which` says yes to. The origin comes as the browser sent it.
+    /// Allows the origins for which `which` returns true. It gets the origin as the browser sent
+    /// it.
     ///
     /// # Panics
-    /// When some are named already, or all let in.
+    /// If origins are already named, or any origin is allowed.
     #[must_use]
     #[track_caller]
     pub fn origins_where(mut self, which: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
@@ -112,10 +113,10 @@ impl Cors {
         self
     }
 
-    /// Lets any origin in: what is answered is public.
+    /// Allows any origin: the answers are public.
     ///
     /// # Panics
-    /// When some are named already, or with [`credentials`](Self::credentials).
+    /// If origins are already named, or together with [`credentials`](Self::credentials).
     #[must_use]
     #[track_caller]
     pub fn any_origin(mut self) -> Self {
@@ -125,11 +126,11 @@ impl Cors {
         self
     }
 
-    /// Lets pages ask with cookies, client certificates and HTTP authentication.
+    /// Allows requests with cookies, client certificates and HTTP authentication.
     ///
     /// # Panics
-    /// When any origin is let in: browsers would refuse it, since every page of the web could act
-    /// for its visitor.
+    /// If any origin is allowed. Browsers refuse the combination, because any page on the web could
+    /// then act for the user.
     #[must_use]
     #[track_caller]
     pub fn credentials(mut self) -> Self {
@@ -138,37 +139,38 @@ impl Cors {
         self
     }
 
-    /// Allows these methods, beside GET, HEAD and POST which always are (the Fetch standard
-    /// section 2.2.1).
+    /// Allows these methods, in addition to GET, HEAD and POST, which are always allowed (the Fetch
+    /// standard section 2.2.1).
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = list(methods.into_iter().map(|method| method.as_str().to_owned()));
         self
     }
 
-    /// Allows requests to have these fields, beside those that always are allowed.
+    /// Allows these request fields, in addition to those that are always allowed.
     #[must_use]
     pub fn headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.headers = list(names.into_iter().map(|name| name.as_str().to_owned()));
         self
     }
 
-    /// Lets pages read these fields of responses, beside those that they always may.
+    /// Lets pages read these response fields, in addition to those that are always readable.
     #[must_use]
     pub fn expose(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.expose = list(names.into_iter().map(|name| name.as_str().to_owned()));
         self
     }
 
-    /// How long browsers may remember the answer to a preflight request. They have bounds of their
-    /// own, of hours at most, and five seconds where nothing is said.
+    /// Sets how long browsers may cache the answer to a preflight request. Browsers have their own
+    /// maximum of a few hours, and a default of five seconds.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(HeaderValue::from(age.as_secs()));
         self
     }
 
-    /// Lets public pages ask a server in a private network (WICG Private Network Access).
+    /// Allows public pages to send requests to a server in a private network (WICG Private Network
+    /// Access).
     #[must_use]
     pub fn private_network(mut self) -> Self {
         self.private_network = true;
@@ -187,7 +189,7 @@ impl Cors {
         assert!(!both, "credentials go to origins that are named: browsers refuse them with `*`");
     }
 
-    /// What stands for the origin in the answer; none where it is not let in.
+    /// The value of Access-Control-Allow-Origin; `None` if the origin is not allowed.
     fn allowed(&self, origin: &[u8]) -> Option<HeaderValue> {
         let text = str::from_utf8(origin).ok()?;
         let yes = match &self.origins {
@@ -208,8 +210,8 @@ impl Cors {
             HeaderValue::from_bytes(value).ok().filter(|_| listed)
         };
         let mut fields = vec![(header::ACCESS_CONTROL_ALLOW_ORIGIN, Some(allowed))];
-        // What is asked for, and not `*`: that would not stand for Authorization, nor for anything
-        // with credentials.
+        // Repeats the requested methods and fields instead of `*`, which covers neither
+        // Authorization nor requests with credentials.
         let methods = self.methods.clone().or_else(|| asked(Known::AccessControlRequestMethod));
         fields.push((header::ACCESS_CONTROL_ALLOW_METHODS, methods));
         let headers = self.headers.clone();
@@ -246,7 +248,7 @@ impl Layer for Cors {
             return self.preflight(request, origin).into();
         }
         let allowed = match (&self.origins, origin) {
-            // The same for everybody, so that caches may keep it for all.
+            // The same value for every origin, so that shared caches can keep the answer.
             (Origins::Any, _) => Some(HeaderValue::from_static("*")),
             (_, Some(origin)) => self.allowed(origin),
             (_, None) => None,
@@ -275,17 +277,17 @@ impl Layer for Cors {
     }
 }
 
-/// Says that the answer depends on these fields of the request.
+/// Adds these request fields to Vary.
 fn vary(response: Response, names: &'static str) -> Response {
     response.header(header::VARY, HeaderValue::from_static(names))
 }
 
-/// A list as a field has it; none where it is empty.
+/// A comma-separated list; `None` if it is empty.
 fn list(names: impl Iterator<Item = String>) -> Option<HeaderValue> {
     HeaderValue::try_from(names.collect::<Vec<_>>().join(", ")).ok()
 }
 
-/// Whether a text is an origin as browsers write it (RFC 6454 section 6.2).
+/// True if a text is an origin as browsers serialise it (RFC 6454 section 6.2).
 fn is_origin(text: &str) -> bool {
     if text == "null" {
         return true;

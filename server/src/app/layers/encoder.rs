@@ -1,4 +1,4 @@
-//! The coders of content codings, for bytes that are there and for bytes as they come.
+//! Compressors for complete bodies and for streams.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -11,24 +11,24 @@ use crate::rt::executor::UnitFuture;
 use crate::rt::task::spawn_blocking;
 use crate::rt::thread_state::Waiter;
 
-/// A coder with what it has made.
+/// A compressor and its output.
 pub(super) enum Encoder {
     Gzip(flate2::write::GzEncoder<Vec<u8>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
 
-/// How hard each tries: what takes about as long as making an answer does.
+/// Compression levels: about as much time as producing the answer takes.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 const BROTLI_QUALITY: u32 = 4;
-/// What each may look back, as a power of two: 512 KiB. Browsers take zstd up to 8 MiB (RFC 9659).
+/// Window size as a power of two: 512 KiB. Browsers accept up to 8 MiB for zstd (RFC 9659).
 const WINDOW_LOG: u32 = 19;
-/// Bytes that brotli gathers.
+/// Size of brotli's buffer, in bytes.
 const BROTLI_BUFFER: usize = 4096;
-/// More bytes are coded on another thread: the worker's other clients would wait for them.
+/// More bytes are compressed on another thread, so that the worker's other clients need not wait.
 pub(super) const INLINE_MAX: usize = 16 * 1024;
-/// What is coded at a time, in bytes.
+/// Maximum number of bytes compressed at a time.
 const PIECE_MAX: usize = 128 * 1024;
 
 impl Encoder {
@@ -53,7 +53,7 @@ impl Encoder {
         })
     }
 
-    /// The coded form of bytes; none where the coder fails.
+    /// Compresses all bytes at once; `None` if the compressor fails.
     pub(super) fn whole(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoder = Self::new(coding)?;
         encoder.writer().write_all(bytes).ok()?;
@@ -68,7 +68,7 @@ impl Encoder {
         }
     }
 
-    /// Adds bytes, and gives what there is by then; all of it with `flush`.
+    /// Adds bytes and returns the output so far; everything with `flush`.
     fn push(&mut self, bytes: &[u8], flush: bool) -> io::Result<Vec<u8>> {
         self.writer().write_all(bytes)?;
         if flush {
@@ -90,7 +90,7 @@ impl Encoder {
     }
 }
 
-/// A producer of the coded form of what another one produces.
+/// A producer of the compressed form of another producer's body.
 pub(super) fn encode_stream(producer: Producer, coding: Coding) -> Producer {
     let length = producer.length();
     let (channel, future) = producer.into_parts();
@@ -98,7 +98,7 @@ pub(super) fn encode_stream(producer: Producer, coding: Coding) -> Producer {
     Producer::new(async move |out| run(source, length, coding, out).await, None)
 }
 
-/// What a producer makes, while it makes it.
+/// The inner producer and its channel.
 struct Source {
     channel: BodyChannel,
     future: Option<UnitFuture>,
@@ -141,7 +141,7 @@ async fn run(mut source: Source, length: Option<u64>, coding: Coding, mut out: B
             Read::End(_) | Read::Empty => return out.abort(),
         };
         came += piece.len() as u64;
-        // The producer pauses: what there is is not held back.
+        // The producer pauses, so the output is flushed.
         let flush = source.channel.len() == 0;
         let pushed = if piece.len() <= INLINE_MAX {
             encoder.push(piece.bytes(), flush)
@@ -158,7 +158,7 @@ async fn run(mut source: Source, length: Option<u64>, coding: Coding, mut out: B
         match pushed {
             Ok(made) if made.is_empty() => {}
             Ok(made) => {
-                // The client is gone: there is nobody left to work for.
+                // The client left, so the work ends.
                 if out.write(made).await.is_err() {
                     return;
                 }
@@ -207,7 +207,7 @@ mod tests {
     fn p2_the_zstd_window_is_what_browsers_take() {
         let text = noise(20 << 20);
         let made = Encoder::whole(Coding::Zstd, &text).unwrap();
-        // RFC 8878 section 3.1.1.1.2: an exponent and a mantissa, behind the frame's descriptor.
+        // RFC 8878 section 3.1.1.1.2: exponent and mantissa, after the frame header descriptor.
         assert_eq!(made[4] & 0x20, 0, "not a single segment");
         let log = 10 + u32::from(made[5] >> 3);
         assert!(log <= 23, "a window of 2^{log}");

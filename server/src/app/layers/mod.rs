@@ -1,5 +1,4 @@
-//! Layers: code around the handlers of a [`Router`](crate::Router), of the program's own or one of
-//! those that are built in.
+//! The built-in layers: code around the handlers of a [`Router`](crate::Router).
 
 mod basic_auth;
 mod compress;

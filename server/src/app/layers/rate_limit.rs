@@ -1,4 +1,4 @@
-//! How often a client may ask.
+//! Rate limits per client.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -14,17 +14,19 @@ use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::rt::thread_state;
 
-/// Lets each client ask so often, and answers the rest with 429, Retry-After (RFC 6585 section 4)
-/// and the fields RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
+/// Limits the request rate of each client. Excess requests get 429 with Retry-After (RFC 6585
+/// section 4) and the fields RateLimit and RateLimit-Policy
+/// (draft-ietf-httpapi-ratelimit-headers-10).
 ///
-/// A client has a bucket of tokens, which refills evenly over the window; a request takes one. A
-/// client is its address, IPv6 by the first 64 bits, unless [`prefixes`](Self::prefixes) or
-/// [`key`](Self::key) say otherwise. One whose address is not known (a Unix socket) is not limited.
+/// Each client has a bucket of tokens, which refills evenly over the window. A request takes one
+/// token. Clients are distinguished by address, IPv6 by the first 64 bits, unless
+/// [`prefixes`](Self::prefixes) or [`key`](Self::key) say otherwise. A client without an address (a
+/// Unix socket) is not limited.
 ///
-/// All workers share the buckets, a word each, without a lock. Memory is bounded: for 65,536 keys
-/// unless [`keys`](Self::keys) says otherwise, in 8 to 32 bytes each. Where there are more at once,
-/// those that used least are forgotten first, and so begin with a full bucket again. Two keys share
-/// a bucket with a chance of 1 in 100,000.
+/// All workers share the buckets without a lock, one word each. Memory is bounded: 65,536 keys by
+/// default ([`keys`](Self::keys) changes that), 8 to 32 bytes each. With more keys at once, the
+/// least used are forgotten first and start again with a full bucket. Two keys share a bucket with
+/// a probability of 1 in 100,000.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,13 +41,13 @@ use crate::rt::thread_state;
 /// # let _ = app;
 /// ```
 pub struct RateLimit {
-    /// Time in which one token comes, in ticks.
+    /// Ticks per token.
     interval: u64,
-    /// Time in which a whole bucket comes, in ticks.
+    /// Ticks to refill a whole bucket.
     window: u64,
     policy: HeaderValue,
     announce: bool,
-    /// Bits of an IPv4 and an IPv6 address that are a client.
+    /// Number of bits of an IPv4 and an IPv6 address that identify a client.
     prefixes: (u8, u8),
     key: Option<Box<Key>>,
     buckets: Buckets,
@@ -53,18 +55,19 @@ pub struct RateLimit {
 
 type Key = dyn Fn(&Request<'_>, &RandomState) -> Option<u64> + Send + Sync;
 
-/// Ticks of a second.
+/// Ticks per second.
 const TICKS: u64 = 100_000;
-/// Requests in a window, and its length.
+/// Maximum length of a window.
 const WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Keys that are kept unless set.
+/// Default number of keys.
 const KEYS: usize = 65_536;
 
 impl RateLimit {
-    /// So many requests in a window of time, all of which may come at once.
+    /// Allows `requests` per `window`, all of which may come at once.
     ///
     /// # Panics
-    /// When that is no request, no time, more than 30 days, or more than 100,000 a second.
+    /// If there are no requests, if the window is zero or longer than 30 days, or if the rate
+    /// exceeds 100,000 requests a second.
     #[must_use]
     #[track_caller]
     pub fn new(requests: u32, window: Duration) -> Self {
@@ -88,10 +91,10 @@ impl RateLimit {
         }
     }
 
-    /// How many bits of an IPv4 and of an IPv6 address make a client.
+    /// Sets how many bits of an IPv4 and an IPv6 address identify a client.
     ///
     /// # Panics
-    /// When the addresses have fewer (32, 128).
+    /// If a number exceeds the address's length (32, 128).
     #[must_use]
     #[track_caller]
     pub fn prefixes(mut self, v4: u8, v6: u8) -> Self {
@@ -100,7 +103,8 @@ impl RateLimit {
         self
     }
 
-    /// What makes a client, instead of its address; whose key is none is not limited.
+    /// Sets the key that identifies a client, instead of its address. A client with key `None` is
+    /// not limited.
     #[must_use]
     pub fn key<K: Hash>(
         mut self,
@@ -111,14 +115,14 @@ impl RateLimit {
         self
     }
 
-    /// How many keys are kept, at least.
+    /// Sets the minimum number of keys kept.
     #[must_use]
     pub fn keys(mut self, keys: usize) -> Self {
         self.buckets = Buckets::new(keys);
         self
     }
 
-    /// Whether responses within the limit have the RateLimit fields too; they do not unless set.
+    /// Sets whether responses within the limit have the RateLimit fields too (default: no).
     #[must_use]
     pub fn announce(mut self, announce: bool) -> Self {
         self.announce = announce;
@@ -136,7 +140,7 @@ impl RateLimit {
         }
     }
 
-    /// What the fields say: the policy, and so many requests left in so many ticks.
+    /// The two fields: the policy, and the requests left for the given number of ticks.
     fn fields(&self, left: u64, ticks: u64) -> [Option<HeaderValue>; 2] {
         let now = format!("\"default\";r={left};t={}", ticks.div_ceil(TICKS));
         [Some(self.policy.clone()), HeaderValue::try_from(now).ok()]
@@ -155,7 +159,7 @@ fn with_fields(mut response: Response, fields: [Option<HeaderValue>; 2]) -> Resp
 impl Layer for RateLimit {
     fn call(&self, request: &Request<'_>, next: Next<'_>) -> Reply {
         let Some(key) = self.key_of(request) else { return next.run(request) };
-        // Both in microseconds, and ticks of ten.
+        // The clock counts microseconds; a tick is ten.
         let now = thread_state::with(|thread| thread.now()).0 / 10;
         match self.buckets.take(key, now, self.interval, self.window) {
             Ok(taken) => {
@@ -185,10 +189,10 @@ fn masked(address: IpAddr, (v4, v6): (u8, u8)) -> (bool, u128) {
     (address.is_ipv4(), bits.checked_shr(of - keep).unwrap_or(0))
 }
 
-/// Buckets by key, in sets of eight that a key may be in, each a line of the processor's cache.
+/// Buckets by key, in sets of eight. A key belongs to one set, which is one cache line.
 ///
-/// A bucket is a word: 20 bits that tell its key from others of the set, and when it is full again,
-/// in ticks modulo 2^44 (five years). 0 is a bucket of nobody.
+/// A bucket is a word: a 20-bit tag that identifies the key within its set, and the time at which
+/// the bucket is full again, in ticks modulo 2^44 (five years). 0 is an unused bucket.
 struct Buckets {
     sets: Box<[Set]>,
     hasher: RandomState,
@@ -203,13 +207,14 @@ const TIME: u64 = (1 << TIME_BITS) - 1;
 
 impl Buckets {
     fn new(keys: usize) -> Self {
-        // Half as many sets again as would do if keys were spread evenly, or more.
+        // At least half as many sets again as an even spread of the keys would need.
         let sets = (keys + keys / 2).div_ceil(8).max(1).next_power_of_two();
         let sets = (0..sets).map(|_| Set::default()).collect();
         Self { sets, hasher: RandomState::new() }
     }
 
-    /// Takes a token: gives the time until the bucket is full, or that until there is a token.
+    /// Takes a token. Gives the time until the bucket is full, or as the error the time until there
+    /// is a token.
     fn take(&self, key: u64, now: u64, interval: u64, window: u64) -> Result<u64, u64> {
         let Set(set) = &self.sets[key as usize & (self.sets.len() - 1)];
         let tag = (key >> TIME_BITS).max(1);
@@ -222,7 +227,7 @@ impl Buckets {
                     place = (used, slot, word);
                     break;
                 }
-                // Else that which is forgotten with the least harm.
+                // Otherwise the bucket that is cheapest to forget.
                 if used < place.0 {
                     place = (used, slot, word);
                 }
@@ -234,7 +239,7 @@ impl Buckets {
                 return Err(after - window);
             }
             let new = tag << TIME_BITS | now.wrapping_add(after) & TIME;
-            // Who loses the word to another worker looks again.
+            // If another worker changed the word first, the search starts again.
             let set = slot.compare_exchange(word, new, Ordering::Relaxed, Ordering::Relaxed);
             if set.is_ok() {
                 return Ok(after);
@@ -243,8 +248,8 @@ impl Buckets {
     }
 }
 
-/// Time until a bucket is full, which is at most the window: one that was full long ago would seem
-/// to be so in years.
+/// Time until a bucket is full, at most the window. Otherwise a bucket that was full long ago would
+/// seem to become full in years, because the clock wraps.
 fn used(word: u64, now: u64, window: u64) -> u64 {
     let ahead = word.wrapping_sub(now) & TIME;
     if word == 0 || ahead > window { 0 } else { ahead }
@@ -263,13 +268,13 @@ mod tests {
     #[test]
     fn p2_a_bucket_empties_and_refills() {
         let buckets = Buckets::new(10);
-        // Three in 300 ticks.
+        // Three requests in 300 ticks.
         let take = |now| buckets.take(7 << 50, now, 100, 300);
         assert_eq!([take(1000), take(1000), take(1000)], [Ok(100), Ok(200), Ok(300)]);
         assert_eq!([take(1000), take(1099)], [Err(100), Err(1)]);
         assert_eq!([take(1100), take(1100)], [Ok(300), Err(100)]);
         assert_eq!(take(1_000_000), Ok(100));
-        // The clock of ticks goes round.
+        // The tick counter wraps.
         assert_eq!(take(TIME), Ok(100));
         assert_eq!(take(TIME + 50), Ok(150));
         assert_eq!(take(TIME + 51), Ok(249));
@@ -284,7 +289,7 @@ mod tests {
             let key = buckets.hasher.hash_one(key);
             assert_eq!(full(key), Ok(3));
         }
-        // A flood of keys is answered, and whoever used most is remembered longest.
+        // A flood of keys is answered, and the heaviest user is remembered longest.
         let heavy = buckets.hasher.hash_one("heavy");
         assert_eq!(buckets.take(heavy, 10, 1000, 1000), Ok(1000));
         for key in 100..10_000_u64 {

@@ -1,4 +1,4 @@
-//! An id for each request: to find in logs what a client saw.
+//! Request ids, which connect a client's report with the logs.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,11 +11,11 @@ use crate::app::handler::Reply;
 use crate::app::layer::{Layer, Next};
 use crate::app::request::Request;
 
-/// Gives each request an id: the one that it came with, if that is valid, or a new one of 128
-/// random bits. The id is in the request's extensions as [`RequestId`], and in the response.
+/// Gives each request an id: the one it came with if valid, otherwise a new one of 128 random bits.
+/// The id is in the request's extensions as [`RequestId`], and in the response.
 ///
-/// An id that comes in is valid with 1 to 128 letters, digits and `-_.~+/=:`; another one is
-/// replaced. Where clients are not to choose what stands in logs, [`trust`](Self::trust) none.
+/// A valid incoming id has 1 to 128 characters: letters, digits and `-_.~+/=:`. Any other is
+/// replaced. If clients should not choose what is logged, switch [`trust`](Self::trust) off.
 ///
 /// ```
 /// use ringway::layer::{RequestId, RequestIds};
@@ -39,7 +39,7 @@ pub struct RequestIds {
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// The id as it stands in the field.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,11 +52,11 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// The longest id that is taken from a client, in bytes.
+/// Maximum length of an id from a client, in bytes.
 const ID_MAX: usize = 128;
 
 impl RequestIds {
-    /// Ids in the field `x-request-id`.
+    /// Uses the field `x-request-id`.
     #[must_use]
     pub fn new() -> Self {
         Self { name: HeaderName::from_static("x-request-id"), trust: true }
@@ -69,7 +69,7 @@ impl RequestIds {
         self
     }
 
-    /// Whether valid ids that come in are kept; they are unless set.
+    /// Sets whether valid incoming ids are kept (default: yes).
     #[must_use]
     pub fn trust(mut self, trust: bool) -> Self {
         self.trust = trust;
@@ -110,7 +110,7 @@ fn valid(id: &[u8]) -> Option<&str> {
     str::from_utf8(id).ok().filter(|_| right)
 }
 
-/// A new id. Keyed hashes of a count: as good as random, and asks nothing of the kernel.
+/// A new id from keyed hashes of a counter: as good as random, without a system call.
 fn made() -> Arc<str> {
     thread_local! {
         static KEY: RandomState = RandomState::new();

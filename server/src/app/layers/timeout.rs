@@ -1,4 +1,4 @@
-//! How long an answer may take.
+//! Time limit for answers.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::app::layer::{Layer, Next};
 use crate::app::request::Request;
 use crate::rt::timeout::timeout;
 
-/// Ends what takes longer to answer, with 503 (RFC 9110 section 15.6.4) unless set: the future of
-/// the answer is dropped. A gateway's layer would say 504.
+/// Answers with 503 (RFC 9110 section 15.6.4) when the handler takes too long, and drops its
+/// future. Gateways should set 504.
 ///
-/// Measured from the handler's call (the request's body is there by then, unless it is streamed) to
-/// the response's head, by the worker's timer, whose resolution is about 16 ms. A response that is
-/// there has no bound more, also where its body is still to be produced, nor has a handler that
-/// answers at once: what holds up the worker cannot be ended by it.
+/// The time runs from the handler's call (after the request's body, unless it is streamed) to the
+/// response's head. The worker's timer has a resolution of about 16 ms. The limit does not cover
+/// sending the response's body, even if it is still being produced. It does not apply to handlers
+/// that answer at once: code that blocks the worker cannot be interrupted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,10 +36,10 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// A bound of so much time.
+    /// Sets the time limit.
     ///
     /// # Panics
-    /// When that is none at all.
+    /// If the time is zero.
     #[must_use]
     #[track_caller]
     pub fn new(after: Duration) -> Self {
@@ -47,7 +47,7 @@ impl Timeout {
         Self { after, status: StatusCode::SERVICE_UNAVAILABLE }
     }
 
-    /// Sets the status of what took too long.
+    /// Sets the status of the answer after a timeout.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;

@@ -1,4 +1,4 @@
-//! How routers are made, and of which parts.
+//! Building routers.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::app::layer::{IntoLayer, Layer, Layered};
 use crate::app::request::OwnedRequest;
 use crate::app::response::Response;
 
-/// What there may be only one of around a handler, beside what layers say of themselves.
+/// Name of the body limit, which a handler can have only once; layers name their own.
 const BODY_LIMIT: &str = "body limit";
 
 impl Router {
-    /// A router without routes: everything is 404.
+    /// A router without routes: every request gets 404.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers GET (and HEAD) of a path.
+    /// Answers GET (and HEAD) for a path.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -35,7 +35,7 @@ impl Router {
         self.route(Method::GET, path, handler)
     }
 
-    /// Answers HEAD of a path otherwise than by its GET route without the body.
+    /// Answers HEAD for a path, instead of the GET route without its body.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -45,7 +45,7 @@ impl Router {
         self.route(Method::HEAD, path, handler)
     }
 
-    /// Answers POST to a path.
+    /// Answers POST for a path.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -55,7 +55,7 @@ impl Router {
         self.route(Method::POST, path, handler)
     }
 
-    /// Answers PUT of a path.
+    /// Answers PUT for a path.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -65,7 +65,7 @@ impl Router {
         self.route(Method::PUT, path, handler)
     }
 
-    /// Answers PATCH of a path (RFC 5789).
+    /// Answers PATCH for a path (RFC 5789).
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -75,7 +75,7 @@ impl Router {
         self.route(Method::PATCH, path, handler)
     }
 
-    /// Answers DELETE of a path.
+    /// Answers DELETE for a path.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -85,7 +85,7 @@ impl Router {
         self.route(Method::DELETE, path, handler)
     }
 
-    /// Answers OPTIONS of a path otherwise than with the methods that it has.
+    /// Answers OPTIONS for a path, instead of the list of the path's methods.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -95,7 +95,7 @@ impl Router {
         self.route(Method::OPTIONS, path, handler)
     }
 
-    /// Answers TRACE of a path.
+    /// Answers TRACE for a path.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -105,16 +105,16 @@ impl Router {
         self.route(Method::TRACE, path, handler)
     }
 
-    /// Answers a method of a path.
+    /// Answers a method for a path.
     ///
     /// # Panics
-    /// When the path does not begin with `/`, leads above it, is badly escaped, has `*` elsewhere
-    /// than as its last segment, has a segment that is neither text nor one parameter
-    /// (`{id}.json`, `{*rest}`, `{}`), the same parameter twice, or more than six of them.
+    /// If the path does not begin with `/`, leads above the root, is badly escaped, has `*`
+    /// anywhere but as its last segment, has a segment that is neither text nor a single parameter
+    /// (`{id}.json`, `{*rest}`, `{}`), repeats a parameter, or has more than six.
     ///
-    /// When the route could not be matched: the path has one for this method already, or another
-    /// route has the same path but for the names of its parameters, or the method is CONNECT, which
-    /// has no path and reaches no handler: nobody here opens tunnels (RFC 9110 section 9.3.6).
+    /// If the route could not be matched: the path already has a route for this method, another
+    /// route differs only in the names of its parameters, or the method is CONNECT. CONNECT has no
+    /// path and reaches no handler, because this server opens no tunnels (RFC 9110 section 9.3.6).
     #[must_use]
     #[track_caller]
     pub fn route<K>(mut self, method: Method, path: &str, handler: impl IntoHandler<K>) -> Self {
@@ -124,7 +124,7 @@ impl Router {
         self
     }
 
-    /// Answers every method of a path that has no route of its own.
+    /// Answers all methods of a path that have no route of their own.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -135,8 +135,8 @@ impl Router {
         self
     }
 
-    /// Answers a method of a path with a closure that reads the body as it arrives, however large:
-    /// what it does not read yet waits at the client.
+    /// Answers a method of a path with a closure that reads the body as a stream, without a size
+    /// limit. Unread data waits at the client.
     ///
     /// # Panics
     /// As [`Self::route`].
@@ -150,10 +150,10 @@ impl Router {
         self.route(method, path, ReadsBody::new(read))
     }
 
-    /// Answers what no route matches, instead of 404.
+    /// Answers requests that no route matches, instead of 404.
     ///
     /// # Panics
-    /// When the router has a fallback already.
+    /// If the router already has a fallback.
     #[must_use]
     #[track_caller]
     pub fn fallback<K>(mut self, handler: impl IntoHandler<K>) -> Self {
@@ -163,13 +163,12 @@ impl Router {
     }
 
     /// Adds the routes of another router below a prefix, which may have parameters. The other
-    /// router's `/` answers the prefix itself, without a slash behind it; its fallback, if it has
-    /// one, answers whatever else is below the prefix. Where a path has no such method, 405 and
-    /// OPTIONS know the routes of both.
+    /// router's `/` answers the prefix itself, without a trailing slash. Its fallback, if any,
+    /// answers everything else below the prefix. 405 and OPTIONS list the methods of both routers.
     ///
-    /// [`Request::path`](crate::Request::path) is the whole path, also for a handler of the other
-    /// router (axum would take the prefix off): what it links to or logs is what the client asked
-    /// for. [`Request::matched_path`](crate::Request::matched_path) is the whole route.
+    /// [`Request::path`](crate::Request::path) is always the whole path, also in the other router's
+    /// handlers (axum removes the prefix), so links and logs show what the client requested.
+    /// [`Request::matched_path`](crate::Request::matched_path) is the whole route.
     ///
     /// ```
     /// use ringway::{Request, Response, Router};
@@ -185,10 +184,10 @@ impl Router {
     /// ```
     ///
     /// # Panics
-    /// When the prefix does not begin with `/`, ends with it (`/` alone is what
-    /// [`merge`](Self::merge) does) or has `*`; where it and a path of the other router have a
-    /// parameter in common, or more than six together; where both routers have the same route; when
-    /// files are served by the other router and the prefix has parameters.
+    /// If the prefix does not begin with `/`, ends with `/` (use [`merge`](Self::merge) for `/`
+    /// alone) or has `*`; if the prefix and a path of the other router share a parameter, or have
+    /// more than six together; if both routers have the same route; if the other router serves
+    /// files and the prefix has parameters.
     #[must_use]
     #[track_caller]
     pub fn nest(mut self, prefix: &str, mut router: Self) -> Self {
@@ -211,12 +210,12 @@ impl Router {
         self
     }
 
-    /// Adds the routes of another router, and its fallback. Layers of either stay around what they
-    /// were around.
+    /// Adds the routes and the fallback of another router. Each router's layers stay around its own
+    /// routes.
     ///
     /// # Panics
-    /// When both have the same route or a fallback, or when the two sides' routes of one path are
-    /// in layers of which a path has only one (CORS).
+    /// If both have the same route or a fallback, or if their routes for one path have layers of
+    /// which a path can have only one (CORS).
     #[must_use]
     #[track_caller]
     pub fn merge(mut self, router: Self) -> Self {
@@ -233,16 +232,16 @@ impl Router {
         self
     }
 
-    /// Puts a layer around all that the router answers so far: its routes, those that were nested
-    /// and merged, what it says to methods that a path does not have, and its fallback or 404.
-    /// Routes that are added afterwards are not in the layer. The layer that is added last is the
-    /// outermost: it sees the request first, and the response last.
+    /// Puts a layer around everything the router answers so far: its routes, nested and merged
+    /// routes, the answers to methods that a path lacks, and its fallback or 404. Routes added
+    /// later are outside the layer. The last layer added is the outermost: it sees the request
+    /// first and the response last.
     ///
     /// For a single route: `.merge(Router::new().get("/admin", admin).layer(auth))`.
     ///
     /// # Panics
-    /// When there is nothing yet that the layer would be around, or a route has two layers of which
-    /// it can only have one: see [`Layer::only`](crate::layer::Layer::only).
+    /// If the router has nothing to put the layer around yet, or if a route would have two layers
+    /// of which it can have only one: see [`Layer::only`](crate::layer::Layer::only).
     #[must_use]
     #[track_caller]
     pub fn layer<K>(mut self, layer: impl IntoLayer<K>) -> Self {
@@ -265,11 +264,11 @@ impl Router {
         self
     }
 
-    /// Bounds the request's body, in bytes, for all routes that the router has so far: instead of
-    /// the configured limit (`limits.body_bytes`, 1 MiB) where a handler has the body whole, and
-    /// where it reads the body as it arrives. Larger ones are answered with 413 (RFC 9110 section
-    /// 15.5.14): before the handler is called where the length is known; else reading fails, and
-    /// whatever the handler then answers is replaced.
+    /// Sets the maximum size of request bodies, in bytes, for all routes that the router has so
+    /// far. It replaces the configured limit (`limits.body_bytes`, 1 MiB) for buffered bodies, and
+    /// also limits streamed ones. Larger bodies are answered with 413 (RFC 9110 section 15.5.14).
+    /// If content-length is known, the handler is not called; otherwise reading fails, and the
+    /// handler's answer is replaced.
     ///
     /// ```
     /// use ringway::{Request, Response, Router};
@@ -281,7 +280,7 @@ impl Router {
     /// ```
     ///
     /// # Panics
-    /// When there is no route yet, or one that has a limit already.
+    /// If the router has no route yet, or a route already has a limit.
     #[must_use]
     #[track_caller]
     pub fn body_limit(mut self, bytes: u64) -> Self {
@@ -327,13 +326,14 @@ impl Router {
         }
     }
 
-    /// What a canonical path answers; `place` is where its next route is made.
+    /// Finds or adds the endpoint of a canonical path; `place` is where its next route is made.
     #[track_caller]
     fn endpoint(&mut self, path: &str, place: Place) -> &mut Endpoint {
         if !path.contains(['{', '*']) {
             let at = self.literal(path.as_bytes()).unwrap_or_else(|at| {
                 let (ends, endpoint) = (ends(path.as_bytes()), Endpoint::default());
-                // Routes live as long as the process; requests refer to them without counting.
+                // Routes live as long as the process, so requests refer to them without a reference
+                // count.
                 let path = String::leak(path.to_owned());
                 self.literal.insert(at, Literal { ends, path, endpoint });
                 self.lengths.resize(self.lengths.len().max(path.len() + 2), at as u32);
@@ -346,7 +346,7 @@ impl Router {
             return &mut self.patterns[at].endpoint;
         }
         let pattern = Pattern::new(path);
-        // Literal before parameter before rest, segment by segment.
+        // Order: literal, then parameter, then rest, segment by segment.
         let at = self.patterns.partition_point(|other| other.segments < pattern.segments);
         if let Some(other) = self.patterns.get(at).filter(|o| o.segments == pattern.segments) {
             let (shown, there) = (&other.text, other.endpoint.place());
@@ -360,7 +360,7 @@ impl Router {
         &mut self.patterns[at].endpoint
     }
 
-    /// All paths, and what they answer.
+    /// All paths with their endpoints.
     pub(super) fn paths(&mut self) -> impl Iterator<Item = (&str, &mut Endpoint)> {
         let literal = self.literal.iter_mut();
         let literal = literal.map(|literal| (literal.path, &mut literal.endpoint));

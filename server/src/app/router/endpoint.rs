@@ -1,4 +1,4 @@
-//! What a path answers, method by method, and what it says to the others.
+//! Endpoints: the handlers of a path by method, and its answer to other methods.
 
 use std::fmt;
 use std::panic::Location;
@@ -11,27 +11,27 @@ use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
 
-/// Where in the program something was made.
+/// A place in the program's source.
 pub(super) type Place = &'static Location<'static>;
 
-/// Puts a handler into a layer.
+/// Wraps a handler in a layer.
 pub(super) type Wrap = Arc<dyn Fn(Box<dyn Handler>) -> Box<dyn Handler> + Send + Sync>;
 
-/// A layer that is around something.
+/// A layer that wraps a handler.
 #[derive(Clone)]
 pub(super) struct Around {
     pub(super) wrap: Wrap,
     pub(super) only: Only,
 }
 
-/// What there may be only one of around a handler: its name, and where it was added.
+/// A property that a handler can have only once: its name, and where it was added.
 #[derive(Clone, Copy)]
 pub(super) struct Only {
     pub(super) what: Option<&'static str>,
     pub(super) place: Place,
 }
 
-/// A handler, in the layers that are around it.
+/// A handler, wrapped in its layers.
 pub(super) struct Entry {
     pub(super) handler: Box<dyn Handler>,
     /// Where the route was made.
@@ -39,11 +39,11 @@ pub(super) struct Entry {
     onlies: Vec<Only>,
 }
 
-/// What a path answers, method by method.
+/// The handlers of a path, by method.
 pub(super) struct Endpoint {
     methods: Vec<(Verb, Method, Entry)>,
     any: Option<Entry>,
-    /// Answers the methods that the path does not have.
+    /// Answers the methods that the path lacks.
     refusal: Box<dyn Handler>,
     /// The layers around that answer.
     around: Vec<Around>,
@@ -61,7 +61,7 @@ impl Entry {
         Self { handler, place, onlies: Vec::new() }
     }
 
-    /// Puts the handler into a layer; `shown` is the route.
+    /// Wraps the handler in a layer; `shown` is the route.
     #[track_caller]
     pub(super) fn wrap(&mut self, around: &Around, shown: impl fmt::Display) {
         let Only { what, place } = around.only;
@@ -78,7 +78,7 @@ impl Entry {
 }
 
 impl Endpoint {
-    /// Adds a method; none for any method.
+    /// Adds a handler for a method; `None` means any method.
     #[track_caller]
     pub(super) fn add(&mut self, method: Option<Method>, entry: Entry, path: &str) {
         let there = match &method {
@@ -101,8 +101,8 @@ impl Endpoint {
         self.refuse(path);
     }
 
-    /// Adds what another endpoint of the same path has. The answer to methods that neither has is
-    /// then in the layers of both.
+    /// Merges another endpoint of the same path. The answer to methods that neither has gets the
+    /// layers of both.
     #[track_caller]
     pub(super) fn merge(&mut self, other: Self, path: &str) {
         for (_, method, entry) in other.methods {
@@ -122,7 +122,7 @@ impl Endpoint {
         self.refuse(path);
     }
 
-    /// Puts all that the path answers into a layer.
+    /// Wraps everything the path answers in a layer.
     #[track_caller]
     pub(super) fn layer(&mut self, around: &Around, path: &str) {
         self.wrap(around, path);
@@ -130,7 +130,7 @@ impl Endpoint {
         self.refuse(path);
     }
 
-    /// As [`Self::layer`], but for the answer to methods that the path does not have.
+    /// Same as [`Self::layer`], for the answer to methods that the path lacks.
     #[track_caller]
     pub(super) fn wrap(&mut self, around: &Around, path: &str) {
         for (_, method, entry) in &mut self.methods {
@@ -141,13 +141,13 @@ impl Endpoint {
         }
     }
 
-    /// The router of the path was nested below `prefix`.
+    /// Tells the handlers that the path's router was nested below `prefix`.
     pub(super) fn nested(&mut self, prefix: &str) {
         let methods = self.methods.iter_mut().map(|(_, _, entry)| entry);
         methods.chain(&mut self.any).for_each(|entry| entry.handler.nested(prefix));
     }
 
-    /// Makes the answer to methods that the path does not have.
+    /// Builds the answer to methods that the path lacks.
     #[track_caller]
     fn refuse(&mut self, path: &str) {
         let mut names: Vec<&str> =
@@ -167,7 +167,7 @@ impl Endpoint {
         self.refusal = entry.handler;
     }
 
-    /// Where its first route was made.
+    /// Where the path's first route was made.
     pub(super) fn place(&self) -> Option<Place> {
         let methods = self.methods.iter().map(|(_, _, entry)| entry);
         methods.chain(&self.any).map(|entry| entry.place).next()
@@ -188,7 +188,7 @@ impl Endpoint {
         }
     }
 
-    /// For a method without a route of its own, or without a word of the codec's.
+    /// The handler of a method that has no route of its own, or is unknown to the codec.
     fn other_handler(&self, request: &Request<'_>) -> &dyn Handler {
         let of = |wanted: &Method| {
             let found = self.methods.iter().find(|(_, method, _)| method == wanted);
@@ -204,7 +204,7 @@ impl Endpoint {
     }
 }
 
-/// The answer to a method that a path does not have, and OPTIONS (RFC 9110 sections 9.3.7, 15.5.6).
+/// Answers methods that a path lacks, and OPTIONS (RFC 9110 sections 9.3.7, 15.5.6).
 struct Refusal {
     allow: Option<HeaderValue>,
 }
@@ -223,12 +223,12 @@ impl Handler for Refusal {
     }
 
     fn body_mode(&self, _: &Request<'_>) -> BodyMode {
-        // It does not wait for a body that nobody wants.
+        // Streamed, so that the answer does not wait for an unwanted body.
         BodyMode::Stream
     }
 }
 
-/// The codec's word for a method.
+/// The codec's verb for a method.
 fn verb(method: &Method) -> Verb {
     match *method {
         Method::GET => Verb::Get,

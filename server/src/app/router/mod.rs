@@ -1,11 +1,11 @@
 //! The router: method and path to handler.
 //!
-//! Paths are matched in their canonical form ([`ringway_codec::path`]), which routes are brought
-//! into when they are added, and several slashes in a row count as one, as they do for files: what
-//! a route guards cannot be reached around it in another spelling. Literal routes are found by
-//! binary search; patterns are tried in order of how specific they are. Built once (`build`), then
-//! shared by all workers unchanged: routers that were nested or merged are one table by then, and
-//! layers are a part of the handlers that they are around.
+//! Paths are matched in canonical form ([`ringway_codec::path`]). Routes are converted to it when
+//! they are added. Repeated slashes count as one, as they do for files. A guarded route therefore
+//! cannot be bypassed by another spelling. Literal routes are found by binary search; patterns are
+//! tried from the most to the least specific. The table is built once (`build`) and then shared
+//! unchanged by all workers. Nested and merged routers are then one table, and layers are part of
+//! the handlers they wrap.
 
 mod build;
 mod endpoint;
@@ -25,20 +25,20 @@ use endpoint::{Endpoint, Entry};
 use pattern::Pattern;
 pub(crate) use pattern::canonical;
 
-/// Routes requests to handlers. A router is a handler itself.
+/// Routes requests to handlers. A router is itself a handler.
 ///
-/// A path is a literal (`/plaintext`), or has segments that are parameters (`/user/{name}`), or
-/// ends in `*` (`/static/*`, which matches the rest, also if that is empty). The more literal route
-/// wins. A GET route answers HEAD as well; OPTIONS is answered from the routes that a path has, and
-/// a method that it does not have with 405 and Allow.
+/// A path is a literal (`/plaintext`), or has parameters as segments (`/user/{name}`), or ends in
+/// `*` (`/static/*`, which matches the rest, even if empty). The more literal route wins. A GET
+/// route also answers HEAD. OPTIONS is answered with the path's methods; a method that the path
+/// lacks gets 405 with Allow.
 ///
 /// Routes and requests are compared in canonical form (RFC 3986 section 6.2.2): `/caf%c3%a9` and
-/// `/café` are one route, `/a/../b` asks for `/b`, and `//` counts as `/`. [`Request::path`] keeps
-/// its slashes, and an encoded slash is no separator.
+/// `/café` are one route, `/a/../b` requests `/b`, and `//` counts as `/`. [`Request::path`] keeps
+/// repeated slashes. An encoded slash is not a separator.
 ///
-/// Routers are put together of others by [`nest`](Self::nest) and [`merge`](Self::merge), and
-/// [`layer`](Self::layer) puts code around all routes that a router has so far. However it was put
-/// together, a path is looked up once.
+/// Routers are combined with [`nest`](Self::nest) and [`merge`](Self::merge).
+/// [`layer`](Self::layer) wraps all routes that a router has so far. However a router was composed,
+/// a path is looked up once.
 ///
 /// ```
 /// use ringway::layer::Next;
@@ -63,22 +63,22 @@ pub(crate) use pattern::canonical;
 /// ```
 ///
 /// # Panics
-/// What could never work is refused where it is made, with the places in the program that
-/// contradict: see each method.
+/// Routes that could never work are refused when they are added. The message names the conflicting
+/// places in the program. See each method.
 #[derive(Default)]
 pub struct Router {
     /// Sorted by length, then ends, then text.
     literal: Vec<Literal>,
-    /// Where in `literal` the paths of each length begin; the last is where all of them end.
+    /// Index in `literal` of the first path of each length; the last entry is the end.
     lengths: Vec<u32>,
     patterns: Vec<Pattern>,
     fallback: Option<Fallback>,
 }
 
-/// What answers a request that no route matches.
+/// Answers requests that no route matches.
 struct Fallback {
     entry: Entry,
-    /// 404 in layers, and no handler of the application's.
+    /// True for the default 404, possibly in layers; false for the application's fallback.
     is_default: bool,
 }
 
@@ -91,7 +91,7 @@ struct Literal {
 }
 
 impl Router {
-    /// Where a literal path is, or would be.
+    /// The position of a literal path, or where it would be inserted.
     #[inline(always)]
     fn literal(&self, path: &[u8]) -> Result<usize, usize> {
         let Some(&[from, to]) = self.lengths.get(path.len()..).and_then(<[u32]>::first_chunk)
@@ -100,7 +100,7 @@ impl Router {
         };
         let (from, ends) = (from as usize, ends(path));
         let rest = |literal: &Literal| {
-            // Two ends are all of a short path.
+            // The two ends cover a short path completely.
             if path.len() <= 16 { Ordering::Equal } else { literal.path.as_bytes().cmp(path) }
         };
         let order = |literal: &Literal| literal.ends.cmp(&ends).then_with(|| rest(literal));
@@ -111,7 +111,7 @@ impl Router {
         found.map(|at| from + at).map_err(|at| from + at)
     }
 
-    /// Has `use_it` called with the handler of a request.
+    /// Calls `use_it` with the request's handler.
     #[inline(always)]
     fn select<R>(
         &self,
@@ -125,7 +125,7 @@ impl Router {
         self.select_other(request, use_it)
     }
 
-    /// For a request whose path is no literal route as it stands.
+    /// Selects a handler if the path is not literally a route.
     fn select_other<R>(
         &self,
         request: &Request<'_>,
@@ -153,12 +153,12 @@ impl Router {
     }
 }
 
-/// The answer where there is no route and no fallback.
+/// The answer without a route and without a fallback.
 struct NotFound;
 
 impl Handler for NotFound {
     fn call(&self, request: &Request<'_>) -> Reply {
-        // `OPTIONS *` is of the server as a whole.
+        // `OPTIONS *` concerns the server as a whole.
         let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         Reply::Ready(match request.line.method {
             Verb::Options if request.path() == "*" => {
@@ -169,7 +169,7 @@ impl Handler for NotFound {
     }
 
     fn body_mode(&self, _: &Request<'_>) -> BodyMode {
-        // A refusal does not wait for a body that nobody wants.
+        // Streamed, so that the answer does not wait for an unwanted body.
         BodyMode::Stream
     }
 }
@@ -200,8 +200,8 @@ impl Handler for Router {
     }
 }
 
-/// The first eight bytes of a path and the last, which overlap or are the same where it is shorter
-/// than sixteen; with its length they tell any two such paths apart.
+/// The first and the last eight bytes of a path. They overlap if the path is shorter than sixteen
+/// bytes. Together with the length they identify such a path.
 #[inline(always)]
 fn ends(path: &[u8]) -> (u64, u64) {
     if let (Some(first), Some(last)) = (path.first_chunk(), path.last_chunk()) {

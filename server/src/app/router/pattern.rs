@@ -1,4 +1,4 @@
-//! Paths with parameters, and paths that routes are made of.
+//! Patterns: paths with parameters, and the canonical paths of routes.
 
 use ringway_codec::h1::Span;
 use ringway_codec::path::{self, merged};
@@ -6,32 +6,32 @@ use ringway_codec::path::{self, merged};
 use crate::app::request::PARAMS_MAX;
 use crate::app::router::endpoint::Endpoint;
 
-/// A path that has parameters, and what it answers.
+/// A path with parameters, and its endpoint.
 pub(super) struct Pattern {
-    /// As it was added; that of a nested router's fallback ends in [`BELOW`].
+    /// The path as it was added; for the fallback of a nested router it ends in [`BELOW`].
     pub(super) text: String,
     pub(super) segments: Vec<Segment>,
     /// The names of its parameters.
     pub(super) names: &'static [String],
-    /// What [`Request::matched_path`](crate::Request::matched_path) says; empty where that is none.
+    /// The value of [`Request::matched_path`](crate::Request::matched_path); empty for `None`.
     pub(super) route: &'static str,
     pub(super) endpoint: Endpoint,
 }
 
-/// A part of a path between two slashes. In the order in which routes are tried.
+/// A segment of a path. Variants are ordered as routes are tried.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Segment {
     Literal(String),
     Param,
     Rest,
-    /// Of a nested router's fallback: whatever is there, or nothing.
+    /// The fallback of a nested router: matches any rest, also an empty one.
     Below,
 }
 
-/// The last segment of the path of a nested router's fallback.
+/// Last segment of the path of a nested router's fallback.
 pub(super) const BELOW: &str = "**";
 
-/// The path of a route as paths of requests are compared with it.
+/// Converts a route's path to the canonical form in which request paths are compared.
 #[track_caller]
 pub(crate) fn canonical(path: &str) -> String {
     let mut made = Vec::with_capacity(path.len());
@@ -69,18 +69,18 @@ impl Pattern {
         }
         let most = "a route has at most";
         assert!(names.len() <= PARAMS_MAX, "{most} {PARAMS_MAX} parameters: {path}");
-        // Routes live as long as the process; requests refer to them without counting.
+        // Routes live as long as the process, so requests refer to them without a reference count.
         let is_route = segments.last() != Some(&Segment::Below);
         let route = if is_route { String::leak(path.to_owned()) } else { "" };
         let (text, endpoint) = (path.to_owned(), Endpoint::default());
         Self { text, segments, names: Vec::leak(names), route, endpoint }
     }
 
-    /// Matches a path that stands at `at` in the request's bytes; `spans` are then those of the
-    /// names.
+    /// Matches a path at offset `at` of the request's bytes. On success `spans` holds the
+    /// parameters' positions, in the order of their names.
     pub(super) fn matches(&self, path: &str, at: u32, spans: &mut [Span; PARAMS_MAX]) -> bool {
         let mut found = 0;
-        // The offset of the segment under the cursor; behind the last one it is past the end.
+        // The offset of the current segment; past the end after the last one.
         let mut cursor = 1;
         let mut take = |from: usize, to: usize| {
             spans[found] = Span { at: at + from as u32, len: (to - from) as u32 };
@@ -88,7 +88,7 @@ impl Pattern {
         };
         for segment in &self.segments {
             let Some(rest) = path.get(cursor..) else { return *segment == Segment::Below };
-            // Several slashes are one.
+            // Repeated slashes count as one.
             cursor += rest.len() - rest.trim_start_matches('/').len();
             let rest = &path[cursor..];
             let end = cursor + rest.find('/').unwrap_or(rest.len());

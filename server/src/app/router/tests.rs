@@ -85,7 +85,7 @@ fn a_star_in_the_middle_is_refused() {
     let _ = Pattern::new("/a/*/b");
 }
 
-/// The message of the panic of what could never work.
+/// The panic message of a router that cannot be built.
 fn refusal(make: impl FnOnce() -> Router + std::panic::UnwindSafe) -> String {
     let Err(panic) = std::panic::catch_unwind(make) else { panic!("it was made") };
     match panic.downcast::<String>() {
@@ -145,7 +145,7 @@ fn p5_nesting_and_merging_refuse_what_they_break() {
     assert_eq!(text, "files are not served below a parameter: /{tenant}");
 }
 
-/// A handler that minds where it is, as files do.
+/// A handler that depends on its prefix, as files do.
 fn files() -> impl Handler {
     struct Minds;
     impl Handler for Minds {
@@ -160,7 +160,7 @@ fn files() -> impl Handler {
     Minds
 }
 
-/// The same, in a layer: what is only allowed once.
+/// The same, in a layer that is allowed once.
 struct Once;
 
 impl crate::app::layer::Layer for Once {
@@ -188,7 +188,7 @@ fn p2_layers_that_contradict_are_refused_with_both_places() {
     assert!(text.starts_with("OPTIONS /a has two of once: from "), "{text}");
     let text = refusal(|| Router::new().fallback(answer).layer(Once).layer(Once));
     assert!(text.starts_with("the fallback has two of once: from "), "{text}");
-    // Beside each other they do not contradict.
+    // Side by side they do not conflict.
     let _ = one().body_limit(1).merge(other().body_limit(2));
     let _ = one().layer(Once).merge(Router::new().get("/b", answer).layer(Once));
 }

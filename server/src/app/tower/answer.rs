@@ -1,4 +1,4 @@
-//! A service's call, and its response on the way out.
+//! Calls a service and converts its response.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,7 +17,7 @@ use crate::app::body::{BodyWriter, Producer};
 use crate::app::interop::write_frame;
 use crate::app::response::{self, Response, is_bodiless};
 
-/// Calls a service when it is ready; its error is answered with 500.
+/// Calls a service once it is ready. An error of the service is answered with 500.
 pub(super) async fn answer<S, B>(
     mut service: S,
     request: http::Request<IncomingBody>,
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// Drives a future in the runtime's context, and hands the request's body over meanwhile.
+/// Polls a future in the runtime's context, and feeds the request's body meanwhile.
 async fn fed<F: Future>(
     feeder: &mut Option<Feeder>,
     runtime: Context,
@@ -81,7 +81,7 @@ async fn respond<B: Body + 'static>(
         return response;
     }
     if head_only {
-        // Never produced: it is there for its length.
+        // The stream is never polled; it only carries the length.
         response.body = response::Body::Stream(Producer::new(async |_| {}, length));
         return response;
     }
@@ -98,10 +98,10 @@ async fn respond<B: Body + 'static>(
     response
 }
 
-/// A frame of a body, or what became of it.
+/// A frame of a body, an error, or the end.
 type Next<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
-/// The frames that are there when the head is, two at most; and whether they are all.
+/// The frames ready together with the head, at most two, and whether they are the whole body.
 async fn there_already<B: Body>(body: &mut Pin<Box<B>>, runtime: Context) -> ([Next<B>; 2], bool) {
     let mut ahead = [None, None];
     for place in &mut ahead {
@@ -122,12 +122,12 @@ async fn there_already<B: Body>(body: &mut Pin<Box<B>>, runtime: Context) -> ([N
     (ahead, false)
 }
 
-/// The length that a response announces.
+/// The content-length of a response.
 fn announced(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Content types that are as good as always the same, and then cost no field of their own.
+/// Common content types; they are stored as a static type, without a field of their own.
 const TYPES: [&str; 6] = [
     "application/json",
     "text/plain; charset=utf-8",
@@ -137,7 +137,7 @@ const TYPES: [&str; 6] = [
     "text/plain",
 ];
 
-/// A response with the fields of another's head, without those that are the server's business.
+/// A response with the fields of another head, except those that the server sets.
 fn head(parts: &Parts) -> Response {
     let mut response = Response::new(parts.status);
     for (name, value) in &parts.headers {
@@ -155,7 +155,7 @@ fn head(parts: &Parts) -> Response {
     response
 }
 
-/// A response's body from where its head left it.
+/// The rest of a response's body, after the head.
 struct Rest<B: Body> {
     ahead: [Next<B>; 2],
     body: Pin<Box<B>>,
@@ -164,7 +164,7 @@ struct Rest<B: Body> {
 }
 
 impl<B: Body> Rest<B> {
-    /// The body, where all of it is there in one piece and nobody reads the request's any more.
+    /// The body, if it is complete in one piece and the request's body is no longer read.
     fn whole(&mut self, ended: bool) -> Option<response::Body> {
         if !ended || self.feeder.as_ref().is_some_and(|feeder| !feeder.is_done()) {
             return None;
@@ -179,8 +179,8 @@ impl<B: Body> Rest<B> {
         }
     }
 
-    /// Writes what is left as it comes. The response ends when the request's body has been read,
-    /// or given up, by whoever has it.
+    /// Writes the rest of the body as it comes. The response ends once the request's body has been
+    /// read or dropped by its owner.
     async fn produce(self, mut out: BodyWriter) {
         let Self { ahead, mut body, mut feeder, context } = self;
         let _dropped_inside = context.enter_on_drop();

@@ -1,9 +1,9 @@
 //! A request's body for services, which may read it on another thread.
 //!
-//! A body arrives on its worker, in memory that belongs to that worker alone. Services want bodies
-//! that are `Send`, and may read them in a task of tokio's. So there is a handover for one frame:
-//! the reader says that it wants one, the [`Feeder`] on the worker puts it there. Nothing is taken
-//! from the connection before somebody wants it, so that the client is held back as always.
+//! A body arrives on its worker, in memory that belongs to that worker. Services want bodies that
+//! are `Send`, and may read them in a tokio task. Therefore one frame at a time is handed over: the
+//! reader asks for a frame, and the [`Feeder`] on the worker supplies it. Nothing is read from the
+//! connection before it is asked for, so backpressure works as usual.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,13 @@ use http_body::{Frame, SizeHint};
 use crate::app::body::{Incomplete, RequestBody};
 use crate::app::interop::trailers_frame;
 
-/// A request's body as it arrives, of the requests that a [`TowerService`](super::TowerService)
-/// passes on. It may be read on any thread. Reading is what makes room for more: while nobody
-/// reads, the client waits.
+/// A request's body as it arrives, in requests that a [`TowerService`](super::TowerService) passes
+/// on. It may be read on any thread. The client has to wait until the body is read.
 #[derive(Debug, Default)]
 pub struct IncomingBody {
-    /// None where there is no body, or no more of it.
+    /// `None` if there is no body, or no more of it.
     handover: Option<Arc<Handover>>,
-    /// Bytes still to come, where the client said how many.
+    /// Bytes still to come, if the client stated the length.
     left: Option<u64>,
 }
 
@@ -33,11 +32,11 @@ struct Handover(Mutex<State>);
 struct State {
     frame: Option<Frame<Bytes>>,
     end: Option<Result<(), Incomplete>>,
-    /// The reader found nothing.
+    /// The reader is waiting for a frame.
     wanted: bool,
     reader_gone: bool,
     reader: Option<Waker>,
-    /// Whoever polls the feeder, while it has nothing to do.
+    /// Waker of the task that polls the feeder, while it is idle.
     feeder: Option<Waker>,
 }
 
@@ -48,7 +47,7 @@ impl Handover {
 }
 
 impl IncomingBody {
-    /// A body that is there, or none.
+    /// A complete body, possibly empty.
     pub(super) fn whole(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Self::default();
@@ -59,7 +58,7 @@ impl IncomingBody {
         Self { handover: Some(Arc::new(Handover(Mutex::new(state)))), left }
     }
 
-    /// A body of so many bytes, if that is known, and what feeds it.
+    /// A body of `length` bytes, if known, and its feeder.
     pub(super) fn new(body: RequestBody, length: Option<u64>) -> (Self, Feeder) {
         let handover = Arc::<Handover>::default();
         let feeder = Feeder { body: Some(body), handover: Arc::clone(&handover) };
@@ -121,16 +120,16 @@ impl Drop for IncomingBody {
     }
 }
 
-/// The worker's side of an [`IncomingBody`]: polled with whatever may read that. Once dropped it
-/// leaves an error to the reader, unless the body was all handed over.
+/// The worker's side of an [`IncomingBody`], polled together with the future that reads it. If
+/// dropped early, it leaves an error to the reader.
 pub(super) struct Feeder {
-    /// None once it is all handed over, or nobody reads any more.
+    /// `None` once everything is handed over, or the reader is gone.
     body: Option<RequestBody>,
     handover: Arc<Handover>,
 }
 
 impl Feeder {
-    /// Hands over a frame if the reader wants one that is there: then the reader is to be polled
+    /// Hands over a frame if one is asked for and available. If true, the reader should be polled
     /// again. Otherwise the task is woken when there is more to do.
     pub(super) fn feed(&mut self, context: &mut Context<'_>) -> bool {
         let Some(body) = &mut self.body else { return false };
@@ -167,20 +166,20 @@ impl Feeder {
         true
     }
 
-    /// Hands over all that the reader wants; ready when there is nothing more to do.
+    /// Hands over everything that the reader asks for; ready when nothing is left to do.
     pub(super) fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.feed(context) {}
         if self.body.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The task is being polled: it need not be woken to feed.
+    /// Marks the task as being polled: it need not be woken to feed.
     pub(super) fn is_polled(&self) {
         if self.body.is_some() {
             self.handover.lock().feeder = None;
         }
     }
 
-    /// True when there is nothing more to do.
+    /// True when nothing is left to do.
     pub(super) fn is_done(&self) -> bool {
         self.body.is_none() || self.handover.lock().reader_gone
     }

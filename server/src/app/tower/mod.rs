@@ -1,8 +1,8 @@
 //! Services of the `tower` ecosystem as handlers: an axum `Router` over HTTP/1.1, 2 and 3.
 //!
-//! Needs the feature `tower`. Any [`Service`](tower_service::Service) that takes an
-//! [`http::Request`] with an [`IncomingBody`] and gives an [`http::Response`] becomes a [`Handler`]
-//! by [`TowerService`]. A program that called `axum::serve` changes by these lines:
+//! Requires the feature `tower`. Any [`Service`](tower_service::Service) from an [`http::Request`]
+//! with an [`IncomingBody`] to an [`http::Response`] becomes a [`Handler`] with [`TowerService`]. A
+//! program that called `axum::serve` changes these lines:
 //!
 //! ```text
 //! -#[tokio::main]
@@ -16,15 +16,15 @@
 //!  }
 //! ```
 //!
-//! # Where what runs
-//! A service's futures, and the bodies of its responses, are polled on the worker that took the
-//! request: no other thread is woken for a request. They are polled and dropped in the context of a
-//! tokio runtime, on whose threads run only the tasks that they spawn and tokio's own timers and
-//! I/O. That is the caller's runtime if it has threads of its own (`#[tokio::main]`), else one with
-//! one thread, started for the process; [`TowerService::on`] takes another. tokio's cooperative
-//! budget is that of tokio's tasks; on a worker a future runs until it waits, as with
-//! `tokio::task::unconstrained`. What computes for long belongs into
-//! `tokio::task::spawn_blocking`. `tokio::task::spawn_local` has no place to run, and panics.
+//! # Execution
+//! A service's futures and response bodies are polled on the worker that received the request: no
+//! other thread is woken. They are polled and dropped in the context of a tokio runtime. Its
+//! threads run only the tasks that they spawn, and tokio's timers and I/O. The runtime is the
+//! caller's if it is multi-threaded (`#[tokio::main]`); otherwise one with a single thread is
+//! started for the process. [`TowerService::on`] takes another. On a worker, tokio's cooperative
+//! budget does not apply: a future runs until it waits, as with `tokio::task::unconstrained`. Long
+//! computations belong in `tokio::task::spawn_blocking`. `tokio::task::spawn_local` is not
+//! supported and panics.
 //!
 //! A request to an axum application costs 0.8 to 0.9 times the CPU time that it costs under
 //! `axum::serve` over HTTP/1.1, and a quarter to two thirds over HTTP/2
@@ -32,25 +32,25 @@
 //! wake-ups between threads, and then costs 1.5 times as much over HTTP/1.1.
 //!
 //! # What a service sees
-//! Method, version, fields in order, trailers, and the URI: the path (canonical, as
-//! [`Request::path`](crate::Request::path)) and query over HTTP/1.1, with scheme and authority
-//! before it over HTTP/2 and HTTP/3. The extensions that layers of
-//! [`Router`](crate::Router) left, and what [`TowerService::attach`] adds. Each request has a clone
-//! of the service, which is called when it is ready. A body is read at the service's pace, and its
-//! limits are the service's (axum's `DefaultBodyLimit`): `limits.body_bytes` is not applied. A
-//! client that leaves drops the service's future (over HTTP/1.1 one that resets its connection, or
-//! to which writing fails: the mere end of what it sends is no leaving, RFC 9112 section 9.6); to a
-//! task that reads the body elsewhere it is [`Incomplete`](crate::body::Incomplete).
+//! The service gets the method, the version, the fields in order, trailers, and the URI: path
+//! (canonical, as [`Request::path`](crate::Request::path)) and query over HTTP/1.1, plus scheme and
+//! authority over HTTP/2 and HTTP/3. Extensions contain what layers of [`Router`](crate::Router)
+//! attached and what [`TowerService::attach`] adds. Each request uses a clone of the service,
+//! called once it is ready. The body is read at the service's pace with the service's limits
+//! (axum's `DefaultBodyLimit`); `limits.body_bytes` does not apply. If the client leaves, the
+//! service's future is dropped. Over HTTP/1.1 a client leaves by a reset or a failed write; closing
+//! only its sending side is not leaving (RFC 9112 section 9.6). A task that reads the body
+//! elsewhere gets [`Incomplete`](crate::body::Incomplete).
 //!
 //! # What a client sees
-//! The service's response; `date`, `server` and what frames the message are the server's. An error
-//! of the service, of the first piece of its body, or a panic is 500; a later error breaks the
-//! response off, so that a part never passes for the whole.
+//! The client gets the service's response; the server sets `date`, `server` and the framing fields.
+//! An error of the service or of its body's first frame, and a panic, give 500. A later error
+//! breaks the response off, so that a truncated body never looks complete.
 //!
-//! # What does not work
-//! `hyper::upgrade`, and so WebSockets of axum: connections are not handed out. axum's
-//! `WebSocketUpgrade` refuses such requests by itself, with 426; a service that answers 101 anyway
-//! is answered with 501 to the client. CONNECT never reaches a service: 405.
+//! # Limitations
+//! `hyper::upgrade`, and therefore axum's WebSockets, do not work: connections are not handed out.
+//! axum's `WebSocketUpgrade` refuses such requests with 426. If a service answers 101 anyway, the
+//! client gets 501. CONNECT never reaches a service: 405.
 
 mod answer;
 mod incoming;
@@ -69,7 +69,7 @@ pub use self::incoming::IncomingBody;
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 
-/// A service as a handler: see the [module](self).
+/// A tower service as a handler: see the [module](self).
 ///
 /// ```no_run
 /// use std::net::SocketAddr;
@@ -95,30 +95,30 @@ pub struct TowerService<S> {
     attached: Vec<Attach>,
 }
 
-/// Puts something into a request's extensions.
+/// Adds values to a request's extensions.
 type Attach = Box<dyn Fn(&Request<'_>, &mut http::Extensions) + Send + Sync>;
 
 impl<S> TowerService<S> {
-    /// A handler that passes requests on to clones of `service`. Services that are `Send` but not
-    /// `Sync` become both by `tower::util::BoxCloneSyncService`, or by a `Buffer`.
+    /// A handler that passes requests to clones of `service`. A service that is `Send` but not
+    /// `Sync` can be wrapped in `tower::util::BoxCloneSyncService` or a `Buffer`.
     ///
-    /// Called within a tokio runtime that has threads of its own, it uses that; else the process's
-    /// default, which is started when it is first needed.
+    /// Uses the current tokio runtime if it is multi-threaded; otherwise the process's default
+    /// runtime, which is started on first use.
     ///
     /// # Panics
-    /// When the default runtime cannot be started, as where no thread can be.
+    /// If the default runtime cannot be started, for example because no thread can be created.
     pub fn new(service: S) -> Self {
         Self { service, context: runtime::Context::current_or_default(), attached: Vec::new() }
     }
 
-    /// As [`Self::new`], in the context of this runtime. It has to be driven by threads of its own
-    /// for as long as the server runs.
+    /// Same as [`Self::new`], with this runtime. Its own threads must drive it for as long as the
+    /// server runs.
     pub fn on(runtime: Handle, service: S) -> Self {
         Self { service, context: runtime::Context::of(runtime), attached: Vec::new() }
     }
 
-    /// Has a value put into the extensions of each request, where `make` gives one: the client's
-    /// address as axum's `ConnectInfo`, for example. What is not attached is not looked up.
+    /// Adds a value to the extensions of each request for which `make` returns one, for example the
+    /// client's address as axum's `ConnectInfo`. What is not attached is not computed.
     #[must_use]
     pub fn attach<T>(
         mut self,
@@ -160,8 +160,8 @@ where
         }
         let service = self.service.clone();
         let mut future = Box::pin(answer::answer(service, converted, feeder, self.context));
-        // Most services answer at once, and need no task for that. One that does not is polled
-        // again as soon as it is one, with a waker that wakes it.
+        // Most services answer at once and need no task. A pending future is polled again when it
+        // becomes a task, so its first waker may be a no-op.
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(response) => Reply::Ready(response),
             Poll::Pending => Reply::Later(future),

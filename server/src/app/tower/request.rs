@@ -1,4 +1,4 @@
-//! A request as the `http` crate has it, for a service.
+//! Converts a request into the `http` crate's, for a service.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::incoming::{Feeder, IncomingBody};
 use crate::app::interop::{absolute, header_map, path_and_query, range};
 use crate::app::request::{Protocol, Request};
 
-/// The request, and what feeds its body. All that is text in it shares one copy of the head.
+/// The request and its body's feeder. All text in the request shares one copy of the head.
 pub(super) fn convert(request: &Request<'_>) -> (http::Request<IncomingBody>, Option<Feeder>) {
     let head = Bytes::copy_from_slice(request.bytes);
     let part = |range: Range<usize>| head.slice(range);
@@ -33,7 +33,7 @@ pub(super) fn convert(request: &Request<'_>) -> (http::Request<IncomingBody>, Op
     (converted, feeder)
 }
 
-/// The length of the body, where the client said.
+/// The content-length stated by the client.
 fn length(request: &Request<'_>) -> Option<u64> {
     str::from_utf8(request.known(Known::ContentLength)?).ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The tokio runtime that services run in the context of, and its default.
+//! The tokio runtime whose context services run in, and the default runtime.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -6,26 +6,26 @@ use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime, RuntimeFlavor};
 
-/// A runtime's context, which futures are polled and dropped in. What they spawn, and their timers
-/// and I/O, register with that runtime.
+/// A runtime's context, in which futures are polled and dropped. Their spawned tasks, timers and
+/// I/O register with that runtime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context(&'static Handle);
 
 thread_local! {
-    /// The context that this thread is in, and what keeps it there. A worker stays in the context
-    /// of its services: entering costs two atomic operations on what all threads share. The guard
-    /// is never dropped at the thread's end, when tokio's own thread-local may be gone.
+    /// This thread's current context and its guard. A worker stays in the context of its services,
+    /// because entering costs two atomic operations on shared memory. The guard is not dropped when
+    /// the thread ends: tokio's thread-local may be gone by then.
     static ENTERED: RefCell<Option<(&'static Handle, ManuallyDrop<EnterGuard<'static>>)>> =
         const { RefCell::new(None) };
 }
 
 impl Context {
-    /// The context of a runtime. Its handle lives as long as the process, as handlers do.
+    /// The context of a runtime. The handle lives as long as the process, as handlers do.
     pub(super) fn of(handle: Handle) -> Self {
         Self(Box::leak(Box::new(handle)))
     }
 
-    /// The caller's runtime if that has threads of its own, else the default.
+    /// The current runtime if it is multi-threaded, otherwise the default.
     pub(super) fn current_or_default() -> Self {
         match Handle::try_current() {
             Ok(handle) if handle.runtime_flavor() != RuntimeFlavor::CurrentThread => {
@@ -35,7 +35,7 @@ impl Context {
         }
     }
 
-    /// Puts the calling thread into the context.
+    /// Enters the context on this thread.
     #[inline]
     pub(super) fn enter(self) {
         ENTERED.with_borrow_mut(|entered| {
@@ -47,14 +47,14 @@ impl Context {
 
     #[cold]
     fn replace(self, entered: &mut Option<(&'static Handle, ManuallyDrop<EnterGuard<'static>>)>) {
-        // Guards go in the reverse order of their coming.
+        // Guards must be dropped in reverse order.
         if let Some((_, guard)) = entered.take() {
             drop(ManuallyDrop::into_inner(guard));
         }
         *entered = Some((self.0, ManuallyDrop::new(self.0.enter())));
     }
 
-    /// Enters the context when dropped: what was declared before this is dropped in it.
+    /// Enters the context when dropped, so that values declared earlier are dropped in it.
     pub(super) fn enter_on_drop(self) -> EnterOnDrop {
         EnterOnDrop(self)
     }
@@ -68,8 +68,7 @@ impl Drop for EnterOnDrop {
     }
 }
 
-/// One thread beside the workers, for I/O, timers and what services spawn; started when it is first
-/// needed.
+/// One thread beside the workers for I/O, timers and spawned tasks. Started on first use.
 fn default_runtime() -> &'static Runtime {
     static DEFAULT: OnceLock<Runtime> = OnceLock::new();
     DEFAULT.get_or_init(|| {
