@@ -10,6 +10,7 @@ use super::stream::{
 };
 use super::{Error, Io, Priority};
 use crate::field::Known;
+use crate::h1::response::decimal;
 use crate::hpack::{BlockEncoder, Indexing};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -93,18 +94,7 @@ impl HeadWriter<'_> {
     /// the table.
     #[inline]
     pub fn content_length(&mut self, n: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = n;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.field_as(Indexing::Literal, Known::ContentLength, b"", &digits[at..]);
+        self.field_as(Indexing::Literal, Known::ContentLength, b"", decimal(n, &mut [0; 20]));
     }
 
     /// Writes what `fields` writes, from a cache if possible. `id` stands for names and values:

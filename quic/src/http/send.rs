@@ -4,6 +4,7 @@ use super::streams::{Key, Waiting};
 use super::{Body, Code, Conn, Content, Error, Http, Pulled, Sent, Shared};
 use crate::buf::Buf;
 use ringway_codec::field::Known;
+use ringway_codec::h1::response::decimal;
 use ringway_codec::h3::frame;
 use ringway_codec::qpack::{Indexing, Writer};
 use std::rc::Rc;
@@ -90,18 +91,7 @@ impl Head<'_, '_> {
     /// Adds content-length. Not indexed: lengths differ, and would drive what comes again out of
     /// the table.
     pub fn content_length(&mut self, n: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = n;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.field_as(Indexing::Literal, Known::ContentLength, b"", &digits[at..]);
+        self.field_as(Indexing::Literal, Known::ContentLength, b"", decimal(n, &mut [0; 20]));
     }
 }
 
