@@ -57,18 +57,17 @@ pub(crate) struct CommonKind(u8);
 impl CommonKind {
     /// In the clear.
     pub(crate) const CLEAR: Self = Self(0);
-    /// Over TLS, and told nothing of HTTP/3.
+    /// Over TLS, without Alt-Svc.
     pub(crate) const OVER_TLS: Self = Self(1);
 
-    /// Over TLS, and told of HTTP/3 in one of the ways that there are.
-    pub(crate) fn told(way: usize) -> Self {
-        Self(2 + way as u8)
+    /// Over TLS, with the Alt-Svc value at this index: see `WorkerState::advertise`.
+    pub(crate) fn with_alt_svc(index: usize) -> Self {
+        Self(2 + index as u8)
     }
 }
 
 /// What every response of a kind of connection carries: server and date, and over TLS the policy to
-/// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and what there is to say of
-/// HTTP/3 (Alt-Svc, RFC 7838).
+/// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and Alt-Svc (RFC 7838).
 #[derive(Default)]
 pub(crate) struct Common {
     /// As HTTP/1.1 writes it.
@@ -90,8 +89,8 @@ impl<'w> Context<'w> {
         (&self.common[usize::from(kind.0)], self.second << 8 | u64::from(kind.0))
     }
 
-    /// No access log, trace or drain: the fast path applies.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// No access log, trace or drain: the fast path may be taken.
+    pub(crate) fn allows_fast_path(&self) -> bool {
         self.log.is_none() && self.trace.is_none() && !self.draining
     }
 }

@@ -113,18 +113,19 @@ impl WorkerState {
         self.h2.config.rfc7540_priorities = http2.priority_tree;
     }
 
-    /// What there is to say of HTTP/3 over TLS, in each of these ways: connections are told nothing
-    /// by [`CommonKind::OVER_TLS`](super::CommonKind), and each way by its number here.
-    pub(crate) fn advertise(&mut self, ways: &[String]) {
+    /// Sets the Alt-Svc values that announce HTTP/3 over TLS (RFC 7838). Responses of
+    /// [`CommonKind::OVER_TLS`](super::CommonKind) carry none; `CommonKind::with_alt_svc(n)` stands
+    /// for the value at `n`.
+    pub(crate) fn advertise(&mut self, alt_svc_values: &[String]) {
         self.common.truncate(1);
         let mut secure = self.common[0].fields.clone();
         if let Some(hsts) = &self.hsts {
             secure.push((Known::StrictTransportSecurity, hsts.as_bytes().to_vec()));
         }
         self.common.push(Common { lines: Vec::new(), fields: secure.clone() });
-        for way in ways {
+        for value in alt_svc_values {
             let mut fields = secure.clone();
-            fields.push((Known::AltSvc, way.clone().into_bytes()));
+            fields.push((Known::AltSvc, value.clone().into_bytes()));
             self.common.push(Common { lines: Vec::new(), fields });
         }
         self.refresh_second();

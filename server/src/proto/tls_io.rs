@@ -68,7 +68,7 @@ pub(crate) struct TlsIo {
     partial: Vec<u8>,
     /// Records ready to be sent.
     sealed: Vec<u8>,
-    /// What the client is told of HTTP/3: see [`Context::common`].
+    /// Which common fields its responses carry: see [`Context::common`].
     pub(crate) kind: CommonKind,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct CertificateScope {
     names: Names,
     /// The authority that was looked at last, and found to be covered.
     last: Vec<u8>,
-    /// What the client is told of HTTP/3: see [`Context::common`].
+    /// Which common fields its responses carry: see [`Context::common`].
     pub(crate) kind: CommonKind,
 }
 

@@ -39,7 +39,9 @@ impl Waiter {
         match std::mem::take(self) {
             Self::None => {}
             Self::Task(waker) => waker.wake(),
-            Self::Conn(id, stream) => with(|thread| thread.nudges.borrow_mut().push((id, stream))),
+            Self::Conn(id, stream) => {
+                with(|thread| thread.ready_streams.borrow_mut().push((id, stream)))
+            }
         }
     }
 }
@@ -61,7 +63,7 @@ pub(crate) struct ThreadState {
     /// Tasks woken on this thread.
     pub(crate) ready: RefCell<Vec<Id>>,
     /// Connections to look at again, with the stream concerned.
-    pub(crate) nudges: RefCell<Vec<(Id, u64)>>,
+    pub(crate) ready_streams: RefCell<Vec<(Id, u64)>>,
     /// Early hints to be sent.
     pub(crate) hints: RefCell<Vec<(TaskOwner, Vec<HeaderValue>)>>,
     /// Timers asked for since the worker last looked: key and deadline.
@@ -205,7 +207,7 @@ impl ThreadState {
     /// True when nothing was left here since the worker last looked.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ready.borrow().is_empty()
-            && self.nudges.borrow().is_empty()
+            && self.ready_streams.borrow().is_empty()
             && self.hints.borrow().is_empty()
             && self.spawned.borrow().is_empty()
             && self.new_jobs.borrow().is_empty()

@@ -45,11 +45,11 @@ pub(crate) fn is_quic(id: Id) -> bool {
 }
 
 /// The id by which tasks and channels know a connection.
-fn outer(id: ringway_quic::Id) -> Id {
+fn conn_id(id: ringway_quic::Id) -> Id {
     Id { index: id.slot() as u32 | MARK, generation: id.generation() }
 }
 
-fn inner(id: Id) -> ringway_quic::Id {
+fn quic_id(id: Id) -> ringway_quic::Id {
     ringway_quic::Id::of(id.index & !MARK, id.generation)
 }
 
@@ -215,7 +215,7 @@ impl Udp {
             let id = self.touched[at];
             let Some((conn, state)) = self.endpoint.get(id) else { continue };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-            let mut io = Io { id: outer(id), conn, shared, tls, cx };
+            let mut io = Io { id: conn_id(id), conn, shared, tls, cx };
             state.h3.receive(&mut io);
             state.count(&mut io);
         }
@@ -223,10 +223,10 @@ impl Udp {
 
     /// Delivers an event of a handler to its connection.
     pub(crate) fn on(&mut self, id: Id, event: Event, worker: &mut WorkerState) {
-        let id = inner(id);
+        let id = quic_id(id);
         let Some((conn, state)) = self.endpoint.get(id) else { return };
         let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-        let mut io = Io { id: outer(id), conn, shared, tls, cx };
+        let mut io = Io { id: conn_id(id), conn, shared, tls, cx };
         match event {
             Event::Reply { stream, response } => state.h3.reply(stream, response, &mut io),
             Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut io),
@@ -261,7 +261,7 @@ impl Udp {
         touched.retain(|id| {
             let Some((conn, state)) = self.endpoint.get(*id) else { return false };
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
-            let mut io = Io { id: outer(*id), conn, shared, tls, cx };
+            let mut io = Io { id: conn_id(*id), conn, shared, tls, cx };
             state.h3.pull(&mut io);
             if self.stage == Stage::Refusing && state.h3.http.is_done(io.conn, io.shared) {
                 state.h3.http.close(Code::NoError, b"", io.conn);
@@ -302,7 +302,7 @@ impl Udp {
             let Some((id, transmit)) = self.endpoint.transmit(room, now) else { return };
             let unsplit = self.endpoint.peek(id).is_some_and(|(_, state)| state.is_unsplit);
             let (fd, from) = self.socket_for(transmit.from);
-            let what = Datagrams { fd, transmit, from, owner: Self::owner(id) };
+            let what = Datagrams { fd, transmit, from, owner: Self::owner_of(id) };
             if unsplit {
                 for range in transmit.datagrams() {
                     let transmit = Transmit { len: range.len(), segment_size: None, ..transmit };
@@ -344,7 +344,7 @@ impl Udp {
                 counters.gso_fallbacks += 1;
                 // After EMSGSIZE the path may still take smaller segments.
                 let is_final = errno != libc::EMSGSIZE;
-                if let Some((_, state)) = self.endpoint.peek(Self::owned(owner)) {
+                if let Some((_, state)) = self.endpoint.peek(Self::id_of(owner)) {
                     state.is_unsplit |= is_final;
                 }
                 if is_final && !std::mem::replace(&mut self.said_unsplit, true) {
@@ -355,11 +355,11 @@ impl Udp {
         }
     }
 
-    fn owner(id: ringway_quic::Id) -> u64 {
+    fn owner_of(id: ringway_quic::Id) -> u64 {
         u64::from(id.generation()) << 32 | id.slot() as u64
     }
 
-    fn owned(owner: u64) -> ringway_quic::Id {
+    fn id_of(owner: u64) -> ringway_quic::Id {
         ringway_quic::Id::of(owner as u32, (owner >> 32) as u32)
     }
 

@@ -14,7 +14,7 @@ use crate::ring::token::Id;
 use crate::tls::Acceptor;
 
 /// Pause of accepting when the process or the system is out of descriptors or memory.
-const REST: Duration = Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Accepted connections that may wait for room: one for each listener in single-accept mode, and
 /// those accepted before the mode changed.
@@ -23,10 +23,10 @@ const WAITING_MAX: usize = 8;
 /// A worker's listeners.
 pub(crate) struct Listeners {
     listeners: Vec<WorkerListener>,
-    /// Alt-Svc values, one for each way of announcing HTTP/3: see [`WorkerState::advertise`].
+    /// The Alt-Svc values of the listeners that have one: see [`WorkerState::advertise`].
     ///
     /// [`WorkerState::advertise`]: crate::proto::state::WorkerState::advertise
-    pub(crate) ways: Vec<String>,
+    pub(crate) alt_svc_values: Vec<String>,
     paused: bool,
     closed: bool,
     /// One connection is accepted at a time.
@@ -69,11 +69,11 @@ struct WorkerListener {
 
 impl Listeners {
     pub(crate) fn new(configs: Vec<ListenerConfig>) -> Self {
-        let mut ways = Vec::new();
+        let mut alt_svc_values = Vec::new();
         let listener = |config: ListenerConfig| {
             let alt = config.alt_svc.map_or((CommonKind::OVER_TLS, 0), |alt| {
-                ways.push(alt.value);
-                (CommonKind::told(ways.len() - 1), alt.share)
+                alt_svc_values.push(alt.value);
+                (CommonKind::with_alt_svc(alt_svc_values.len() - 1), alt.share)
             });
             WorkerListener {
                 scheme: config.scheme,
@@ -86,7 +86,7 @@ impl Listeners {
         };
         Self {
             listeners: configs.into_iter().map(listener).collect(),
-            ways,
+            alt_svc_values,
             paused: false,
             closed: false,
             narrow: false,
@@ -142,7 +142,7 @@ impl Listeners {
         match -result {
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
                 self.exhausted += 1;
-                self.retry_at = Some(now + REST);
+                self.retry_at = Some(now + RETRY_AFTER);
             }
             _ => self.open(ring),
         }
@@ -157,7 +157,7 @@ impl Listeners {
     pub(crate) fn retry(&mut self, now: Time, ring: &mut Ring) -> bool {
         let is_over = self.retry_at.is_some_and(|at| at <= now);
         if is_over {
-            self.retry_at = (!self.waiting.is_empty()).then(|| now + REST);
+            self.retry_at = (!self.waiting.is_empty()).then(|| now + RETRY_AFTER);
             self.open(ring);
         }
         is_over
@@ -181,7 +181,7 @@ impl Listeners {
         }
         self.waiting.push_back((listener, fd));
         // By then an idle connection may make room.
-        self.retry_at.get_or_insert(now + REST);
+        self.retry_at.get_or_insert(now + RETRY_AFTER);
         None
     }
 
@@ -240,10 +240,10 @@ impl Listeners {
 impl WorkerListener {
     /// The kind of the next connection; the share is spread evenly.
     fn alt(&mut self) -> CommonKind {
-        let (way, share) = self.alt;
-        let told = |arrived: u64| arrived * u64::from(share) / 100;
+        let (kind, share) = self.alt;
+        let due = |arrived: u64| arrived * u64::from(share) / 100;
         self.arrived += 1;
-        if told(self.arrived) > told(self.arrived - 1) { way } else { CommonKind::OVER_TLS }
+        if due(self.arrived) > due(self.arrived - 1) { kind } else { CommonKind::OVER_TLS }
     }
 }
 
@@ -271,11 +271,11 @@ mod tests {
             listeners.accepted(listener, -errno, false, now, &mut ring);
             assert_eq!(
                 (listeners.exhausted, listeners.retry_at()),
-                (n as u64 + 1, Some(now + REST))
+                (n as u64 + 1, Some(now + RETRY_AFTER))
             );
             listeners.retry(now, &mut ring);
             assert!(!listeners.listeners[0].accepting, "not before its time");
-            listeners.retry(now + REST, &mut ring);
+            listeners.retry(now + RETRY_AFTER, &mut ring);
             assert!(listeners.listeners[0].accepting && listeners.retry_at().is_none());
         }
         // A client that left before it was accepted causes no pause.
@@ -292,10 +292,10 @@ mod tests {
                 acceptor: None,
                 socket: None,
                 accepting: false,
-                alt: (CommonKind::told(1), share),
+                alt: (CommonKind::with_alt_svc(1), share),
                 arrived: 0,
             };
-            let told = (0..1000).filter(|_| listener.alt() == CommonKind::told(1)).count();
+            let told = (0..1000).filter(|_| listener.alt() == CommonKind::with_alt_svc(1)).count();
             assert_eq!(told, usize::from(share) * 10);
         }
     }

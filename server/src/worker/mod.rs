@@ -75,7 +75,7 @@ impl Worker {
         udp: Option<Box<Udp>>,
     ) -> Self {
         let now = state.now();
-        state.advertise(&listeners.ways);
+        state.advertise(&listeners.alt_svc_values);
         let most = (state.limits().connections + OVER) as usize;
         Self {
             ring,
@@ -292,8 +292,9 @@ impl Worker {
         for (TaskOwner { conn, stream }, response) in self.state.run_tasks() {
             self.deliver(conn, Event::Reply { stream, response });
         }
-        let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
-        for (conn, stream) in nudges {
+        let ready_streams =
+            thread_state::with(|thread| std::mem::take(&mut *thread.ready_streams.borrow_mut()));
+        for (conn, stream) in ready_streams {
             self.deliver(conn, Event::StreamReady { stream });
         }
         let thread = thread_state::current();

@@ -14,7 +14,7 @@ use crate::ring::token::Id;
 use crate::rt::descriptors::OVER;
 
 /// Minimum time between scans that found few candidates.
-const REST: Duration = Duration::from_millis(20);
+const SCAN_EVERY: Duration = Duration::from_millis(20);
 /// Minimum idle time before a connection may be closed for another: clients that arrive together
 /// must not close each other's connections.
 pub(crate) const GRACE: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ impl Shed {
             idle.select_nth_unstable_by_key(batch, |(idle, id)| (*idle, id.index));
             idle.truncate(batch);
         } else {
-            self.scan_at = now + REST;
+            self.scan_at = now + SCAN_EVERY;
         }
         idle.sort_unstable_by_key(|(idle, id)| (*idle, id.index));
         self.found = idle.into();
@@ -109,7 +109,7 @@ mod tests {
         let fresh = idle(false, now.0 - 1000);
         assert_eq!(order(&[(new, one), (fresh, three)], GRACE), [0; 0]);
         assert_eq!(order(&[(new, one), (fresh, three)], Duration::ZERO), [3]);
-        assert!(!shed.may_scan(now) && shed.may_scan(now + REST), "that were all");
+        assert!(!shed.may_scan(now) && shed.may_scan(now + SCAN_EVERY), "that were all");
     }
 
     #[test]

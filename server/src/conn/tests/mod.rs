@@ -108,13 +108,14 @@ impl World {
         self.conn.on(event, &mut self.state.cx());
     }
 
-    /// Tasks, nudges, flush, operations: the rest of a worker's turn.
+    /// Tasks, streams that are ready, flush, operations: the rest of a worker's turn.
     fn turn_ends(&mut self) {
         for (owner, response) in self.state.run_tasks() {
             self.tell(Event::Reply { stream: owner.stream, response });
         }
-        let nudges = thread_state::with(|thread| std::mem::take(&mut *thread.nudges.borrow_mut()));
-        for (_, stream) in nudges {
+        let ready_streams =
+            thread_state::with(|thread| std::mem::take(&mut *thread.ready_streams.borrow_mut()));
+        for (_, stream) in ready_streams {
             self.tell(Event::StreamReady { stream });
         }
         while self.state.cx().dirty.pop().is_some() {

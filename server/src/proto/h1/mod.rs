@@ -1,7 +1,7 @@
 //! HTTP/1.1 and 1.0 on a connection (RFC 9112): requests one after the other, answers in order.
 //!
 //! A request is parsed where its bytes lie and answered into the gathered output; pipelined ones
-//! follow in the same turn until the output's bound is reached. What does not fit this straight way
+//! follow in the same turn until the output's bound is reached. What does not fit this fast path
 //! (a body that is not all there, an answer that comes later, a body that flows) has a box.
 
 pub(super) mod head;
@@ -37,7 +37,7 @@ pub(crate) struct Http1 {
     secure: bool,
     extra: Option<Box<Extra>>,
     resume: Resume,
-    incoming: Option<Box<request_body::Framed>>,
+    incoming: Option<Box<request_body::IncomingBody>>,
     outgoing: Outgoing,
     exchange: Exchange,
     /// Since when the connection has been idle, the head at hand has been arriving, or the request
@@ -54,7 +54,7 @@ enum Outgoing {
     /// A task of the executor will answer.
     Waiting(Id),
     /// Its body is being produced.
-    Body(Box<response_body::Framed>),
+    Body(Box<response_body::OutgoingBody>),
 }
 
 /// What most connections do without.
@@ -73,16 +73,16 @@ struct Extra {
 }
 
 impl Extra {
-    /// What clients are told of HTTP/3: see [`Context::common`].
+    /// Which common fields the responses carry: see [`Context::common`].
     fn kind(&self) -> CommonKind {
         self.scope.as_ref().map_or(CommonKind::CLEAR, |scope| scope.kind)
     }
 
-    /// As [`Http1::straight`], over TLS: the request is for a host of the certificate's.
-    fn straight(&mut self, request: &Request<'_>) -> Option<CommonKind> {
+    /// As [`Http1::fast_path`], over TLS: the request is for a host of the certificate's.
+    fn fast_path(&mut self, request: &Request<'_>) -> Option<CommonKind> {
         let is_plain = self.upgrade.is_none() && self.entry.is_none();
-        let is_straight = is_plain && !self.misplaced && !self.last;
-        let scope = self.scope.as_deref_mut().filter(|_| is_straight)?;
+        let is_fast = is_plain && !self.misplaced && !self.last;
+        let scope = self.scope.as_deref_mut().filter(|_| is_fast)?;
         let is_in_scope = !scope.is_misdirected(request.authority()?);
         is_in_scope.then_some(scope.kind)
     }

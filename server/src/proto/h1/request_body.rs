@@ -12,7 +12,7 @@ use crate::rt::executor::TaskOwner;
 const DISCARD_MAX: u64 = 64 * 1024;
 
 /// A request's body on its way in.
-pub(super) struct Framed {
+pub(super) struct IncomingBody {
     framing: Framing,
     pub(super) sink: Sink,
     /// Bytes that may still be thrown away.
@@ -38,7 +38,7 @@ pub(super) enum Progress {
     Invalid(Error),
 }
 
-impl Framed {
+impl IncomingBody {
     pub(super) fn new(framing: request::Framing, sink: Sink, limits: &Limits) -> Self {
         let framing = match framing {
             request::Framing::None => Framing::Length(0),

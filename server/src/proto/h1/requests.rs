@@ -16,7 +16,7 @@ use super::super::refusal::{Refusal, refusal};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
 use super::super::{CommonKind, Context};
-use super::request_body::{Framed, Progress, decoder};
+use super::request_body::{IncomingBody, Progress, decoder};
 use super::{Exchange, Http1, Outgoing};
 use crate::app::extensions::Attached;
 use crate::app::handler::Reply;
@@ -36,12 +36,12 @@ impl Http1 {
     ) -> usize {
         // Taken once for all requests of a pipeline.
         let mut fields = std::mem::take(cx.fields);
-        let used = self.exchange(whole, &mut fields, output, cx);
+        let used = self.use_input(whole, &mut fields, output, cx);
         *cx.fields = fields;
         used
     }
 
-    fn exchange(
+    fn use_input(
         &mut self,
         whole: &[u8],
         fields: &mut Vec<Field>,
@@ -175,8 +175,8 @@ impl Http1 {
         };
         let request = Request::new(bytes, fields, &head.line, &attached, origin);
         if is_ordinary(head)
-            && cx.is_quiet()
-            && let Some(kind) = self.straight(&request)
+            && cx.allows_fast_path()
+            && let Some(kind) = self.fast_path(&request)
         {
             self.exchange = Exchange::default();
             let reply = cx.app.call(&request);
@@ -194,12 +194,12 @@ impl Http1 {
     }
 
     /// The kind of the connection, where nothing about it keeps an ordinary request from the
-    /// straight way.
+    /// fast path.
     #[inline]
-    fn straight(&mut self, request: &Request<'_>) -> Option<CommonKind> {
+    fn fast_path(&mut self, request: &Request<'_>) -> Option<CommonKind> {
         match &mut self.extra {
             None => Some(CommonKind::CLEAR),
-            Some(extra) => extra.straight(request),
+            Some(extra) => extra.fast_path(request),
         }
     }
 
@@ -296,7 +296,7 @@ impl Http1 {
     }
 
     fn await_body(&mut self, head: &Head, sink: Sink, cx: &Context<'_>) {
-        self.incoming = Some(Box::new(Framed::new(head.framing, sink, cx.limits)));
+        self.incoming = Some(Box::new(IncomingBody::new(head.framing, sink, cx.limits)));
     }
 
     /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).

@@ -12,7 +12,7 @@ use crate::rt::executor::TaskOwner;
 const PULL_MAX: usize = 256 * 1024;
 
 /// A body that is sent as it is produced.
-pub(super) struct Framed {
+pub(super) struct OutgoingBody {
     pub(super) source: Source,
     owner: TaskOwner,
     is_chunked: bool,
@@ -20,7 +20,7 @@ pub(super) struct Framed {
     chunk_open: bool,
 }
 
-impl Framed {
+impl OutgoingBody {
     pub(super) fn new(framing: Framing, source: Source, owner: TaskOwner) -> Self {
         Self { source, owner, is_chunked: framing == Framing::Chunked, chunk_open: false }
     }

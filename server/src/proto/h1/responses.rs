@@ -5,7 +5,7 @@ use super::super::refusal::Refusal;
 use super::super::response_body::Source;
 use super::super::{CommonKind, Context};
 use super::head::{self, Connection, Framing};
-use super::response_body::Framed;
+use super::response_body::OutgoingBody;
 use super::{Exchange, Http1, Outgoing};
 use crate::app::handler::Reply;
 use crate::app::request::{Peer, Protocol, Request};
@@ -132,7 +132,7 @@ impl Http1 {
             Body::Stream(producer) => {
                 let owner = Self::owner(output);
                 let source = Source::start(producer, owner, cx);
-                self.outgoing = Outgoing::Body(Box::new(Framed::new(framing, source, owner)));
+                self.outgoing = Outgoing::Body(Box::new(OutgoingBody::new(framing, source, owner)));
             }
             body if body.bytes().len() <= COPY_MAX => body.append_to(&mut output.out),
             body => output.pin(body.pin(), cx),

@@ -276,8 +276,8 @@ impl Machine {
             self.deliver(conn, Event::Reply { stream, response });
         }
         let thread = thread_state::current();
-        let nudges = std::mem::take(&mut *thread.nudges.borrow_mut());
-        for (conn, stream) in nudges {
+        let ready_streams = std::mem::take(&mut *thread.ready_streams.borrow_mut());
+        for (conn, stream) in ready_streams {
             self.deliver(conn, Event::StreamReady { stream });
         }
         let hints = std::mem::take(&mut *thread.hints.borrow_mut());
