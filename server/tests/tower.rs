@@ -246,6 +246,60 @@ fn p10_five_megabytes_are_echoed_as_they_stream() {
     assert!(got.body == body, "{} bytes", got.body.len());
 }
 
+/// A client that waits for 100 (Continue) is told to go on by an answer that reads the body while
+/// it is sent; one that reads nothing of it refuses the body (RFC 9110 section 10.1.1).
+#[test]
+fn p10_an_echo_has_the_body_sent() {
+    let server = serve();
+    let ask = |path| {
+        let mut client = server.client();
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
+             Content-Length: 300000\r\n\r\n"
+        ));
+        client
+    };
+    let body = pattern(300_000);
+    let mut client = ask("/echo");
+    assert_eq!(client.any_response("POST").status, 100);
+    client.send(&body);
+    let got = client.response("POST");
+    assert_eq!((got.status, got.says_close()), (200, false));
+    assert!(got.body == body, "{} bytes", got.body.len());
+    // The connection goes on.
+    assert_eq!(client.get("/hello").text(), "hello");
+    for path in ["/produce/1", "/no-such-path"] {
+        let got = ask(path).any_response("POST");
+        assert!(got.status >= 400 && got.says_close(), "{path}: {}", got.status);
+    }
+
+    let fields = [("content-length", "5"), ("expect", "100-continue")];
+    let expected = ["100", "200"];
+    let mut client = H2::connect(server.at("h2c"));
+    let id = client.id();
+    client.send(h2::frame(
+        h2::HEADERS,
+        h2::END_HEADERS,
+        id,
+        &h2::request("POST", "/echo", &fields),
+    ));
+    client.until("a head", |c| c.streams.get(&id).is_some_and(|s| !s.heads.is_empty()));
+    client.send(h2::frame(h2::DATA, h2::END_STREAM, id, b"hello"));
+    let got = client.answer(id);
+    assert!(got.heads.iter().map(|head| &head[0].1).eq(expected), "{:?}", got.heads);
+    assert_eq!(got.body, b"hello");
+
+    let mut client = H3::connect(server.at("h3"));
+    let id = client.id();
+    let head = [&quic::request("POST", "/echo")[..], &fields].concat();
+    client.raw(id, &quic::headers(&head), false);
+    client.run("a head", |c| !c.streams[&id].heads.is_empty());
+    client.raw(id, &quic::frame(quic::DATA, b"hello"), true);
+    let got = client.answer(id);
+    assert!(got.heads.iter().map(|head| &head[0].1).eq(expected), "{:?}", got.heads);
+    assert_eq!(got.body, b"hello");
+}
+
 /// Sends a body within the windows that the server gives, and trailers behind it.
 fn echo_h2(client: &mut H2, body: &[u8]) -> h2::Stream {
     let id = client.id();

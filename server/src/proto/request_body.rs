@@ -121,6 +121,12 @@ impl Sink {
         matches!(&self.target, Target::Channel { channel, .. } if !channel.reader_gone())
     }
 
+    /// False where the reply is there and reads nothing of the body, which is a refusal. An echo
+    /// reads it while it is sent.
+    pub(crate) fn is_wanted(&self, reply: &Reply) -> bool {
+        matches!(reply, Reply::Later(_)) || self.has_reader()
+    }
+
     /// Has `owner` told when the handler has read.
     pub(crate) fn wait(&self, owner: TaskOwner) {
         if let Target::Channel { channel, .. } = &self.target

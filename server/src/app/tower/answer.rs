@@ -90,6 +90,9 @@ async fn respond<B: Body + 'static>(
     if let [Some(Err(_)), _] = ahead {
         return StatusCode::INTERNAL_SERVER_ERROR.into();
     }
+    // What nobody reads any more is let go of before the head is sent: to a client that waits for
+    // 100 (Continue) that is a refusal.
+    let feeder = feeder.filter(|feeder| !feeder.is_done());
     let mut rest = Rest { ahead, body, feeder, context };
     response.body = rest.whole(ended).unwrap_or_else(|| {
         let produce = async move |out| rest.produce(out).await;
@@ -166,7 +169,7 @@ struct Rest<B: Body> {
 impl<B: Body> Rest<B> {
     /// The body, if it is complete in one piece and the request's body is no longer read.
     fn whole(&mut self, ended: bool) -> Option<response::Body> {
-        if !ended || self.feeder.as_ref().is_some_and(|feeder| !feeder.is_done()) {
+        if !ended || self.feeder.is_some() {
             return None;
         }
         match &mut self.ahead {

@@ -11,7 +11,7 @@
 //!      let app = Router::new().route("/", get(hello)).with_state(state);
 //! -    let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
 //! -    axum::serve(listener, app).await
-//! +    let tls = ringway::tls::Tls::files("cert.pem", "key.pem")?;
+//! +    let tls = ringway::tls::Tls::pem("cert.pem", "key.pem")?;
 //! +    Server::new(TowerService::new(app)).http("0.0.0.0:8080").https("0.0.0.0:8443", tls).run()
 //!  }
 //! ```

@@ -283,7 +283,7 @@ impl Http1 {
                 let sink = Sink::channel(channel, cx.now);
                 // A client that waits for 100 and is refused keeps its body, or not: nobody can
                 // tell, so that the connection ends.
-                self.exchange.linger = expects && !matches!(reply, Reply::Later(_));
+                self.exchange.linger = expects && !sink.is_wanted(&reply);
                 match self.exchange.linger {
                     true => sink.abort(),
                     false => self.await_body(head, sink, cx),

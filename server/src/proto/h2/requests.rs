@@ -9,7 +9,6 @@ use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
 use super::super::request_body::Sink;
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
-use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
 
 impl Http2 {
@@ -73,8 +72,10 @@ impl Http2 {
                 self.proceed(asked, output, cx);
             }
             Begun::Stream(channel, reply) => {
-                self.exchanges.await_body(stream_of(key), Sink::channel(channel, cx.now), cx);
-                if matches!(reply, Reply::Later(_)) {
+                let sink = Sink::channel(channel, cx.now);
+                let wanted = sink.is_wanted(&reply);
+                self.exchanges.await_body(stream_of(key), sink, cx);
+                if wanted {
                     self.proceed(asked, output, cx);
                 }
                 self.take_reply(key, reply, output, cx);

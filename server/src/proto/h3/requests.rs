@@ -12,7 +12,6 @@ use super::super::request_body::Sink;
 use super::super::tls_io::CertificateScope;
 use super::{Http3, Io, stream_of};
 use crate::app::extensions::Attached;
-use crate::app::handler::Reply;
 use crate::app::request::{Origin, Peer, Protocol, Request};
 use crate::observe::metrics::Counters;
 
@@ -99,8 +98,9 @@ impl Http3 {
             }
             Begun::Stream(channel, reply) => {
                 let sink = Sink::channel(channel, io.cx.now);
+                let wanted = sink.is_wanted(&reply);
                 self.exchanges.await_body(stream_of(key), sink, io.cx);
-                if matches!(reply, Reply::Later(_)) {
+                if wanted {
                     self.proceed(asked, io);
                 }
                 self.take_reply(key, reply, io);
