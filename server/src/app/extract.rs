@@ -38,7 +38,10 @@ impl<'a> Request<'a> {
         let mut text = serde_json::Deserializer::from_slice(self.body);
         let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
             let path = error.path().to_string();
-            json_rejection(&path, error.inner())
+            // Where the text ends or is broken, its last part may have no name: `items[1].?`.
+            let named = path.strip_suffix('?').filter(|_| !error.inner().is_data());
+            let path = named.map_or(&*path, |named| named.strip_suffix('.').unwrap_or(named));
+            json_rejection(if path.is_empty() { "." } else { path }, error.inner())
         })?;
         text.end().map_err(|error| json_rejection(".", &error))?;
         Ok(value)

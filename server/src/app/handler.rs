@@ -101,9 +101,9 @@ impl Reply {
     }
 }
 
-impl From<Response> for Reply {
-    fn from(response: Response) -> Self {
-        Self::Ready(response)
+impl<R: Into<Response>> From<R> for Reply {
+    fn from(response: R) -> Self {
+        Self::Ready(response.into())
     }
 }
 

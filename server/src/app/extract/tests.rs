@@ -57,6 +57,13 @@ fn p4_json_failure_says_where() {
     assert_eq!((&said["line"], &said["column"]), (&4.into(), &12.into()));
     let detail = said["detail"].as_str().unwrap();
     assert!(detail.starts_with("`items[1].name`: invalid type: integer `2`"), "{detail}");
+    // What is broken has the last place that has a name.
+    for (text, path) in [("{", None), ("{\"items\": [{", Some("items[0]"))] {
+        let items = json("application/json", text).json::<HashMap<String, Vec<Item>>>();
+        let (_, said) = answer(items.unwrap_err());
+        assert_eq!(said.get("path").and_then(|path| path.as_str()), path, "{said}");
+        assert!(!said["detail"].as_str().unwrap().contains('?'), "{said}");
+    }
     for (text, line, column) in [("", 1, 0), ("{", 1, 1), ("[1,\n2", 2, 1), ("[] x", 1, 4)] {
         let (status, said) = answer(json("application/json", text).json::<Value>().unwrap_err());
         assert_eq!((status, &said["line"], &said["column"]), (400, &line.into(), &column.into()));
