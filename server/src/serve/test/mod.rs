@@ -25,6 +25,11 @@
 //! assert_eq!(client.get("/later").send().text(), "a minute later");
 //! ```
 //!
+//! Such a client has no address, as over a Unix socket:
+//! [`remote_addr`](crate::Request::remote_addr) is none, and a
+//! [`RateLimit`](crate::layer::RateLimit) counts it only by a
+//! [`key`](crate::layer::RateLimit::key).
+//!
 //! The clock stands still but for what moves it: [`ClientRequest::send`], as far as the answer
 //! needs, and [`Client::advance`]. A request that is begun by [`ClientRequest::start`] gets as far
 //! as it can without time; so timeouts are tested without waiting and without chance.
