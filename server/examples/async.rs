@@ -1,4 +1,4 @@
-//! Answers that come later: timers, work on other threads, a body that is made while it is sent.
+//! Answers that come later: timers, work on other threads, streamed bodies.
 //!
 //! `cargo run --release --example async`, then `curl -N http://127.0.0.1:8080/ticks`.
 
@@ -14,11 +14,11 @@ fn main() -> Result<(), ringway::Error> {
             sleep(Duration::from_millis(100)).await;
             Response::text("a tenth of a second later\n")
         })
-        // Work that would hold the worker goes to a thread of the pool for that.
+        // Blocking work goes to a thread of the blocking pool.
         .get("/elsewhere", async |_: OwnedRequest| -> Result<Response, JoinError> {
             Ok(Response::display(spawn_blocking(|| (1..=1_000_000_u64).sum::<u64>()).await?))
         })
-        // A thread of the program's own answers through a channel for one value.
+        // A thread of the program's own answers through a one-shot channel.
         .get("/thread", async |_: OwnedRequest| {
             let (sender, receiver) = oneshot();
             std::thread::spawn(move || sender.send("from a thread\n"));
@@ -30,7 +30,7 @@ fn main() -> Result<(), ringway::Error> {
         .get("/ticks", async |_: OwnedRequest| {
             Response::stream("text/plain", async |mut out| {
                 for n in 1..=5 {
-                    // The client is gone when writing fails: there is nobody left to work for.
+                    // Writing fails once the client has left, so the work ends.
                     if out.write(format!("tick {n}\n")).await.is_err() {
                         return;
                     }
@@ -38,7 +38,7 @@ fn main() -> Result<(), ringway::Error> {
                 }
             })
         });
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app).http(address).run()
 }

@@ -1,5 +1,5 @@
-//! An axum application over HTTP/1.1, HTTP/2 and HTTP/3. Only `main` knows that axum does not serve
-//! it itself; what changed there:
+//! An axum application over HTTP/1.1, HTTP/2 and HTTP/3. Only `main` changes when ringway serves it
+//! instead of axum:
 //!
 //! ```text
 //! -#[tokio::main]
@@ -35,8 +35,7 @@ use ringway::tower::TowerService;
 use serde::{Deserialize, Serialize};
 
 fn main() -> Result<(), ringway::Error> {
-    // Addresses of its own may be given: `-- 127.0.0.1:0 127.0.0.1:0` takes free ports and says
-    // which.
+    // The addresses may be given: `-- 127.0.0.1:0 127.0.0.1:0` takes free ports and prints them.
     let mut addresses = std::env::args().skip(1);
     let http = addresses.next().unwrap_or("127.0.0.1:8080".to_owned());
     let https = addresses.next().unwrap_or("127.0.0.1:8443".to_owned());
@@ -58,7 +57,7 @@ fn app() -> Router {
         .route("/upload", post(upload))
         .route("/ticks", get(ticks))
         .layer(middleware::from_fn(timed))
-        // Without state too: routes are then made ready once, not for each request.
+        // Needed even without state: it makes the routes ready once, not for each request.
         .with_state(Notes::default())
 }
 
@@ -87,7 +86,7 @@ async fn upload(mut body: Body) -> Result<String, (StatusCode, String)> {
     Ok(bytes.to_string())
 }
 
-/// Five events, one every 200 ms; tokio's timer is the runtime's beside the workers.
+/// Five events, one every 200 ms. The timer belongs to the tokio runtime beside the workers.
 async fn ticks() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = stream::unfold(1, async |n| {
         if n > 1 {
@@ -98,7 +97,7 @@ async fn ticks() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// A layer as any: says how long the answer took.
+/// An ordinary axum layer: reports how long the answer took.
 async fn timed(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let mut response = next.run(request).await;

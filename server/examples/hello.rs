@@ -1,4 +1,4 @@
-//! The smallest server: two routes and what a library user needs to know.
+//! The smallest server: two routes.
 //!
 //! `cargo run --release --example hello`, then `curl -i http://127.0.0.1:8080/hello/world`.
 
@@ -11,7 +11,7 @@ fn main() -> Result<(), ringway::Error> {
             Response::text(format!("Hello, {}!\n", request.param("name").unwrap_or("nobody")))
         },
     );
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app).http(address).run()
 }

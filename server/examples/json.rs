@@ -1,4 +1,4 @@
-//! A JSON service: books that are made, read, changed and removed.
+//! A JSON service that creates, reads, changes and deletes books.
 //!
 //! `cargo run --release --example json`, then
 //! `curl -i --json '{"title": "Ulysses", "pages": 730}' http://127.0.0.1:8080/books`.
@@ -11,7 +11,7 @@ use ringway::{Problem, Rejection, Request, Response, Router, Server};
 use serde::{Deserialize, Serialize};
 
 fn main() -> Result<(), ringway::Error> {
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app()).http(address).run()
 }
@@ -25,13 +25,13 @@ struct Book {
 
 #[derive(Deserialize)]
 struct Filter {
-    /// Titles that have this in them.
+    /// Only titles that contain this text.
     #[serde(default)]
     title: String,
     limit: Option<usize>,
 }
 
-/// The books by their numbers; all workers share them.
+/// The books by number, shared by all workers.
 #[derive(Clone, Default)]
 struct Shelf(Arc<Mutex<BTreeMap<u32, Book>>>);
 
@@ -85,7 +85,7 @@ fn missing(id: u32) -> Problem {
 }
 
 fn app() -> Router {
-    // Each closure has the shelf for itself, which is a count of the one that there is.
+    // Each closure has its own clone of the `Arc`.
     let shelf = Shelf::default();
     let with = |handle: fn(&Shelf, &Request) -> Result<Response, Rejection>| {
         let shelf = shelf.clone();

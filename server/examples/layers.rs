@@ -1,4 +1,4 @@
-//! Layers: code around handlers, of one's own and those that are built in.
+//! Layers: code around handlers, custom and built in.
 //!
 //! `cargo run --release --example layers`, then `curl -i http://127.0.0.1:8080/api/words` and
 //! `curl -i -u ann:secret http://127.0.0.1:8080/admin`.
@@ -10,7 +10,7 @@ use ringway::layer::{BasicAuth, Compress, Cors, Next, RateLimit, RequestIds, Tim
 use ringway::{OwnedRequest, Reply, Request, Response, Router, Server};
 
 fn main() -> Result<(), ringway::Error> {
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app()).http(address).run()
 }
@@ -24,7 +24,7 @@ fn app() -> Router {
         })
         .layer(Timeout::new(Duration::from_millis(500)))
         .layer(Compress::new())
-        // The last one sees a request first: preflight requests are not counted.
+        // The last layer sees a request first, so preflight requests are not counted.
         .layer(RateLimit::new(100, Duration::from_secs(60)))
         .layer(Cors::new().origins(["https://app.example.com"]).credentials());
     let admin = Router::new()
@@ -36,7 +36,7 @@ fn app() -> Router {
         .nest("/admin", admin)
         .layer(timing)
         .layer(RequestIds::new())
-        // Behind the layers: not in them.
+        // Added after the layers, so not inside them.
         .get("/health", |_: &Request| Response::text("well\n"))
 }
 

@@ -1,7 +1,7 @@
-//! Server-sent events: what one client says, all others hear.
+//! Server-sent events: what one client says, all others receive.
 //!
-//! `cargo run --release --example sse`, then `curl -N http://127.0.0.1:8080/events` here and
-//! `curl -d hello http://127.0.0.1:8080/say` there.
+//! `cargo run --release --example sse`, then `curl -N http://127.0.0.1:8080/events` in one terminal
+//! and `curl -d hello http://127.0.0.1:8080/say` in another.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,16 +11,16 @@ use ringway::sync::Sender;
 use ringway::{OwnedRequest, Request, Response, Router, Server, channel};
 
 fn main() -> Result<(), ringway::Error> {
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app()).http(address).run()
 }
 
-/// Who listens, on whatever worker.
+/// The listeners, on any worker.
 #[derive(Clone, Default)]
 struct Listeners(Arc<Mutex<Vec<Sender<Event>>>>);
 
-/// Events that may wait for a client that reads slowly; one that is further behind is let go.
+/// Maximum number of events queued for a slow client; a client further behind is dropped.
 const BEHIND: usize = 16;
 
 impl Listeners {

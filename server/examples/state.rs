@@ -1,4 +1,4 @@
-//! State that handlers share: closures that have an `Arc` of it.
+//! State shared by handlers: each closure holds an `Arc` of it.
 //!
 //! `cargo run --release --example state`, then `curl http://127.0.0.1:8080/visits/ann` a few times.
 
@@ -15,13 +15,13 @@ struct State {
 }
 
 fn main() -> Result<(), ringway::Error> {
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app(Arc::default())).http(address).run()
 }
 
 fn app(state: Arc<State>) -> Router {
-    // Each closure has a count of its own; `move` takes it in.
+    // Each closure owns its clone of the `Arc`.
     let (counts, forgets) = (Arc::clone(&state), state);
     Router::new()
         .get("/visits/{name}", move |request: &Request| {

@@ -1,4 +1,4 @@
-//! An application with its tests, which need no sockets, no ports and no time.
+//! An application with tests that need no sockets, ports or waiting.
 //!
 //! `cargo run --release --example testing` serves it; `cargo test --example testing` tests it.
 
@@ -9,7 +9,7 @@ use http::StatusCode;
 use ringway::{OwnedRequest, Request, Response, Router, Server, sleep, timeout};
 use serde::{Deserialize, Serialize};
 
-/// What the shop sells, and asks for.
+/// An item of the shop, and an order for it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Order {
     what: String,
@@ -28,7 +28,7 @@ fn app() -> Router {
             Response::display(orders.len()).status(StatusCode::CREATED)
         })
         .get("/stock", async |_: OwnedRequest| {
-            // The warehouse takes its time; customers do not.
+            // The warehouse may be slow; the customer's wait is limited.
             match timeout(Duration::from_secs(5), warehouse()).await {
                 Ok(pieces) => Response::display(pieces),
                 Err(_) => StatusCode::GATEWAY_TIMEOUT.into(),

@@ -1,8 +1,8 @@
 //! HTTPS: HTTP/1.1 and HTTP/2 over TCP, HTTP/3 over UDP, on one port and with one handler.
 //!
 //! `cargo run --release --example tls`, then `curl -k https://127.0.0.1:8443/`. With two further
-//! arguments, `-- 127.0.0.1:8443 chain.pem key.pem`, it serves that certificate, and a changed one
-//! from the next connection on.
+//! arguments, `-- 127.0.0.1:8443 chain.pem key.pem`, it serves that certificate. New connections
+//! use a changed file at once.
 
 use ringway::tls::Tls;
 use ringway::{Request, Response, Router, Server};

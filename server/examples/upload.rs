@@ -1,4 +1,4 @@
-//! Uploads of any size in flat memory: a body, and a form with files, are read as they arrive.
+//! Uploads of any size in constant memory: bodies and multipart forms are read as they arrive.
 //!
 //! `cargo run --release --example upload`, then
 //! `head -c 1G /dev/zero | curl -T - http://127.0.0.1:8080/upload` or
@@ -15,7 +15,7 @@ fn main() -> Result<(), ringway::Error> {
         .stream(Method::POST, "/upload", count)
         .stream(Method::PUT, "/upload", count)
         .stream(Method::POST, "/form", list);
-    // An address of its own may be given: `-- 127.0.0.1:0` takes a free port and says which.
+    // The address may be given: `-- 127.0.0.1:0` takes a free port and prints it.
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     Server::new(app).http(address).run()
 }
@@ -33,7 +33,7 @@ async fn count(_: OwnedRequest, mut body: RequestBody) -> Response {
     Response::display(bytes)
 }
 
-/// Each field's name and size, a line each.
+/// The name and size of each field, one per line.
 async fn list(request: OwnedRequest, body: RequestBody) -> Result<String, Rejection> {
     let mut form = MultipartForm::new(&request, body)?.max_fields(10);
     let mut lines = String::new();

@@ -1,5 +1,4 @@
-//! `ringway check`: everything that can be known to be wrong without starting, each mistake on one
-//! line.
+//! `ringway check`: finds every error that can be found without starting, one per line.
 
 use super::options::Parsed;
 use super::{Exit, complain, print};
@@ -24,7 +23,7 @@ pub(crate) fn run(parsed: &Parsed) -> Exit {
     }
 }
 
-/// Warns of what clients hold against the certificates; the records for the DNS.
+/// Warns of certificate flaws that clients reject; returns the DNS records.
 fn examine(config: &Config) -> Result<Vec<String>, Error> {
     for certificate in ringway::certificates_of(config)? {
         for flaw in &certificate.flaws {
@@ -34,7 +33,7 @@ fn examine(config: &Config) -> Result<Vec<String>, Error> {
     ringway::dns_records(config)
 }
 
-/// The configuration that the command line asks for; its mistakes are printed, not returned.
+/// The configuration that the command line selects. Errors are printed, not returned.
 pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
     let loaded = config::load(&parsed.sources()).and_then(|loaded| {
         let missing = config::missing_paths(&loaded);

@@ -1,6 +1,5 @@
-//! Shell completions, written from the tables of verbs and options: verbs first, then the options
-//! of the verb, files and directories where an option wants them, and the words of the options that
-//! know only a few.
+//! Shell completions, generated from the tables of verbs and options: first verbs, then the verb's
+//! options, files and directories as option values, and fixed choices.
 
 use super::options::{self, Opt};
 use super::{VERBS, Verb, VerbRow};

@@ -1,4 +1,4 @@
-//! `ringway doctor`: the examination of `ringway-tuning`, with what only a ring can find out.
+//! `ringway doctor`: the checks of `ringway-tuning`, plus those that need a ring.
 
 use super::options::Parsed;
 use super::{Exit, check, complain, print};
@@ -6,7 +6,7 @@ use ringway::{Found, probe};
 use ringway_tuning::Host;
 use ringway_tuning::doctor::{Certificate, Facts, Feature, Ring, examine};
 
-/// Prints what was found; failed if any of it is harmful.
+/// Prints the findings; fails if any is harmful.
 pub(crate) fn run(parsed: &Parsed) -> Exit {
     let config = match check::load(parsed) {
         Ok(loaded) => loaded.config,

@@ -1,5 +1,4 @@
-//! Help and manual, written from the table of verbs, the table of options and the table of
-//! settings.
+//! Help and manual page, generated from the tables of verbs, options and settings.
 
 use super::options::{self, Opt};
 use super::{VERBS, Verb};
@@ -180,7 +179,7 @@ fn sentence(doc: &str) -> String {
     }
 }
 
-/// Text that roff prints as it stands.
+/// Escapes text for roff.
 fn roff(text: &str) -> String {
     let text = text.trim_end().replace('\\', "\\e").replace('-', "\\-").replace('…', "...");
     // A line that starts with a dot or an apostrophe would be a request.

@@ -1,6 +1,5 @@
-//! The command line: reads it, does what one verb says, and answers with an exit code that
-//! supervisors can act on. What an option means for serving is not decided here: options are
-//! settings of `ringway::config`.
+//! The command line: parses it, runs one verb, and returns an exit code for supervisors. Options
+//! for serving are settings of `ringway::config`, which defines their meaning.
 
 mod check;
 mod completions;
@@ -16,7 +15,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// What the first word of the command line asks for.
+/// The verb: the first word of the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verb {
     #[default]
@@ -30,11 +29,11 @@ pub(crate) enum Verb {
     Help,
 }
 
-/// A verb with its operand and what it does, for parsing and for the help alike.
+/// A verb with its operand and description, for the parser and the help.
 pub(crate) struct VerbRow {
     pub(crate) verb: Verb,
     pub(crate) name: &'static str,
-    /// The operand as the usage line shows it; brackets mean that it may be left out.
+    /// The operand in the usage line; brackets mark an optional one.
     pub(crate) operand: &'static str,
     pub(crate) choices: &'static [&'static str],
     pub(crate) doc: &'static str,
@@ -116,9 +115,9 @@ impl Verb {
 pub(crate) enum Exit {
     /// Exit code 0.
     Fine,
-    /// Exit code 1: it could not be done, and doing it again would not help.
+    /// Exit code 1: the command failed, and a retry would not help.
     Failed,
-    /// Exit code 2: the command line itself is wrong.
+    /// Exit code 2: the command line is invalid.
     Usage,
 }
 
@@ -132,7 +131,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Does what the process's arguments (without its own name) ask for.
+/// Runs the command that the process's arguments (without its name) select.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let parsed = match options::parse(arguments) {
         Ok(parsed) => parsed,
@@ -167,7 +166,7 @@ fn dispatch(parsed: &Parsed) -> Exit {
     }
 }
 
-/// Writes to standard output. A reader that went away (`ringway man | head`) is not an error.
+/// Writes to standard output. A closed pipe (`ringway man | head`) is not an error.
 pub(crate) fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -180,7 +179,7 @@ pub(crate) fn print(text: &str) -> Exit {
     }
 }
 
-/// Writes an error to standard error, its first line marked as ours.
+/// Writes an error to standard error, with the program's name on its first line.
 pub(crate) fn complain(message: &str) {
     let mut lines = message.lines();
     let mut out = std::io::stderr().lock();

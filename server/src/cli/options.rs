@@ -1,6 +1,5 @@
-//! The one table of options and the parser that walks it. The help, the manual and the completions
-//! are written from the same table; the options that are settings come from
-//! `ringway::config::SETTINGS`.
+//! The table of options and its parser. Help, manual and completions are generated from the same
+//! table. Options that are settings come from `ringway::config::SETTINGS`.
 
 use super::{VERBS, Verb};
 use ringway::config::{GivenOption, SETTINGS, Setting, Sources, Takes, nearest};
@@ -13,11 +12,11 @@ pub(crate) struct Opt {
     pub(crate) long: &'static str,
     /// The letter after one dash.
     pub(crate) short: Option<char>,
-    /// The word that stands for its value, if it takes one.
+    /// Placeholder of its value, if it takes one.
     pub(crate) value: Option<&'static str>,
-    /// The words that the value can be, if they are few.
+    /// The possible values, if there are only a few.
     pub(crate) choices: Vec<&'static str>,
-    /// Whether it may be given more than once, each adding to the last.
+    /// True if it may be repeated, each time adding a value.
     pub(crate) repeats: bool,
     pub(crate) doc: &'static str,
     effect: Effect,
@@ -35,24 +34,24 @@ enum Effect {
     Help,
 }
 
-/// What a command line said.
+/// A parsed command line.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     /// The verb.
     pub(crate) verb: Verb,
-    /// Whether `--help` stood anywhere.
+    /// True if `--help` was given anywhere.
     pub(crate) help: bool,
     pub(crate) config: Option<PathBuf>,
     pub(crate) given: Vec<GivenOption>,
     pub(crate) print: bool,
     pub(crate) json: bool,
-    /// The options of `tune` by their names; the value of a switch is empty.
+    /// The options of `tune` by name; a switch has an empty value.
     pub(crate) tune: Vec<(&'static str, String)>,
     pub(crate) verbose: bool,
     operand: Option<String>,
 }
 
-/// A command line that cannot be understood: what is wrong and what was probably meant.
+/// An invalid command line: the error, with a suggestion.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -61,7 +60,7 @@ impl Parsed {
         self.operand.as_deref()
     }
 
-    /// The layers that this command line configures, with the environment of the process.
+    /// The configuration layers that this command line selects, with the process's environment.
     pub(crate) fn sources(&self) -> Sources {
         let named = std::env::var_os("RINGWAY_CONFIG").filter(|path| !path.is_empty());
         let environment = std::env::vars_os()
@@ -81,7 +80,7 @@ fn own(long: &'static str, effect: Effect, doc: &'static str) -> Opt {
     Opt { long, short: None, value: None, choices: Vec::new(), repeats: false, doc, effect }
 }
 
-/// The options that `verb` takes, in the order of the help.
+/// The options of `verb`, in the order of the help.
 pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     let mut all = Vec::new();
     if matches!(verb, Verb::Serve | Verb::Check | Verb::Doctor) {
@@ -134,11 +133,11 @@ fn setting(setting: &'static Setting) -> Option<Opt> {
     })
 }
 
-/// Reads the arguments that follow the program's own name.
+/// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// An unknown verb or option, a missing or unwanted value, an operand too many; each with what was
-/// probably meant.
+/// An unknown verb or option, a missing or unexpected value, or too many operands, each with a
+/// suggestion.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Usage> {
     let mut words = Vec::new();
     for argument in arguments {
@@ -193,13 +192,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
 
 type Words = std::iter::Peekable<std::vec::IntoIter<String>>;
 
-/// `-c FILE`, `-cFILE`, and letters without values together.
+/// Parses `-c FILE`, `-cFILE`, and combined letters without values.
 fn shorts(parsed: &mut Parsed, word: &str, table: &[Opt], words: &mut Words) -> Result<(), Usage> {
     let letters = &word[1..];
     for (at, letter) in letters.char_indices() {
         let name = format!("-{letter}");
         let Some(option) = table.iter().find(|option| option.short == Some(letter)) else {
-            // `-http` is a long option with a dash too few.
+            // `-http` is a long option with one dash missing.
             if let Some(option) = table.iter().find(|option| option.long == letters) {
                 return Err(Usage(format!(
                     "unknown option `{word}`; did you mean `--{}`",
@@ -297,7 +296,7 @@ fn operand(parsed: &mut Parsed, word: String, named: bool) -> Result<(), Usage> 
     Ok(())
 }
 
-/// What is missing once all words were read.
+/// Checks for missing words after parsing.
 fn complete(parsed: &Parsed) -> Result<(), Usage> {
     let row = parsed.verb.row();
     let wants = !row.operand.is_empty() && !row.operand.starts_with('[');
@@ -322,7 +321,7 @@ fn unknown_option(name: &str, verb: Verb, table: &[Opt]) -> Usage {
     if let Some(near) = nearest(name, table.iter().map(|option| option.long)) {
         return Usage(format!("{message}; did you mean `--{near}`"));
     }
-    // Perhaps an option of another verb, or a key that has no option of its own.
+    // It may be an option of another verb, or a key without an option of its own.
     let elsewhere = VERBS.iter().find(|row| of(row.verb).iter().any(|option| option.long == name));
     let key = name.replace('-', "_");
     let key = SETTINGS.iter().find(|s| s.name() == key || s.key == key);

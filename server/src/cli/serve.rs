@@ -1,5 +1,4 @@
-//! `ringway serve`: from a valid configuration to a running server, and from an error to an
-//! explanation.
+//! `ringway serve`: starts a server from a valid configuration, and explains errors.
 
 use super::options::Parsed;
 use super::{Exit, check, complain};
@@ -16,8 +15,8 @@ pub(crate) fn run(parsed: &Parsed) -> Exit {
     };
     let config = loaded.config;
     let descriptors = start::raise_descriptors();
-    // Half of what is allowed is worth a word: most servers never see the connections that they
-    // allow.
+    // Warns only below `FEW`, not below the configured number: most servers never reach their limit
+    // of connections.
     if let Some(answer) = start::explain_descriptors(descriptors, FEW) {
         complain(&format!("warning: {answer}"));
     }
@@ -30,10 +29,10 @@ pub(crate) fn run(parsed: &Parsed) -> Exit {
     }
 }
 
-/// With fewer descriptors than this a single test client meets the limit.
+/// With fewer descriptors a single test client reaches the limit.
 const FEW: u64 = 4096;
 
-/// The error with its cause and its remedies, as far as they can be found on this machine.
+/// The error with its cause and possible remedies on this machine.
 fn explain(config: &Config, error: &Error) -> String {
     let host = Host::live();
     match error {

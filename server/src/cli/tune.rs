@@ -1,4 +1,4 @@
-//! `ringway tune`: the command-line face of `ringway_tuning::tune`.
+//! `ringway tune`: the command-line interface of `ringway_tuning::tune`.
 
 use super::options::Parsed;
 use super::{Exit, complain, print};
@@ -88,7 +88,7 @@ fn report(action: Action, options: &Options, outcome: &Outcome) -> Exit {
         _ => writeln!(text, "{changes} {settings} would change"),
     };
     let printed = print(&text);
-    // `check` answers whether the machine is tuned, so that scripts can ask.
+    // The exit code of `check` tells scripts whether the machine is tuned.
     let untuned = action == Action::Check && changes > 0;
     if outcome.failures > 0 || untuned { Exit::Failed } else { printed }
 }
@@ -121,8 +121,8 @@ fn options(parsed: &Parsed) -> Result<Options, String> {
     Ok(options)
 }
 
-/// The kernel takes any number; beyond some hundred segments a first flight is a burst that no path
-/// carries.
+/// The kernel accepts any number. Beyond some hundred segments a first flight is a burst that no
+/// path carries.
 fn segments(name: &str, value: &str) -> Result<u32, String> {
     match value.parse() {
         Ok(segments @ 1..=1000) => Ok(segments),

@@ -1,8 +1,8 @@
-//! `ringway version`: what this binary is, and with `-v` what it was built with and runs on.
+//! `ringway version`: the version; with `-v` also build details and the machine.
 
 use std::fmt::Write;
 
-/// One line, or with `verbose` a line for each fact.
+/// One line; with `verbose` one further line per fact.
 pub(crate) fn text(verbose: bool) -> String {
     let mut out = format!("ringway {}\n", env!("CARGO_PKG_VERSION"));
     if verbose {

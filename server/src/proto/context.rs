@@ -1,4 +1,4 @@
-//! What a worker lends a connection for an event.
+//! The part of a worker that a connection borrows for one event.
 
 use std::time::Duration;
 
@@ -50,12 +50,13 @@ pub(crate) struct Context<'w> {
     pub(crate) trace: Option<&'w mut Tracer>,
 }
 
-/// The kind of a connection, by what all its responses carry: see [`Context::common`].
+/// The kind of a connection, which determines the fields common to all its responses: see
+/// [`Context::common`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CommonKind(u8);
 
 impl CommonKind {
-    /// In the clear.
+    /// Without TLS.
     pub(crate) const CLEAR: Self = Self(0);
     /// Over TLS, without Alt-Svc.
     pub(crate) const OVER_TLS: Self = Self(1);
@@ -70,21 +71,21 @@ impl CommonKind {
 /// come back over TLS alone (RFC 6797 section 7.1: also on refusals) and Alt-Svc (RFC 7838).
 #[derive(Default)]
 pub(crate) struct Common {
-    /// As HTTP/1.1 writes it.
+    /// Encoded for HTTP/1.1.
     pub(crate) lines: Vec<u8>,
-    /// Field by field.
+    /// One entry per field.
     pub(crate) fields: Vec<(Known, Vec<u8>)>,
 }
 
 impl Common {
-    /// The fields as HTTP/2 and HTTP/3 write them.
+    /// The fields encoded for HTTP/2 and HTTP/3.
     pub(crate) fn field_lines(&self) -> impl Iterator<Item = Line<'_>> {
         self.fields.iter().map(|(known, value)| (Indexing::Auto, *known, &b""[..], &value[..]))
     }
 }
 
 impl<'w> Context<'w> {
-    /// What every response of a connection of this kind carries, and a number that stands for it.
+    /// The common fields of a kind of connection, and a number that identifies their current text.
     pub(crate) fn common(&self, kind: CommonKind) -> (&'w Common, u64) {
         (&self.common[usize::from(kind.0)], self.second << 8 | u64::from(kind.0))
     }

@@ -9,9 +9,9 @@ use crate::app::response::Response;
 pub(crate) enum Action {
     /// Receive.
     Recv,
-    /// Cancel the receive that is under way.
+    /// Cancel the current receive.
     Pause,
-    /// Cancel everything that is under way.
+    /// Cancel all operations in flight.
     Cancel,
     /// Send FIN.
     Finish,
@@ -21,23 +21,23 @@ pub(crate) enum Action {
 
 /// What happened to a connection.
 pub(crate) enum Event {
-    /// Receiving ended: the peer is done (0), or an errno.
+    /// Receiving ended: the peer closed its side (0), or an errno.
     Ended { errno: i32, more: bool },
     /// The kernel refused to send: the peer is gone.
     SendFailed(Vec<u8>),
-    /// A cancellation is through.
+    /// A cancellation completed.
     Cancelled,
     /// The connection's deadline may have passed. `acknowledged`: bytes that the peer has
     /// acknowledged.
     Deadline { acknowledged: u32 },
-    /// The handler of a stream answered.
+    /// A stream's handler has answered.
     Reply { stream: u64, response: Response },
-    /// The handler of a stream has hints to send ahead of its answer.
+    /// A stream's handler has early hints to send before its answer.
     Hint { stream: u64, links: Vec<HeaderValue> },
     /// A stream's body channel has new data or room.
     StreamReady { stream: u64 },
-    /// The server wants to stop.
+    /// The server drains.
     Drain,
-    /// The idle connection is to make room for others.
+    /// The idle connection should close to make room for others.
     Shed,
 }

@@ -1,8 +1,8 @@
-//! What is decided of a stream, whichever protocol it is one of, and what is kept of it while its
-//! request or its answer is more than one call.
+//! Exchanges: the protocol-independent handling of a stream's request and answer, and the state
+//! kept while they take more than one call.
 //!
-//! Nothing here touches a connection: [`begin`] says how a request goes on, [`Exchanges`] what has
-//! become of those that are under way, and the protocol does what that comes to.
+//! Nothing here touches a connection. [`begin`] decides how a request proceeds, [`Exchanges`]
+//! tracks those in progress, and the protocol carries out the result.
 
 use http::StatusCode;
 use ringway_codec::Time;
@@ -27,40 +27,40 @@ use crate::ring::token::Id;
 use crate::rt::executor::{Executor, TaskOwner, Work};
 use crate::rt::panics::caught;
 
-/// Why a line of the access log has an `abort`.
+/// Reasons for `abort` in an access log line.
 pub(crate) mod abort {
-    /// The client took the request back, or the server gave its stream up.
+    /// The client cancelled the request, or the server reset its stream.
     pub(crate) const RESET: &str = "the stream was reset";
-    /// The client takes too little of the answer.
+    /// The client reads the answer too slowly.
     pub(crate) const SLOW: &str = "the client reads too slowly";
-    /// The connection is gone.
+    /// The connection ended.
     pub(crate) const ENDED: &str = "the connection ended";
-    /// The producer gave up, or did not keep to the length that it announced.
+    /// The producer failed, or did not keep to its announced length.
     pub(crate) const BROKEN: &str = "the response broke off";
 }
 
-/// What is known of a request's body before any of it is taken.
+/// What is known of a request's body before it is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// There is none.
+    /// No body.
     None,
-    /// It may have so many bytes, where that is known.
+    /// A body, with its length if known.
     Some(Option<u64>),
 }
 
-/// How a request goes on.
+/// How a request proceeds.
 pub(crate) enum Begun {
     /// The handler was called.
     Called(Reply),
     /// The server itself answers.
     Refused(Refusal),
-    /// The handler is to be called with the body, of at most so many bytes.
+    /// The handler is to be called with the whole body, limited to this many bytes.
     Buffer(u64),
-    /// The handler was called, and reads the body as it comes.
+    /// The handler was called, and reads the body as a stream.
     Stream(BodyChannel, Reply),
 }
 
-/// Begins with a request for which there is no [`refusal`](super::refusal::refusal).
+/// Begins a request that has no [`refusal`](super::refusal::refusal).
 #[inline]
 pub(crate) fn begin(
     request: &Request<'_>,
@@ -79,7 +79,7 @@ pub(crate) fn begin(
             let channel = BodyChannel::default();
             request.attached.stream.set(Some(RequestBody::new(channel.clone())));
             let reply = app.call(request);
-            // What the handler left in the request is a body that it did not want.
+            // The handler left the body in the request, so it is not wanted.
             drop(request.attached.stream.take());
             return Begun::Stream(channel, reply);
         }
@@ -90,8 +90,8 @@ pub(crate) fn begin(
     }
 }
 
-/// The field lines of a response, but for those that all responses have in common and those that it
-/// shares with others. Its `length` is compressed as told, and `digits` has room for it.
+/// The field lines of a response, except those common to all responses and those shared with
+/// others. `length` says how to compress content-length, and `digits` is its buffer.
 pub(crate) fn lines<'a>(
     response: &'a Response,
     length: Option<u64>,
@@ -106,16 +106,16 @@ pub(crate) fn lines<'a>(
     typed.into_iter().chain(response.fields.iter()).chain(sized)
 }
 
-/// The place of a response that has to wait for others: what it says itself, else what the client
-/// said, else what its content type is commonly worth (RFC 9218 section 8).
+/// The priority of a response that has to wait for others. Its own comes first, then the client's,
+/// then the default for its content type (RFC 9218 section 8).
 pub(crate) enum Place {
-    /// It is this, whatever the client said.
+    /// Overrides the client's priority.
     Stated(Priority),
-    /// It is this where the client said nothing.
+    /// Applies if the client states no priority.
     Usual(Priority),
 }
 
-/// The place of `response`, whose client `asked` for one.
+/// The priority of `response`; `asked` is the client's.
 pub(crate) fn rank(response: &Response, asked: Option<Priority>) -> Option<Place> {
     Some(match response.rank()? {
         Rank::Stated(value) => Place::Stated(asked.unwrap_or_default().updated(value)),
@@ -123,14 +123,14 @@ pub(crate) fn rank(response: &Response, asked: Option<Priority>) -> Option<Place
     })
 }
 
-/// A stream: its protocol's key, and the number by which tasks and channels know it.
+/// A stream: its protocol's key, and its number for tasks and channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream<K> {
     pub(crate) key: K,
     number: u64,
 }
 
-/// A stream's number is its id and the slot by which the exchange is found.
+/// A stream's number combines its id with the slot of its exchange.
 const SLOT_BITS: u32 = 16;
 
 impl<K> Stream<K> {
@@ -138,7 +138,7 @@ impl<K> Stream<K> {
         Self { key, number: id << SLOT_BITS | slot as u64 }
     }
 
-    /// What tasks and channels that work for it belong to.
+    /// The owner of the stream's tasks and channels.
     pub(crate) fn owner(&self, conn: Id) -> TaskOwner {
         TaskOwner { conn, stream: self.number }
     }
@@ -151,17 +151,17 @@ impl<K> Stream<K> {
 /// A stream's exchange.
 struct Exchange<K> {
     stream: Stream<K>,
-    /// When the request was taken.
+    /// When the request began.
     started: Time,
-    /// The answer's status, once it is known.
+    /// The answer's status, once known.
     status: StatusCode,
-    /// The handler's task, while its answer is awaited.
+    /// The handler's task, until it answers.
     task: Option<Id>,
     sink: Option<Sink>,
     source: Option<Source>,
-    /// The request's line in the access log.
+    /// The request's access log line.
     entry: Option<Box<Entry>>,
-    /// Why the answer did not end as it should have.
+    /// Why the answer did not complete.
     abort: &'static str,
 }
 
@@ -179,7 +179,7 @@ impl<K> Exchange<K> {
         }
     }
 
-    /// Ends the exchange: its line is logged, and what still works for it stops.
+    /// Ends the exchange: logs its line and stops its tasks.
     fn end(mut self, cx: &mut Context<'_>) {
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), self.entry.take()) {
             entry.abort = self.abort;
@@ -201,25 +201,24 @@ impl<K> Exchange<K> {
     }
 }
 
-/// What became of an answer whose head was to go out.
+/// How far an answer was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// All of it went out.
+    /// Completely.
     All,
-    /// The head went out; the body is to be pulled.
+    /// The head was sent; the body will be pulled.
     Queued,
     /// The stream no longer exists, or has been answered.
     Gone,
 }
 
-/// The exchanges of a connection, by the slots of their streams; none for streams that were
-/// answered at once.
+/// A connection's exchanges, by their streams' slots. Streams answered at once have none.
 pub(crate) struct Exchanges<K> {
     protocol: Protocol,
     slots: Vec<Option<Box<Exchange<K>>>>,
-    /// Those whose last byte went out in the pull at hand.
+    /// Exchanges whose last byte was sent in the current pull.
     finished: Vec<Box<Exchange<K>>>,
-    /// When too little of a body may have come.
+    /// When the next body may be too slow.
     due: Time,
 }
 
@@ -228,7 +227,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         Self { protocol, slots: Vec::new(), finished: Vec::new(), due: Time::NEVER }
     }
 
-    /// Begins the request's line in the access log, if there is one.
+    /// Starts the request's access log line, if there is a log.
     pub(crate) fn note(
         &mut self,
         stream: Stream<K>,
@@ -242,7 +241,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// As [`Self::note`], of a request that nobody is shown, and of which so much is known.
+    /// Same as [`Self::note`], for a request that reaches no handler, with what is known of it.
     pub(crate) fn note_unread(
         &mut self,
         stream: Stream<K>,
@@ -257,7 +256,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// What a handler's reply comes to: a response, or a task that will give one.
+    /// Converts a handler's reply into a response, or registers the task that will produce one.
     pub(crate) fn settle(
         &mut self,
         stream: Stream<K>,
@@ -275,21 +274,21 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// The task of a stream has answered; none where the stream is gone.
+    /// A stream's task has answered. `None` if the stream is gone.
     pub(crate) fn replied(&mut self, number: u64) -> Option<Stream<K>> {
         let exchange = self.get(number)?;
         exchange.task = None;
         Some(exchange.stream)
     }
 
-    /// A body is to come on the stream, and where to.
+    /// Registers where the stream's body goes.
     pub(crate) fn await_body(&mut self, stream: Stream<K>, sink: Sink, cx: &Context<'_>) {
         self.due = self.due.min(sink.due(cx.limits));
         self.open(stream, cx.now).sink = Some(sink);
     }
 
-    /// Takes body bytes; says how many are used already, and so may be credited to the peer. Behind
-    /// the `last` ones [`Self::complete`] follows.
+    /// Takes body bytes. Returns how many are already used, and may be credited to the peer.
+    /// [`Self::complete`] must follow the `last` ones.
     pub(crate) fn receive(
         &mut self,
         stream: Stream<K>,
@@ -314,7 +313,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Takes the fields that follow the body.
+    /// Takes the request's trailers.
     pub(crate) fn receive_trailers(&mut self, stream: Stream<K>, fields: &[Field], bytes: &[u8]) {
         if let Some(Exchange { sink: Some(sink), .. }) = self.get(stream.number) {
             for field in fields {
@@ -323,25 +322,25 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// The request is here whole: a handler that waited for that is called.
+    /// The request is complete: calls the handler if it waited for that.
     pub(crate) fn complete(&mut self, stream: Stream<K>, app: &dyn Handler) -> Option<Reply> {
         self.get(stream.number)?.sink.take()?.complete(app)
     }
 
-    /// The channel of a stream has moved: the handler has read so much, or there is something to
-    /// send.
+    /// A stream's channel has changed: the handler has read this many bytes, or there is something
+    /// to send.
     pub(crate) fn moved(&mut self, number: u64, conn: Id) -> Option<(K, usize)> {
         let exchange = self.get(number)?;
         let (stream, sink) = (exchange.stream, exchange.sink.as_mut());
         Some((stream.key, sink.map_or(0, |sink| sink.take_read(stream.owner(conn)))))
     }
 
-    /// When [`Self::next_slow`] has something to look at.
+    /// When [`Self::next_slow`] should be called.
     pub(crate) fn due(&self) -> Time {
         self.due
     }
 
-    /// A stream whose body came too slowly, and is no longer waited for; call until there is none.
+    /// Gives up a stream whose body came too slowly. Call until it returns `None`.
     pub(crate) fn next_slow(&mut self, cx: &mut Context<'_>) -> Option<(Stream<K>, Refusal)> {
         if cx.now < self.due {
             return None;
@@ -361,7 +360,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         None
     }
 
-    /// A response of `length` was `sent`, as far as that.
+    /// Records that a response of `length` bytes was sent as far as `sent` says.
     pub(crate) fn answered(
         &mut self,
         stream: Stream<K>,
@@ -395,7 +394,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Gives up to `max` bytes of a response's body; [`Self::finish`] follows the pull.
+    /// Returns up to `max` bytes of a response's body. [`Self::finish`] must follow the pull.
     pub(crate) fn pull(
         &mut self,
         stream: Stream<K>,
@@ -418,7 +417,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         (pulled, piece)
     }
 
-    /// Ends what the pull at hand has brought to its end.
+    /// Ends the exchanges that the current pull completed.
     pub(crate) fn finish(&mut self, cx: &mut Context<'_>) {
         while let Some(exchange) = self.finished.pop() {
             self.count(&exchange, cx);
@@ -426,7 +425,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Ends an exchange of which only the fields that follow the body are to go out: these.
+    /// Ends an exchange whose remaining output is its trailers, and returns them.
     pub(crate) fn take_trailers(
         &mut self,
         stream: Stream<K>,
@@ -445,7 +444,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Ends the exchange of a stream, if there is one.
+    /// Ends a stream's exchange, if there is one.
     pub(crate) fn close(&mut self, stream: Stream<K>, abort: &'static str, cx: &mut Context<'_>) {
         if let Some(mut exchange) = self.take(stream) {
             exchange.abort = abort;
@@ -453,8 +452,8 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Ends an exchange whose answer is still to be made, or made as it is sent: the connection
-    /// ends. Call until there is none.
+    /// Ends an exchange whose answer is not fully produced, because the connection ends. Call until
+    /// it returns `None`.
     pub(crate) fn end_unwritten(&mut self, cx: &mut Context<'_>) -> Option<K> {
         let unwritten =
             |exchange: &mut Box<Exchange<K>>| !matches!(exchange.source, Some(Source::Bytes(_)));
@@ -473,12 +472,12 @@ impl<K: Copy + PartialEq> Exchanges<K> {
         }
     }
 
-    /// Gives back the memory of a connection on which no stream is open.
+    /// Frees memory of a connection without open streams.
     pub(crate) fn trim(&mut self) {
         self.slots = Vec::new();
     }
 
-    /// The stream that tasks and channels know by this number, while it has an exchange.
+    /// Finds the stream with this number, if it has an exchange.
     pub(crate) fn find(&mut self, number: u64) -> Option<Stream<K>> {
         Some(self.get(number)?.stream)
     }

@@ -41,7 +41,7 @@ impl IpLimits {
     /// back when it closes.
     pub(crate) fn admit(&mut self, fd: RawFd) -> Option<u32> {
         let Some(most) = self.most else { return Some(NOBODY) };
-        // A Unix socket's peer has no address, and no bound.
+        // A Unix socket's peer has no address and no limit.
         let Ok(peer) = sys::peer(fd) else { return Some(NOBODY) };
         self.count(host(peer.ip()), most)
     }

@@ -1,6 +1,5 @@
-//! What a request and its answer go through on a worker, whichever protocol brought them: the
-//! worker's state and the context lent from it, bodies both ways, gathered output and its TLS, and
-//! HTTP/1, HTTP/2 and HTTP/3 as machines over them.
+//! Protocol handling on a worker: the worker's state and the context borrowed from it, request and
+//! response bodies, gathered output and TLS, and the state machines of HTTP/1, HTTP/2 and HTTP/3.
 
 mod context;
 mod event;

@@ -1,8 +1,8 @@
 //! A connection's transport side: receiving, gathered output, and the order in which it closes.
 //!
-//! Pure: it asks for operations and is told what came of them. One send is under way at most; what
-//! is written meanwhile gathers for the next. Closing is always: stop, cancel what is under way,
-//! wait until nothing is, close (rule 4 of ARCHITECTURE.md).
+//! The module is pure: it requests operations and is told their results. At most one send is in
+//! flight; output written meanwhile is gathered for the next. Closing always takes the same steps:
+//! stop, cancel operations in flight, wait for them, close (rule 4 of ARCHITECTURE.md).
 
 use std::time::Duration;
 
@@ -18,27 +18,27 @@ use crate::ring::send::Pinned;
 use crate::ring::token::Id;
 use crate::rt::pool::Overflow;
 
-/// Bodies up to this size are copied behind their head; larger ones are sent from where they lie.
+/// Bodies up to this size are copied after their head; larger ones are sent without a copy.
 pub(crate) const COPY_MAX: usize = 16 * 1024;
-/// How long a closed connection goes on reading what the peer still sends, so that the last answer
-/// is not lost to a reset (RFC 9112 section 9.6).
+/// How long a closing connection continues to read the peer's input, so that a reset does not
+/// destroy the last answer (RFC 9112 section 9.6).
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// The stage of closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     No,
-    /// Send what is gathered, then close.
+    /// Send the gathered output, then close.
     Flush,
-    /// Send what is gathered, linger, then close: the peer may still be sending.
+    /// Send the gathered output, linger, then close: the peer may still be sending.
     FlushAndLinger,
-    /// FIN is sent; what arrives is dropped until the peer is done or the time is over.
+    /// FIN is sent. Input is dropped until the peer closes or the time is over.
     Linger,
-    /// Cancelling what is under way.
+    /// Operations in flight are being cancelled.
     Now,
 }
 
-/// What a flush hands to the kernel: gathered bytes, then those that lie elsewhere.
+/// Output of one flush: gathered bytes, then a pinned body.
 pub(crate) type Gathered = (Vec<u8>, Option<Pinned>);
 
 /// The transport's state.
@@ -47,7 +47,7 @@ pub(crate) struct Output {
     /// Gathered output.
     pub(crate) out: Vec<u8>,
     overflow: Option<Box<Overflow>>,
-    /// Over TLS: bytes that lie elsewhere and belong among the gathered ones.
+    /// Over TLS: bodies spliced into the gathered bytes.
     pub(crate) splices: Option<Box<Splices>>,
     closing: Closing,
     receiving: bool,
@@ -56,8 +56,8 @@ pub(crate) struct Output {
     /// The peer has closed its side.
     pub(crate) ended: bool,
     pub(crate) dirty: bool,
-    /// When the send under way began or was last seen to progress, and what was acknowledged then;
-    /// or when lingering began.
+    /// When the current send began or last progressed, with the number of acknowledged bytes at
+    /// that time; or when lingering began.
     since: Time,
     acknowledged: u32,
 }
@@ -80,46 +80,46 @@ impl Output {
         }
     }
 
-    /// True once no further request is to be taken.
+    /// True once no further request is accepted.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing != Closing::No
     }
 
-    /// True once everything under way is being cancelled.
+    /// True once all operations in flight are being cancelled.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.closing == Closing::Now
     }
 
-    /// True when nothing is under way and the descriptor can be closed.
+    /// True when no operation is in flight and the descriptor can be closed.
     pub(crate) fn is_over(&self) -> bool {
         self.closing == Closing::Now && !self.receiving && !self.sending && !self.cancelling
     }
 
-    /// True while bytes are with the kernel that the peer has to take.
+    /// True while the kernel holds bytes that the peer has not taken.
     pub(crate) fn is_sending(&self) -> bool {
         self.sending
     }
 
-    /// True when nothing is to be sent, worked on or ended.
+    /// True when there is nothing to send, work on or end.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.sending && !self.dirty && !self.ended && !self.is_closing() && {
             self.queued() == 0 && self.kept() == 0
         }
     }
 
-    /// True when there is, or may be, something to send, to work on, or to end.
+    /// True when there may be something to send, work on or end.
     #[inline]
     pub(crate) fn has_more_to_do(&self) -> bool {
         let holds = !self.out.is_empty() || self.overflow.is_some() || self.splices.is_some();
         holds || self.ended || self.is_closing()
     }
 
-    /// Bytes gathered and not yet handed to the kernel.
+    /// Number of bytes gathered but not yet given to the kernel.
     pub(crate) fn queued(&self) -> usize {
         self.gathered() + self.pinned().map_or(0, Pinned::len)
     }
 
-    /// Bytes gathered, but for a body that is sent from where it lies.
+    /// Number of bytes gathered, without a pinned body.
     pub(crate) fn gathered(&self) -> usize {
         self.out.len() + self.splices.as_ref().map_or(0, |splices| splices.len())
     }
@@ -164,7 +164,7 @@ impl Output {
         self.pinned().is_none() && self.gathered() < cx.limits.output_bytes && !self.is_closing()
     }
 
-    /// The output to append to; taken from the worker's pool, so that an idle connection has none.
+    /// The output buffer. It is taken from the worker's pool, so that an idle connection has none.
     #[inline]
     pub(crate) fn buffer(&mut self, cx: &mut Context<'_>) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {
@@ -198,12 +198,12 @@ impl Output {
         spill.extend_from_slice(&[0; PAD]);
     }
 
-    /// Bytes of input kept.
+    /// Number of bytes of kept input.
     pub(crate) fn kept(&self) -> usize {
         self.overflow.as_ref().map_or(0, |overflow| overflow.spill.len().saturating_sub(PAD))
     }
 
-    /// Takes the kept input, padded, to work on it; [`Self::put_back`] returns what is left.
+    /// Takes the kept input, padded. [`Self::put_back`] returns the unused rest.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         self.overflow
             .as_mut()
@@ -211,7 +211,7 @@ impl Output {
             .unwrap_or_default()
     }
 
-    /// Returns kept input of which the first `used` bytes are done with.
+    /// Returns kept input, of which the first `used` bytes are consumed.
     pub(crate) fn put_back(&mut self, mut spill: Vec<u8>, used: usize, cx: &mut Context<'_>) {
         debug_assert_eq!(self.kept(), 0);
         if used + PAD >= spill.len() {
@@ -222,12 +222,12 @@ impl Output {
         self.overflow(cx).spill = spill;
     }
 
-    /// A receive completed; `more` says whether the kernel goes on by itself.
+    /// A receive completed; `more` = the kernel continues a multishot receive.
     pub(crate) fn received(&mut self, more: bool) {
         self.receiving = more;
     }
 
-    /// Receives, or stops receiving, as the amount of kept input demands.
+    /// Starts or stops receiving, depending on the amount of kept input.
     #[inline(always)]
     pub(crate) fn steer_receiving(&mut self, cx: &mut Context<'_>) {
         let goes_on = self.receiving && !self.ended && self.closing == Closing::No;
@@ -253,20 +253,20 @@ impl Output {
         }
     }
 
-    /// A cancellation is through.
+    /// A cancellation completed.
     pub(crate) fn cancelled(&mut self) {
         self.cancelling = false;
     }
 
-    /// The kernel took what was being sent; `buffer` comes back.
+    /// The kernel took the data of the send; `buffer` is returned.
     #[inline]
     pub(crate) fn sent(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) {
         self.sending = false;
         cx.pool.give_sent(buffer);
     }
 
-    /// Gives what is gathered to be sent, sealed where there is TLS, or goes on closing when there
-    /// is nothing left.
+    /// Returns the gathered output to send, sealed if TLS is used. If nothing is left, continues
+    /// closing.
     #[inline(always)]
     pub(crate) fn flush(
         &mut self,
@@ -313,7 +313,7 @@ impl Output {
         self.close_flushed(cx);
     }
 
-    /// The records to be sent; none when nothing is owed, or nothing can be sealed any more.
+    /// The TLS records to send; empty if there is nothing to send or sealing is no longer possible.
     fn seal(&mut self, tls: &mut TlsIo, cx: &mut Context<'_>) -> Vec<u8> {
         let closing = matches!(self.closing, Closing::Flush | Closing::FlushAndLinger);
         if self.queued() == 0 && !tls.has_output() && !closing {
@@ -329,7 +329,8 @@ impl Output {
                 }
                 records
             }
-            // The key is used up, or the peer has sent a fatal alert: the rest cannot be sent.
+            // The key's limit is reached, or the peer has sent a fatal alert: the rest cannot be
+            // sent.
             Err(_) => {
                 self.drop_output(cx);
                 self.closing = Closing::Flush;
@@ -342,7 +343,7 @@ impl Output {
         records
     }
 
-    /// Shows what goes out in HTTP/2, which pins nothing.
+    /// Traces outgoing HTTP/2, which has no pinned bodies.
     fn trace(&mut self, cx: &mut Context<'_>) {
         let Some(trace) = &mut cx.trace else { return };
         let splices = self.splices.as_deref();
@@ -351,7 +352,7 @@ impl Output {
         }
     }
 
-    /// Everything is sent: goes on with a close that waited for that.
+    /// Everything is sent: continues a close that waited for that.
     fn close_flushed(&mut self, cx: &mut Context<'_>) {
         match self.closing {
             Closing::FlushAndLinger if !self.ended => {
@@ -366,8 +367,8 @@ impl Output {
         }
     }
 
-    /// Takes no further request; closes when everything is sent. With `linger`, only after the peer
-    /// has had time to read the answer.
+    /// Accepts no further request, and closes once everything is sent. With `linger`, the peer
+    /// first gets time to read the answer.
     pub(crate) fn close(&mut self, linger: bool, cx: &mut Context<'_>) {
         if self.closing == Closing::No {
             self.closing = if linger { Closing::FlushAndLinger } else { Closing::Flush };
@@ -396,7 +397,8 @@ impl Output {
         drop(self.take_pinned());
     }
 
-    /// As [`Self::close_now`], with a reset that tells the peer that the answer is incomplete.
+    /// Same as [`Self::close_now`], with a reset, which tells the peer that the answer is
+    /// incomplete.
     pub(crate) fn reset(&mut self, cx: &mut Context<'_>) {
         if self.closing != Closing::Now {
             cx.actions.push((self.id, Action::Reset));
@@ -404,7 +406,7 @@ impl Output {
         }
     }
 
-    /// The deadline of what the transport itself is doing.
+    /// The deadline of the transport's current operation.
     pub(crate) fn deadline(&self, cx_grace: Duration) -> Option<Time> {
         match self.closing {
             Closing::Linger => Some(self.since + LINGER),
@@ -414,8 +416,8 @@ impl Output {
         }
     }
 
-    /// A deadline of the transport's own has passed; `acknowledged` counts what the peer has taken
-    /// so far, modulo 2^32.
+    /// The transport's deadline has passed. `acknowledged` counts the bytes that the peer has
+    /// taken, modulo 2^32.
     pub(crate) fn expire(&mut self, acknowledged: u32, cx: &mut Context<'_>) {
         if self.closing == Closing::Linger {
             return self.close_now(cx);
@@ -433,8 +435,8 @@ impl Output {
     }
 }
 
-/// Input that may be kept: what is configured, and a header block's frame of HTTP/2 at least, which
-/// is not looked at before it is whole.
+/// Maximum number of kept input bytes: the configured limit, but at least one HTTP/2 frame of a
+/// header block, which is parsed only when complete.
 fn spill_max(limits: &Limits) -> usize {
     let head = limits.header_bytes.saturating_mul(2).max(frame::MIN_MAX_FRAME);
     let whole = frame::HEADER + head.min(limits.h2_frame_bytes) as usize;

@@ -1,5 +1,5 @@
-//! Answers of the server itself: the status that the RFC names for what a client did, with the
-//! reason as text, counted in one place for all protocols.
+//! Answers by the server itself: the status that the RFC names, with the reason as text. All
+//! protocols count them here.
 
 use std::borrow::Cow;
 
@@ -49,13 +49,13 @@ impl Refusal {
         Self { status, why: Cow::Borrowed(why) }
     }
 
-    /// A refusal with a status by number; 400 if that is none.
+    /// A refusal with a numeric status; 400 if the number is invalid.
     pub(crate) fn new(status: u16, why: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
         Self { status, why: why.into() }
     }
 
-    /// A refusal for what HTTP/1's parser would say of it.
+    /// A refusal for an error of the HTTP/1 parser.
     pub(crate) fn parsed(error: Error) -> Self {
         match error {
             Error::HeadTooLong | Error::TooManyFields => Self::HEAD_TOO_LARGE,
@@ -63,7 +63,7 @@ impl Refusal {
         }
     }
 
-    /// The answer, which is counted with this.
+    /// Builds the answer and counts it.
     #[cold]
     pub(crate) fn answer(self, tally: &mut Tally) -> Response {
         tally.counters.refused += 1;
@@ -77,22 +77,22 @@ impl Refusal {
     }
 }
 
-/// Why a head of HTTP/2 or HTTP/3 is refused before it is taken for a request, where HTTP/1's
-/// parser does the same.
+/// The refusal of an HTTP/2 or HTTP/3 head before it becomes a request. HTTP/1's parser makes the
+/// same checks.
 #[inline]
 pub(crate) fn unfit(head: &message::RequestHead, limits: &Limits) -> Option<Refusal> {
     if head.target.len > limits.request_line {
         return Some(Refusal::parsed(Error::LineTooLong));
     }
-    // Its canonical form is empty where it has none.
+    // The canonical form is empty if the authority has none.
     if head.authority.len == 0 {
         return Some(Refusal::parsed(Error::HostInvalid));
     }
     head.expects_unknown.then(|| Refusal::parsed(Error::Expect))
 }
 
-/// What is asked in a head that is over the limits, of which these fields were read: method and
-/// target, which come first.
+/// Method and target of a head that exceeds the limits. Both come first, so they are among the
+/// fields read.
 #[cold]
 pub(crate) fn asked(fields: &[Field], bytes: &[u8]) -> Vec<u8> {
     let of = |wanted| {
@@ -115,23 +115,23 @@ pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Co
     }
 }
 
-/// Why no handler is shown the request, whatever it would say: a tunnel is asked for, which nobody
-/// here opens, so that no 2xx may be taken for one (RFC 9110 section 9.3.6); its path leads above
-/// the root, is badly escaped or no text; its authority is none; or it is meant for another server
-/// than the one that `scope` stands for (421, RFC 9110 section 7.4).
+/// Why a request is refused without calling the handler. A tunnel is requested, which this server
+/// does not open, so no 2xx may be sent (RFC 9110 section 9.3.6). Or the path leads above the root,
+/// is badly escaped or not text. Or the authority is invalid. Or the certificate, whose names are
+/// `scope`, does not cover the host (421, RFC 9110 section 7.4).
 #[inline]
 pub(crate) fn refusal(
     request: &Request<'_>,
     scope: Option<&mut CertificateScope>,
 ) -> Option<Refusal> {
-    // Only a CONNECT without a protocol has no path.
+    // Only CONNECT without a protocol has no path.
     if request.line.path.len == 0 {
         return Some(Refusal::NO_TUNNEL);
     }
     if !request.line.canonical {
         return Some(Refusal::BAD_PATH);
     }
-    // HTTP/1.0 alone may do without.
+    // Only HTTP/1.0 may omit the authority.
     let authority = request.authority()?;
     scope?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
 }

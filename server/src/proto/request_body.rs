@@ -1,5 +1,5 @@
-//! A request's body on its way in: where its bytes go, and whether they come fast enough. How they
-//! are framed is each protocol's own business.
+//! Incoming request bodies: where the bytes go, and whether they come fast enough. Each protocol
+//! handles its own framing.
 
 use std::rc::Rc;
 
@@ -13,35 +13,35 @@ use crate::ring::send::{Owner, Pinned};
 use crate::rt::executor::TaskOwner;
 use crate::rt::thread_state::Waiter;
 
-/// A reader that leaves so much unread holds its client up, not the other way.
+/// If a reader leaves this many bytes unread, the delay is the reader's and not the client's.
 const BEHIND: u64 = 4096;
 
 /// Where a request's body goes.
 pub(crate) struct Sink {
     target: Target,
-    /// Bytes that came since `mark`, for the minimum rate.
+    /// Bytes received since `mark`, for the minimum rate.
     received: u64,
     mark: Time,
-    /// The protocol has stopped taking bytes until the handler reads.
+    /// The protocol accepts no more bytes until the handler reads.
     is_held: bool,
 }
 
 enum Target {
-    /// Into the request, which is handled when the body is complete.
+    /// Gathered in the request, which is handled when the body is complete.
     Buffer { request: Box<OwnedRequest>, limit: u64 },
-    /// To a handler that reads as they come: bytes written to the channel, and how many of them are
-    /// known to be read.
+    /// Streamed to a handler: `written` counts bytes put into the channel, `read` those known to be
+    /// read.
     Channel { channel: BodyChannel, written: u64, read: u64 },
 }
 
-/// What became of body bytes.
+/// What happened to body bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// They are used.
+    /// They are consumed.
     Used,
     /// They wait for the handler to read them.
     Queued,
-    /// Nobody reads them any more.
+    /// They have no reader.
     Unread,
 }
 
@@ -54,7 +54,7 @@ impl Sink {
         Self::to(Target::Buffer { request, limit }, now)
     }
 
-    /// Hands the body on as it comes.
+    /// Streams the body to a handler.
     pub(crate) fn channel(channel: BodyChannel, now: Time) -> Self {
         Self::to(Target::Channel { channel, written: 0, read: 0 }, now)
     }
@@ -86,14 +86,14 @@ impl Sink {
         }
     }
 
-    /// Adds a field that follows the body. A handler that is given the body whole is not shown it.
+    /// Adds a trailer. Trailers of a buffered body are dropped.
     pub(crate) fn add_trailer(&self, name: &[u8], value: &[u8]) {
         if let Target::Channel { channel, .. } = &self.target {
             channel.add_trailer(name, value);
         }
     }
 
-    /// The body is complete: a handler that waited for all of it is called.
+    /// The body is complete: calls the handler if it waited for that.
     pub(crate) fn complete(self, app: &dyn Handler) -> Option<Reply> {
         match self.target {
             Target::Buffer { request, .. } => Some(app.call(&request.view())),
@@ -104,19 +104,19 @@ impl Sink {
         }
     }
 
-    /// The rest will not come.
+    /// The body is aborted: the rest will not come.
     pub(crate) fn abort(&self) {
         if let Target::Channel { channel, .. } = &self.target {
             channel.finish(End::Aborted);
         }
     }
 
-    /// True while the handler has to read before more is to be taken.
+    /// True while the handler must read before more is accepted.
     pub(crate) fn is_full(&self) -> bool {
         matches!(&self.target, Target::Channel { channel, .. } if channel.is_full())
     }
 
-    /// True while a handler reads the body as it comes.
+    /// True while a handler reads the body as a stream.
     pub(crate) fn has_reader(&self) -> bool {
         matches!(&self.target, Target::Channel { channel, .. } if !channel.reader_gone())
     }
@@ -136,19 +136,18 @@ impl Sink {
         }
     }
 
-    /// As [`Self::wait`]; until then no more is taken.
+    /// Same as [`Self::wait`]; no more bytes are accepted until then.
     pub(crate) fn hold(&mut self, owner: TaskOwner) {
         self.is_held = true;
         self.wait(owner);
     }
 
-    /// What the client could send in this window was the reader's to say.
+    /// Restarts the rate window: the reader, not the client, set the pace.
     fn forgive(&mut self) {
         self.received = u64::MAX / 2;
     }
 
-    /// How much the handler has read since this was last asked. `owner` is told of what it reads
-    /// next.
+    /// How much the handler has read since the last call. `owner` is notified of the next read.
     pub(crate) fn take_read(&mut self, owner: TaskOwner) -> usize {
         self.wait(owner);
         let Target::Channel { channel, written, read } = &mut self.target else { return 0 };
@@ -161,14 +160,14 @@ impl Sink {
         fresh as usize
     }
 
-    /// When too little may have come.
+    /// When the body's minimum rate is checked next.
     pub(crate) fn due(&self, limits: &Limits) -> Time {
         self.mark + limits.rate_grace
     }
 
-    /// Whether too little came in the window that is over, which ends here if not. The client is
-    /// not to blame while its reader has more to read, nor once it `is_answered`: a conversation
-    /// goes at the handler's pace.
+    /// True if too few bytes came in the window that has ended; otherwise a new window begins. The
+    /// client is not to blame while its reader has more to read, nor once the request
+    /// `is_answered`: an exchange in both directions proceeds at the handler's pace.
     pub(crate) fn is_slow(&mut self, is_answered: bool, now: Time, limits: &Limits) -> bool {
         let window = now.since(self.mark);
         let waits = !is_answered

@@ -1,5 +1,4 @@
-//! A response's body on its way out: where its bytes come from. How they are framed is each
-//! protocol's own business.
+//! Outgoing response bodies: where the bytes come from. Each protocol handles its own framing.
 
 use super::Context;
 use crate::app::body::Producer;
@@ -12,29 +11,29 @@ use crate::rt::thread_state::Waiter;
 
 /// Where a response's body comes from.
 pub(crate) enum Source {
-    /// It is there.
+    /// Complete, in memory.
     Bytes(Pinned),
-    /// It is being produced; so much is left of an announced length.
+    /// Being produced; `left` counts down the announced length.
     Channel { channel: BodyChannel, task: Id, left: Option<u64> },
 }
 
-/// What pulling a response's body came to.
+/// Result of pulling a response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pulled {
     /// There is, or may be, more.
     More,
-    /// There will be more: the connection will be told.
+    /// More will come: the connection is notified.
     Pending,
-    /// That was all.
+    /// The body has ended.
     End,
-    /// That was all but trailers.
+    /// The body has ended; trailers follow.
     Trailers,
-    /// The producer gave up, or did not keep to the length that it announced.
+    /// The producer failed, or did not keep to its announced length.
     Broken,
 }
 
 impl Source {
-    /// The body of a stream's response; one that is still to be produced is begun.
+    /// The body of a stream's response. Starts its producer, if any.
     pub(crate) fn of(body: Body, owner: TaskOwner, cx: &mut Context<'_>) -> Self {
         match body {
             Body::Stream(producer) => Self::start(producer, owner, cx),
@@ -42,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Starts what produces a body, which is to wake `owner` when it has something.
+    /// Starts a producer, which wakes `owner` when there is data.
     pub(crate) fn start(producer: Producer, owner: TaskOwner, cx: &mut Context<'_>) -> Self {
         let left = producer.length();
         let (channel, future) = producer.into_parts();
@@ -51,7 +50,7 @@ impl Source {
         Self::Channel { channel, task, left }
     }
 
-    /// Gives up to `max` bytes. `owner` is told when there is more.
+    /// Returns up to `max` bytes. `owner` is notified when there is more.
     pub(crate) fn pull(&mut self, max: usize, owner: TaskOwner) -> (Pulled, Option<Pinned>) {
         let (channel, left) = match self {
             Self::Bytes(bytes) => {
@@ -83,7 +82,7 @@ impl Source {
         (pulled, None)
     }
 
-    /// The fields that follow the body.
+    /// The trailers.
     pub(crate) fn take_trailers(&self) -> Vec<(String, String)> {
         match self {
             Self::Channel { channel, .. } => channel.take_trailers(),
@@ -91,7 +90,7 @@ impl Source {
         }
     }
 
-    /// Nobody takes the rest: what produces it stops.
+    /// Stops the producer: the rest is not wanted.
     pub(crate) fn stop(&self, executor: &mut Executor<Response>) {
         if let Self::Channel { channel, task, .. } = self {
             executor.cancel(*task);

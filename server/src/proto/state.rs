@@ -1,5 +1,5 @@
-//! What a worker lends its connections for an event: clock, date, buffers, tasks, lists of what to
-//! do next.
+//! A worker's state that its connections borrow during events: clock, date, buffers, tasks, and
+//! lists of pending work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::rt::executor::{Executor, TaskOwner};
 use crate::rt::pool::Pool;
 use crate::rt::thread_state;
 
-/// What a worker lends its connections.
+/// The state that a worker lends to its connections.
 pub(crate) struct WorkerState {
     worker: u32,
     app: Arc<dyn Handler>,
@@ -55,7 +55,7 @@ pub(crate) struct WorkerState {
     log: Option<Log>,
     pub(crate) trace: Option<Box<Tracer>>,
     pub(crate) draining: bool,
-    /// How many connections each address has.
+    /// Number of connections per address.
     pub(crate) ip_limits: IpLimits,
     h2c_upgrade: bool,
 }
@@ -107,7 +107,7 @@ impl WorkerState {
         state
     }
 
-    /// Sets which optional parts of HTTP/2 are spoken.
+    /// Sets which optional parts of HTTP/2 are enabled.
     pub(crate) fn speak(&mut self, http2: &Http2Config) {
         self.h2c_upgrade = http2.upgrade;
         self.h2.config.rfc7540_priorities = http2.priority_tree;
@@ -141,28 +141,28 @@ impl WorkerState {
         self.clock.origin + Duration::from_micros(self.clock.now.0)
     }
 
-    /// A time of the system's clock, rounded up.
+    /// Converts a time of the system's clock, rounded up.
     pub(crate) fn time_of(&self, at: Instant) -> Time {
         let since = at.saturating_duration_since(self.clock.origin);
         Time(since.as_nanos().div_ceil(1000) as u64)
     }
 
-    /// Seconds since 1970, as the date shows them.
+    /// Seconds since 1970, as in the date.
     pub(crate) fn unix_s(&self) -> u64 {
         self.clock.date.unix() as u64
     }
 
-    /// Which vector instructions the codecs use.
+    /// The vector instructions that the codecs use.
     pub(crate) fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// The bounds.
+    /// The limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Reads the clock, once a turn.
+    /// Reads the clock; called once a turn.
     pub(crate) fn tick(&mut self) -> Time {
         if self.clock.tick() {
             self.refresh_second();
@@ -171,13 +171,13 @@ impl WorkerState {
         self.clock.now
     }
 
-    /// Sets the time, which a simulation, or a test of an application, keeps itself.
+    /// Sets the time, for simulations and application tests.
     pub(crate) fn set_now(&mut self, now: Time) {
         self.clock.now = now;
         thread_state::with(|thread| thread.tick(now));
     }
 
-    /// How many tasks live.
+    /// Number of live tasks.
     pub(crate) fn tasks(&self) -> usize {
         self.executor.len()
     }
@@ -213,7 +213,7 @@ impl WorkerState {
         }
     }
 
-    /// Drops what is kept for a closed connection.
+    /// Drops the data kept for a closed connection.
     pub(crate) fn forget(&mut self, id: Id) {
         if let Some(trace) = &mut self.trace {
             trace.forget(id);
@@ -223,12 +223,12 @@ impl WorkerState {
         }
     }
 
-    /// Whether metrics are served.
+    /// True if metrics are served.
     pub(crate) fn is_measured(&self) -> bool {
         self.published.is_some()
     }
 
-    /// Ends the turn: times answers, and publishes the counters now and then.
+    /// Ends the turn: measures response times, and publishes the counters when due.
     pub(crate) fn end_turn(&mut self, ring: &ring::RingCounters) {
         if !self.is_measured() {
             return;
@@ -242,7 +242,7 @@ impl WorkerState {
         }
     }
 
-    /// Publishes what is counted.
+    /// Publishes the counters.
     pub(crate) fn publish(&mut self, ring: &ring::RingCounters) {
         let Some(published) = &self.published else { return };
         self.publish_at = None;
@@ -254,7 +254,7 @@ impl WorkerState {
         published.publish(&self.tally, &self.h2.counters);
     }
 
-    /// Whether the counters are published at the end of this turn.
+    /// True if the counters are published at the end of this turn.
     pub(crate) fn is_publishing(&self) -> bool {
         self.publish_at.is_some_and(|at| at <= self.clock.now)
     }
@@ -264,26 +264,26 @@ impl WorkerState {
         self.publish_at
     }
 
-    /// When lines of the access log have waited long enough.
+    /// When waiting access log lines must be written.
     pub(crate) fn log_deadline(&self) -> Option<Time> {
         self.log.as_ref()?.deadline()
     }
 
-    /// Hands over the lines of the access log that have waited long enough.
+    /// Writes the access log lines that have waited long enough.
     pub(crate) fn expire_log(&mut self) {
         if let Some(log) = &mut self.log {
             log.expire(self.clock.now);
         }
     }
 
-    /// Polls woken tasks; returns their answers with their owners.
+    /// Polls woken tasks; returns their answers with the owners.
     pub(crate) fn run_tasks(&mut self) -> Vec<(TaskOwner, Response)> {
         let answers = &mut self.answers;
         self.executor.run(|owner, response| answers.push((owner, response)));
         std::mem::take(&mut self.answers)
     }
 
-    /// Prints what the worker has done and is doing.
+    /// Prints the worker's counters and current state.
     pub(crate) fn report(
         &self,
         connections: usize,
@@ -327,13 +327,13 @@ impl WorkerState {
     }
 }
 
-/// How often a busy worker publishes what it counts.
+/// Interval at which a busy worker publishes its counters.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
 /// Maximum of `stall_octets`: many clients return their window in halves of 65,535 octets.
 const STALL_MAX: u64 = 32_767;
 
-/// HTTP/2's configuration, from the table of bounds.
+/// HTTP/2's configuration, from the configured limits.
 fn h2_config(limits: &Limits) -> h2::Config {
     let micros = |time: Duration| time.as_micros() as u64;
     let mut config = h2::Config {
@@ -394,7 +394,7 @@ impl Clock {
         clock
     }
 
-    /// The time now, apart from the turn's.
+    /// The current time, independent of the turn's.
     fn read(&self) -> Time {
         Time(self.origin.elapsed().as_micros() as u64)
     }

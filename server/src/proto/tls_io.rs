@@ -1,4 +1,4 @@
-//! TLS of a connection: opens records in place, and seals the output once for each flush.
+//! A connection's TLS: opens records in place, and seals the output once per flush.
 
 use ringway_codec::authority;
 use ringway_codec::scan::PAD;
@@ -7,23 +7,23 @@ use super::{CommonKind, Context};
 use crate::ring::send::Pinned;
 use crate::tls::{Error, Names, Session, SessionEvent};
 
-/// Bytes of a large body sealed in one flush; they are copied by sealing, so this bounds what a
-/// slow reader holds.
+/// Maximum number of bytes of a large body sealed in one flush. Sealing copies them, so this limits
+/// the memory that a slow reader can hold.
 const SEAL_MAX: usize = 128 * 1024;
 
-/// Bodies from this size on are sealed from where they lie; shorter ones are cheaper to copy.
+/// Bodies of at least this size are sealed without a prior copy; shorter ones are cheaper to copy.
 pub(crate) const LEND_MIN: usize = 1024;
 
-/// Bodies that are sealed between the gathered bytes without being copied there.
+/// Bodies spliced into the gathered bytes without a copy.
 #[derive(Default)]
 pub(crate) struct Splices {
-    /// Each with its offset in the output.
+    /// Each part with its offset in the output.
     parts: Vec<(usize, Pinned)>,
     len: usize,
 }
 
 impl Splices {
-    /// Adds a part behind the first `at` bytes of the output.
+    /// Adds a part after the first `at` bytes of the output.
     pub(crate) fn push(&mut self, at: usize, body: Pinned) {
         self.len += body.len();
         self.parts.push((at, body));
@@ -34,7 +34,7 @@ impl Splices {
         &self.parts
     }
 
-    /// How many bytes they are.
+    /// Total length of the parts.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -46,7 +46,7 @@ impl Splices {
     }
 }
 
-/// The gathered bytes with the spliced ones in their places.
+/// The gathered bytes with the spliced parts in their places.
 pub(crate) fn woven<'a>(
     plain: &'a [u8],
     splices: &'a [(usize, Pinned)],
@@ -64,7 +64,7 @@ pub(crate) fn woven<'a>(
 /// A connection's TLS session with its buffers.
 pub(crate) struct TlsIo {
     pub(crate) session: Session,
-    /// The beginning of a record, with [`PAD`] bytes behind it.
+    /// The beginning of a record, followed by [`PAD`] bytes.
     partial: Vec<u8>,
     /// Records ready to be sent.
     sealed: Vec<u8>,
@@ -72,10 +72,10 @@ pub(crate) struct TlsIo {
     pub(crate) kind: CommonKind,
 }
 
-/// Which hosts a connection's certificate stands for.
+/// The hosts that a connection's certificate covers.
 pub(crate) struct CertificateScope {
     names: Names,
-    /// The authority that was looked at last, and found to be covered.
+    /// The authority that was last found to be covered.
     last: Vec<u8>,
     /// Which common fields its responses carry: see [`Context::common`].
     pub(crate) kind: CommonKind,
@@ -86,8 +86,8 @@ impl CertificateScope {
         Self { names, last: Vec::new(), kind }
     }
 
-    /// True for an authority, in canonical form, that the certificate does not stand for: the
-    /// client took this server for another one's (RFC 9110 section 7.4), and is told so by 421.
+    /// True if the certificate does not cover a canonical authority. The client has mistaken this
+    /// server for another one (RFC 9110 section 7.4) and gets 421.
     pub(super) fn is_misdirected(&mut self, authority: &str) -> bool {
         if authority.as_bytes() == self.last {
             return false;
@@ -103,13 +103,13 @@ impl CertificateScope {
 
 /// The result of opening a record.
 pub(crate) enum Opened {
-    /// Plaintext stands in this range of the input.
+    /// Plaintext in this range of the input.
     Plain(std::ops::Range<usize>),
     /// The handshake is complete.
     Established,
-    /// The peer sends no more.
+    /// The peer has closed its side.
     Closed,
-    /// A record without data for us.
+    /// A record without application data.
     Nothing,
     /// The next record is incomplete.
     More,
@@ -128,7 +128,7 @@ impl TlsIo {
         cx: &mut Context<'_>,
     ) -> Result<Opened, Error> {
         let len = whole.len() - PAD;
-        // Afterwards nothing is answered to a record.
+        // After the handshake, records cause no immediate output.
         if self.sealed.capacity() == 0 && self.session.is_handshaking() {
             self.sealed = cx.pool.take();
         }
@@ -144,7 +144,7 @@ impl TlsIo {
         })
     }
 
-    /// Adds input to the record that has begun, if one has, and hands it out to work on.
+    /// Adds input to a partial record, if there is one, and returns it for processing.
     pub(crate) fn complete(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.partial.is_empty() {
             return None;
@@ -171,9 +171,9 @@ impl TlsIo {
         !self.sealed.is_empty()
     }
 
-    /// Seals what is gathered with what is spliced into it, and of a large body as much as one
-    /// flush takes; returns the records. Each byte is copied once, into its record, and encrypted
-    /// there. With `last` nothing follows, and our side ends behind all of it.
+    /// Seals the gathered and spliced bytes, and as much of a large body as one flush takes;
+    /// returns the records. Each byte is copied once, into its record, and encrypted there. With
+    /// `last` nothing follows, and the closing alert is appended.
     pub(crate) fn seal(
         &mut self,
         plain: &mut Vec<u8>,
@@ -207,13 +207,13 @@ impl TlsIo {
         Ok(std::mem::take(&mut self.sealed))
     }
 
-    /// The sealed records, followed by our closing alert.
+    /// The sealed records, followed by the closing alert.
     pub(crate) fn end(&mut self) -> Vec<u8> {
         self.session.close(&mut self.sealed);
         std::mem::take(&mut self.sealed)
     }
 
-    /// Gives back what an idle session does not need.
+    /// Frees memory that an idle session does not need.
     pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
         self.session.rest();
         if self.sealed.is_empty() {

@@ -1,24 +1,24 @@
-//! The upgrade of an HTTP/1.1 connection to HTTP/2 in the clear (RFC 7540 section 3.2; RFC 9113 has
-//! dropped it, clients have not).
+//! The upgrade of an HTTP/1.1 connection to HTTP/2 without TLS (RFC 7540 section 3.2). RFC 9113
+//! removed it, but clients still use it.
 
 use ringway_codec::field::{Field, Known};
 
 use crate::app::request::{OwnedRequest, Request};
 
-/// A request that asked for the upgrade: it is answered on stream 1.
+/// A request that asked for the upgrade. It is answered on stream 1.
 pub(crate) struct Upgrade {
     pub(crate) request: OwnedRequest,
     /// The client's settings, as a SETTINGS frame's payload.
     pub(crate) settings: Vec<u8>,
 }
 
-/// What the server says to it, before its SETTINGS.
+/// The response to the upgrade, sent before SETTINGS.
 pub(crate) const SWITCHING: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n";
 
 impl Upgrade {
-    /// The upgrade that a request asks for; none where its settings cannot be read, in which case
-    /// it is answered in HTTP/1.1.
+    /// The upgrade that a request asks for. `None` if its settings are unreadable; the request is
+    /// then answered in HTTP/1.1.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
         let is_settings = |field: &&Field| field.known == Known::Http2Settings;
         let field = request.fields.iter().find(is_settings)?;
@@ -31,7 +31,7 @@ impl Upgrade {
     }
 }
 
-/// Decodes base64url without padding (RFC 4648 section 5); none for anything else.
+/// Decodes base64url without padding (RFC 4648 section 5); `None` for anything else.
 fn base64url(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() % 4 == 1 {
         return None;

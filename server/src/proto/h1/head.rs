@@ -9,11 +9,11 @@ use crate::app::response::Response;
 pub(super) enum Framing {
     /// The status has no body.
     Bodiless,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// By the last chunk.
     Chunked,
-    /// By the end of the connection (HTTP/1.0).
+    /// By closing the connection (HTTP/1.0).
     UntilClose,
 }
 
@@ -22,14 +22,14 @@ pub(super) enum Framing {
 pub(super) enum Connection {
     /// Persistent, the default of HTTP/1.1: no field.
     Stays,
-    /// Persistent, as an HTTP/1.0 client asked.
+    /// Persistent, requested by an HTTP/1.0 client.
     KeptAlive,
-    /// It closes.
+    /// Closes.
     Closes,
 }
 
-/// Beginnings of heads, ready to be copied: status line, server, date, content type. A server gives
-/// few kinds of answers, and the date changes once a second.
+/// Cache of the beginnings of heads: status line, server, date, content type. A server gives few
+/// kinds of answers, and the date changes once a second.
 #[derive(Default)]
 pub(crate) struct Heads {
     slots: [Ready; SLOTS],
@@ -41,9 +41,10 @@ const SLOTS: usize = 8;
 struct Ready {
     status: u16,
     content_type: Option<&'static str>,
-    /// The number that stands for the common lines.
+    /// Number of the common lines it was made with.
     common: u64,
-    /// The whole head of an answer of `length` bytes; the first `lines` bytes do not depend on it.
+    /// The whole head of an answer of `length` bytes. The first `lines` bytes do not depend on the
+    /// length.
     bytes: Vec<u8>,
     lines: usize,
     length: u64,
@@ -54,7 +55,8 @@ impl Heads {
     fn ready(&mut self, response: &Response, common: &[u8], id: u64) -> &mut Ready {
         let status = response.status.as_u16();
         let content_type = response.content_type;
-        // The type is told by where its name lies: the same text elsewhere is another slot's.
+        // The content type is identified by the address of its name. Equal text elsewhere gets
+        // another slot.
         let place = content_type.map_or(0, |name| name.as_ptr() as usize);
         let at = place >> 3 ^ place >> 7 ^ usize::from(status) ^ (id & 0xff) as usize;
         let slot = &mut self.slots[at % SLOTS];
@@ -66,8 +68,8 @@ impl Heads {
         slot
     }
 
-    /// The whole head of an answer of `length` bytes that has no fields of its own and leaves the
-    /// connection open.
+    /// The whole head of an answer of `length` bytes without fields of its own, on a connection
+    /// that stays open.
     #[inline]
     pub(super) fn whole(
         &mut self,
@@ -110,8 +112,8 @@ impl Ready {
     }
 }
 
-/// Appends the head of `response`, a part at a time where it has fields of its own. `common` are
-/// the lines that every response carries for which `id` stands.
+/// Appends the head of `response`, in parts if it has fields of its own. `common` are the lines of
+/// every response, identified by `id`.
 pub(super) fn append(
     out: &mut Vec<u8>,
     response: &Response,

@@ -1,4 +1,4 @@
-//! HTTP/1.1 and 1.0 on a connection (RFC 9112): requests one after the other, answers in order.
+//! HTTP/1.1 and HTTP/1.0 on a connection (RFC 9112): sequential requests, answers in order.
 //!
 //! A request is parsed where its bytes lie and answered into the gathered output; pipelined ones
 //! follow in the same turn until the output's bound is reached. What does not fit this fast path
@@ -31,7 +31,7 @@ use crate::observe::log::Entry;
 use crate::ring::token::Id;
 use crate::rt::executor::TaskOwner;
 
-/// The state of HTTP/1 on a connection; small, because idle connections have it too.
+/// The HTTP/1 state of a connection. Small, because idle connections keep it.
 pub(crate) struct Http1 {
     socket: RawFd,
     secure: bool,
@@ -40,15 +40,15 @@ pub(crate) struct Http1 {
     incoming: Option<Box<request_body::IncomingBody>>,
     outgoing: Outgoing,
     exchange: Exchange,
-    /// Since when the connection has been idle, the head at hand has been arriving, or the request
-    /// at hand has been worked on.
+    /// When the connection became idle, the current head began to arrive, or work on the current
+    /// request began.
     since: Time,
 }
 
-/// The answer at hand, unless it is written already.
+/// The current answer, unless it is already written.
 #[derive(Default)]
 enum Outgoing {
-    /// There is none.
+    /// No answer.
     #[default]
     None,
     /// A task of the executor will answer.
@@ -57,18 +57,18 @@ enum Outgoing {
     Body(Box<response_body::OutgoingBody>),
 }
 
-/// What most connections do without.
+/// State that most connections do not need.
 #[derive(Default)]
 struct Extra {
-    /// Over TLS: the names of the certificate.
+    /// Over TLS: the certificate's names.
     scope: Option<Box<CertificateScope>>,
     /// The request that asked for HTTP/2.
     upgrade: Option<Box<Upgrade>>,
-    /// The line of the access log for the request at hand.
+    /// The access log line of the current request.
     entry: Option<Box<Entry>>,
-    /// The client speaks without TLS on a port for TLS: it is refused.
+    /// The client speaks without TLS on a TLS port, and is refused.
     misplaced: bool,
-    /// The connection ends with the next answer.
+    /// The connection closes after the next answer.
     last: bool,
 }
 
@@ -88,10 +88,10 @@ impl Extra {
     }
 }
 
-/// What of the request at hand the answer depends on.
+/// Properties of the current request that affect the answer.
 #[derive(Clone, Copy, Default)]
 struct Exchange {
-    /// Some of the next request's head has arrived.
+    /// Part of the next request's head has arrived.
     partial: bool,
     /// The answer's head is written.
     answered: bool,
@@ -99,13 +99,13 @@ struct Exchange {
     head_only: bool,
     /// The version was 1.0.
     old: bool,
-    /// The client of version 1.0 asked for the connection to stay.
+    /// The HTTP/1.0 client asked for a persistent connection.
     keep_alive: bool,
-    /// The connection ends with the answer.
+    /// The connection closes after the answer.
     close: bool,
-    /// The client may still be sending when it does.
+    /// The client may still be sending at that time.
     linger: bool,
-    /// The answer's status, once it is known.
+    /// The answer's status, once known.
     status: StatusCode,
 }
 
@@ -123,12 +123,12 @@ impl Http1 {
         }
     }
 
-    /// The connection's certificate stands for these names.
+    /// Sets the names that the connection's certificate covers.
     pub(crate) fn set_scope(&mut self, scope: Option<Box<CertificateScope>>) {
         self.extra.get_or_insert_default().scope = scope;
     }
 
-    /// The client speaks without TLS on a port for TLS.
+    /// Marks the client as speaking without TLS on a TLS port.
     pub(crate) fn set_misplaced(&mut self) {
         self.extra.get_or_insert_default().misplaced = true;
     }
@@ -137,24 +137,24 @@ impl Http1 {
         self.extra.as_ref().is_some_and(|extra| extra.misplaced)
     }
 
-    /// The connection is to end with the next answer.
+    /// Closes the connection after the next answer.
     pub(crate) fn set_last(&mut self) {
         self.extra.get_or_insert_default().last = true;
     }
 
-    /// Some of a request's head has arrived, and the rest is to come in time.
+    /// Starts the head's deadline: part of a request's head has arrived.
     pub(crate) fn awaits_head(&mut self, cx: &Context<'_>) {
         if !std::mem::replace(&mut self.exchange.partial, true) {
             self.since = cx.now;
         }
     }
 
-    /// The request that asked for HTTP/2, if it is to have it.
+    /// The request that asked for HTTP/2, if the upgrade takes place.
     pub(crate) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
         self.extra.as_mut()?.upgrade.take()
     }
 
-    /// A handler has hints to send ahead of its answer (RFC 8297).
+    /// Sends a handler's early hints before its answer (RFC 8297).
     pub(crate) fn hint(
         &mut self,
         links: &[HeaderValue],
@@ -172,13 +172,13 @@ impl Http1 {
         write::end(out);
     }
 
-    /// True when neither a request nor an answer is at hand.
+    /// True when there is neither a request nor an answer in progress.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.incoming.is_none() && matches!(self.outgoing, Outgoing::None)
     }
 
-    /// Since when no request has been at hand, nor a part of one.
+    /// Since when there has been no request, not even part of one.
     pub(crate) fn idle_since(&self) -> Option<Time> {
         (self.is_idle() && !self.exchange.partial).then_some(self.since)
     }
@@ -193,7 +193,7 @@ impl Http1 {
         }
     }
 
-    /// True when a body is at hand and only the peer could bring more of it.
+    /// True when the current body can only continue with more input from the peer.
     fn is_starved(&self) -> bool {
         self.incoming.as_ref().is_some_and(|incoming| !incoming.sink.is_full())
     }
@@ -206,7 +206,7 @@ impl Http1 {
         }
     }
 
-    /// Takes what a producer has made into the output, up to its bound.
+    /// Moves a producer's data into the output, up to the output's limit.
     pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         let Outgoing::Body(body) = &mut self.outgoing else { return };
         let mut sent = 0;
@@ -228,7 +228,7 @@ impl Http1 {
         }
     }
 
-    /// When the connection wants to hear that time has passed.
+    /// The connection's next deadline.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         match (&self.incoming, &self.outgoing) {
             (Some(incoming), _) => incoming.sink.due(limits),
@@ -253,11 +253,11 @@ impl Http1 {
         }
     }
 
-    /// No more is taken from the client, and all it sent is used; after it `failed` nothing is
-    /// waited for.
+    /// No more input comes, and all of it is used. If the connection `failed`, nothing is waited
+    /// for.
     pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Context<'_>) {
         if !self.is_idle() && (failed || self.is_starved()) {
-            // Answers to earlier requests still go out; a part of one is not to pass for the whole.
+            // Answers to earlier requests are still sent. A partial answer must not look complete.
             let cut = matches!(self.outgoing, Outgoing::Body(_)) && !failed;
             self.abandon(abort::ENDED, cx);
             if cut {
@@ -269,20 +269,20 @@ impl Http1 {
         }
     }
 
-    /// The server stops: an idle connection ends, a busy one after the answer at hand.
+    /// Drains: an idle connection closes, a busy one after the current answer.
     pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if self.is_idle() && !self.exchange.partial {
             output.close(false, cx);
         }
     }
 
-    /// Drops the exchange at hand: the connection is gone.
+    /// Drops the current exchange, because the connection is gone.
     pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Context<'_>) {
         self.stop(cx);
         self.log(why, cx);
     }
 
-    /// Whoever works for the exchange at hand stops.
+    /// Stops the tasks of the current exchange.
     fn stop(&mut self, cx: &mut Context<'_>) {
         if let Some(incoming) = self.incoming.take() {
             incoming.sink.abort();
@@ -294,7 +294,7 @@ impl Http1 {
         }
     }
 
-    /// What tasks and channels that work for the exchange at hand belong to.
+    /// The owner of the current exchange's tasks and channels.
     fn owner(output: &Output) -> TaskOwner {
         TaskOwner { conn: output.id, stream: 0 }
     }

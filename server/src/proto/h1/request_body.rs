@@ -1,4 +1,4 @@
-//! A request's body on its way in: its framing (RFC 9112 sections 6 and 7) taken off.
+//! Incoming request bodies: removes the framing (RFC 9112 sections 6 and 7).
 
 use ringway_codec::h1::chunked::{ChunkLimits, ChunkedDecoder, Item};
 use ringway_codec::h1::{Error, request};
@@ -7,15 +7,15 @@ use super::super::request_body::{Sink, Taken};
 use crate::config::Limits;
 use crate::rt::executor::TaskOwner;
 
-/// A body that nobody wants is read to its end if no more than this is left of it, so that the
-/// connection can stay; beyond, closing is cheaper.
+/// An unwanted body is read to its end if at most this many bytes remain, which keeps the
+/// connection open. Beyond that, closing is cheaper.
 const DISCARD_MAX: u64 = 64 * 1024;
 
 /// A request's body on its way in.
 pub(super) struct IncomingBody {
     framing: Framing,
     pub(super) sink: Sink,
-    /// Bytes that may still be thrown away.
+    /// Bytes that may still be discarded.
     discard: u64,
 }
 
@@ -24,17 +24,17 @@ enum Framing {
     Chunked(ChunkedDecoder),
 }
 
-/// What receiving came to.
+/// Result of receiving.
 pub(super) enum Progress {
-    /// More has to come, or the reader has to read.
+    /// More input is needed, or the reader must read first.
     More,
     /// The body is complete.
     Complete,
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     TooLarge,
-    /// Nobody reads it, and there is too much left to throw away.
+    /// The body has no reader, and too much remains to discard.
     Unwanted,
-    /// Its framing is broken.
+    /// The framing is invalid.
     Invalid(Error),
 }
 
@@ -48,7 +48,8 @@ impl IncomingBody {
         Self { framing, sink, discard: DISCARD_MAX }
     }
 
-    /// Uses input; `used` grows by as much. `owner` is told when a reader that was behind has read.
+    /// Consumes input and advances `used`. `owner` is notified when a reader that was behind has
+    /// read.
     pub(super) fn receive(&mut self, input: &[u8], used: &mut usize, owner: TaskOwner) -> Progress {
         loop {
             if let Framing::Length(0) = self.framing {
@@ -91,8 +92,8 @@ impl IncomingBody {
         }
     }
 
-    /// Whether the answer can be written without closing, although the body is not all there: its
-    /// reader still reads, or what is left can be thrown away.
+    /// True if the answer can be written without closing while the body is incomplete: its reader
+    /// still reads, or the rest can be discarded.
     pub(super) fn may_be_discarded(&self) -> bool {
         match self.framing {
             _ if self.sink.has_reader() => true,
@@ -102,7 +103,7 @@ impl IncomingBody {
     }
 }
 
-/// A decoder with the configured bounds.
+/// A decoder with the configured limits.
 pub(super) fn decoder(limits: &Limits) -> ChunkedDecoder {
     ChunkedDecoder::new(ChunkLimits {
         extension_bytes: limits.chunk_extension_bytes,

@@ -1,4 +1,4 @@
-//! Requests on their way in: head by head, with the bodies that follow them.
+//! Incoming requests: heads and the bodies that follow them.
 
 use std::borrow::Cow;
 
@@ -25,8 +25,8 @@ use crate::app::response::Body;
 use crate::observe::trace::Way;
 
 impl Http1 {
-    /// Uses as much of the input as can be used now; returns how much. `whole` ends in [`PAD`]
-    /// bytes that are not input.
+    /// Consumes as much input as possible now; returns how much. `whole` ends in [`PAD`] bytes that
+    /// are not input.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -34,7 +34,7 @@ impl Http1 {
         output: &mut Output,
         cx: &mut Context<'_>,
     ) -> usize {
-        // Taken once for all requests of a pipeline.
+        // Taken once for all pipelined requests.
         let mut fields = std::mem::take(cx.fields);
         let used = self.use_input(whole, &mut fields, output, cx);
         *cx.fields = fields;
@@ -79,7 +79,7 @@ impl Http1 {
         self.extra.as_ref().is_some_and(|extra| extra.upgrade.is_some())
     }
 
-    /// Parses a head and begins its exchange; 0 while it is incomplete.
+    /// Parses a head and begins its exchange; returns 0 while the head is incomplete.
     fn receive_head(
         &mut self,
         whole: &[u8],
@@ -112,8 +112,8 @@ impl Http1 {
         }
     }
 
-    /// As [`Self::begin`], once path and authority have been made canonical, behind a copy of the
-    /// head where they are not. A path that has no canonical form stays as it is.
+    /// Same as [`Self::begin`], after path and authority are made canonical. Non-canonical ones are
+    /// stored after a copy of the head. A path without a canonical form is left as it is.
     #[cold]
     fn begin_canonical(
         &mut self,
@@ -126,7 +126,7 @@ impl Http1 {
     ) -> usize {
         let port = head.default_port(bytes, self.secure);
         let text = head.line.authority.map_or(&[][..], |authority| authority.of(bytes));
-        // The octets behind a refused CONNECT may be meant for the tunnel.
+        // Bytes after a refused CONNECT may be meant for the tunnel.
         head.close |= head.line.method == Method::Connect;
         let Ok(form) = authority::canonical(text, port) else {
             let error = Error::HostInvalid;
@@ -150,8 +150,8 @@ impl Http1 {
         self.begin(&all, rest, &head, fields, output, cx)
     }
 
-    /// Begins an exchange; returns the bytes of the head, and of the body if that was used with it.
-    /// `bytes` are the head's, and perhaps canonical forms; `rest` is what follows the head.
+    /// Begins an exchange. Returns the length of the head, plus the body if it was consumed with
+    /// it. `bytes` holds the head and possibly canonical forms; `rest` follows the head.
     fn begin(
         &mut self,
         bytes: &[u8],
@@ -181,7 +181,7 @@ impl Http1 {
             self.exchange = Exchange::default();
             let reply = cx.app.call(&request);
             match &reply {
-                // By reference: an answer is large, and what was just written is slow to move.
+                // By reference: an answer is large, and moving recently written data is slow.
                 Reply::Ready(response) if !matches!(response.body, Body::Stream(_)) => {
                     Self::answer_at_once(response, kind, output, cx);
                     Self::finish_at_once(reply, output, cx);
@@ -203,8 +203,7 @@ impl Http1 {
         }
     }
 
-    /// Begins an exchange that may have anything about it; the first bytes behind its head are
-    /// `there`.
+    /// Begins an exchange of any kind. `there` is the input after its head.
     fn begin_other<'a>(
         &mut self,
         request: Request<'a>,
@@ -245,7 +244,7 @@ impl Http1 {
         self.begin_body(request, head, there, output, cx)
     }
 
-    /// Goes on with a request that may have a body, of which `there` has arrived.
+    /// Continues a request that may have a body; `there` has arrived of it.
     fn begin_body<'a>(
         &mut self,
         mut request: Request<'a>,
@@ -299,15 +298,16 @@ impl Http1 {
         self.incoming = Some(Box::new(IncomingBody::new(head.framing, sink, cx.limits)));
     }
 
-    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    /// Sends 100 (Continue) if the client waits for it (RFC 9110 section 10.1.1).
     fn proceed(&mut self, expects: bool, output: &mut Output, cx: &mut Context<'_>) {
         if expects {
             output.buffer(cx).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 
-    /// Handles a request whose chunked body has come with its head, in the worker's scratch;
-    /// returns the body's bytes. Anything else (more to come, errors, too much) takes the long way.
+    /// Handles a request whose chunked body arrived completely with its head, using the worker's
+    /// scratch buffer. Returns the body's length in the input. Every other case (incomplete,
+    /// invalid, too large) takes the slow path.
     fn chunked_at_once(
         &mut self,
         request: &Request<'_>,
@@ -335,7 +335,7 @@ impl Http1 {
         whole.then_some(used)
     }
 
-    /// Uses body bytes; returns how many, and whether more have to come (or the reader to read).
+    /// Consumes body bytes. Returns how many, and whether to wait for more input or for the reader.
     fn receive_body(
         &mut self,
         input: &[u8],
@@ -369,8 +369,8 @@ impl Http1 {
     }
 }
 
-/// True for a request of which nothing but its path and fields is to be known: no body, no HEAD,
-/// and the connection stays.
+/// True for a request that needs no special handling: no body, not HEAD, and the connection stays
+/// open.
 fn is_ordinary(head: &Head) -> bool {
     head.line.method != Method::Head
         && head.version == Version::H11

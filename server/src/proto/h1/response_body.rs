@@ -1,5 +1,4 @@
-//! A response's body that is sent as it is produced: its framing (RFC 9112 sections 6 and 7) put
-//! around it.
+//! Outgoing streamed response bodies: adds the framing (RFC 9112 sections 6 and 7).
 
 use super::super::Context;
 use super::super::output::{COPY_MAX, Output};
@@ -8,7 +7,7 @@ use super::head::Framing;
 use crate::ring::send::Pinned;
 use crate::rt::executor::TaskOwner;
 
-/// Most bytes that are taken from a producer for one send.
+/// Maximum number of bytes taken from a producer for one send.
 const PULL_MAX: usize = 256 * 1024;
 
 /// A body that is sent as it is produced.
@@ -16,7 +15,7 @@ pub(super) struct OutgoingBody {
     pub(super) source: Source,
     owner: TaskOwner,
     is_chunked: bool,
-    /// The CRLF that ends the chunk before, still to be written.
+    /// The CRLF that ends the previous chunk is not written yet.
     chunk_open: bool,
 }
 
@@ -25,8 +24,8 @@ impl OutgoingBody {
         Self { source, owner, is_chunked: framing == Framing::Chunked, chunk_open: false }
     }
 
-    /// Moves what is there into the output, up to its bound; adds the bytes of the body to `sent`.
-    /// [`Pulled::More`] is for the client to read first.
+    /// Moves available data into the output, up to its limit, and adds the number of body bytes to
+    /// `sent`. [`Pulled::More`] means that the client must read first.
     pub(super) fn pull(
         &mut self,
         sent: &mut usize,
@@ -68,7 +67,7 @@ impl OutgoingBody {
         }
     }
 
-    /// Says that the body is over, and what follows it, where the framing can.
+    /// Ends the body, with its trailers if the framing allows them.
     fn end(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if !self.is_chunked {
             return;

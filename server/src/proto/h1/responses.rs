@@ -1,4 +1,4 @@
-//! Answers on their way out: heads and bodies into the gathered output.
+//! Outgoing responses: heads and bodies go into the gathered output.
 
 use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
@@ -34,7 +34,7 @@ impl Http1 {
         }
     }
 
-    /// Answers an ordinary request (1.1, the connection stays) with an answer that is all there.
+    /// Answers an ordinary request (HTTP/1.1, persistent) with a complete answer.
     #[inline]
     pub(super) fn answer_at_once(
         response: &Response,
@@ -61,7 +61,7 @@ impl Http1 {
         cx.tally.answered(Protocol::Http11, status, cx.now, cx.now);
     }
 
-    /// Lets go of an answer that was written; a long body follows from where it lies.
+    /// Drops a written answer; a long body is sent without a copy.
     #[inline]
     pub(super) fn finish_at_once(reply: Reply, output: &mut Output, cx: &mut Context<'_>) {
         match reply {
@@ -74,7 +74,7 @@ impl Http1 {
         }
     }
 
-    /// Writes a response, or begins to.
+    /// Writes a response, or its beginning if the body is streamed.
     pub(super) fn respond(
         &mut self,
         response: Response,
@@ -139,12 +139,12 @@ impl Http1 {
         }
     }
 
-    /// Refuses what the client sent, and closes: where its next message would begin is in doubt.
+    /// Refuses the client's input and closes, because the start of its next message is unknown.
     pub(super) fn refuse(&mut self, refusal: Refusal, output: &mut Output, cx: &mut Context<'_>) {
         let response = refusal.answer(cx.tally);
         self.stop(cx);
         if self.exchange.answered {
-            // The answer is under way already; a second one would be taken for a part of it.
+            // An answer has already begun; a second one would be read as part of it.
             return output.reset(cx);
         }
         self.exchange.close = true;
@@ -152,7 +152,7 @@ impl Http1 {
         self.respond(response, output, cx);
     }
 
-    /// Refuses a request of which no handler is shown anything; `bytes` are for the log.
+    /// Refuses a request that reaches no handler; `bytes` are for the log.
     pub(super) fn refuse_unread(
         &mut self,
         refusal: Refusal,
@@ -169,7 +169,7 @@ impl Http1 {
         }
     }
 
-    /// Refuses what came without TLS on a port for TLS, and says where it is to be asked.
+    /// Refuses a request without TLS on a TLS port, and names the https URL.
     pub(super) fn refuse_cleartext(
         &mut self,
         request: Option<&Request<'_>>,
@@ -187,7 +187,7 @@ impl Http1 {
         self.refuse(Refusal::new(400, why), output, cx);
     }
 
-    /// Ends the exchange when both its request and its answer are complete.
+    /// Ends the exchange once both its request and its answer are complete.
     pub(super) fn settle(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if !self.exchange.answered || !self.is_idle() {
             return;
@@ -201,7 +201,7 @@ impl Http1 {
         self.log("", cx);
     }
 
-    /// The line of what could not be parsed.
+    /// Starts the access log line of unparsable input.
     pub(super) fn begin_entry_unparsed(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         if let Some(log) = cx.log.as_mut() {
             let remote = Peer::Socket(self.socket).address();
@@ -210,7 +210,7 @@ impl Http1 {
         }
     }
 
-    /// Notes of an answer what its line in the access log says.
+    /// Records an answer's properties for its access log line.
     fn note(&mut self, response: &Response, cx: &mut Context<'_>) {
         if self.entry().is_none() {
             self.begin_entry_unparsed(b"", cx);
@@ -223,7 +223,7 @@ impl Http1 {
         entry.answer(response.status, whole);
     }
 
-    /// Writes the line of the request at hand, if there is one.
+    /// Writes the access log line of the current request, if there is one.
     pub(super) fn log(&mut self, abort: &'static str, cx: &mut Context<'_>) {
         let entry = self.extra.as_mut().and_then(|extra| extra.entry.take());
         if let (Some(log), Some(mut entry)) = (cx.log.as_mut(), entry) {

@@ -1,9 +1,8 @@
-//! HTTP/2 on a connection: the codec's state machine between the gathered output and the handlers.
-//! What comes on its streams is the business of `requests`, what goes out on them that of
-//! `responses`.
+//! HTTP/2 on a connection: connects the codec's state machine with the gathered output and the
+//! handlers. `requests` handles what streams receive, `responses` what they send.
 //!
-//! An answer that is ready goes out in the call that brought its request; what comes later, or does
-//! not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
+//! A ready answer is sent in the call that received its request. An answer that comes later, or
+//! does not fit the windows, has an exchange until its stream ends. DATA is pulled when the turn
 //! flushes.
 
 mod requests;
@@ -25,30 +24,30 @@ use super::upgrade::Upgrade;
 use crate::app::request::Protocol;
 use crate::config::{Limits, Trace};
 
-/// How long a client that has sent GOAWAY and has no stream open may take to close.
+/// Maximum time that a client that has sent GOAWAY may take to close once it has no open streams.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Octets of content that follow a 101 before the client has answered it with its preface: curl
-/// before 8 gives up on more than 32 KiB in one read there.
+/// Maximum number of body octets sent after a 101 before the client has sent its preface. curl
+/// before version 8 fails if it reads more than 32 KiB at once there.
 const AHEAD: usize = 16 * 1024;
 
 /// HTTP/2's state on a connection.
 pub(crate) struct Http2 {
     conn: h2::Conn,
     socket: RawFd,
-    /// Over TLS: the names of the certificate.
+    /// Over TLS: the certificate's names.
     scope: Option<Box<CertificateScope>>,
-    /// The authority that pushes are promised for: the one that was asked last.
+    /// The authority for promised pushes: the one requested last.
     authority: Vec<u8>,
     exchanges: Exchanges<Key>,
-    /// After an upgrade: what may still go out before the client has said anything.
+    /// After an upgrade: octets that may still be sent before the client's preface.
     ahead: Option<usize>,
     /// Since when no stream has been open.
     since: Time,
 }
 
 impl Http2 {
-    /// A connection whose client begins with the preface.
+    /// A connection on which the client sends the preface first.
     pub(crate) fn new(
         socket: RawFd,
         scope: Option<Box<CertificateScope>>,
@@ -60,7 +59,7 @@ impl Http2 {
         Self::of(conn, socket, scope, cx)
     }
 
-    /// A connection that a request in HTTP/1.1 has upgraded; that request is answered first.
+    /// A connection upgraded by an HTTP/1.1 request; that request is answered first.
     pub(crate) fn upgraded(
         upgrade: Upgrade,
         socket: RawFd,
@@ -103,7 +102,7 @@ impl Http2 {
         }
     }
 
-    /// Uses as much of the input as can be used now; returns how much.
+    /// Consumes as much input as possible now; returns how much.
     pub(crate) fn advance(
         &mut self,
         whole: &[u8],
@@ -146,8 +145,8 @@ impl Http2 {
         (self.is_idle() && !self.conn.is_done()).then_some(self.since)
     }
 
-    /// Ends the connection, which is idle, for others that need the room. The client is told, and
-    /// its answer is not waited for.
+    /// Closes the idle connection to make room for others. Sends GOAWAY and does not wait for the
+    /// client.
     pub(crate) fn shed(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         if self.is_idle() {
             output.buffer(cx);
@@ -156,7 +155,7 @@ impl Http2 {
         }
     }
 
-    /// When the connection wants to hear that time has passed.
+    /// The connection's next deadline.
     pub(crate) fn deadline(&self, limits: &Limits) -> Time {
         let idle = self.conn.is_idle().then(|| self.since + self.patience(limits));
         let own = self.conn.deadline();
@@ -193,20 +192,20 @@ impl Http2 {
         self.settle(output, cx);
     }
 
-    /// How long the connection may be without a stream. A client that has said that it leaves is to
-    /// close it, and is not waited for long.
+    /// Maximum time without a stream. It is short for a client that has sent GOAWAY, which should
+    /// close.
     fn patience(&self, limits: &Limits) -> Duration {
         if self.conn.peer_leaves() { limits.idle_timeout.min(LEAVING) } else { limits.idle_timeout }
     }
 
-    /// The server stops: the client is told, and what it sent before it knew is answered.
+    /// Drains: sends GOAWAY, and answers what the client sent before it knew.
     pub(crate) fn drain(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         output.buffer(cx);
         self.conn.drain(&mut io(output, cx));
     }
 
-    /// No more is taken from the client, and all it sent is used: what it asked is still answered,
-    /// as far as that goes without it. After it `failed` nothing is waited for.
+    /// No more input comes, and all of it is used. Requests are still answered, as far as no
+    /// further input is needed. If the connection `failed`, nothing is waited for.
     pub(crate) fn finish(&mut self, failed: bool, output: &mut Output, cx: &mut Context<'_>) {
         while failed && let Some(key) = self.exchanges.end_unwritten(cx) {
             self.conn.reset(key, h2::Code::CANCEL, &mut io(output, cx));
@@ -222,7 +221,7 @@ impl Http2 {
         }
     }
 
-    /// A channel has moved: there is something to send, or the handler has read.
+    /// A stream's channel has changed: there is something to send, or the handler has read.
     pub(crate) fn stream_ready(&mut self, stream: u64, output: &mut Output, cx: &mut Context<'_>) {
         output.buffer(cx);
         let Some((key, read)) = self.exchanges.moved(stream, output.id) else { return };
@@ -232,7 +231,7 @@ impl Http2 {
         self.conn.wake(key, &mut io(output, cx));
     }
 
-    /// Has the scheduler take DATA into the output, up to its bound.
+    /// Lets the scheduler move DATA into the output, up to the output's limit.
     pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         while self.conn.wants_output() && !output.is_closing() {
             output.buffer(cx);
@@ -276,7 +275,7 @@ impl Http2 {
         self.settle(output, cx);
     }
 
-    /// Refuses a client that speaks HTTP/2 without TLS on a port for TLS.
+    /// Refuses a client that speaks HTTP/2 without TLS on a TLS port.
     pub(crate) fn refuse_cleartext(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         cx.tally.counters.refused += 1;
         let why = "this port speaks TLS";
@@ -284,12 +283,12 @@ impl Http2 {
         self.settle(output, cx);
     }
 
-    /// Drops every exchange, and says why in the access log.
+    /// Drops every exchange and logs why.
     pub(crate) fn abandon(&mut self, why: &'static str, cx: &mut Context<'_>) {
         self.exchanges.abandon(why, cx);
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn rest(&mut self) {
         if self.conn.is_idle() {
             self.conn.trim();
@@ -297,7 +296,7 @@ impl Http2 {
         }
     }
 
-    /// The peer broke the connection's rules: GOAWAY is written, what it asked for is dropped.
+    /// The peer violated the protocol: GOAWAY was written; drops the connection's exchanges.
     fn fail(&mut self, error: &h2::Error, output: &mut Output, cx: &mut Context<'_>) {
         if let Some(trace) = &cx.trace {
             trace.failed(output.id, Trace::H2, error);
@@ -314,7 +313,7 @@ impl Http2 {
         }
     }
 
-    /// Ends the exchange of a stream that the codec has given up.
+    /// Ends the exchange of a stream that the codec has closed.
     fn close(&mut self, event: &h2::Event, abort: &'static str, cx: &mut Context<'_>) {
         if let h2::Event::Reset { key, .. } = event {
             self.exchanges.close(stream_of(*key), abort, cx);
@@ -322,7 +321,7 @@ impl Http2 {
     }
 }
 
-/// What is written from now on is HTTP/2.
+/// Output from here on is HTTP/2.
 fn trace_from_here(output: &mut Output, cx: &mut Context<'_>) {
     let written = output.buffer(cx).len();
     if let Some(trace) = &mut cx.trace {
@@ -334,7 +333,7 @@ fn io<'a>(output: &'a mut Output, cx: &'a mut Context<'_>) -> h2::Io<'a> {
     h2::Io { shared: cx.h2, out: &mut output.out, now: cx.now }
 }
 
-/// A stream as tasks and channels know it.
+/// The stream as tasks and channels identify it.
 fn stream_of(key: Key) -> Stream<Key> {
     Stream::new(key, key.id().into(), key.slot())
 }

@@ -1,4 +1,4 @@
-//! What clients ask on their streams: requests to handlers, bodies to whoever reads them.
+//! Incoming requests and bodies of HTTP/2 streams.
 
 use ringway_codec::h2::{self, Key};
 
@@ -83,14 +83,14 @@ impl Http2 {
         }
     }
 
-    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    /// Sends 100 (Continue) if the client waits for it (RFC 9110 section 10.1.1).
     fn proceed(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Context<'_>) {
         if asked.head.expects_more() {
             self.conn.inform(asked.key, 100, &mut io(output, cx), |_| {});
         }
     }
 
-    /// Body bytes came.
+    /// Handles received body bytes.
     fn data(
         &mut self,
         key: Key,
@@ -109,7 +109,7 @@ impl Http2 {
         }
     }
 
-    /// Where what is asked on a stream comes from.
+    /// The origin of a stream's request.
     pub(super) fn origin(&self, key: Key, output: &Output) -> Origin {
         Origin {
             protocol: Protocol::Http2,

@@ -1,4 +1,4 @@
-//! What streams are answered: hints, promises, heads, and how a body goes out.
+//! Outgoing responses of HTTP/2 streams: hints, promises, heads and bodies.
 
 use http::HeaderValue;
 use ringway_codec::field::Known;
@@ -30,7 +30,7 @@ impl Http2 {
         self.settle(output, cx);
     }
 
-    /// A handler has hints to send ahead of its answer (RFC 8297).
+    /// Sends a handler's early hints before its answer (RFC 8297).
     pub(crate) fn hint(
         &mut self,
         stream: u64,
@@ -78,7 +78,7 @@ impl Http2 {
         cx: &mut Context<'_>,
     ) {
         output.buffer(cx);
-        // Promised before the answer that refers to them, answered behind it.
+        // Pushes are promised before the answer that refers to them, and answered after it.
         let Some(pushes) = response.pushes.take() else {
             return self.answer(key, response, output, cx);
         };
@@ -89,7 +89,7 @@ impl Http2 {
         }
     }
 
-    /// Promises what a response pushes, and has it handled.
+    /// Promises a response's pushes and calls their handlers.
     fn promise(
         &mut self,
         parent: Key,
@@ -155,7 +155,7 @@ impl Http2 {
         self.exchanges.answered(stream_of(key), response, (sent, length), output.id, cx);
     }
 
-    /// How a body that is there goes to the codec: copied, sealed from where it lies, or pulled.
+    /// How the codec gets a complete body: copied, sealed without a prior copy, or pulled.
     fn offer<'b>(&self, bytes: &'b [u8], output: &Output, cx: &Context<'_>) -> h2::Body<'b> {
         let fits = output.gathered() + bytes.len() <= cx.limits.output_bytes;
         match bytes.len() {

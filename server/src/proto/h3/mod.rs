@@ -1,8 +1,7 @@
-//! HTTP/3 on a connection: the events of `ringway_quic::http` and the handlers, as `h2` is for
-//! HTTP/2. What comes on its streams is the business of `requests`, what goes out on them that of
-//! `responses`.
+//! HTTP/3 on a connection: connects the events of `ringway_quic::http` with the handlers, as `h2`
+//! does for HTTP/2. `requests` handles what streams receive, `responses` what they send.
 //!
-//! An answer that is ready goes to the transport in the call that brought its request; what comes
+//! A ready answer goes to the transport in the call that received its request. An answer that comes
 //! later, or finds no room, has an exchange until its stream ends.
 
 mod requests;
@@ -28,13 +27,13 @@ use crate::tls::Tls;
 pub(crate) struct Http3 {
     pub(crate) http: Http,
     exchanges: Exchanges<Key>,
-    /// The names of the certificate.
+    /// The certificate's names.
     scope: Option<CertificateScope>,
-    /// Where the last datagram came from.
+    /// Source address of the last datagram.
     pub(crate) peer: Option<SocketAddr>,
     /// Since when no stream has been open.
     pub(crate) since: Time,
-    /// Requests came before the handshake was over.
+    /// Requests arrived before the handshake completed.
     pub(crate) was_early: bool,
 }
 
@@ -51,7 +50,7 @@ impl Default for Http3 {
     }
 }
 
-/// What a connection's events may use.
+/// What the connection may use during an event.
 pub(crate) struct Io<'a, 'w> {
     pub(crate) id: Id,
     pub(crate) conn: &'a mut Conn,
@@ -61,7 +60,7 @@ pub(crate) struct Io<'a, 'w> {
 }
 
 impl Http3 {
-    /// Works on what has come, and on what should have.
+    /// Handles received data and expired deadlines.
     pub(crate) fn receive(&mut self, io: &mut Io<'_, '_>) {
         while let Some((stream, refusal)) = self.exchanges.next_slow(io.cx) {
             self.refuse(stream.key, refusal, io);
@@ -79,7 +78,7 @@ impl Http3 {
         }
     }
 
-    /// Hands the transport what it has room for.
+    /// Gives the transport as much data as it has room for.
     pub(crate) fn pull(&mut self, io: &mut Io<'_, '_>) {
         loop {
             let (exchanges, id) = (&mut self.exchanges, io.id);
@@ -105,7 +104,7 @@ impl Http3 {
         }
     }
 
-    /// A stream's channel has moved: there is something to send, or the handler has read.
+    /// A stream's channel has changed: there is something to send, or the handler has read.
     pub(crate) fn stream_ready(&mut self, stream: u64, io: &mut Io<'_, '_>) {
         let Some((key, read)) = self.exchanges.moved(stream, io.id) else { return };
         if read > 0 {
@@ -114,18 +113,18 @@ impl Http3 {
         self.http.wake(key);
     }
 
-    /// Drops every exchange: the connection is gone.
+    /// Drops every exchange, because the connection is gone.
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) {
         self.exchanges.abandon(abort::ENDED, cx);
     }
 }
 
-/// A stream as tasks and channels know it.
+/// The stream as tasks and channels identify it.
 fn stream_of(key: Key) -> Stream<Key> {
     Stream::new(key, key.id(), key.slot())
 }
 
-/// A piece of a body as QUIC keeps it until it has arrived.
+/// A piece of a body, which QUIC keeps until it is acknowledged.
 fn buf(piece: Pinned) -> Buf {
     let (owner, range) = piece.into_parts();
     let whole = match owner {

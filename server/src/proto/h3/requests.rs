@@ -1,4 +1,4 @@
-//! What clients ask on their streams: requests to handlers, bodies to whoever reads them.
+//! Incoming requests and bodies of HTTP/3 streams.
 
 use std::ops::Range;
 
@@ -108,7 +108,8 @@ impl Http3 {
         }
     }
 
-    /// Refuses early data that may change something: it may be a repetition (RFC 8470).
+    /// Refuses a request in early data that may have side effects, because it may be a replay (RFC
+    /// 8470).
     fn refuse_early(&mut self, asked: &quic::Request, counters: &mut Counters) -> Option<Refusal> {
         if asked.early == Early::No {
             return None;
@@ -123,14 +124,14 @@ impl Http3 {
         Some(Refusal::EARLY)
     }
 
-    /// Tells a client that waits for it that its body is wanted (RFC 9110 section 10.1.1).
+    /// Sends 100 (Continue) if the client waits for it (RFC 9110 section 10.1.1).
     fn proceed(&mut self, asked: &quic::Request, io: &mut Io<'_, '_>) {
         if asked.head.expects_more() {
             self.http.inform(asked.key, 100, io.conn, |_| {});
         }
     }
 
-    /// Body bytes came.
+    /// Handles received body bytes.
     fn data(&mut self, key: Key, at: Range<usize>, io: &mut Io<'_, '_>) {
         match self.exchanges.receive(stream_of(key), io.shared.data(at), false, io.id) {
             Ok(used) => self.http.consume(key, used, io.shared),

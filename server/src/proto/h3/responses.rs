@@ -1,4 +1,4 @@
-//! What streams are answered: hints, heads, and how a body goes out.
+//! Outgoing responses of HTTP/3 streams: hints, heads and bodies.
 
 use http::HeaderValue;
 use ringway_codec::field::Known;
@@ -12,8 +12,8 @@ use super::{Http3, Io, buf, stream_of};
 use crate::app::handler::Reply;
 use crate::app::response::{Body, Response};
 
-/// Bodies up to this long are copied behind their heads, longer ones sent from where they lie:
-/// sealing copies what QUIC sends anyway, so that less is gained by copying than over TCP.
+/// Bodies up to this size are copied after their heads; longer ones are sent without this copy.
+/// QUIC copies everything when sealing, so copying gains less than over TCP.
 const WHOLE_MAX: u64 = 4 * 1024;
 
 impl Http3 {
@@ -23,7 +23,7 @@ impl Http3 {
         self.respond(stream.key, response, io);
     }
 
-    /// A handler has hints to send ahead of its answer (RFC 8297).
+    /// Sends a handler's early hints before its answer (RFC 8297).
     pub(crate) fn hint(&mut self, stream: u64, links: &[HeaderValue], io: &mut Io<'_, '_>) {
         let Some(stream) = self.exchanges.find(stream) else { return };
         self.http.inform(stream.key, 103, io.conn, |head| {

@@ -1,21 +1,21 @@
-//! What a client reads of an answer over HTTP/1.1 (RFC 9112 sections 4, 6 and 7), as it comes.
+//! Parser for HTTP/1.1 answers (RFC 9112 sections 4, 6 and 7), fed incrementally.
 //!
-//! The other end is our own server, so whatever does not look like an answer is a broken one.
+//! The other end is our own server, so anything unparsable is a broken answer.
 
 use std::collections::VecDeque;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// An answer on its way in.
+/// An answer being received.
 pub(super) struct Answer {
     head_only: bool,
     buffer: Vec<u8>,
     stage: Stage,
-    /// Fields of each 103.
+    /// The fields of each 103.
     pub(super) hints: Vec<HeaderMap>,
     pub(super) status: Option<StatusCode>,
     pub(super) headers: HeaderMap,
-    /// The body in pieces: those in which it was written, where the framing tells them.
+    /// The body in pieces, as they were written if the framing shows that.
     pub(super) pieces: VecDeque<Vec<u8>>,
     pub(super) trailers: HeaderMap,
 }
@@ -45,35 +45,35 @@ impl Answer {
         }
     }
 
-    /// Nothing more is to come.
+    /// True if nothing more is expected.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Done | Stage::Broken)
     }
 
-    /// It ended before it was whole.
+    /// True if the answer ended before it was complete.
     pub(super) fn is_broken(&self) -> bool {
         self.stage == Stage::Broken
     }
 
-    /// Body bytes that nobody has taken.
+    /// Number of body bytes not yet taken.
     pub(super) fn untaken(&self) -> usize {
         self.pieces.iter().map(Vec::len).sum()
     }
 
-    /// Bytes came.
+    /// Takes received bytes.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         while !self.is_over() && self.step() {}
     }
 
-    /// The connection ended.
+    /// Marks the end of the connection.
     pub(super) fn end(&mut self) {
         if !self.is_over() {
             self.stage = if self.stage == Stage::UntilEnd { Stage::Done } else { Stage::Broken };
         }
     }
 
-    /// Reads the next part; false while it is not all there.
+    /// Parses the next part; false while it is incomplete.
     fn step(&mut self) -> bool {
         match self.stage {
             Stage::Head => self.head(),
@@ -129,7 +129,7 @@ impl Answer {
         true
     }
 
-    /// A chunk; the end of its line comes with what follows it.
+    /// Parses a chunk; its final CRLF is parsed with what follows.
     fn chunk(&mut self) -> bool {
         let start = if self.buffer.starts_with(b"\r\n") { 2 } else { 0 };
         let Some(end) = self.buffer[start..].windows(2).position(|two| two == b"\r\n") else {
@@ -159,7 +159,7 @@ impl Answer {
     }
 }
 
-/// How the body's end is told (RFC 9112 section 6.3).
+/// How the end of the body is indicated (RFC 9112 section 6.3).
 fn framing(status: StatusCode, head_only: bool, headers: &HeaderMap) -> Stage {
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if head_only || bodiless {
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Answer {
-        // In one piece and byte by byte.
+        // As a whole and byte by byte.
         let mut whole = Answer::new(false);
         whole.receive(bytes);
         let mut parts = Answer::new(false);

@@ -1,4 +1,4 @@
-//! The client of a test: what it asks, and what it is answered.
+//! The test client: its requests and their answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Limits;
 use crate::ring::token::Id;
 
-/// How long a test waits in earnest, for closures and threads of the application.
+/// Maximum real time that a test waits for the application's closures and threads.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Calls a handler without sockets: see [the module](super). It may be shared between threads. When
-/// it is dropped, tasks that are left are dropped where they await.
+/// Calls a handler without sockets: see [the module](super). A client may be shared between
+/// threads. Dropping it drops its remaining tasks.
 pub struct Client {
     messages: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Client {
-    /// A client of `app`, a [`Router`](crate::Router) or any other handler, with the bounds that a
-    /// server has by default.
+    /// A client of `app`, a [`Router`](crate::Router) or any other handler, with a server's default
+    /// limits.
     pub fn new<K>(app: impl IntoHandler<K>) -> Self {
         Self::with_limits(app, Limits::default())
     }
 
-    /// The same with other bounds.
+    /// Same as [`Self::new`], with other limits.
     ///
     /// # Panics
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub fn with_limits<K>(app: impl IntoHandler<K>, limits: Limits) -> Self {
         let app: Arc<dyn Handler> = Arc::new(Guarded(app.into_handler()));
         app.start();
@@ -49,7 +49,7 @@ impl Client {
         }
     }
 
-    /// A GET request for a path, with a query perhaps.
+    /// A GET request for a path with an optional query.
     pub fn get(&self, target: &str) -> ClientRequest<'_> {
         self.request(Method::GET, target)
     }
@@ -79,18 +79,18 @@ impl Client {
         self.request(Method::DELETE, target)
     }
 
-    /// A request of any method. The target goes as it stands; nothing is encoded.
+    /// A request with any method. The target is sent as given, without encoding.
     pub fn request(&self, method: Method, target: &str) -> ClientRequest<'_> {
         let target = target.to_owned();
         ClientRequest { client: self, method, target, fields: HeaderMap::new(), body: None }
     }
 
-    /// Lets time pass: what waits for it goes on, in the order in which it is due.
+    /// Advances the clock. Everything that becomes due happens in order.
     pub fn advance(&self, duration: Duration) {
         self.with(move |machine| machine.advance(duration));
     }
 
-    /// What `work` gives on the worker's thread.
+    /// Runs `work` on the worker's thread and returns its result.
     fn with<R: Send + 'static>(&self, work: impl FnOnce(&mut Machine) -> R + Send + 'static) -> R {
         let (reply, result) = mpsc::channel();
         let work = move |machine: &mut Machine| drop(reply.send(work(machine)));
@@ -105,14 +105,14 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let _ = self.messages.send(Message::End);
-        // A test that has failed does not wait for a handler that may never return.
+        // A failed test does not wait for a handler that may never return.
         if let Some(thread) = self.thread.take().filter(|_| !std::thread::panicking()) {
             let _ = thread.join();
         }
     }
 }
 
-/// A request to be: made by [`Client::get`] and the others.
+/// A request being built by [`Client::get`] and the other methods.
 #[must_use = "a request is made by `send`, `start` or `stream`"]
 pub struct ClientRequest<'c> {
     client: &'c Client,
@@ -123,10 +123,10 @@ pub struct ClientRequest<'c> {
 }
 
 impl<'c> ClientRequest<'c> {
-    /// Adds a field. `Host` is `localhost` unless it is among them.
+    /// Adds a field. `Host` is `localhost` unless given.
     ///
     /// # Panics
-    /// On a name or value that no field can have.
+    /// If the name or value is not valid in a field.
     #[track_caller]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
@@ -138,7 +138,7 @@ impl<'c> ClientRequest<'c> {
         self
     }
 
-    /// Sets the body, whose length is announced.
+    /// Sets the body and its content-length.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
@@ -147,7 +147,7 @@ impl<'c> ClientRequest<'c> {
     /// Sets the body to a value as JSON, and the content type.
     ///
     /// # Panics
-    /// On a value that JSON cannot express.
+    /// If the value cannot be serialised as JSON.
     #[track_caller]
     pub fn json(self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
@@ -156,23 +156,23 @@ impl<'c> ClientRequest<'c> {
         }
     }
 
-    /// Makes the request and waits for the whole answer, moving the clock as far as it needs, by up
-    /// to a day.
+    /// Sends the request and waits for the whole answer. The clock advances as far as needed, up to
+    /// one day.
     ///
     /// # Panics
-    /// Where no answer comes, even with time.
+    /// If no answer comes within that time.
     #[track_caller]
     pub fn send(self) -> ClientResponse {
         self.start().finish_by(true)
     }
 
-    /// Makes the request. It gets as far as it can without time.
+    /// Sends the request. It proceeds as far as it can without advancing the clock.
     pub fn start(self) -> ClientExchange<'c> {
         self.begin(false)
     }
 
-    /// Begins a request whose body is streamed, chunk by chunk; what [`Self::body`] has set is the
-    /// first of it. It gets as far as it can without time.
+    /// Sends a request with a streamed body, chunk by chunk, beginning with what [`Self::body`] has
+    /// set. It proceeds as far as it can without advancing the clock.
     pub fn stream(self) -> ClientExchange<'c> {
         self.begin(true)
     }
@@ -210,7 +210,7 @@ impl<'c> ClientRequest<'c> {
     }
 }
 
-/// A request that was made, and an answer that comes. Dropping it is the client's leaving.
+/// A request in progress and its answer. Dropping it closes the client's connection.
 pub struct ClientExchange<'c> {
     client: &'c Client,
     id: Id,
@@ -220,7 +220,7 @@ impl ClientExchange<'_> {
     /// Sends a chunk of a [streamed](ClientRequest::stream) body.
     pub fn push(&self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        // A chunk without bytes would be the last one.
+        // An empty chunk would end the body.
         if !bytes.is_empty() {
             self.write([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat());
         }
@@ -237,45 +237,45 @@ impl ClientExchange<'_> {
         self.write(format!("0\r\n{}\r\n", lines.collect::<String>()).into_bytes());
     }
 
-    /// Leaves, whether the request is whole or not: what works for it stops.
+    /// Closes the connection, even if the request is incomplete. Its tasks stop.
     pub fn abort(self) {}
 
-    /// Whether the answer has begun: its status and fields are there.
+    /// True once the answer's status and fields have arrived.
     pub fn is_answered(&self) -> bool {
         self.status().is_some()
     }
 
-    /// The answer's status, once it has begun.
+    /// The answer's status, once it has arrived.
     pub fn status(&self) -> Option<StatusCode> {
         self.look(|answer| answer.status)
     }
 
-    /// Whether the answer is over: whole, or broken off.
+    /// True if the answer has ended, complete or not.
     pub fn is_over(&self) -> bool {
         self.look(|answer| answer.is_over())
     }
 
-    /// The fields of each early hint that has come by now (103, RFC 8297).
+    /// The fields of each early hint received so far (103, RFC 8297).
     pub fn hints(&self) -> Vec<HeaderMap> {
         self.look(|answer| answer.hints.clone())
     }
 
-    /// The next piece of the answer's body, as it was written, if it has come by now.
+    /// The next piece of the answer's body as it was written; `None` if it has not arrived.
     pub fn chunk(&self) -> Option<Vec<u8>> {
         let id = self.id;
         self.client.with(move |machine| {
             let piece = machine.answer(id)?.pieces.pop_front();
-            // There may be room for more.
+            // There may be room for more output now.
             machine.send(id, &[]);
             piece
         })
     }
 
-    /// Waits for the rest of the answer. The clock stands still; closures and threads of the
-    /// application are waited for.
+    /// Waits for the rest of the answer without advancing the clock. The application's closures and
+    /// threads are waited for.
     ///
     /// # Panics
-    /// Where only time could help.
+    /// If the answer needs the clock to advance.
     #[track_caller]
     pub fn response(self) -> ClientResponse {
         self.finish_by(false)
@@ -328,12 +328,12 @@ impl Drop for ClientExchange<'_> {
     fn drop(&mut self) {
         let id = self.id;
         let leave = Message::Do(Box::new(move |machine| machine.leave(id)));
-        // An error means that the worker has failed, which was told.
+        // An error means that the worker has failed, which was already reported.
         let _ = self.client.messages.send(leave);
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 pub struct ClientResponse {
     status: StatusCode,
     headers: HeaderMap,
@@ -354,7 +354,7 @@ impl ClientResponse {
         &self.headers
     }
 
-    /// The first field of a name, where it is text.
+    /// The first field with this name; `None` if it is missing or not text.
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         self.headers.get(name.as_ref())?.to_str().ok()
     }
@@ -367,7 +367,7 @@ impl ClientResponse {
     /// The body as text.
     ///
     /// # Panics
-    /// Where it is not UTF-8.
+    /// If the body is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> &str {
         match std::str::from_utf8(&self.body) {
@@ -376,10 +376,10 @@ impl ClientResponse {
         }
     }
 
-    /// The body as a value in JSON.
+    /// The body deserialised from JSON.
     ///
     /// # Panics
-    /// Where it is none of this type.
+    /// If the body does not fit the type.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         match serde_json::from_slice(&self.body) {
@@ -390,7 +390,7 @@ impl ClientResponse {
         }
     }
 
-    /// The fields behind the body.
+    /// The trailers.
     pub fn trailers(&self) -> &HeaderMap {
         &self.trailers
     }
@@ -400,7 +400,7 @@ impl ClientResponse {
         &self.hints
     }
 
-    /// Whether the answer was broken off, so that [`Self::bytes`] is a part of it.
+    /// True if the answer was broken off, so that [`Self::bytes`] is incomplete.
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }

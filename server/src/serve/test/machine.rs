@@ -1,5 +1,5 @@
-//! A worker without a ring: connections whose bytes go to and fro in memory, and a clock that is
-//! moved. Everything else is what a server has.
+//! A worker without a ring. Its connections transfer bytes in memory, and its clock is set by the
+//! test. Everything else is as on a server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::rt::slab::Slab;
 use crate::rt::thread_state::{self, ThreadState};
 use crate::rt::threads::Threads;
 
-/// What the worker's thread is told.
+/// Messages to the worker's thread.
 pub(super) enum Message {
     /// From wakers on other threads.
     Wake(Token),
     /// From the client.
     Do(Box<dyn FnOnce(&mut Machine) + Send>),
-    /// From the client, which goes.
+    /// From the client, which is dropped.
     End,
 }
 
@@ -46,40 +46,40 @@ pub(super) struct Machine {
 /// A connection and the client at its other end.
 struct Peer {
     conn: Conn,
-    /// What the client has sent and the connection has not received.
+    /// Sent by the client, not yet received by the connection.
     input: Vec<u8>,
     receiving: bool,
     cancelling: bool,
-    /// The client has gone.
+    /// The client has closed the connection.
     gone: bool,
     sending: Option<(Vec<u8>, Option<Pinned>)>,
     answer: Answer,
-    /// The client takes all that comes; otherwise only so much waits for it.
+    /// The client takes all output; otherwise at most [`WINDOW`] bytes wait for it.
     takes_all: bool,
     taken: u32,
 }
 
-/// A client that waits for an answer to be over.
+/// A client that waits for the end of an answer.
 struct Wait {
     id: Id,
-    /// The clock moves as far as it needs.
+    /// The clock may advance as far as needed.
     hurries: bool,
     until: Time,
     done: Sender<()>,
 }
 
-/// Body bytes that may wait for a client that takes piece by piece.
+/// Maximum number of body bytes that wait for a client that takes pieces.
 const WINDOW: usize = 64 * 1024;
-/// How much comes at once, as from a server's buffers.
+/// Maximum number of bytes received at once, as with a server's buffers.
 const RECEIVE: usize = 16 * 1024;
-/// How far the clock is moved for an answer, at most.
+/// Maximum time that the clock advances for an answer.
 const FAR: Duration = Duration::from_secs(24 * 3600);
-/// How often a clock that is to move looks whether closures on other threads are done.
+/// Interval at which an advancing clock checks whether closures on other threads are done.
 const LOOK: Duration = Duration::from_millis(2);
-/// Connections are told the time again after so much of it.
+/// Interval at which connections are told the time while the clock advances.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What the worker's thread does.
+/// The worker's thread.
 pub(super) fn run(
     app: Arc<dyn Handler>,
     limits: Limits,
@@ -87,7 +87,7 @@ pub(super) fn run(
     messages: &Receiver<Message>,
 ) {
     let mailbox = Arc::new(Mailbox::to(move |token| {
-        // An error means that the client is gone, and its worker with it.
+        // An error means that the client and its worker are gone.
         let _ = post.send(Message::Wake(token));
     }));
     let Limits { blocking_threads, blocking_queue, .. } = limits;
@@ -110,7 +110,7 @@ pub(super) fn run(
 }
 
 impl Machine {
-    /// The next message; none where the clock has moved instead, or is to be looked at again.
+    /// The next message; `None` if the clock has advanced instead, or must be checked again.
     fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
         if let Ok(message) = messages.try_recv() {
             return Some(message);
@@ -126,7 +126,7 @@ impl Machine {
                 received => received.ok(),
             };
         }
-        // What threads that are done have told is in the queue by now.
+        // Messages of finished threads are in the queue by now.
         if let Ok(message) = messages.try_recv() {
             return Some(message);
         }
@@ -137,7 +137,7 @@ impl Machine {
         None
     }
 
-    /// A client connects and sends `input`.
+    /// Connects a client that sends `input`.
     pub(super) fn connect(&mut self, input: Vec<u8>, head_only: bool) -> Id {
         let state = &mut self.state;
         let id = self.peers.insert_with(|id| Peer {
@@ -155,7 +155,7 @@ impl Machine {
         id
     }
 
-    /// A client sends more.
+    /// Sends more of the client's input.
     pub(super) fn send(&mut self, id: Id, bytes: &[u8]) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.input.extend_from_slice(bytes);
@@ -163,12 +163,12 @@ impl Machine {
         self.settle();
     }
 
-    /// Looks at an answer.
+    /// The client's answer so far.
     pub(super) fn answer(&mut self, id: Id) -> Option<&mut Answer> {
         self.peers.get_mut(id).map(|peer| &mut peer.answer)
     }
 
-    /// A client waits for the rest of its answer, and takes all of it.
+    /// Waits for the rest of the answer, and takes all of it.
     pub(super) fn wait(&mut self, id: Id, hurries: bool, done: Sender<()>) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.takes_all = true;
@@ -176,7 +176,7 @@ impl Machine {
         self.waits.push(Wait { id, hurries, until: self.state.now() + FAR, done });
     }
 
-    /// A client leaves.
+    /// Closes the client's connection.
     pub(super) fn leave(&mut self, id: Id) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.gone = true;
@@ -190,7 +190,7 @@ impl Machine {
         self.peers.remove(id);
     }
 
-    /// Time passes, and all happens that is due on the way, in order.
+    /// Advances the clock. Everything that becomes due happens in order.
     pub(super) fn advance(&mut self, duration: Duration) {
         let end = self.state.now() + duration;
         self.settle();
@@ -202,7 +202,7 @@ impl Machine {
         self.settle();
     }
 
-    /// When something is due next: a timer of a future, or a connection's.
+    /// The next deadline of a future or a connection.
     fn next_time(&mut self) -> Option<Time> {
         let soonest = self.state.now() + STEP;
         let limits = self.state.limits().clone();
@@ -211,7 +211,7 @@ impl Machine {
         deadlines.chain(sleep).min().filter(|at| *at != Time::NEVER)
     }
 
-    /// It is `now`.
+    /// Sets the time to `now`.
     fn pass_to(&mut self, now: Time) {
         self.state.set_now(now.max(self.state.now()));
         while let Some((at, key)) = self.sleeps.first().copied().filter(|(at, _)| *at <= now) {
@@ -234,21 +234,21 @@ impl Machine {
         }
     }
 
-    /// Lets all happen that can without time and without other threads.
+    /// Runs everything possible without advancing the clock or waiting for other threads.
     fn settle(&mut self) {
         while self.turn() {}
         let peers = &mut self.peers;
         self.waits.retain(|wait| {
             let waits = peers.get_mut(wait.id).is_some_and(|peer| !peer.answer.is_over());
             if !waits {
-                // Perhaps the client gave up.
+                // The client may have given up.
                 let _ = wait.done.send(());
             }
             waits
         });
     }
 
-    /// A worker's turn; false where nothing happened.
+    /// Runs one turn of the worker; false if nothing happened.
     fn turn(&mut self) -> bool {
         let mut moved = !thread_state::with(ThreadState::is_quiet);
         if moved {
@@ -303,7 +303,7 @@ impl Machine {
         }
     }
 
-    /// Bytes go to and fro, as far as either end takes them; false where none did.
+    /// Transfers bytes both ways, as far as each end accepts them; false if there were none.
     fn transfer(&mut self, id: Id) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
         let takes = peer.takes_all || peer.gone || peer.answer.untaken() < WINDOW;

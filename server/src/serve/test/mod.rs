@@ -1,10 +1,10 @@
-//! Tests of an application without sockets, by [`Client`].
+//! Tests of an application without sockets, using [`Client`].
 //!
-//! A client has a worker of its own, without a ring: the very connections that the server has, over
-//! HTTP/1.1, whose bytes go to and fro in memory. So what an application sees of a request, and a
-//! client of an answer, is what it will be: limits and [`BodyMode`](crate::BodyMode), streamed
-//! bodies either way with their trailers, early hints, the 500 for a panic. Tasks, closures on
-//! other threads, timeouts and files work as they do on a server.
+//! A client has its own worker without a ring. It runs the server's HTTP/1.1 connections and
+//! transfers their bytes in memory. The application and the client therefore see what they would
+//! see in production: limits and [`BodyMode`](crate::BodyMode), streamed bodies in both directions
+//! with trailers, early hints, and 500 after a panic. Tasks, closures on other threads, timeouts
+//! and files work as on a server.
 //!
 //! ```
 //! use ringway::test::Client;
