@@ -1,5 +1,5 @@
-//! No heap allocation per request once a connection is warm: a counting allocator around a server
-//! that is asked thousands of times, in every shape that a keep-alive request comes in.
+//! No heap allocation per request once a connection is warm. A counting allocator wraps the server,
+//! which gets thousands of requests of every keep-alive shape.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -72,8 +72,8 @@ fn counted_server() {
     Server::new(router).http("127.0.0.1:0").workers(1).run().unwrap();
 }
 
-/// A cached file is compared with the disk ten times a second, by a future that allocates; here
-/// that look is left out, so that what is counted is a request and not the passing of time.
+/// A cached file is compared with the disk ten times a second, by a future that allocates. This
+/// disables that check, so that only requests are counted.
 fn files() -> Files {
     let directory = std::env::var("RINGWAY_TEST_FILES").unwrap();
     Files::new(directory).prefix("/files").fresh_for(std::time::Duration::from_secs(3600))

@@ -1,5 +1,5 @@
-//! F6, F7, F8, F19, F20 (CONNECT) and row 101: one canonical form of the authority, and what a
-//! certificate says of it or does not, over every protocol.
+//! F6, F7, F8, F19, F20 (CONNECT) and row 101: the canonical form of the authority, and checking it
+//! against the certificate, over every protocol.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,8 +17,8 @@ use harness::{TempDir, eventually, tls};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 
-/// The status and the body that every protocol over TLS gives to a request whose fields are those
-/// of `make`, with the words for the protocol; 0 where the stream was reset or nothing came.
+/// Status and body that every protocol over TLS gives to the request that `make` builds from the
+/// protocol's name. Status 0: the stream was reset or nothing came.
 fn over_tls(
     server: &Process,
     h1: &str,
@@ -50,7 +50,7 @@ fn h3_answer(server: &Process, fields: &[(&str, &str)]) -> (u16, String) {
 fn h1_answer(mut stream: impl Read + Write, request: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut said = Vec::new();
-    // A refusal may end without close_notify; what was said counts.
+    // A refusal may end without close_notify; what was received counts.
     let _ = stream.read_to_end(&mut said);
     let said = String::from_utf8_lossy(&said).into_owned();
     let status = said.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or(0);
@@ -77,8 +77,7 @@ fn app() -> Process {
     Process::app_on("http,https,h2c,h3", "")
 }
 
-/// The same host and port in all its spellings is one authority to the check of the certificate and
-/// to handlers.
+/// All spellings of a host and port are one authority, for the certificate check and for handlers.
 #[test]
 fn f8_one_authority_over_tls() {
     let server = app();
@@ -111,7 +110,7 @@ fn f8_one_authority_over_tls() {
     }
 }
 
-/// In the clear the scheme's port is 80; and an absolute target says its scheme itself.
+/// Without TLS the default port is 80. An absolute target states its own scheme.
 #[test]
 fn f8_one_authority_in_the_clear() {
     let server = app();
@@ -141,8 +140,8 @@ fn f8_one_authority_in_the_clear() {
     assert_eq!(old, (200, "/target - -".to_owned()));
 }
 
-/// A head that was copied for its authority has its fields, its body and its successor where they
-/// were.
+/// After a head was copied to change its authority, its fields, its body and the next request are
+/// still found.
 #[test]
 fn f8_what_follows_a_copied_head() {
     let server = app();
@@ -157,7 +156,7 @@ fn f8_what_follows_a_copied_head() {
     assert_eq!(client.response("GET").text(), "Host: C.\nX: y\n", "fields are as they came");
 }
 
-/// Row 101: what is no authority is refused, whoever would look at it.
+/// Row 101: an invalid authority is refused, even if nothing would use it.
 #[test]
 fn f8_row_101_no_authority_is_400() {
     let server = app();
@@ -187,7 +186,7 @@ fn f8_row_101_no_authority_is_400() {
     assert_eq!(h1_answer(tls::tcp(server.http()), &absolute).0, 400);
 }
 
-/// F20: CONNECT opens no tunnel, whatever it asks for, and is nobody's wrong server.
+/// F20: CONNECT opens no tunnel, whatever its target, and never gets 421.
 #[test]
 fn f20_connect_is_405_over_every_protocol() {
     let site = TempDir::with(&[("index.html", b"home")]);
@@ -205,7 +204,7 @@ fn f20_connect_is_405_over_every_protocol() {
             let mut client = H2::connect(server.http());
             assert_eq!(h2_answer(&mut client, &fields).0, 405, "h2 in the clear: {to}");
         }
-        // What follows is for the tunnel, not a request.
+        // What follows is meant for the tunnel and is not a request.
         let mut client = server.client();
         client.send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let refused = client.response("GET");
@@ -257,7 +256,7 @@ fn root(authority: &str) -> (String, [(&str, &str); 4]) {
     (h1_get("/", authority), fields)
 }
 
-/// F6: what is out of date is served, and said with the date wherever somebody looks.
+/// F6: an expired certificate is served, and every report names it and its date.
 #[test]
 fn f6_a_certificate_out_of_date_is_served_and_said() {
     let dir = site();
@@ -280,7 +279,7 @@ fn f6_a_certificate_out_of_date_is_served_and_said() {
         let doctor = command("doctor", dir.path(), &["--json"]).output().unwrap();
         let report = String::from_utf8_lossy(&doctor.stdout).into_owned();
         assert!(!doctor.status.success() && report.contains(said), "{report}");
-        // Renewed, it is taken; and what is out of date again is taken and said again.
+        // A renewed one is loaded; another expired one is loaded and reported again.
         for (years, out_of_date) in [(2020..=2090, 0), (2018..=2019, 1)] {
             certificate(&dir, &["localhost"], years);
             server.signal("HUP");
@@ -290,10 +289,10 @@ fn f6_a_certificate_out_of_date_is_served_and_said() {
         }
         eventually("it is said", || server.output().contains("expired on 2019-12-31"));
     }
-    // With HTTP/3 off `check` looks at certificates as well.
+    // `check` examines certificates with HTTP/3 off, too.
     let check = command("check", dir.path(), &["--no-h3"]).output().unwrap();
     assert!(err(&check).contains("expired on 2019-12-31"), "{}", err(&check));
-    // What cannot be used is an error, as before.
+    // An unusable certificate is an error.
     dir.write("k.pem", KeyPair::generate().unwrap().serialize_pem().as_bytes());
     for verb in ["check", "serve", "doctor"] {
         let output = command(verb, dir.path(), &[]).output().unwrap();
@@ -302,7 +301,7 @@ fn f6_a_certificate_out_of_date_is_served_and_said() {
     }
 }
 
-/// F7: what names no host refuses none.
+/// F7: a certificate without host names refuses no host.
 #[test]
 fn f7_a_certificate_without_names_applies_no_421() {
     let dir = site();
@@ -320,7 +319,7 @@ fn f7_a_certificate_without_names_applies_no_421() {
         assert!(server.output().contains(said), "{}", server.output());
         for host in ["localhost", "other.test", "127.0.0.1", "[::1]:8443"] {
             let (h1, fields) = root(host);
-            // The client of rustls takes no certificate of version 1.
+            // The rustls client does not accept certificates of version 1.
             let answers = match old {
                 true => vec![("h3", h3_answer(&server, &fields).0, String::new())],
                 false => over_tls(&server, &h1, &fields),

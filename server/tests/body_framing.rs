@@ -1,5 +1,5 @@
-//! Where a request's body ends, against what hit others since 2025: rows 87 to 90 of the attack
-//! list, and F20. A second client is watched all the while.
+//! Where a request's body ends, tested with attacks known since 2025: rows 87 to 90 of the attack
+//! list, and F20. A second client is watched throughout.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,9 +14,9 @@ use harness::quic::{self, H3};
 use harness::tls;
 use harness::watch::Watch;
 
-/// Memory that an attack with small inputs may cost, at its highest.
+/// Maximum growth of memory during an attack with small inputs.
 const CAP: u64 = 8 << 20;
-/// Executed if what is behind a body is taken for a request, or a body for one.
+/// Requested if bytes after a body are taken for a request, or a body for one.
 const BEHIND: &str = "GET /count HTTP/1.1\r\nHost: test\r\n\r\n";
 
 fn app() -> Process {
@@ -27,7 +27,7 @@ fn nothing_was_executed(server: &Process) {
     assert_eq!(server.client().get("/counted").text(), "0");
 }
 
-/// What comes back over TLS until the end of the connection.
+/// Everything received over TLS until the end of the connection.
 fn over_tls(server: &Process, input: &[u8]) -> String {
     let mut stream = tls::connect(server.at("https"), &[b"http/1.1"], "localhost");
     let _ = stream.write_all(input);
@@ -39,8 +39,8 @@ fn over_tls(server: &Process, input: &[u8]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Chunked bodies that must be refused with 400 and the end of the connection at once, in one piece
-/// and octet by octet, by handlers that want the body whole, as it comes, or not at all.
+/// Chunked bodies that must be refused at once with 400 and the end of the connection, as a whole
+/// and byte by byte, by handlers that buffer, stream or ignore the body.
 fn chunked_refused(bodies: &[&str]) {
     let server = app();
     Watch::new(&server, "/hello").during(CAP, || {
@@ -127,7 +127,7 @@ fn row_88_last_chunks_and_trailers_without_crlf() {
     ]);
 }
 
-/// What is behind a declined upgrade is the body that its length says, then the next request.
+/// After a declined upgrade comes the body that content-length announces, then the next request.
 #[test]
 fn row_89_f20_an_upgrade_with_a_body_is_declined() {
     let server = app();
@@ -167,14 +167,15 @@ fn row_89_f20_an_upgrade_with_a_body_is_declined() {
             }
         }
     });
-    // Without a body it is taken in the clear, and the body of a later stream is a body.
+    // Without a body the upgrade takes place without TLS; a later stream's body is a body.
     let mut client = server.client();
     client.send(format!(
         "GET /hello HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\n\
          Upgrade: h2c\r\n{settings}\r\n"
     ));
     assert_eq!(client.any_response("GET").status, 101);
-    // A length of nothing is a body that is framed: declined, and all stays in step.
+    // A body of length zero is framed too: the upgrade is declined and the connection stays in
+    // sync.
     let mut client = server.client();
     client.send(format!(
         "POST /echo HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\n\
@@ -206,7 +207,7 @@ fn f20_a_declined_upgrade_is_an_ordinary_request() {
             assert!(!answer.says_close() && answer.field("upgrade").is_none(), "{answer:?}");
         }
     }
-    // Over TLS h2c means nothing.
+    // h2c has no meaning over TLS.
     let text = over_tls(
         &server,
         b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\
@@ -215,8 +216,7 @@ fn f20_a_declined_upgrade_is_an_ordinary_request() {
     assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("hello"), "{text:?}");
 }
 
-/// A body that is announced and far too large is refused from its head: the answer comes although
-/// not one octet of it does.
+/// A body that is announced as far too large is refused from its head, before any of it arrives.
 #[test]
 fn f20_a_huge_length_is_refused_without_the_body() {
     let server = app();
@@ -252,7 +252,7 @@ fn f20_a_huge_length_is_refused_without_the_body() {
     assert!(start.elapsed() < Duration::from_secs(20), "it waits for no body");
 }
 
-/// Sends a head that expects 100, and what a client may do then.
+/// Sends a head that expects 100, followed by what a client may do then.
 fn expecting(server: &Process, head: &str, then: &str) -> (Vec<u16>, bool, String) {
     let mut client = server.client();
     client.send(head);
@@ -286,7 +286,7 @@ fn row_90_expect_and_early_answers() {
                 assert_eq!(statuses, [100, 200], "{path} {fields}");
             }
         }
-        // An early answer: what comes behind it is the body, or nothing at all.
+        // An early answer: either the body follows it, or nothing.
         for (path, fields, status) in [
             ("/echo", "Content-Length: 99999999\r\n", 413),
             ("/ignore", five, 200),
@@ -296,7 +296,7 @@ fn row_90_expect_and_early_answers() {
             let seen: Vec<u16> = statuses.into_iter().filter(|s| *s != 100).collect();
             assert_eq!((seen[0], closes || path == "/ignore"), (status, true), "{path} {fields}");
         }
-        // Nothing is to come: no 100, and the next request is one.
+        // No body is expected: no 100, and the next request is parsed as one.
         for path in ["/echo", "/upload", "/ignore"] {
             for fields in ["Content-Length: 0\r\n", ""] {
                 let next = "POST /target HTTP/1.1\r\nHost: test\r\n\r\n";

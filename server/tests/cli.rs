@@ -1,5 +1,5 @@
-//! The command line from outside: what each verb prints, where, and with which exit code. Serving
-//! itself is tested elsewhere; here a server only ever fails to start.
+//! The command line from outside: what each verb prints, where, and its exit code. Serving is
+//! tested elsewhere; here a server only fails to start.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a finished run left behind.
+/// Output and exit code of a finished run.
 struct Ran {
     code: i32,
     out: String,
@@ -26,7 +26,7 @@ fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     finish(command.args(arguments).envs(environment.iter().copied()))
 }
 
-/// Runs a command to its end, without the variables that would configure ringway.
+/// Runs a command to its end, without the environment variables that configure ringway.
 fn finish(command: &mut Command) -> Ran {
     let set: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
     for (name, _) in std::env::vars_os() {
@@ -183,7 +183,7 @@ fn doctor_explains_in_text_and_json_and_its_exit_code_says_harmful() {
 #[test]
 fn bash_completions_complete() {
     let completions = ringway(&["completions", "bash"]).out;
-    // Directories are completed too, so what is in the current one must not matter.
+    // Directories are completed too, so the current one must not matter.
     let empty = Scratch::new("completions", "");
     let complete = |line: &[&str]| {
         let words: Vec<_> = line.iter().map(|word| format!("'{word}'")).collect();
@@ -261,7 +261,7 @@ fn a_udp_port_in_use_is_1_and_names_the_holder() {
 
 #[test]
 fn a_cpu_that_is_not_there_is_1_and_is_named() {
-    // The last that a list may have: no machine that runs this has it.
+    // The highest CPU number in a list; no test machine has it.
     let ran = ringway(&["serve", "/", "--http", "127.0.0.1:0", "--cpus", "8191"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert!(ran.err.contains("no worker can be pinned to CPU 8191"), "{}", ran.err);
@@ -340,8 +340,8 @@ fn a_privileged_port_is_1_and_names_the_capability() {
     assert!(ran.err.contains("setcap cap_net_bind_service=+ep"), "{}", ran.err);
 }
 
-/// E3: the record by which a client's first connection can be HTTP/3, for each name of the
-/// certificate; a certificate that cannot be used is said.
+/// E3: for each name of the certificate, the DNS record that lets a client's first connection use
+/// HTTP/3. An unusable certificate is reported.
 #[test]
 fn check_prints_the_record_for_the_dns() {
     let scratch = Scratch::new("dns", "");
@@ -369,7 +369,7 @@ fn check_prints_the_record_for_the_dns() {
     assert!(ran.code == 1 && ran.err.contains("cert.pem"), "{}", ran.err);
 }
 
-/// It answers on this connection, and ends when it is told to.
+/// Answers on this connection, and stops when told to.
 fn serves_and_ends(stream: &mut (impl Read + Write), child: &mut Child) {
     stream.write_all(b"GET /r.toml HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! What the compiler says to those who hand a route something else than a handler.
+//! The compiler's messages when a route gets something that is not a handler.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use harness::{TempDir, missing};
 
-/// The library that this test was linked with: the newest beside it.
+/// The library that this test was linked with: the newest in its folder.
 fn library() -> Option<PathBuf> {
     let own = std::env::current_exe().unwrap();
     let changed = |path: &Path| {
@@ -25,7 +25,7 @@ fn library() -> Option<PathBuf> {
     libraries.max_by_key(|path| changed(path))
 }
 
-/// What the compiler says of a program that uses the library; nothing where it takes it.
+/// The compiler's messages for a program that uses the library; empty if it compiles.
 fn compile(program: &str) -> Option<String> {
     let Some(library) = library() else {
         missing("the library's rlib");

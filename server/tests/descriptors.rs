@@ -1,5 +1,5 @@
-//! Descriptors that run short (row F11): connections are fitted to what the process may have, files
-//! keep theirs, and those that are idle make room for others.
+//! Shortage of file descriptors (row F11): the number of connections adapts to the limit, files
+//! keep their share, and idle connections are closed for new ones.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use harness::process::Process;
 use harness::quic::H3;
 use harness::{TempDir, eventually, pattern};
 
-/// `ringway serve` in a process that may have so many descriptors.
+/// `ringway serve` in a process with this limit of descriptors.
 fn limited(dir: &Path, descriptors: u32, options: &str) -> Process {
     let program = env!("CARGO_BIN_EXE_ringway");
     let mut command = Command::new("bash");
@@ -39,7 +39,7 @@ fn lower_limit(server: &Process, descriptors: usize) {
     assert!(Command::new("prlimit").args([&pid, &limit]).status().unwrap().success());
 }
 
-/// Whether the server has closed the connection.
+/// True if the server has closed the connection.
 fn is_closed(client: &Client) -> bool {
     client.stream.set_nonblocking(true).unwrap();
     let peeked = client.stream.peek(&mut [0]);
@@ -64,7 +64,7 @@ fn f11_idle_connections_leave_descriptors_for_files() {
         if start.elapsed() > Duration::from_secs(2) {
             break;
         }
-        // Connections that have spoken outlive those that never did.
+        // Connections that have sent a request outlive those that never did.
         assert_eq!(h1.get("/a.txt").text(), "small");
         assert_eq!(h2.get("/a.txt").text(), "small");
         assert_eq!(h3.get("/a.txt").text(), "small");
@@ -104,7 +104,7 @@ fn f11_the_oldest_idle_connection_makes_room() {
     assert_eq!(h2.get("/a.txt").status(), 200);
     let mut last = server.client();
     assert_eq!(last.get("/a.txt").status, 200);
-    // The first is not the oldest any more.
+    // The first is no longer the oldest.
     assert_eq!(clients[0].get("/a.txt").status, 200);
     sleep(Duration::from_millis(300));
     assert!(clients.iter().all(|client| !is_closed(client)), "all have a place");
@@ -117,7 +117,7 @@ fn f11_the_oldest_idle_connection_makes_room() {
         clients.push(new);
         sleep(Duration::from_millis(300));
     }
-    // Idle HTTP/2 is told before it is closed.
+    // Idle HTTP/2 connections get GOAWAY before they are closed.
     let mut more: Vec<Client> = Vec::new();
     eventually("HTTP/2's turn comes", || {
         let mut new = server.client();
@@ -133,7 +133,7 @@ fn f11_the_oldest_idle_connection_makes_room() {
     assert_eq!(h2.end(), Some(0), "GOAWAY with NO_ERROR");
 }
 
-/// One that is at work is not closed for another, which waits.
+/// A busy connection is not closed for a new one, which waits.
 #[test]
 fn f11_a_busy_connection_keeps_its_place() {
     let (site, large) = site();
@@ -162,7 +162,7 @@ fn f11_a_busy_connection_keeps_its_place() {
     }
 }
 
-/// The limit is lowered under the server's feet: what was fitted does not hold any more.
+/// The limit is lowered while the server runs, so the computed numbers no longer hold.
 #[test]
 fn f11_files_take_the_descriptors_of_idle_connections() {
     let (site, large) = site();
@@ -181,7 +181,7 @@ fn f11_files_take_the_descriptors_of_idle_connections() {
     assert_eq!(h3.get("/large.bin").status(), 200);
     assert_eq!(h3.get("/a.txt").text(), "small");
     assert!(idle.iter().any(is_closed), "somebody made room");
-    // And accepting goes on, without spinning.
+    // Accepting continues without spinning.
     let before = server.cpu_ms();
     let mut new = server.client();
     assert_eq!(new.get("/a.txt").text(), "small");

@@ -1,5 +1,5 @@
-//! The end of a server over HTTP/1.1: it accepts no more, finishes what is in flight, and says that
-//! the connection ends; no longer than the deadline, and at once at a second signal.
+//! Draining over HTTP/1.1: the server accepts no more, finishes what is in flight and announces the
+//! close, within the deadline, or at once on a second signal.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use harness::client::Client;
 use harness::process::Process;
 use harness::{PATIENCE, TempDir, eventually};
 
-/// A client whose request is being answered, for so long.
+/// A client whose request takes this long to answer.
 fn busy(server: &Process, millis: u32) -> Client {
     let mut client = server.client();
     client.send(format!("GET /slow/{millis} HTTP/1.1\r\nHost: test\r\n\r\n"));
@@ -77,7 +77,7 @@ fn a_signal_arrives_where_connections_have_every_descriptor() {
     let (program, root) = (env!("CARGO_BIN_EXE_ringway"), site.path().display());
     let script = format!("ulimit -n 128; exec {program} serve {root} --http 127.0.0.1:0");
     let mut server = Process::start(Command::new("bash").args(["-c", &script]));
-    // Fewer than what connections were fitted to at the start (row F11).
+    // Fewer than at the start, when the number of connections was computed (row F11).
     let (pid, few) = (format!("--pid={}", server.pid()), "--nofile=40:40");
     assert!(Command::new("prlimit").args([&pid, few]).status().unwrap().success());
     let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(server.http()).unwrap()).collect();

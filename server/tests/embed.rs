@@ -1,5 +1,4 @@
-//! The library inside a program of somebody else: servers beside each other in one process, and
-//! handlers that are not as careful as ours.
+//! The library inside another program: several servers in one process, and handlers that panic.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,14 +31,14 @@ fn end(running: ServerHandle) {
     running.join().unwrap();
 }
 
-/// What one handler waits for and another one opens.
+/// A gate that one handler waits for and another opens.
 #[derive(Default)]
 struct Gate {
     open: bool,
     waiting: Option<Waker>,
 }
 
-/// Both servers have a worker 0, which are not the same.
+/// Both servers have a worker 0; they must not be confused.
 #[test]
 fn a_handler_wakes_the_handler_of_another_server() {
     let gate = Arc::<Mutex<Gate>>::default();
@@ -71,7 +70,7 @@ fn a_handler_wakes_the_handler_of_another_server() {
     end(second);
 }
 
-/// A router whose handlers panic in every way there is.
+/// A router whose handlers panic in every possible way.
 fn careless() -> Router {
     Router::new()
         .get("/well", |_: &Request<'_>| Response::text("well"))
@@ -97,7 +96,7 @@ fn careless() -> Router {
         })
 }
 
-/// A panic is the one request's: the others of its connection and of its worker go on.
+/// A panic affects one request: other requests of its connection and worker continue.
 #[test]
 fn a_handler_that_panics_is_answered_with_500_and_ends_nothing_else() {
     let running = Server::new(careless()).workers(1).http("127.0.0.1:0").h2c("127.0.0.1:0");
@@ -139,7 +138,7 @@ impl Drop for Sticky {
     }
 }
 
-/// Where a worker is lost in spite of all, its clients are not left to wait for an answer.
+/// If a worker is lost nevertheless, its clients are not left waiting.
 #[test]
 fn a_server_that_lost_a_worker_ends_with_an_error() {
     let scratch = TempDir::new();
@@ -158,7 +157,7 @@ fn a_server_that_lost_a_worker_ends_with_an_error() {
     assert_eq!(error.to_string(), "a worker failed: it panicked");
 }
 
-/// A program started elsewhere than it was tried has no files; somebody has to say so.
+/// A program started in another directory finds no files and must report that.
 #[test]
 fn a_directory_that_is_not_there_is_told_once() {
     let dir = TempDir::with(&[]);

@@ -1,6 +1,6 @@
-//! Workers and the CPUs that they are pinned to; the limit of descriptors, which is raised; and
-//! `[engine]`: what tuning may switch on. A server with each switch on serves as one without; a
-//! kernel that lacks what a switch needs is told so at the start.
+//! Workers and CPU pinning, raising the limit of descriptors, and `[engine]`, whose switches tuning
+//! may set. A server serves the same with each switch on. If the kernel lacks a feature, that is
+//! reported at the start.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -56,12 +56,12 @@ fn the_network_card_may_be_polled() {
     serves(&["engine.busy_poll_us=20"]);
 }
 
-/// The CPUs of each worker's thread, as the kernel lists them.
+/// The CPUs of each worker's thread, as listed by the kernel.
 fn pinned(server: &Process) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     let mut workers: Vec<(String, String)> = tasks
         .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
-        // Workers have numbers; threads beside them have names.
+        // Workers' threads have numbers, other threads have names.
         .filter(|status| row(status, "Name:").strip_prefix("ringway-").is_some_and(is_number))
         .map(|status| (row(&status, "Name:"), row(&status, "Cpus_allowed_list:")))
         .collect();

@@ -1,4 +1,4 @@
-//! The examples run and do what they say.
+//! The examples run and do what they document.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -196,7 +196,7 @@ fn p7_graceful_finishes_what_is_in_flight_and_what_that_left_behind() {
     let mut client =
         Client::connect(line.strip_prefix("listening http ").unwrap().parse().unwrap());
     client.send("GET /work HTTP/1.1\r\nHost: test\r\n\r\n");
-    // It takes the request before it takes the word to end.
+    // The request arrives before the stop.
     std::thread::sleep(Duration::from_millis(100));
     drop(child.stdin.take());
     assert_eq!(lines.next().unwrap(), "draining");
@@ -229,7 +229,7 @@ fn p7_tls_speaks_three_protocols_with_either_certificate() {
     }
 }
 
-/// Row P1: what its own tests ask without sockets, asked over one.
+/// Row P1: the questions of its own tests, asked over a socket.
 #[test]
 fn p1_testing_is_an_application_like_any_other() {
     let Some(server) = example("testing") else { return };

@@ -1,6 +1,6 @@
-//! Bounds of field sections over the protocols: F10, cookies in pieces; F18, header blocks that are
-//! too long; row 91, trailers over the bounds. Attacks run beside a second client, memory within a
-//! bound.
+//! Limits of field sections over all protocols: F10, cookies in pieces; F18, header blocks that are
+//! too long; row 91, trailers over the limits. Attacks run beside a second client, with bounded
+//! memory.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use harness::process::Process;
 use harness::quic::{self, H3};
 use harness::watch::Watch;
 
-/// What memory may grow by during an attack on one connection.
+/// Maximum growth of memory during an attack on one connection.
 const CAP: u64 = 8 << 20;
 
 fn app() -> Process {

@@ -1,5 +1,5 @@
-//! Attacks on file serving: rows 32 to 37 of the attack list, and what a plain site must do. Over
-//! HTTP/1.1 with `ringway serve`, from outside.
+//! Attacks on file serving (rows 32 to 37 of the attack list), and the basics of a plain site.
+//! `ringway serve` over HTTP/1.1, from outside.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use harness::{TempDir, eventually, pattern};
 
 const SECRET: &[u8] = b"the secret outside the root";
 
-/// A directory with a secret in it, and a site below.
+/// A directory with a secret, and a site below it.
 fn outside_and_site() -> TempDir {
     TempDir::with(&[
         ("secret.txt", SECRET),
@@ -65,7 +65,7 @@ fn row_32_no_path_leads_out_of_the_root() {
         for target in &targets {
             let mut client = server.client();
             let response = client.get(target);
-            // A redirect to the same place with a slash is no way out either.
+            // A redirect that appends a slash must not leave the site either.
             let refused = matches!(response.status, 400 | 403 | 404 | 301 | 308);
             assert!(refused, "{target}: {} {:?}", response.status, response.body);
             assert!(!contains(&response.body, b"secret"), "{target}");
@@ -108,7 +108,7 @@ fn row_33_links_out_hidden_files_and_special_files() {
     }
     let mut client = server.client();
     assert_eq!(client.get("/inside.txt").body, b"a text", "a link that stays inside is served");
-    // A pipe that nobody writes to must not hold the worker.
+    // A FIFO without a writer must not block the worker.
     let mut waiting = server.client();
     let response = waiting.get("/fifo");
     assert!(matches!(response.status, 403 | 404), "{}", response.status);

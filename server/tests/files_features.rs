@@ -1,5 +1,5 @@
-//! What serving files promises: feature rows A10, A12 and B1 to B8, and the attack rows that are
-//! about responses to them (20 to 23, 38 and 39). Over HTTP/1.1 with `ringway serve`, from outside.
+//! File serving: feature rows A10, A12 and B1 to B8, and the attack rows about its responses (20 to
+//! 23, 38 and 39). `ringway serve` over HTTP/1.1, from outside.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -181,7 +181,7 @@ fn row_b5_if_modified_since() {
     assert_eq!(get(&server, "/a.txt", &since("not a date")).status, 200);
     let both = format!("{}If-None-Match: \"x\"\r\n", since(&date));
     assert_eq!(get(&server, "/a.txt", &both).status, 200, "If-None-Match wins");
-    // Rolled back to an older version: the newer one, which the client has, is not current.
+    // Rolled back to an older version: the newer one, which the client has, is no longer current.
     fs::write(site.path().join("a.txt"), "older").unwrap();
     age(&site.path().join("a.txt"), 7200);
     eventually("the older version", || get(&server, "/a.txt", "").body == b"older");
@@ -319,12 +319,12 @@ fn row_b8_38_and_39_compressed_files() {
         assert_eq!((response.status, response.field("content-encoding")), (status, coding));
         assert!(varied(&response), "{fields}");
     }
-    // Row 38: what is older than its source, or no such format, is not sent; the operator is told.
+    // Row 38: compressed files that are outdated or invalid are not sent; the log reports them.
     let stale = get(&server, "/stale.css", "Accept-Encoding: br\r\n");
     assert_eq!((stale.body.len(), stale.field("content-encoding")), (600, None));
     eventually("a warning", || server.output().contains("stale.css.br is older"));
     assert_eq!(get(&server, "/alone.css", "Accept-Encoding: br\r\n").field("vary"), None);
-    // Row 39: nothing of the Host reaches a response.
+    // Row 39: nothing of the Host field appears in a response.
     let mut client = server.client();
     client.send("GET /none HTTP/1.1\r\nHost: poison.example\r\nX-Forwarded-Host: evil\r\n\r\n");
     let response = client.response("GET");
@@ -340,7 +340,7 @@ fn row_20_and_21_redirects_stay_on_this_host_and_on_one_line() {
         ("/docs", "/docs/"),
         ("/docs?a=//b&c=%0d%0aX:1", "/docs/?a=//b&c=%0d%0aX:1"),
         ("/docs/a%20b", "/docs/a%20b/"),
-        // F5: several slashes are one, not another host.
+        // F5: repeated slashes count as one and never name another host.
         ("//docs", "/docs/"),
         ("//x/..//docs//a%20b", "/docs/a%20b/"),
     ] {
@@ -365,13 +365,13 @@ fn row_20_and_21_redirects_stay_on_this_host_and_on_one_line() {
     }
 }
 
-/// A missing tool is a failure where everything was to be installed, else a named skip.
+/// A missing tool is a failure if all tools should be installed, otherwise a named skip.
 fn missing(what: &str) {
     assert!(std::env::var_os("RINGWAY_TEST_COMPLETE").is_none(), "{what} is missing");
     println!("skipped: {what} is missing");
 }
 
-/// Fields of the connection, the moment and the origin: not of the file.
+/// Fields that depend on connection, time or origin and not on the file.
 const NOT_OF_THE_FILE: [&str; 4] =
     ["date:", "connection:", "alt-svc:", "strict-transport-security:"];
 
@@ -398,7 +398,7 @@ fn row_b10_the_same_over_every_protocol() {
     }
     let site = site();
     site.write("assets/app.js.br", b"BR");
-    // The tag of a large file's content would come to be known between two of the answers.
+    // Otherwise the content's tag of a large file might become known between two answers.
     let options = ["--h2c", "127.0.0.1:0", "--https", "127.0.0.1:0", "--set", "limits.tag_rate=0"];
     let server = Process::serve(site.path(), &options);
     eventually("the other listeners", || {

@@ -1,5 +1,5 @@
-//! Which file or route a path names, over every protocol: HTTP/1.1, HTTP/2 in the clear and over
-//! TLS, HTTP/3.
+//! Which file or route a path names, over every protocol: HTTP/1.1, HTTP/2 with and without TLS,
+//! HTTP/3.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use harness::h2::H2;
 use harness::process::Process;
 use harness::quic::H3;
 
-/// What came back.
+/// An answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
@@ -43,7 +43,7 @@ impl Clients {
         }
     }
 
-    /// The answer to GET, the same over all of them.
+    /// The answer to GET, which must be equal over all protocols.
     fn get(&mut self, target: &str) -> Answer {
         self.ask(target, &[])
     }
@@ -73,7 +73,7 @@ impl Clients {
 }
 
 impl Answer {
-    /// The text of a refusal need not be the same.
+    /// The text of a refusal may differ.
     fn agrees(&self, other: &Self, over: &str, target: &str) {
         assert_eq!((self.status, &self.fields), (other.status, &other.fields), "{over}: {target}");
         assert!(self.status != 200 || self.text == other.text, "{over}: {target}");
@@ -90,8 +90,8 @@ fn serve(dir: &Path, options: &[&str]) -> Process {
     Process::serve(dir, &[&all[..], options].concat())
 }
 
-/// F5: dot segments, escapes of unreserved characters, several slashes and raw UTF-8 are spellings
-/// of one path; what leads above the root is 400.
+/// F5: dot segments, escaped unreserved characters, repeated slashes and raw UTF-8 are spellings of
+/// one path. A path above the root gets 400.
 #[test]
 fn f5_every_spelling_of_a_path_names_its_file() {
     let site = TempDir::with(&[
@@ -131,7 +131,7 @@ fn f5_every_spelling_of_a_path_names_its_file() {
         let answer = clients.get(target);
         assert_eq!((answer.status, answer.field("location")), (308, Some("/deb/")), "{target}");
     }
-    // A directory was meant: no redirect, and no index to send.
+    // A directory was requested: no redirect, and no index to send.
     assert_eq!(clients.get("/deb/.").status, 404);
     for target in [
         "/..",
@@ -151,8 +151,8 @@ fn f5_every_spelling_of_a_path_names_its_file() {
     }
 }
 
-/// F5: routes see what files see, an encoded slash is a byte of a parameter, and nothing that a
-/// route guards is reached around it.
+/// F5: routes see the same path as files, an encoded slash is part of a parameter, and a guarded
+/// route cannot be bypassed.
 #[test]
 fn f5_routes_are_compared_in_canonical_form() {
     let server = Process::app_on("http,https,h2c", "");
@@ -180,7 +180,7 @@ fn f5_routes_are_compared_in_canonical_form() {
     for target in ["/../hello", "/user/../../hello", "/%2E%2E", "/user/%f"] {
         assert_eq!(clients.get(target).status, 400, "{target}");
     }
-    // A body and a canonical path are no hindrance to each other.
+    // A body and a path that needs canonicalisation work together.
     let mut client = Client::connect(server.http());
     let length = "Content-Length: 4\r\n";
     assert_eq!(client.request("POST", "/x/../echo", length, b"body").body, b"body");
@@ -191,7 +191,8 @@ fn f5_routes_are_compared_in_canonical_form() {
     assert_eq!(client.get("http://other/x/../target?a").body, b"/target a other");
 }
 
-/// F14: of more names than a page has the first by name are shown, and how many are not is said.
+/// F14: if a directory has more names than a page shows, the first by name are listed, with the
+/// number of the others.
 #[test]
 fn f14_a_large_directory_says_what_it_leaves_out() {
     let site = TempDir::with(&[("many/z-folder/x", b"x")]);
@@ -243,8 +244,8 @@ fn f15_types_and_codings() {
     }
 }
 
-/// F4 and F12: a compressed file whose time was cut is sent; a file whose time was erased is told
-/// apart by its tag alone.
+/// F4 and F12: a compressed file whose time was truncated is sent; files whose times were erased
+/// differ in their tags alone.
 #[test]
 fn f4_and_f12_times_that_tools_cut_or_erase() {
     let long = "x".repeat(3 << 20);

@@ -1,5 +1,5 @@
-//! What a deployment does to a served directory: it is replaced, is away for a while, comes back
-//! (row F3). With `ringway serve` over every protocol, and with the library's `.files()`.
+//! Deployments: a served directory is replaced, is missing for a while, and comes back (row F3).
+//! `ringway serve` over every protocol, and the library's `.files()`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use harness::quic::H3;
 use harness::{TempDir, eventually};
 use ringway::{Bound, Router, Server};
 
-/// Within a second it is noticed; a busy machine may take its time to run the thread that does.
+/// A change is noticed within a second; the slack is for busy machines.
 const NOTICED: Duration = Duration::from_secs(5);
 
 /// A client for each protocol, with connections that live as long as the test.
@@ -44,7 +44,7 @@ impl Clients {
         ]
     }
 
-    /// Every protocol answers with this status, and this text if any, before long.
+    /// Every protocol soon answers with this status, and this text if given.
     fn turn_to(&mut self, path: &str, status: u16, text: &str) {
         let start = Instant::now();
         loop {
@@ -65,7 +65,7 @@ fn serve(dir: &Path) -> (Process, Clients) {
     (server, clients)
 }
 
-/// How often a line that has both of these was said.
+/// How many lines contain both of these.
 fn said(server: &Process, what: &str, of: &Path) -> usize {
     let of = of.display().to_string();
     let output = server.output();
@@ -97,7 +97,7 @@ fn f3_a_directory_that_is_built_anew_or_comes_back_is_served() {
     clients.turn_to("/a.txt", 503, "");
     temp.write("dist/a.txt", b"two");
     clients.turn_to("/a.txt", 200, "two");
-    // Moved away: what is there no more is not served, whatever its descriptor still reaches.
+    // Moved away: its files are no longer served, although the descriptor still reaches them.
     fs::rename(&dist, &away).unwrap();
     clients.turn_to("/a.txt", 503, "");
     std::thread::sleep(Duration::from_secs(1));
@@ -105,7 +105,7 @@ fn f3_a_directory_that_is_built_anew_or_comes_back_is_served() {
     fs::rename(&away, &dist).unwrap();
     clients.turn_to("/a.txt", 200, "two");
     assert_eq!(said(&server, "is there again", &dist), 2, "{}", server.output());
-    // Something else of that name is no directory.
+    // A file with that name is not a directory.
     fs::rename(&dist, &away).unwrap();
     fs::write(&dist, "a file").unwrap();
     clients.turn_to("/a.txt", 503, "");
@@ -122,7 +122,7 @@ fn f3_a_parent_that_is_swapped_and_sighup() {
     symlink("v2", temp.path().join("next")).unwrap();
     fs::rename(temp.path().join("next"), &link).unwrap();
     clients.turn_to("/a.txt", 200, "two");
-    // The operator's word counts at once, for a directory that is gone too.
+    // SIGHUP takes effect at once, for a missing directory too.
     fs::remove_file(&link).unwrap();
     server.signal("HUP");
     clients.turn_to("/a.txt", 503, "");
@@ -132,7 +132,7 @@ fn f3_a_parent_that_is_swapped_and_sighup() {
     assert_eq!(said(&server, "cannot open ", &link), 1, "{}", server.output());
 }
 
-/// A download that has begun is finished from the directory in which it began.
+/// A download is finished from the directory in which it began.
 #[test]
 fn f3_a_download_under_way_outlives_its_directory() {
     let old = harness::pattern(8 << 20);
@@ -150,7 +150,7 @@ fn f3_a_download_under_way_outlives_its_directory() {
     assert!(reader.response("GET").body == old);
 }
 
-/// The library: several roots, several workers, one that is not there yet.
+/// The library: several roots, several workers, one root that does not exist yet.
 #[test]
 fn f3_the_roots_of_a_router_are_followed_each_by_itself() {
     let temp = TempDir::with(&[("a/x.txt", b"a1"), ("b/x.txt", b"b1")]);

@@ -1,5 +1,5 @@
-//! Entity tags of files that are too large for memory (row F13): equal copies share them once they
-//! are known, and no download under way restarts for that.
+//! Entity tags of files too large for memory (row F13): equal copies share a tag once their content
+//! was read, and no download in progress restarts for that.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -48,7 +48,7 @@ fn all(status: u16, tag: &str) -> Vec<(u16, String)> {
     vec![(status, tag.to_owned()); 3]
 }
 
-/// The tag, when it is not `former` any more.
+/// The tag, once it differs from `former`.
 fn becomes_another(server: &Process, path: &str, former: &str) -> String {
     let mut now = String::new();
     eventually("the content is known", || {
@@ -63,7 +63,7 @@ fn f13_copies_share_a_tag_and_both_tags_count() {
     let large = pattern(3_000_000);
     let temp = TempDir::with(&[("a/v.mp4", &large), ("b/v.mp4", &large), ("b/other", b"x")]);
     let (a, b) = (temp.path().join("a"), temp.path().join("b"));
-    // Slow enough that the first tags are of inode and times.
+    // Slow enough that the first tags are made of inode and times.
     let slow = ["--set", "limits.tag_rate=2MiB"];
     let (one, two) = (serve(&a, &slow), serve(&b, &slow));
     let (first, other) = (tag(&one, "/v.mp4"), tag(&two, "/v.mp4"));
@@ -75,7 +75,7 @@ fn f13_copies_share_a_tag_and_both_tags_count() {
         let fields = [("if-range", content.as_str()), ("range", "bytes=100-199")];
         assert_eq!(ask(server, "/v.mp4", &fields), all(206, &content));
     }
-    // What began with the first tag goes on with it.
+    // A download begun with the first tag continues with it.
     for named in [first.clone(), format!("\"x\", {first}")] {
         assert_eq!(ask(&one, "/v.mp4", &[("if-none-match", &named)]), all(304, &first));
         let fields = [("if-match", named.as_str()), ("range", "bytes=5-9")];
@@ -86,13 +86,13 @@ fn f13_copies_share_a_tag_and_both_tags_count() {
         let fields = [("if-range", first.as_str()), ("range", range)];
         assert_eq!(ask(&one, "/v.mp4", &fields), all(206, &first), "{range}");
     }
-    // The other machine's is nobody's here, and a weak one does not do for parts.
+    // Another machine's first tag is not valid here, and a weak tag does not allow ranges.
     assert_eq!(ask(&one, "/v.mp4", &[("if-none-match", &other)]), all(200, &content));
     for named in [other.clone(), format!("W/{first}")] {
         let fields = [("if-range", named.as_str()), ("range", "bytes=1-2")];
         assert_eq!(ask(&one, "/v.mp4", &fields), all(200, &content), "{named}");
     }
-    // Once the times are others, the first counts no more, and the content's does.
+    // Once the times differ, the first tag is invalid, but the content's tag is valid.
     let file = File::options().append(true).open(a.join("v.mp4")).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(1000)).unwrap();
     let touched = ask(&one, "/v.mp4", &[("if-none-match", &first)]);
@@ -105,7 +105,7 @@ fn f13_copies_share_a_tag_and_both_tags_count() {
     assert_ne!(becomes_another(&one, "/v.mp4", &changed), content);
 }
 
-/// As a replica is found by a load balancer: nobody has asked it for the file before.
+/// A replica behind a load balancer, where nobody has requested the file before.
 #[test]
 fn f13_files_are_known_before_anybody_asks() {
     let large = pattern(3_000_000);
@@ -116,8 +116,8 @@ fn f13_files_are_known_before_anybody_asks() {
     assert_eq!(ask(&two, "/deep/er/v.bin", &[("if-none-match", &named)]), all(304, &named));
 }
 
-/// The tag is that of the content wherever the file is: in memory, on disk for its size, on disk
-/// for want of memory; compressed forms have their own.
+/// The tag depends only on the content, wherever the file is: in memory, or on disk for its size or
+/// for lack of memory. Compressed forms have their own.
 #[test]
 fn f13_the_tag_does_not_say_where_the_file_is() {
     let script = pattern(30_000).iter().map(|byte| b'a' + byte % 16).collect::<Vec<u8>>();

@@ -1,6 +1,6 @@
-//! Attacks on HTTP/1.1 framing: rows 1 to 24 of the attack list, each test named by its row. While
-//! an attack runs a second client's latency and the server's memory are watched; afterwards the
-//! server answers, and holds nothing more than before.
+//! Attacks on HTTP/1.1 framing: rows 1 to 24 of the attack list, each test named by its row. During
+//! an attack a second client's latency and the server's memory are watched. Afterwards the server
+//! answers and holds no more than before.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,9 +11,9 @@ use harness::process::Process;
 use harness::watch::Watch;
 use harness::{TempDir, pattern};
 
-/// Memory that an attack with small inputs may cost, at its highest.
+/// Maximum growth of memory during an attack with small inputs.
 const CAP: u64 = 4 << 20;
-/// What each attack is repeated, so that a leak or a slow path shows.
+/// Repetitions of each attack, so that a leak or a slow path shows.
 const TIMES: usize = 20;
 
 const GOOD: &str = "GET /count HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -40,13 +40,13 @@ fn refused(bounds: &str, statuses: &[u16], inputs: &[impl AsRef<[u8]>]) {
     assert_eq!(server.client().get("/counted").text(), "0", "nothing was executed");
 }
 
-/// Send, read one reply, and expect the end of the connection right behind it.
+/// Sends, reads one reply, and expects the end of the connection after it.
 fn send_and_close(server: &Process, input: &[u8]) -> Response {
     let mut client = server.client();
     client.send(input);
     let response = client.response("GET");
     if !response.says_close() {
-        // Do not wait for a connection that stays open: the caller has enough to complain about.
+        // Do not wait for a connection that stays open: the caller reports that.
         client.finish();
     }
     let rest = client.rest();
@@ -94,7 +94,7 @@ fn row_02_content_length_twice_or_as_a_list() {
 fn row_03_content_length_that_is_no_number() {
     let bad = ["+5", "0x5", "5 x", "-1", "1_0", "", "5.0", "٥", "18446744073709551616"];
     refused("", &[400], &bad.map(|value| post(&format!("Content-Length: {value}"), "hello")));
-    // One that is a number, but larger than any body may be.
+    // A number that is larger than any allowed body.
     let huge = ["9223372036854775808", "18446744073709551615"];
     let huge = huge.map(|value| post(&format!("Content-Length: {value}"), "hello"));
     refused("", &[400, 413], &huge);
@@ -251,7 +251,7 @@ fn row_12_chunks_without_their_crlf() {
     let bodies =
         ["2\r\nhiX\r\n0\r\n\r\n", "2\r\nhi\n0\r\n\r\n", "2\r\nhi0\r\n\r\n", "2\nhi\r\n0\r\n\r\n"];
     refused("", &[400], &bodies.map(|body| post("Transfer-Encoding: chunked", body)));
-    // The last CRLF never comes: in time that is the client's fault too.
+    // The last CRLF never comes: the timeout is the client's fault, too.
     let head = "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
     let server = Process::app("header_timeout=300,idle_timeout=300,rate_grace=300,body_rate=1000");
     let mut client = server.client();
@@ -497,7 +497,7 @@ fn row_24_bad_http2_settings_are_never_obeyed() {
     }
 }
 
-/// Not a row: noise. Whatever the bytes, there is an orderly end and the server lives.
+/// Not a row: noise. Whatever the input, the connection ends in order and the server survives.
 #[test]
 fn noise_is_answered_or_cut_off() {
     let server = Process::app("header_timeout=500");

@@ -1,5 +1,5 @@
-//! HTTP/1.0 and HTTP/1.1 as asked for: rows A1 to A18 of the feature list, each test named by its
-//! row, all from outside over a socket.
+//! HTTP/1.0 and HTTP/1.1 features: rows A1 to A18 of the feature list, each test named by its row,
+//! from outside over a socket.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -91,7 +91,7 @@ fn a3_an_idle_connection_is_closed_in_time() {
     client.expect_end();
     assert!(start.elapsed() >= Duration::from_millis(200), "not at once");
 
-    // One that never sent anything has no longer to live.
+    // A client that never sent anything gets no more time.
     let mut silent = server.client();
     silent.expect_end();
 }
@@ -164,7 +164,7 @@ fn a5_after_an_error_nothing_behind_it_is_executed() {
     client.expect_end();
     assert_eq!(server.client().get("/counted").text(), "1");
 
-    // The same where the client itself asks for the end.
+    // The same if the client itself asks for the close.
     let last = "POST /count HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
                 Content-Length: 0\r\n\r\n";
     let mut client = server.client();
@@ -431,7 +431,7 @@ fn a17_connection_keep_alive_changes_nothing_in_11() {
     }
 }
 
-/// What an idle connection costs, all of it: private memory of a warm process over ten thousand
+/// Total cost of an idle connection: private memory of a warm process divided by ten thousand
 /// connections that each had an answer. The target is 256 bytes.
 #[test]
 fn alone_a18_ten_thousand_idle_connections() {
@@ -440,7 +440,7 @@ fn alone_a18_ten_thousand_idle_connections() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
     command.args(["serve", "--http", "127.0.0.1:0", "--workers", "1"]).arg(site.path());
     command.args(["--set", "limits.idle_timeout=600s"]);
-    // Pages of 2 MiB would hide what is counted: a table takes none for long, then one too many.
+    // Pages of 2 MiB would blur the count.
     let server = Process::start(command.env("MIMALLOC_ALLOW_THP", "0"));
     let open = |count: usize| -> Vec<Client> {
         let clients = (0..count).map(|_| {
@@ -450,7 +450,7 @@ fn alone_a18_ten_thousand_idle_connections() {
         });
         clients.collect()
     };
-    // What the first ones make the worker keep is not theirs: buffers, a file in memory.
+    // Exclude what the first connections make the worker keep: buffers, a file in memory.
     let mut clients = open(1000);
     let before = server.settled();
     clients.extend(open(CONNECTIONS));

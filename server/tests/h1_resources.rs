@@ -1,5 +1,5 @@
 //! Attacks on time, memory and descriptors over HTTP/1.1: rows 25 to 31 and 86 of the attack list.
-//! The bounds are lowered so that the tests are quick; what is tested is that they hold.
+//! The limits are lowered to make the tests quick; the tests show that they hold.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use harness::{PATIENCE, TempDir, eventually};
 
 const CAP: u64 = 8 << 20;
 
-/// Send a byte now and then until the server has had enough; how long it took, and its answer.
+/// Sends a byte now and then until the server ends the connection; returns the time and the answer.
 fn drip(mut client: Client, head: &str, every: Duration) -> (Duration, Vec<u8>) {
     client.send(head);
     let start = Instant::now();
@@ -86,7 +86,7 @@ fn row_26_slow_body() {
 fn row_27_slow_read() {
     let server = Process::app("rate_grace=500,write_rate=1000000");
     let watch = Watch::new(&server, "/hello");
-    // Sixteen readers of 16 MiB each that read nothing: far less than their sum may be held.
+    // Sixteen readers that never read 16 MiB each: the server may hold far less than the sum.
     watch.during(16 << 20, || {
         let mut clients: Vec<Client> =
             (0..16).map(|_| Client::with_tiny_window(server.http())).collect();
@@ -159,7 +159,7 @@ fn row_29_pipelining_without_reading() {
             }
         }
         assert!(sent < 1_000_000 * request.len(), "reading was never paused");
-        // Whoever reads on gets every reply to what was sent whole.
+        // A client that continues to read gets every reply to what was sent completely.
         client.stream.set_nonblocking(false).unwrap();
         for n in 0..sent / request.len() {
             assert_eq!(client.response("GET").text(), "hello", "reply {n}");

@@ -1,6 +1,5 @@
-//! Floods over HTTP/2: rows 40 to 45 and 52 of the attack list, each with a second client that is
-//! served all the while, and a bound on what the server's memory may grow by. The other rows to 57:
-//! `h2_violations`.
+//! HTTP/2 floods: rows 40 to 45 and 52 of the attack list, with a second client that is served
+//! throughout, and a limit on the server's memory. The other rows to 57 are in `h2_violations`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +13,7 @@ use harness::h2::*;
 use harness::process::Process;
 use harness::watch::Watch;
 
-/// What memory may grow by during an attack on one connection.
+/// Maximum growth of memory during an attack on one connection.
 const CAP: u64 = 4 << 20;
 
 fn app(bounds: &str) -> Process {
@@ -37,12 +36,12 @@ fn flood(client: &mut H2, count: usize, mut piece: impl FnMut(usize) -> Vec<u8>)
     client.end()
 }
 
-/// Others are served while and after, and memory stays below the cap.
+/// Others are served during and after the attack, and memory stays below the limit.
 fn watched(server: &Process, attack: impl FnOnce()) {
     Watch::new(server, "/hello").during(CAP, attack);
 }
 
-/// The connection must end with this code; others are served while and after.
+/// The connection must end with this code. Others are served during and after the attack.
 fn calms(server: &Process, what: &str, count: usize, piece: impl FnMut(usize) -> Vec<u8>) {
     watched(server, || {
         let code = flood(&mut connect(server), count, piece);
@@ -102,7 +101,7 @@ fn row_42_continuation_flood() {
             if std::mem::replace(&mut begun, true) { next } else { [first, next].concat() }
         });
     }
-    // A block that is never ended costs the time that a head may take.
+    // A block that never ends is cut off after the time allowed for a head.
     let server = app("header_timeout=300");
     let mut client = connect(&server);
     client.polite = false;
@@ -158,7 +157,7 @@ fn row_43_streams_left_without_window() {
         client.until("the stalled streams are reaped", gone);
         assert!(start.elapsed() > Duration::from_millis(400), "not at once");
     });
-    // The connection's window is no different.
+    // The same holds for the connection's window.
     let mut client = H2::with(server.at("h2c"), &[(4, 1 << 30)]);
     client.refill = false;
     client.send([get(1, "/big"), get(3, "/big")].concat());
@@ -237,7 +236,7 @@ fn row_52_more_streams_than_allowed() {
     calms(&server, "without end", 20_000, |i| get(id(i), "/slow/60000"));
 }
 
-/// What a flood sends at its nth place.
+/// The `n`th piece of a flood.
 type Piece<'a> = &'a dyn Fn(usize) -> Vec<u8>;
 
 /// Rows 40 to 45: whatever it is that a connection does too much of, the metrics count it by name.

@@ -1,4 +1,4 @@
-//! HTTP/2 by others' clients: curl, nghttp, h2load, openssl, Python's httpx. Rows C15, C27, C30 to
+//! HTTP/2 with other clients: curl, nghttp, h2load, openssl, Python's httpx. Rows C15, C27, C30 to
 //! C32 and C35 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -21,7 +21,7 @@ fn url(server: &Process, kind: &str, path: &str) -> String {
     format!("{scheme}://localhost:{port}{path}")
 }
 
-/// Runs a client; what it said on both outputs, or nothing where it is not installed.
+/// Runs a client; its output on both streams, or `None` if it is not installed.
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     let Ok(output) = command.args(arguments).stdin(Stdio::null()).output() else {
@@ -180,7 +180,7 @@ fn c35_secrets_for_wireshark() {
     command.env("SSLKEYLOGFILE", &log);
     let server = Process::start(&mut command);
     server.wait_for("https");
-    // What the server logs is what the client knows: lines for the same random, the same secrets.
+    // The server logs the same secrets as the client, for the same random value.
     let known = std::sync::Arc::new(Known::default());
     for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
         let mut config = tls::config_of(versions, &[b"h2"]);
@@ -197,7 +197,7 @@ fn c35_secrets_for_wireshark() {
     });
 }
 
-/// The secrets that a client logs.
+/// The secrets logged by a client.
 #[derive(Debug, Default)]
 struct Known(std::sync::Mutex<Vec<String>>);
 

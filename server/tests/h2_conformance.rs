@@ -1,4 +1,4 @@
-//! RFC 9113 judged by others: httpwg, a conformance suite that knows nothing of ringway.
+//! RFC 9113 conformance, judged by httpwg, an independent test suite.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use harness::missing;
 use harness::process::Process;
 
-/// Runs the suite; what it said, or nothing where it is not installed.
+/// Runs the suite; its output, or `None` if it is not installed.
 fn judge(server: &Process) -> Option<String> {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/httpwg");
     let tool = std::env::var_os("RINGWAY_TEST_HTTPWG").map_or(tool, Into::into);

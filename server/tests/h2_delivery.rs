@@ -23,8 +23,8 @@ fn connect(server: &Process) -> H2 {
     H2::connect(server.at("h2c"))
 }
 
-/// Row C8 over TLS, where bodies are sealed from where they lie: short ones, ones of a record, ones
-/// that are pulled piece by piece, all among each other, whole.
+/// Row C8 over TLS: short bodies, bodies of one record and pulled bodies, interleaved, all
+/// complete. They are sealed without a prior copy.
 #[test]
 fn bodies_of_every_size_arrive_whole_over_tls() {
     let server = app();
@@ -62,8 +62,8 @@ fn priority(stream: u32, on: u32, weight: u16) -> Vec<u8> {
     frame(PRIORITY, 0, stream, &[&on.to_be_bytes()[..], &[(weight - 1) as u8]].concat())
 }
 
-/// A client to which nothing of a body goes out before it gives window for all streams together,
-/// so that what it gets then tells how the server shares.
+/// A client that first gives no connection window, so that the order in which bodies then arrive
+/// shows how the server shares it.
 fn held(server: &Process, settings: &[(u16, u32)]) -> H2 {
     held_by(server, settings, "/bytes/100")
 }
@@ -255,8 +255,8 @@ fn c11_urgency_and_incremental() {
     assert_eq!(ends(&mut client, &[11, 13]), [13, 11]);
 }
 
-/// Row C11: an urgent response overtakes a large one of which the kernel would have taken
-/// megabytes; only what the kernel was allowed to hold comes before it.
+/// Row C11: an urgent response overtakes a large one. Only what the kernel was allowed to buffer
+/// comes before it.
 #[test]
 fn c11_urgent_ones_overtake_what_is_queued() {
     let site = TempDir::with(&[("large.bin", &vec![b'x'; 16 << 20]), ("urgent.css", b"a{}")]);
@@ -279,8 +279,8 @@ fn c11_urgent_ones_overtake_what_is_queued() {
     assert!(2 * short < long);
 }
 
-/// What a handler does not read, its client may not send; what a client does not take, a handler
-/// does not go on to write.
+/// Backpressure: a client may not send what a handler does not read, and a handler does not
+/// continue to write what a client does not read.
 #[test]
 fn c19_handlers_and_clients_wait_for_each_other() {
     let server = app();

@@ -1,5 +1,5 @@
-//! What HTTP/2 costs the kernel and TLS: one SEND for a connection in a turn, one sealing for a
-//! flush, counted by the server's own report and by the records that the client sees.
+//! HTTP/2's cost in system calls and TLS records: one SEND per connection and turn, one sealing per
+//! flush. Counted by the server's report and by the records that the client sees.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -76,8 +76,8 @@ fn one_record_for_a_flush() {
     assert!(operations <= 80, "{operations} operations");
 }
 
-/// What an idle connection over TLS holds after one request, all of it: private memory of the
-/// process, over as many connections as a test may open. The target is 5 KB.
+/// Memory of an idle TLS connection after one request: private memory of the process, divided by as
+/// many connections as a test may open. The target is 5 KB.
 #[test]
 fn an_idle_connection_over_tls_holds_little() {
     const CONNECTIONS: u64 = 3000;

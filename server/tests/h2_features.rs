@@ -1,5 +1,5 @@
-//! HTTP/2 from outside, over sockets, frame by frame: rows C1 to C6 and C19 to C24 of the feature
-//! list; header compression: `h2_hpack`.
+//! HTTP/2 from outside, frame by frame: rows C1 to C6 and C19 to C24 of the feature list. Header
+//! compression is in `h2_hpack`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

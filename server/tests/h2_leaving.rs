@@ -1,5 +1,5 @@
-//! How HTTP/2 ends, from outside: a server that leaves without losing a request, and answers that
-//! are cancelled. Rows C25 and C26 of the feature list.
+//! How HTTP/2 ends, from outside: drains without a lost request, and cancelled answers. Rows C25
+//! and C26 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,15 +22,14 @@ fn connect(server: &Process) -> H2 {
     H2::connect(server.at("h2c"))
 }
 
-/// What a client that retries makes of a server that leaves: how many requests it was asked, how
-/// many were answered, how many connections it took.
+/// Result of a retrying client during a drain: numbers of requests, answers and connections.
 struct Retrying {
     answered: usize,
     refused: usize,
     goaways: Vec<u32>,
 }
 
-/// Asks until the connection ends, always twenty requests at once.
+/// Sends requests until the connection ends, always twenty at once.
 fn load(server: &Process, tls: bool, busy: &AtomicUsize) -> Retrying {
     let at = server.at(if tls { "https" } else { "h2c" });
     let mut client = if tls { H2::tls(at) } else { H2::connect(at) };
@@ -60,7 +59,7 @@ fn load(server: &Process, tls: bool, busy: &AtomicUsize) -> Retrying {
     let goaways: Vec<u32> = client.goaways.iter().map(|frame| frame.number(0)).collect();
     let last = goaways.last().copied().expect("a GOAWAY");
     assert!(client.goaways.iter().all(|frame| frame.number(4) == NO_ERROR));
-    // Whatever it was asked up to the last number was answered; the rest may be asked again.
+    // Every request up to the last stream id was answered; the others may be retried.
     let lost: Vec<_> = open.keys().filter(|id| **id <= last).collect();
     assert!(lost.is_empty(), "{lost:?} of at most {last} were lost");
     Retrying { answered, refused: open.len(), goaways }

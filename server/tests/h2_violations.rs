@@ -1,6 +1,5 @@
-//! What a client may not say over HTTP/2: rows 46 to 51 and 53 to 57 of the attack list, each with
-//! a second client that is served all the while, and a bound on what the server's memory may grow
-//! by.
+//! Violations of HTTP/2 by clients: rows 46 to 51 and 53 to 57 of the attack list, with a second
+//! client that is served throughout, and a limit on the server's memory.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +10,7 @@ use harness::process::Process;
 use harness::tls;
 use harness::watch::Watch;
 
-/// What memory may grow by during an attack on one connection.
+/// Maximum growth of memory during an attack on one connection.
 const CAP: u64 = 4 << 20;
 
 fn app(bounds: &str) -> Process {
@@ -22,12 +21,12 @@ fn connect(server: &Process) -> H2 {
     H2::connect(server.at("h2c"))
 }
 
-/// Others are served while and after, and memory stays below the cap.
+/// Others are served during and after the attack, and memory stays below the limit.
 fn watched(server: &Process, attack: impl FnOnce()) {
     Watch::new(server, "/hello").during(CAP, attack);
 }
 
-/// What a client sends must end the connection with one of these codes.
+/// The client's input must end the connection with one of these codes.
 fn ends(server: &Process, what: &str, bytes: impl AsRef<[u8]>, codes: &[u32]) {
     let mut client = connect(server);
     client.send(bytes);
@@ -35,8 +34,8 @@ fn ends(server: &Process, what: &str, bytes: impl AsRef<[u8]>, codes: &[u32]) {
     assert!(code.is_some_and(|code| codes.contains(&code)), "{what}: {code:?}");
 }
 
-/// What a client sends must be answered by a reset of stream 1 with this code, or by a 400, or end
-/// the connection with this code; where the stream alone has gone, the connection still serves.
+/// The client's input must be answered by a reset of stream 1 with this code, by a 400, or by the
+/// end of the connection with this code. After a reset the connection still serves.
 fn refuses(server: &Process, what: &str, bytes: impl AsRef<[u8]>, code: u32) {
     let mut client = connect(server);
     client.send(bytes);

@@ -1,4 +1,4 @@
-//! The server speaks HTTP/3: requests of every shape over a client of another make.
+//! HTTP/3: requests of every shape, from an independent client.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -81,7 +81,7 @@ fn large_bodies_flow_both_ways() {
     assert_eq!(client.get("/slow/30").body, b"slow");
 }
 
-/// Files from memory and from the disk, and ranges of them.
+/// Files from memory and from disk, and ranges of them.
 #[test]
 fn files() {
     let (small, large) = (pattern(10_000), pattern(5 << 20));
@@ -99,7 +99,7 @@ fn files() {
     assert!(part.body == large[7..1_000_007]);
 }
 
-/// C29, D9: early hints come ahead of the answer, trailers behind it; pushes are left out.
+/// C29, D9: early hints come before the answer, trailers after it; pushes are left out.
 #[test]
 fn hints_and_trailers() {
     let server = app();
@@ -113,8 +113,8 @@ fn hints_and_trailers() {
     assert_eq!(client.get("/pushing").status(), 200);
 }
 
-/// C11: of two downloads the more urgent one ends first, whoever asked first; the answer's own
-/// Priority field goes over what the client said, as far as it says anything (RFC 9218 section 8).
+/// C11: the more urgent of two downloads ends first, whichever was requested first. The answer's
+/// Priority field overrides the client's in the parameters that it states (RFC 9218 section 8).
 #[test]
 fn the_more_urgent_ends_first() {
     let server = app();
@@ -133,7 +133,7 @@ fn the_more_urgent_ends_first() {
     }
 }
 
-/// What is in flight when the server is told to stop is finished; then it ends.
+/// A drain finishes what is in flight, then the server ends.
 #[test]
 fn a_drain_finishes_what_is_in_flight() {
     let mut server = app();
@@ -149,14 +149,14 @@ fn a_drain_finishes_what_is_in_flight() {
     assert!(server.wait().success());
 }
 
-/// Serves a directory with these options, on any port unless they say which.
+/// Serves a directory with these options, on any port unless they name one.
 fn serve(dir: &Path, options: &[&str]) -> Process {
     let server = Process::serve(dir, options);
     server.wait_for("http,https");
     server
 }
 
-/// What an answer over TLS says of HTTP/3, in HTTP/1.1 and HTTP/2.
+/// The Alt-Svc fields of answers over TLS, in HTTP/1.1 and HTTP/2.
 fn alt_svc(https: SocketAddr) -> [Option<String>; 2] {
     let mut one = tls::connect(https, &[b"http/1.1"], "localhost");
     one.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
@@ -194,8 +194,8 @@ fn alt_svc_says_where_http3_is() {
     assert!(told[0].ends_with("; ma=60"), "{told:?}");
 }
 
-/// E4: where the UDP port cannot be had the server says so and speaks the other protocols, unless
-/// it is to have HTTP/3.
+/// E4: if the UDP port is not available, the server reports that and serves the other protocols,
+/// unless HTTP/3 is required.
 #[test]
 fn without_its_udp_port_the_server_falls_back_or_does_not_start() {
     let dir = TempDir::with(&[("index.html", b"hi")]);
@@ -233,7 +233,7 @@ fn attempt(server: SocketAddr) -> Result<H3, u64> {
     }
 }
 
-/// An address gets so many connections and no more, until one of them ends.
+/// An address gets this many connections and no more, until one of them ends.
 #[test]
 fn connections_of_one_address_are_bounded() {
     let dir = TempDir::with(&[("index.html", b"hi")]);

@@ -1,6 +1,6 @@
-//! F1 and row 97: what a server sends to an address that has not shown to be the client's is at
-//! most three times what came from it, for as long as it waits (RFC 9000 section 8.1). Real sockets
-//! and a real silence; how it goes on for many minutes is in the tests of the crate `quic`.
+//! F1 and row 97: to an unvalidated address the server sends at most three times what it received,
+//! however long it waits (RFC 9000 section 8.1). Real sockets and a real silence; the crate `quic`
+//! tests the following minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use harness::quic::{self as h3, H3};
 /// Longer than the first three probes.
 const SILENCE: Duration = Duration::from_secs(9);
 
-/// A client that has sent something, and is deaf until the silence is over.
+/// A client that has sent something, and reads nothing until the silence is over.
 struct Case {
     name: &'static str,
     client: H3,
@@ -28,7 +28,7 @@ struct Case {
 }
 
 impl Case {
-    /// Sends the first so many datagrams of its flight, each changed as `change` says.
+    /// Sends the first datagrams of its flight, each changed by `change`.
     fn new(name: &'static str, server: &Process, most: usize, change: fn(&mut Vec<u8>)) -> Self {
         let mut config = h3::config();
         if name == "a refusal" {

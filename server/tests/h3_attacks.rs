@@ -1,5 +1,5 @@
-//! Attacks over HTTP/3 and QPACK: rows 58 to 66 of the attack list, each closed with the code that
-//! RFC 9114 or RFC 9204 names, while a second client is served, memory within a bound.
+//! Attacks on HTTP/3 and QPACK: rows 58 to 66 of the attack list. Each is closed with the code that
+//! RFC 9114 or RFC 9204 names, while a second client is served and memory stays bounded.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use harness::process::Process;
 use harness::quic::*;
 use harness::watch::Watch;
 
-/// What memory may grow by during an attack on one connection.
+/// Maximum growth of memory during an attack on one connection.
 const CAP: u64 = 8 << 20;
 
 fn app(bounds: &str) -> Process {
@@ -27,12 +27,12 @@ fn bare(server: &Process) -> H3 {
     H3::bare(server.at("h3"))
 }
 
-/// The control stream's beginning.
+/// The beginning of the control stream.
 fn control() -> Vec<u8> {
     [varint(0), settings(&[])].concat()
 }
 
-/// What a client says on its streams, in order, must close the connection with this code.
+/// What a client sends on its streams, in order, must close the connection with this code.
 fn closes(server: &Process, what: &str, streams: &[(u64, &[u8], bool)], code: u64) {
     let mut client = bare(server);
     for (id, bytes, fin) in streams {

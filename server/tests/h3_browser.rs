@@ -1,4 +1,4 @@
-//! Chromium comes back over HTTP/3: what it knows of a server from its first visit saves it round
+//! Chromium returns over HTTP/3: what it remembers of a server from its first visit saves round
 //! trips. Row D5 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

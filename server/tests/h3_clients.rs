@@ -1,5 +1,5 @@
-//! HTTP/3 by others' clients: aioquic, niquests, and curl where there is no HTTP/3. Rows D1, D5, D7
-//! to D9 and E1 to E3 of the feature list.
+//! HTTP/3 with other clients: aioquic, niquests, and curl without HTTP/3. Rows D1, D5, D7 to D9 and
+//! E1 to E3 of the feature list.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ fn sum(bytes: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What one of the scripts says of servers at these ports; nothing where there is no Python for it.
+/// Output of a script for servers at these ports; `None` without Python for it.
 fn python(script: &str, ports: &[u16]) -> Option<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let mut command = Command::new(std::env::var_os("RINGWAY_TEST_PYTHON")?);
@@ -68,7 +68,7 @@ fn serve(site: &TempDir, more: &[&str]) -> Command {
     command
 }
 
-/// What curl says; nothing where it is not installed.
+/// Output of curl; `None` if it is not installed.
 fn curl(arguments: &[&str]) -> Option<String> {
     let mut command = Command::new("curl");
     let Ok(output) = command.arg("-sk").args(arguments).stdin(Stdio::null()).output() else {
@@ -96,8 +96,8 @@ fn e1_e2_three_versions_and_the_way_back() {
     }
 }
 
-/// D1, E2, E3 by niquests and its qh3: it finds HTTP/3 by Alt-Svc, and its way back from a server
-/// that has none.
+/// D1, E2, E3 with niquests and its qh3: it finds HTTP/3 by Alt-Svc, and falls back if a server has
+/// none.
 #[test]
 fn d1_e2_e3_by_niquests() {
     let site = site();

@@ -1,5 +1,5 @@
-//! Datagrams that are no good, and first ones that are unusual: rows 94 to 96 of the attack list. A
-//! second client is served meanwhile, memory stays within a bound.
+//! Invalid datagrams and unusual first ones: rows 94 to 96 of the attack list. A second client is
+//! served meanwhile, and memory stays bounded.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use harness::process::Process;
 use harness::quic::{self as h3, H3, varint};
 use harness::watch::Watch;
 
-/// What memory may grow by during an attack.
+/// Maximum growth of memory during an attack.
 const CAP: u64 = 16 << 20;
 
 fn socket() -> UdpSocket {

@@ -1,5 +1,5 @@
-//! What HTTP/3 promises: rows D1 to D9, B4, B10, C29 and the HTTP/3 part of E11 of the feature
-//! list, over a real socket.
+//! HTTP/3 features: rows D1 to D9, B4, B10, C29 and the HTTP/3 part of E11 of the feature list,
+//! over a real socket.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -63,8 +63,8 @@ fn d1_a_thousand_requests_a_hundred_at_a_time() {
     }
 }
 
-/// D2: an answer that loses datagrams holds up no other: that comes in its own time, while the
-/// first waits for what was lost.
+/// D2: an answer that loses datagrams blocks no other: the other arrives while the first waits for
+/// the lost ones.
 #[test]
 fn d2_a_stream_that_loses_holds_up_no_other() {
     let server = app();
@@ -87,7 +87,7 @@ fn d2_a_stream_that_loses_holds_up_no_other() {
     assert!(client.answer(long).body == app_h2::bytes(8));
 }
 
-/// D3: nothing of a request or an answer is to be read on the wire.
+/// D3: nothing of a request or an answer is readable on the wire.
 #[test]
 fn d3_nothing_goes_in_the_clear() {
     let server = app();
@@ -109,7 +109,7 @@ fn d3_nothing_goes_in_the_clear() {
 const ONE_WAY: Duration = Duration::from_millis(150);
 const SLACK: Duration = Duration::from_millis(140);
 
-/// D4, D5: an answer within two round trips of nothing, and within one with a ticket.
+/// D4, D5: an answer takes two round trips from scratch, and one with a ticket.
 #[test]
 fn d4_d5_round_trips() {
     let server = app();
@@ -142,7 +142,7 @@ fn early(address: std::net::SocketAddr, session: &[u8]) -> H3 {
     client
 }
 
-/// D5, row 78: early data is answered once, and only where that does no harm.
+/// D5, row 78: early data is answered once, and only if that is safe.
 #[test]
 fn d5_early_data_is_for_safe_requests_and_once() {
     let server = app();
@@ -373,7 +373,7 @@ fn e11_counts_of_http3() {
     eventually("18 requests", || server.metric("ringway_streams_total{proto=\"3\"}") == 18);
 }
 
-/// Connections that come and go leave nothing behind.
+/// Connections that have ended leave nothing behind.
 #[test]
 fn alone_a_thousand_connections_come_and_go() {
     let server = Process::app_measured("");

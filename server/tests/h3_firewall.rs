@@ -1,7 +1,7 @@
-//! A firewall that drops QUIC: `ringway doctor` finds the rule and says what mends it, and clients
-//! that know of HTTP/3 come by HTTP/2 meanwhile. Rows D11 and E2 of the feature list. Port 443 is
-//! that of a network namespace of each test's own, whose packets nft really drops; where a machine
-//! allows no such namespace the tests say so and pass.
+//! A firewall that drops QUIC: `ringway doctor` finds the rule and names the remedy, and clients
+//! fall back to HTTP/2 meanwhile. Rows D11 and E2 of the feature list. Each test uses port 443 of
+//! its own network namespace, whose packets nft really drops. If the machine allows no such
+//! namespace, the tests say so and pass.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

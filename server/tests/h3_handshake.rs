@@ -1,6 +1,6 @@
-//! What a client may not do in the handshake and in the headers of packets: each is told by the
-//! code that RFC 9000 names, in a packet that the client can read (sections 7.4, 10.2.3, 12.4,
-//! 17.2, 17.3 and 18.2; RFC 9001 sections 8.2 and 8.3). By aioquic made rude, over real sockets.
+//! Violations in the handshake and in packet headers. Each is answered with the code that RFC 9000
+//! names, in a packet that the client can read (sections 7.4, 10.2.3, 12.4, 17.2, 17.3 and 18.2;
+//! RFC 9001 sections 8.2 and 8.3). The client is a modified aioquic over real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

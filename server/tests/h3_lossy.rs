@@ -1,6 +1,6 @@
-//! HTTP/3 over paths that lose, spoil, repeat and reorder datagrams: everything arrives, byte for
-//! byte, and handshakes come about. Rows C34 and D10 of the feature list. (The lab measures the
-//! same over a link between network namespaces; here it is a proxy, which needs no rights.)
+//! HTTP/3 over paths that lose, corrupt, repeat and reorder datagrams: every byte arrives, and
+//! handshakes complete. Rows C34 and D10 of the feature list. (The lab measures the same over a
+//! link between network namespaces; this uses a proxy, which needs no privileges.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -58,7 +58,7 @@ fn d10_everything_arrives_over_a_path_that_loses() {
     assert_eq!(H3::connect(at).get("/hello").text(), "hello");
 }
 
-/// D4: handshakes of which every tenth datagram is lost and every twentieth spoilt.
+/// D4: handshakes with every tenth datagram lost and every twentieth corrupted.
 #[test]
 fn d4_handshakes_come_about_over_a_path_that_loses_and_spoils() {
     let server = app();

@@ -1,5 +1,5 @@
-//! Attacks on QUIC itself: rows 67 to 79 of the attack list, by bare datagrams and by aioquic made
-//! rude. A second client is served meanwhile, memory stays within a bound. Where quiche is laxer
+//! Attacks on QUIC itself: rows 67 to 79 of the attack list, with raw datagrams and a modified
+//! aioquic. A second client is served meanwhile, and memory stays bounded. Where quiche is laxer
 //! than the RFC and drops safely, the answer is recorded here.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -18,7 +18,7 @@ use harness::watch::Watch;
 use harness::{eventually, pattern};
 use serde_json::Value;
 
-/// What memory may grow by during an attack.
+/// Maximum growth of memory during an attack.
 const CAP: u64 = 16 << 20;
 
 fn socket() -> UdpSocket {

@@ -1,5 +1,5 @@
-//! Rows 58 to 62 of the attack list once more, by h3i, which breaks the rules of HTTP/3 with
-//! another hand than ours: its frames and its QPACK are quiche's own.
+//! Rows 58 to 62 of the attack list again, with h3i, an independent implementation that uses
+//! quiche's frames and QPACK.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ use harness::quic::{
 };
 use harness::watch::Watch;
 
-/// What memory may grow by.
+/// Maximum growth of memory.
 const CAP: u64 = 8 << 20;
 
 /// What came of these actions on a connection of their own.
@@ -91,7 +91,7 @@ fn data(payload: &[u8]) -> Frame {
     Frame::Data { payload: payload.to_vec() }
 }
 
-/// A request that keeps the rules is answered: the client is fit to judge.
+/// A valid request is answered: the client is suitable as a judge.
 #[test]
 fn h3i_is_answered() {
     let server = Process::app_on("http,https,h3", "");

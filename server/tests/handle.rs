@@ -1,4 +1,4 @@
-//! The handle of a server inside a program: clones of it, where it listens, its end (row P7).
+//! The server handle inside a program: clones, bound addresses, stopping (row P7).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use ringway::{
     Bound, Error, OwnedRequest, Request, Response, Router, Scheme, Server, ServerHandle, oneshot,
 };
 
-/// An app with an answer that takes `slow`, and which tells when that has begun.
+/// An app with an answer that takes `slow`, which signals when it has begun.
 fn app(slow: Duration) -> (Router, mpsc::Receiver<()>) {
     let (begins, begun) = mpsc::channel();
     let app = Router::new().get("/", |_: &Request<'_>| Response::text("hello")).get(
@@ -32,7 +32,7 @@ fn app(slow: Duration) -> (Router, mpsc::Receiver<()>) {
     (app, begun)
 }
 
-/// A free port, for a server whose handle the test does not get.
+/// A free port, for a server whose handle the test does not hold.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

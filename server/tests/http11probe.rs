@@ -1,8 +1,7 @@
-//! A8: the 215 cases of Http11Probe, a public suite that sends HTTP/1.1 servers awkward requests
-//! and ranks them by their answers, by their public ids. The bytes are the protocol's and the
-//! verdicts the suite's; what sends and judges them here is ours, and stricter: behind every case
-//! that leaves the connection open the next request on it has exactly one answer, and whatever was
-//! sent, others are served.
+//! A8: the 215 cases of Http11Probe, a public suite that sends difficult requests to HTTP/1.1
+//! servers and ranks them by their answers, under their public ids. The bytes and verdicts are the
+//! suite's. The runner here is ours and stricter: after every case that leaves the connection open,
+//! the next request on it gets exactly one answer, and other clients are always served.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "as in the harness")]
@@ -31,7 +30,7 @@ use ringway::config::Limits;
 
 use case::{Case, Got, Send, Verdict, judge};
 
-/// Answers of ours, to scored cases, that the suite only tolerates, and why we give them.
+/// Our answers to scored cases that the suite only tolerates, with our reasons.
 const WARNED: [(&str, &str); 13] = [
     ("COMP-DUPLICATE-CT", "what a body is, is the application's to judge (RFC 9110 8.3)"),
     ("MAL-CL-TAB-BEFORE-VALUE", "whitespace around a value is no part of it (RFC 9110 5.5)"),
@@ -48,16 +47,16 @@ const WARNED: [(&str, &str); 13] = [
     ("WS-UPGRADE-INVALID-VER", "no WebSocket is spoken, and Upgrade may be ignored (RFC 9110 7.8)"),
 ];
 
-/// Cases whose verdict we decline, and why.
+/// Cases whose verdict we reject, with our reasons.
 const DECLINED: [(&str, &str); 1] = [(
     "MAL-NON-ASCII-URL",
     "raw UTF-8 is taken as over HTTP/2 (F5), and percent-encoded before anybody sees it; 404 here",
 )];
 
-/// How long the suite waits for an answer before it takes a server to be waiting for more.
+/// How long the suite waits for an answer before it assumes that the server waits for more.
 const SUITE_WAITS: Duration = Duration::from_secs(5);
 
-/// Behind these there are bytes on the connection that no request has claimed.
+/// After these cases, bytes remain on the connection that belong to no request.
 const LEFT_OVER: [&str; 1] = ["NORM-UNDERSCORE-TE"];
 
 #[test]
@@ -106,7 +105,7 @@ struct Row {
     seen: String,
 }
 
-/// Sends a case and judges what comes back; the statuses come with the verdict.
+/// Sends a case and judges the answer; returns the statuses with the verdict.
 fn run(server: &Process, case: &Case) -> (Verdict, String) {
     let mut client = server.client();
     let mut seen = Vec::new();
@@ -214,7 +213,7 @@ fn print(table: &[Row]) -> String {
 
 const ALL: [Verdict; 3] = [Verdict::Pass, Verdict::Warn, Verdict::Fail];
 
-/// What is no whole request must not be answered 408 while the suite still listens.
+/// An incomplete request must not get 408 while the suite still listens.
 #[test]
 fn what_is_unfinished_is_awaited_for_longer_than_the_suite_waits() {
     let limits = Limits::default();

@@ -1,4 +1,4 @@
-//! The layers that are built in, in the cases where they are easily wrong (HOUSE row P2).
+//! The built-in layers, in cases that are easily wrong (HOUSE row P2).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -434,7 +434,7 @@ fn p2_several_lines_of_accept_encoding_are_one_list() {
     }
 }
 
-/// One thread, which is taken, and nowhere to wait for it.
+/// A pool of one thread, which is busy, without a queue.
 #[test]
 fn p2_what_no_thread_has_time_to_compress_is_sent_as_it_is() {
     let (done, waits) = std::sync::mpsc::channel::<()>();
@@ -501,7 +501,7 @@ fn p2_what_no_coding_of_the_clients_will_do_for_is_406() {
             assert_eq!(answer.status, 406, "{accepted} over {}", answer.over);
             assert_eq!(answer.field("vary").unwrap(), "accept-encoding");
         }
-        // What was done is done.
+        // A completed action is not undone.
         for answer in server.ask("POST", "/made", &[("accept-encoding", accepted)], b"") {
             assert_eq!((answer.status, answer.body.len()), (200, 5000), "{}", answer.over);
         }

@@ -1,8 +1,8 @@
-//! One lifecycle of a stream: the same awkward things are asked over HTTP/1.1, HTTP/2 and HTTP/3 of
-//! real servers, and each answer is compared with what the RFC says: status, fields, text, how it
-//! ends, whether the connection stays, what is counted, what the access log says, and what the
-//! handler saw. The table is in `table/`, one row a thing; what a protocol forces to be different
-//! stands in `differences.rs` with its reason, and has to occur.
+//! The lifecycle of a stream. The same difficult cases run over HTTP/1.1, HTTP/2 and HTTP/3 of real
+//! servers, and each answer is compared with the RFC: status, fields, text, end, whether the
+//! connection stays, counters, access log, and what the handler saw. The table is in `table/`, one
+//! row per case. Unavoidable differences between protocols are listed in `differences.rs` with the
+//! reason, and must occur.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "modules of a test have nobody outside")]

@@ -1,5 +1,5 @@
-//! The access log from outside: a server serves a directory, and its log says exactly what was
-//! asked and answered.
+//! The access log from outside: a server serves a directory, and its log lists exactly the requests
+//! and answers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The messages of the public API over real connections of every protocol (HOUSE rows P3, P4, P6
-//! and P9): parts of a request as types, failures that say where, responses of every kind.
+//! Requests and responses of the public API over real connections of every protocol (HOUSE rows P3,
+//! P4, P6 and P9): parts of a request as types, errors that say where, responses of every kind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,6 @@
-//! A panic of the application is the one request's: 500 or the end of its stream, and nothing else,
-//! in the build that ships too. `scripts/test.sh` has this run again with `RINGWAY_TEST_RELEASE`
-//! naming the folder of release builds.
+//! A panic of the application affects one request: 500 or the end of its stream, and nothing else.
+//! This also holds for the release build: `scripts/test.sh` runs this again with
+//! `RINGWAY_TEST_RELEASE` naming the folder of release builds.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -29,11 +29,11 @@ fn server() -> Option<Process> {
     Some(server)
 }
 
-/// What panics before its answer has begun.
+/// Panics before the answer has begun.
 const GETS: [&str; 7] =
     ["/now", "/later", "/layer", "/async-layer", "/extractor", "/task", "/blocking"];
 
-/// The server that answered before still does, and ends when it is told to, without an error.
+/// The same server still answers, and stops without an error when told to.
 fn still_well(mut server: Process, mut witness: Client) {
     assert_eq!(witness.get("/well").text(), "well", "{}", server.output());
     assert!(server.is_running());

@@ -1,6 +1,6 @@
-//! F9: minimum rates are averages over a window, a minute by default, and the same over HTTP/1.1,
-//! HTTP/2 and HTTP/3. What is slow for a whole window is ended (rows 26 and 27 of the attack list),
-//! what pauses is not.
+//! F9: minimum rates are averages over a window, by default a minute, over HTTP/1.1, HTTP/2 and
+//! HTTP/3 alike. A client that is slow for a whole window is cut off (rows 26 and 27 of the attack
+//! list); one that pauses is not.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

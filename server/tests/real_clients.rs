@@ -1,5 +1,5 @@
 //! Real clients against a real server: curl, nghttp, h2load and wrk over every protocol on TCP.
-//! Each is told to trust the self-signed certificate; none may see an error.
+//! Each trusts the self-signed certificate; none may see an error.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,7 @@ fn url(server: &Process, kind: &str, path: &str) -> String {
     format!("{scheme}://{address}{path}")
 }
 
-/// What a client printed, or nothing when it is not installed. It must succeed.
+/// A client's output, or `None` if it is not installed. It must succeed.
 fn run(program: &str, args: &[&str]) -> Option<String> {
     let Ok(output) = Command::new(program).args(args).output() else {
         missing(program);

@@ -1,4 +1,4 @@
-//! Routers that are put together of others: what they match, refuse and bound (HOUSE rows P2, P5).
+//! Composed routers: matching, refusals and limits (HOUSE rows P2, P5).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use http::Method;
 use ringway::layer::Next;
 use ringway::{Files, OwnedRequest, Reply, Request, RequestBody, Response, Router};
 
-/// What a handler sees of where it is.
+/// What a handler sees of its route.
 fn seen(request: &Request<'_>) -> Response {
     let matched = request.matched_path().unwrap_or("none");
     let ids = ["id", "shop"].map(|name| request.param(name).unwrap_or("-"));

@@ -1,5 +1,5 @@
-//! What the configuration file says, seen by clients: `[tls]`, `[[hints]]`, `[[push]]`, `trace`,
-//! `limits.connections_per_ip`, and what SIGHUP takes of a file that changed.
+//! The effects of the configuration file, as seen by clients: `[tls]`, `[[hints]]`, `[[push]]`,
+//! `trace`, `limits.connections_per_ip`, and what SIGHUP applies of a changed file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -55,13 +55,13 @@ fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
 }
 
-/// The certificate that a client is shown who asks for `name`.
+/// The certificate shown to a client that asks for `name`.
 fn shown(at: SocketAddr, name: &'static str) -> Vec<CertificateDer<'static>> {
     let stream = tls::connect(at, &[b"http/1.1"], name);
     stream.conn.peer_certificates().unwrap().to_vec()
 }
 
-/// What is answered to GET on a connection that ends with it.
+/// The answer to GET on a connection that closes after it.
 fn answer(mut stream: impl Read + Write, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();

@@ -1,6 +1,6 @@
-//! Bodies larger than memory, both ways, in flat memory: with a fast peer, a slow handler and a
-//! slow reader. The amount is 1 GiB, or as many MiB as `RINGWAY_TEST_STREAM_MIB` says; the upload
-//! is of ten times as much.
+//! Bodies larger than memory, in both directions, in constant memory: with a fast peer, a slow
+//! handler and a slow reader. The amount is 1 GiB, or `RINGWAY_TEST_STREAM_MIB` MiB; the upload is
+//! ten times as large.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use harness::client::Client;
 use harness::pattern;
 use harness::process::Process;
 
-/// What a connection may hold of a body, with room for the sampling's own noise.
+/// Maximum memory that a connection may hold of a body, with room for sampling noise.
 const FLAT: u64 = 4 << 20;
 const BLOCK: usize = 1 << 20;
 /// What a worker's receive buffers hold: 256 of a TLS record each.

@@ -1,5 +1,5 @@
 //! What a program does on a worker besides answering: tasks, closures on other threads, timeouts,
-//! intervals, channels, and what becomes of them at the end (row P8).
+//! intervals, channels, and what happens to them on shutdown (row P8).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -55,7 +55,7 @@ fn end(server: ServerHandle) {
     server.join().unwrap();
 }
 
-/// Tells by a channel that it is dropped.
+/// Signals on a channel when it is dropped.
 struct Told(mpsc::Sender<&'static str>);
 
 impl Drop for Told {
@@ -372,7 +372,7 @@ fn left_behind(time: Duration, drain_timeout: Duration) -> (ServerHandle, mpsc::
     (server, told)
 }
 
-/// Tells how it ended.
+/// Reports how it ended.
 struct Tale {
     name: &'static str,
     end: &'static str,

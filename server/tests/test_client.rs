@@ -1,4 +1,4 @@
-//! Tests of an application without sockets: the client that the library has for them (row P1).
+//! Tests of an application without sockets: the library's test client (row P1).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The rules of style and structure that a machine can check, over every source file of the
-//! repository. What the compiler and clippy already refuse is not repeated here.
+//! Rules of style and structure that a machine can check, over every source file of the repository.
+//! Rules that the compiler or clippy enforces are not repeated here.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("bench/icount/", "instruction-count harness"),
 ];
 
-/// Which of our own crates each crate may depend on. `bench` is on top of all.
+/// Which of our own crates each crate may depend on. `bench` may use all.
 const DEPENDENCIES: [(&str, &[&str]); 4] = [
     ("codec", &[]),
     ("tuning", &[]),
@@ -45,8 +45,8 @@ const DEPENDENCIES: [(&str, &[&str]); 4] = [
     ("server", &["ringway-codec", "ringway-quic", "ringway-tuning"]),
 ];
 
-/// Rival implementations: welcome as peers in tests and benchmarks, never in what ships. (Tokio is
-/// there for those who ask for feature `tower`, whose services expect it.)
+/// Other HTTP implementations: allowed as peers in tests and benchmarks, never in what ships.
+/// (Tokio is for the feature `tower`, whose services expect it.)
 const RIVAL_CRATES: [&str; 3] = ["httparse", "h2", "hyper"];
 const RIVAL_MODULES: [&str; 1] = ["quiche::h3"];
 

@@ -1,5 +1,5 @@
-//! TLS seen by OpenSSL's `s_client`: versions, suites, protocols, resumption, key updates. The
-//! tests pass over with a word where no `openssl` is installed.
+//! TLS as seen by OpenSSL's `s_client`: versions, suites, protocols, resumption, key updates.
+//! Without `openssl` the tests say so and pass.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ impl Site {
         Client::start(&address, options)
     }
 
-    /// What `s_client` says of a connection that asks for the page and ends.
+    /// Output of `s_client` for a connection that requests the page and ends.
     fn get(&self, options: &[&str]) -> String {
         let mut client = self.connect(options);
         client.send("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

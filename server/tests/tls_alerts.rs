@@ -1,5 +1,5 @@
-//! The alert that a client is told when it breaks the rules of TLS, on the wire of a real server:
-//! rows F16 and F25.
+//! The alert that a client gets when it violates TLS, on the wire of a real server: rows F16 and
+//! F25.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ fn serve(options: &[&str]) -> (TempDir, Process) {
     (site, server)
 }
 
-/// The alert in the clear that is all a server says to these bytes.
+/// The unencrypted alert that is the server's only answer to these bytes.
 fn told(at: SocketAddr, bytes: &[u8]) -> Option<Alert> {
     let mut stream = tls::tcp(at);
     let _ = stream.write_all(bytes);

@@ -1,5 +1,5 @@
-//! Attacks on TLS: rows 80 to 83 of the attack list, each with a second client that is served all
-//! the while, and a bound on what the server's memory may grow by.
+//! Attacks on TLS: rows 80 to 83 of the attack list, with a second client that is served
+//! throughout, and a limit on the server's memory.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! How connections end over TLS, and beside it: close_notify both ways, alerts behind what is owed,
-//! and clients that speak something else than the port does (F17, F21 to F25).
+//! How connections end over TLS: close_notify in both directions, alerts after pending output, and
+//! clients that speak another protocol than the port (F17, F21 to F25).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

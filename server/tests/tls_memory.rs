@@ -1,4 +1,4 @@
-//! F26: what of a TLS connection's secrets is left in the memory of a real server.
+//! F26: which secrets of a TLS connection remain in the memory of a real server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! An axum application, and services of the test's own, over HTTP/1.1, HTTP/2 and HTTP/3.
+//! An axum application and test services over HTTP/1.1, HTTP/2 and HTTP/3.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,6 @@
-//! `ringway tune` on a real kernel, in a network namespace of its own: check, apply and restore,
-//! and afterwards every sysctl, route and queueing discipline of the namespace is what it was.
-//! Where the machine does not allow such a namespace the tests say so and pass.
+//! `ringway tune` on a real kernel, in its own network namespace: check, apply and restore.
+//! Afterwards every sysctl, route and queueing discipline of the namespace is as before. If the
+//! machine allows no such namespace, the tests say so and pass.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
