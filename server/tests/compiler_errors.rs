@@ -60,7 +60,7 @@ fn route(handler: &str) -> String {
 fn p11_a_wrong_handler_is_told_what_is_taken() {
     for wrong in ["42", "\"text\"", "|_: u8| Response::text(\"\")", "Response::text(\"\")"] {
         let Some(said) = compile(&route(wrong)) else { return };
-        assert!(said.contains("is no handler"), "{wrong}: {said}");
+        assert!(said.contains("is not a handler"), "{wrong}: {said}");
         for taken in
             ["|request: &Request|", "async |request: OwnedRequest|", "implements `Handler`"]
         {

@@ -1,5 +1,5 @@
-//! How HTTP/2 delivers, from outside: multiplexing, priorities, push, hints. Rows
-//! C7 to C12, C27 to C29 and C33 of the feature list; C25 and C26: `h2_leaving`.
+//! HTTP/2 delivery from outside: multiplexing, priorities, push, hints. Rows C7 to C12, C27 to C29
+//! and C33 of the feature list; C25 and C26 are in `h2_leaving`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -54,7 +54,7 @@ impl fmt::Display for Error {
                 };
                 write!(f, "cannot listen for {scheme} on {address}: {reason}")
             }
-            Self::Ring(source) => write!(f, "the kernel refuses an io_uring: {source}"),
+            Self::Ring(source) => write!(f, "the kernel refused to create an io_uring: {source}"),
             Self::Cpu(cpu) => write!(
                 f,
                 "no worker can be pinned to CPU {cpu}: this machine has no such CPU, or keeps it \

@@ -127,7 +127,7 @@ fn is_json(kind: &[u8]) -> bool {
 }
 
 pub(crate) fn wrong_type(wanted: &str) -> Rejection {
-    let detail = format!("the content type is to be {wanted}");
+    let detail = format!("the content type must be {wanted}");
     Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
 }
 
@@ -152,7 +152,7 @@ fn read_named<'a, T: Deserialize<'a>>(
     pairs: Result<Pairs<'a>, NotText>,
     name: impl Fn(&str) -> String,
 ) -> Result<T, Rejection> {
-    let not_text = |NotText { name }| rejection(part, &name, "it is not UTF-8 when it is decoded");
+    let not_text = |NotText { name }| rejection(part, &name, "it is not UTF-8 after decoding");
     serde_path_to_error::deserialize(pairs.map_err(not_text)?).map_err(|error| {
         let name = name(&error.path().to_string());
         let name = if name == "." { "" } else { &name };

@@ -119,8 +119,8 @@ impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Response {
 /// A route's handler: a [`Handler`], a closure over `&Request` that answers at once, or an `async`
 /// closure over an [`OwnedRequest`]. `Kind` tells them apart and is always inferred.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no handler",
-    label = "a handler is wanted here",
+    message = "`{Self}` is not a handler",
+    label = "expected a handler",
     note = "a route takes `|request: &Request| …` or `fn(&Request) -> R`, which answers at once",
     note = "or `async |request: OwnedRequest| …`, or an `async fn` of it, which answers later",
     note = "or a type that implements `Handler`",

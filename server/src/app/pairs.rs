@@ -69,7 +69,7 @@ impl<'a> Pairs<'a> {
         match self.values().next() {
             Some(value) if positional && count == 1 => Ok(value),
             _ if positional => Err(Error::custom(format_args!("there are {count} parameters"))),
-            _ => Err(Error::custom("names and values go into a struct or a map")),
+            _ => Err(Error::custom("names and values need a struct or a map")),
         }
     }
 }

@@ -96,7 +96,7 @@ impl RequestBuilder {
     {
         match method.try_into() {
             Ok(method) => self.method = method,
-            Err(_) => self.is_wrong("the method is no token"),
+            Err(_) => self.is_wrong("the method is not a token"),
         }
         self
     }
@@ -129,10 +129,12 @@ impl RequestBuilder {
     {
         match (name.try_into(), value.try_into()) {
             (Ok(name), Ok(value)) => self.fields.push((name, value)),
-            (Err(_), _) => self.is_wrong("a field's name is no token"),
+            (Err(_), _) => self.is_wrong("a field's name is not a token"),
             (Ok(name), Err(_)) => {
                 let name: HeaderName = name;
-                self.is_wrong(format!("the field `{name}` has octets that no value may have"));
+                self.is_wrong(format!(
+                    "the field `{name}` has octets that are not allowed in a value"
+                ));
             }
         }
         self
@@ -390,7 +392,7 @@ mod tests {
         let of = |builder: RequestBuilder| builder.build().unwrap_err().to_string();
         for protocol in PROTOCOLS {
             let get = || Request::builder().protocol(protocol);
-            assert_eq!(of(get().method("G T")), "the method is no token");
+            assert_eq!(of(get().method("G T")), "the method is not a token");
             assert_eq!(of(get().uri("/..")), "the path leads above the root");
             assert!(of(get().uri("/%zz")).contains("percent sign"));
             assert!(of(get().uri("/a b")).contains("blank"));

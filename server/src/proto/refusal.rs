@@ -38,7 +38,7 @@ impl Refusal {
     const NO_TUNNEL: Self = Self::of(StatusCode::METHOD_NOT_ALLOWED, "no tunnels are opened here");
     const BAD_PATH: Self = Self::of(
         StatusCode::BAD_REQUEST,
-        "the path leads above the root, is badly escaped, or is no text",
+        "the path leads above the root, is badly escaped, or is not text",
     );
     const MISDIRECTED: Self = Self::of(
         StatusCode::MISDIRECTED_REQUEST,

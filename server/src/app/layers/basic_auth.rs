@@ -74,7 +74,9 @@ impl BasicAuth {
         let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
         let challenge = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
         let challenge = HeaderValue::try_from(challenge).ok().filter(|_| printable);
-        let Some(challenge) = challenge else { panic!("a realm is printable ASCII: {realm:?}") };
+        let Some(challenge) = challenge else {
+            panic!("a realm must be printable ASCII: {realm:?}")
+        };
         Self { challenge, users: Vec::new(), verify: None }
     }
 
@@ -86,9 +88,9 @@ impl BasicAuth {
     #[must_use]
     #[track_caller]
     pub fn user(mut self, name: &str, password: &str) -> Self {
-        assert!(!name.contains(':'), "a colon ends the user's name: {name:?}");
+        assert!(!name.contains(':'), "a user name must not contain a colon: {name:?}");
         let control = name.chars().chain(password.chars()).any(char::is_control);
-        assert!(!control, "no client can send a control character: the user {name:?}");
+        assert!(!control, "user and password must not contain control characters: {name:?}");
         self.users.push(User { name: hash(name), password: hash(password) });
         self
     }

@@ -87,13 +87,13 @@ impl Cors {
     #[track_caller]
     pub fn origins<'a>(mut self, origins: impl IntoIterator<Item = &'a str>) -> Self {
         let Origins::These(all) = &mut self.origins else {
-            panic!("the origins that are let in are named, or told by a closure, or any")
+            panic!("origins are given by name, by a closure or as any origin, not combined")
         };
         for origin in origins {
             assert!(
                 is_origin(origin),
-                "`{origin}` is no origin as browsers send it, like https://app.example.com:8443; \
-                 for all of them there is any_origin"
+                "`{origin}` is not an origin as browsers send it, such as \
+                 https://app.example.com:8443; use any_origin to allow all"
             );
             all.push(origin.to_owned());
         }
@@ -180,13 +180,13 @@ impl Cors {
     #[track_caller]
     fn none_yet(&self) {
         let none = matches!(&self.origins, Origins::These(all) if all.is_empty());
-        assert!(none, "the origins that are let in are named, or told by a closure, or any");
+        assert!(none, "origins are given by name, by a closure or as any origin, not combined");
     }
 
     #[track_caller]
     fn not_both(&self) {
         let both = self.credentials && matches!(self.origins, Origins::Any);
-        assert!(!both, "credentials go to origins that are named: browsers refuse them with `*`");
+        assert!(!both, "credentials need named origins: browsers refuse them with `*`");
     }
 
     /// The value of Access-Control-Allow-Origin; `None` if the origin is not allowed.

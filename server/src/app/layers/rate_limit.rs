@@ -71,9 +71,9 @@ impl RateLimit {
     #[must_use]
     #[track_caller]
     pub fn new(requests: u32, window: Duration) -> Self {
-        assert!(requests > 0, "a limit of no requests lets nobody in");
+        assert!(requests > 0, "a limit must allow at least one request");
         let right = !window.is_zero() && window <= WINDOW_MAX;
-        assert!(right, "a window is longer than nothing, and 30 days at most: {window:?}");
+        assert!(right, "a window must be longer than zero and at most 30 days: {window:?}");
         let ticks = window.as_micros() as u64 * TICKS / 1_000_000;
         let interval = ticks / u64::from(requests);
         assert!(interval > 0, "at most {TICKS} requests a second: {requests} in {window:?}");

@@ -43,7 +43,7 @@ impl Timeout {
     #[must_use]
     #[track_caller]
     pub fn new(after: Duration) -> Self {
-        assert!(!after.is_zero(), "no answer is ready after no time");
+        assert!(!after.is_zero(), "a timeout must be longer than zero");
         Self { after, status: StatusCode::SERVICE_UNAVAILABLE }
     }
 

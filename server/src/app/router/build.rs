@@ -192,7 +192,7 @@ impl Router {
     #[track_caller]
     pub fn nest(mut self, prefix: &str, mut router: Self) -> Self {
         let right = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*');
-        assert!(right, "routes are nested below a path like /api, not `{prefix}`");
+        assert!(right, "routes must be nested below a path like /api, not `{prefix}`");
         let below = canonical(prefix);
         router.nested(&below);
         let Self { literal, patterns, fallback, .. } = router;
@@ -257,7 +257,7 @@ impl Router {
             endpoint.layer(&around, path);
             empty = false;
         }
-        assert!(!empty, "a layer comes behind the routes that it is to be around: there are none");
+        assert!(!empty, "a layer must be added after its routes: there are none");
         let not_found = || Entry::new(Box::new(NotFound), place);
         let made = || Fallback { entry: not_found(), is_default: true };
         self.fallback.get_or_insert_with(made).entry.wrap(&around, "the fallback");
@@ -293,7 +293,7 @@ impl Router {
             endpoint.wrap(&around, path);
             empty = false;
         }
-        assert!(!empty, "a body limit comes behind the routes that it is for: there are none");
+        assert!(!empty, "a body limit must be added after its routes: there are none");
         if let Some(fallback) = &mut self.fallback {
             fallback.entry.wrap(&around, "the fallback");
         }

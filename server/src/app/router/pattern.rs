@@ -53,10 +53,10 @@ impl Pattern {
             assert!(
                 matches!(part, "*" | BELOW)
                     || !name.unwrap_or(part).contains(['{', '}', '*']) && name != Some(""),
-                "a segment is text, a parameter like {{name}}, or `*` at the end, not `{part}`: {path}"
+                "a segment is text, a parameter like {{name}}, or a final `*`, not `{part}`: {path}"
             );
             let again = name.is_some_and(|name| names.iter().any(|other| other == name));
-            assert!(!again, "`{part}` stands in the path twice: {path}");
+            assert!(!again, "`{part}` is in the path twice: {path}");
             segments.push(match (part, name) {
                 ("*", _) => Segment::Rest,
                 (BELOW, _) => Segment::Below,

@@ -124,10 +124,10 @@ fn p5_nesting_and_merging_refuse_what_they_break() {
     let one = || Router::new().get("/{id}", answer);
     for prefix in ["", "/", "api", "/api/", "/api/*"] {
         let text = refusal(|| Router::new().nest(prefix, one()));
-        assert!(text.starts_with("routes are nested below a path like /api, not "), "{text}");
+        assert!(text.starts_with("routes must be nested below a path like /api, not "), "{text}");
     }
     let text = refusal(|| Router::new().nest("/{id}", one()));
-    assert!(text.contains("stands in the path twice: /{id}/{id}"), "{text}");
+    assert!(text.contains("is in the path twice: /{id}/{id}"), "{text}");
     let six = || Router::new().get("/{b}/{c}/{d}/{e}/{f}/{g}", answer);
     let text = refusal(|| Router::new().nest("/{a}", six()));
     assert!(text.contains("a route has at most 6 parameters"), "{text}");
@@ -196,7 +196,7 @@ fn p2_layers_that_contradict_are_refused_with_both_places() {
 #[test]
 fn p2_a_layer_around_nothing_is_refused() {
     let text = refusal(|| Router::new().layer(Once).get("/a", answer));
-    assert!(text.starts_with("a layer comes behind the routes"), "{text}");
+    assert!(text.starts_with("a layer must be added after its routes"), "{text}");
     let text = refusal(|| Router::new().body_limit(1).get("/a", answer));
-    assert!(text.starts_with("a body limit comes behind the routes"), "{text}");
+    assert!(text.starts_with("a body limit must be added after its routes"), "{text}");
 }

@@ -132,7 +132,7 @@ impl<'c> ClientRequest<'c> {
         let (name, value) = (name.as_ref(), value.as_ref());
         let parsed = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value));
         let (Ok(name), Ok(value)) = parsed else {
-            panic!("no field: {name}: {}", String::from_utf8_lossy(value));
+            panic!("invalid field: {name}: {}", String::from_utf8_lossy(value));
         };
         self.fields.append(name, value);
         self
@@ -152,7 +152,7 @@ impl<'c> ClientRequest<'c> {
     pub fn json(self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => self.header("content-type", "application/json").body(body),
-            Err(error) => panic!("no JSON: {error}"),
+            Err(error) => panic!("cannot serialise as JSON: {error}"),
         }
     }
 
@@ -372,7 +372,7 @@ impl ClientResponse {
     pub fn text(&self) -> &str {
         match std::str::from_utf8(&self.body) {
             Ok(text) => text,
-            Err(error) => panic!("the body is no text: {error}"),
+            Err(error) => panic!("the body is not UTF-8: {error}"),
         }
     }
 

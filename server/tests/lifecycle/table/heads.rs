@@ -14,7 +14,7 @@ pub fn rows() -> Vec<Row> {
 
 const NOT_FOUND: &str = "Not Found";
 const BAD_PATH: &str =
-    "400 Bad Request: the path leads above the root, is badly escaped, or is no text\n";
+    "400 Bad Request: the path leads above the root, is badly escaped, or is not text\n";
 const HEAD_TOO_LARGE: &str = "431 Request Header Fields Too Large: \
     the header fields are more or larger than the limit\n";
 const ALL: &str = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
