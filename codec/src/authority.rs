@@ -1,18 +1,18 @@
 //! The authority of a request, `uri-host [ ":" port ]` (RFC 3986 section 3.2, RFC 9110 section
 //! 7.2), and its one canonical form: a host in lower case without the dot of a fully qualified
 //! name, an IPv6 literal as RFC 5952 section 4 writes it, and a port only where it is not the
-//! scheme's own (RFC 3986 section 6.2.3, RFC 9110 section 4.2.3). Two authorities of one origin are
-//! equal octet by octet in this form. Certificates, logs and handlers are shown no other.
+//! scheme's own (RFC 3986 section 6.2.3, RFC 9110 section 4.2.3). In this form, two authorities of
+//! one origin are equal octet by octet. Certificates, logs and handlers see only this form.
 
 use crate::scan::{HOST, PLAIN_HOST};
 use alloc::borrow::Cow;
 use core::fmt::{self, Write};
 use core::net::Ipv6Addr;
 
-/// The longest host name, a last dot not counted: the 255 octets of RFC 1035 section 2.3.4 as text.
+/// The longest host name without a trailing dot: the 255 octets of RFC 1035 section 2.3.4 as text.
 pub const NAME_MAX: usize = 253;
 
-/// What is no authority.
+/// The error for an invalid authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -24,7 +24,7 @@ impl fmt::Display for Invalid {
 
 impl core::error::Error for Invalid {}
 
-/// The port that goes without saying: 80 for `http`, 443 for `https` (RFC 9110 section 4.2).
+/// The scheme's default port: 80 for `http`, 443 for `https` (RFC 9110 section 4.2).
 pub fn default_port(scheme: &[u8]) -> Option<u16> {
     if scheme.eq_ignore_ascii_case(b"https") {
         return Some(443);
@@ -32,12 +32,12 @@ pub fn default_port(scheme: &[u8]) -> Option<u16> {
     scheme.eq_ignore_ascii_case(b"http").then_some(80)
 }
 
-/// The canonical form of `text`, without the port if that is `default_port`. It is copied only
-/// where it differs.
+/// The canonical form of `text`, without the port if that is `default_port`. Copied only if it
+/// differs.
 ///
 /// # Errors
-/// `text` does not have the form, or its host is a name that no host has: longer than [`NAME_MAX`]
-/// or with an empty label.
+/// `text` is not an authority, or its host name is longer than [`NAME_MAX`] or has an
+/// empty label.
 pub fn canonical(text: &[u8], default_port: Option<u16>) -> Result<Cow<'_, [u8]>, Invalid> {
     if is_plain(text) {
         return Ok(Cow::Borrowed(text));
@@ -70,13 +70,13 @@ pub fn host(canonical: &str) -> &str {
     canonical.split_once(':').map_or(canonical, |(name, _)| name)
 }
 
-/// Whether `text` has the form of an authority, as far as its octets go.
+/// Whether the octets of `text` form an authority.
 pub(crate) fn is_wellformed(text: &[u8]) -> bool {
     Parts::of(text).is_some()
 }
 
-/// Whether `text` is canonical with every scheme, told in one pass: a name, in lower case and
-/// without empty labels, and perhaps a port of four or five digits. Nearly every authority is.
+/// Whether `text` is canonical for every scheme, found in one pass: a name in lower case without
+/// empty labels, with or without a port of four or five digits. Nearly every authority is.
 #[inline]
 pub(crate) fn is_plain(text: &[u8]) -> bool {
     let mut after_dot = true;
@@ -100,18 +100,18 @@ fn is_plain_port(digits: &[u8]) -> bool {
     matches!(digits.len(), 4 | 5) && digits[0] != b'0' && port(digits).is_some()
 }
 
-/// An authority, taken apart.
+/// The parts of an authority.
 struct Parts<'a> {
-    /// As it came; an address has its brackets.
+    /// As received; an IPv6 address has its brackets.
     host: &'a [u8],
     /// The address of an IPv6 literal.
     address: Option<Ipv6Addr>,
-    /// None where it is missing or empty (RFC 3986 section 6.2.3).
+    /// `None` if missing or empty (RFC 3986 section 6.2.3).
     port: Option<u16>,
 }
 
 impl<'a> Parts<'a> {
-    /// A host that is not empty, and a port that is a number below 65536 or empty.
+    /// A non-empty host, and a port that is empty or a number below 65536.
     fn of(text: &'a [u8]) -> Option<Self> {
         let (end, address) = if text.first() == Some(&b'[') {
             let end = text.iter().position(|octet| *octet == b']')?;
@@ -132,7 +132,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The number below 65536 that at most five digits are.
+/// Parses a number below 65536 of at most five digits.
 fn port(digits: &[u8]) -> Option<u16> {
     if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -163,7 +163,7 @@ fn is_name(host: &[u8]) -> bool {
 /// A name, a colon and a port.
 const FORM_MAX: usize = NAME_MAX + 6;
 
-/// The canonical form while it is written.
+/// A canonical form being written.
 struct Form {
     bytes: [u8; FORM_MAX],
     len: usize,
@@ -196,7 +196,7 @@ mod tests {
 
     /// F8: over https.
     #[test]
-    fn f8_one_form_for_what_is_the_same() {
+    fn f8_equal_authorities_have_one_form() {
         for (text, form) in [
             ("example.org", "example.org"),
             ("Example.ORG", "example.org"),
@@ -230,9 +230,9 @@ mod tests {
         assert_eq!(canonical(b"a:443", None), Ok(Cow::Borrowed(&b"a:443"[..])));
     }
 
-    /// F8, and row 101: what no host is called.
+    /// F8, and row 101: invalid host names.
     #[test]
-    fn f8_what_is_no_authority() {
+    fn f8_invalid_authorities() {
         for text in [
             "",
             ".",
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(of(&"x".repeat(70_000), 443), None);
     }
 
-    /// What is canonical is not copied.
+    /// A canonical authority is not copied.
     #[test]
     fn f8_a_canonical_authority_is_borrowed() {
         for text in ["a", "a.b:8080", "a:80", "[::1]", "[::1]:80", "a:1", "127.0.0.1:65535"] {
@@ -299,9 +299,9 @@ mod tests {
         }
     }
 
-    /// What is plain has the same form whatever the scheme.
+    /// A plain authority has the same form for every scheme.
     #[test]
-    fn what_is_plain_is_canonical() {
+    fn plain_authorities_are_canonical() {
         let octets = b"aZ.:8043[]%-";
         let mut text = [0u8; 6];
         for number in 0..octets.len().pow(6) {

@@ -1,10 +1,9 @@
 //! HTTP dates (RFC 9110 section 5.6.7): one form is written, all three are read.
 //!
-//! [`Date`] is the `Date` field's value kept ready: the server's loop ticks it once per turn and a
-//! response only copies 29 bytes. Not for time zones or for years outside 1..=9999: HTTP dates are
-//! GMT.
+//! [`Date`] caches the `Date` field's value: the server's loop ticks it once per turn and a
+//! response copies 29 bytes. No time zones (HTTP dates are GMT) and no years outside 1..=9999.
 
-/// The present second as an IMF-fixdate, for example `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The current second as an IMF-fixdate, for example `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Clone, Debug)]
 pub struct Date {
     unix: i64,
@@ -22,8 +21,8 @@ impl Date {
         Self { unix, text: write(unix) }
     }
 
-    /// Moves to `unix_seconds`; costs a comparison when the second is still the same. Says whether
-    /// the text changed.
+    /// Moves to `unix_seconds`. Costs a comparison if the second is the same. Returns whether the
+    /// text changed.
     pub fn tick(&mut self, unix_seconds: i64) -> bool {
         if unix_seconds == self.unix {
             return false;
@@ -45,11 +44,11 @@ impl Date {
 
 /// Reads an IMF-fixdate, an RFC 850 date or an asctime date; seconds since the epoch.
 ///
-/// Strict as the grammar is (case-sensitive names, two digits, one space), except that the name of
-/// the weekday only has to be a weekday: RFC 9110 asks nobody to check that it fits the date. A
-/// two-digit year reads as 1970..=2069, a fixed window in place of the RFC's "more than 50 years in
-/// the future", because this crate has no clock. A leap second (`:60`) reads as the first second of
-/// the next minute. `None` for everything else.
+/// As strict as the grammar (case-sensitive names, two digits, one space), except that any weekday
+/// is accepted: RFC 9110 does not require that it fits the date. A two-digit year reads as
+/// 1970..=2069, a fixed window in place of the RFC's "more than 50 years in the future", because
+/// this crate has no clock. A leap second (`:60`) reads as the first second of the next minute.
+/// `None` for everything else.
 pub fn parse(text: &[u8]) -> Option<i64> {
     match text.len() {
         LEN => imf(text),

@@ -1,14 +1,12 @@
-//! Field names that our code or a static table knows, and the 16-byte field that all three
-//! protocols hand to the server.
+//! Known field names, and the 16-byte field that all three protocols hand to the server.
 //!
-//! A [`Field`] is two ranges into whatever byte buffer it goes with, so that HTTP/1.1 (borrowed
-//! from the wire), HTTP/2 and HTTP/3 (decoded into one `Vec<u8>`) look the same above: `(bytes,
-//! &[Field])`. [`Known`] is the name as a number, found while parsing, so that nobody above
-//! compares strings. Not a header map: order and duplicates are the peer's. RFC 9110 section 5.1;
+//! A [`Field`] is two ranges of a byte buffer, so HTTP/1.1 (borrowed from the wire), HTTP/2 and
+//! HTTP/3 (decoded into one `Vec<u8>`) look the same to the server: `(bytes, &[Field])`. [`Known`]
+//! is the name as a number, found while parsing, so the server does not compare strings. This is
+//! not a header map: order and duplicates stay as the peer sent them. RFC 9110 section 5.1;
 //! pseudo-header fields RFC 9113 section 8.3.
 
-/// A field line: where its name and value lie in the byte buffer that it goes with, and which known
-/// name it bears.
+/// A field line: the offsets of its name and value in its byte buffer, and the name as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Field {
@@ -20,7 +18,7 @@ pub struct Field {
     pub value_len: u32,
     /// Bytes of the name.
     pub name_len: u16,
-    /// The name as a number, [`Known::Other`] when it is none of ours.
+    /// The name as a number; [`Known::Other`] if it is not a known one.
     pub known: Known,
     /// Bits from [`Field::NEVER_INDEXED`] on; 0 in HTTP/1.1.
     pub flags: u8,
@@ -29,10 +27,10 @@ pub struct Field {
 const _: () = assert!(size_of::<Field>() == 16);
 
 impl Field {
-    /// Flag: came as, or has to be sent as, a never-indexed literal (RFC 7541 section 6.2.3).
+    /// Flag: received as, or to be sent as, a never-indexed literal (RFC 7541 section 6.2.3).
     pub const NEVER_INDEXED: u8 = 1;
 
-    /// The name as it came: HTTP/1.1 keeps the peer's upper and lower case.
+    /// The name as received: HTTP/1.1 keeps the peer's upper and lower case.
     ///
     /// # Panics
     /// When `bytes` is not the buffer that the field goes with.
@@ -55,8 +53,8 @@ macro_rules! names {
     ($($ident:ident = $text:literal,)*) => {
         /// A field name that our code or the HPACK or QPACK static table knows.
         ///
-        /// The first seven are those that HTTP/1.1 framing acts on, so that the parser asks for
-        /// them by one comparison.
+        /// The first seven are those that HTTP/1.1 framing depends on, so one comparison tests for
+        /// them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Known {
@@ -218,7 +216,7 @@ names! {
 }
 
 impl Known {
-    /// The last of the names that HTTP/1.1 framing acts on.
+    /// The last of the names that HTTP/1.1 framing depends on.
     pub(crate) const LAST_FRAMING: Self = Self::Http2Settings;
 
     /// The known name that `name` is, ASCII case-insensitively.
@@ -239,18 +237,17 @@ impl Known {
     }
 }
 
-/// The only known name that a field line with these four first and last bytes of its name can have;
-/// whether it is that name the caller has to compare. For a name of two or three bytes they reach
-/// into the line end before it and the colon behind it, which are the same for every line that can
-/// match.
+/// The only known name that has these four first and last bytes; the caller must still compare the
+/// whole name. For a name of two or three bytes they include the preceding line end and the
+/// following colon, which are the same for every line that can match.
 #[inline(always)]
 pub(crate) fn candidate(head: u32, tail: u32, len: usize) -> Known {
     TABLE[hash(head, tail, len)]
 }
 
-/// What a field line with this name begins with, and which of these 32 bytes that is: the name in
-/// lower case, its colon and one blank. A line never begins with that of [`Known::Other`], nor with
-/// those of names too long for it.
+/// The first bytes of a field line with this name (the name in lower case, a colon and one blank),
+/// and a mask of which of the 32 bytes count. No line matches the entry of [`Known::Other`] or of a
+/// name that is too long for 32 bytes.
 #[inline(always)]
 pub(crate) fn line_start(known: Known) -> (&'static [u8; 32], u32) {
     (&LINE_STARTS[known as usize], LINE_MASKS[known as usize])
@@ -274,8 +271,7 @@ const fn ends(name: &[u8]) -> (u32, u32) {
 }
 
 /// One multiplication over eight bytes folded to lower case and the length. The odd constant was
-/// drawn until no two names met in the table; `TABLE` proves at compile time that they still do
-/// not.
+/// drawn at random until no two names collided; `TABLE` checks that at compile time.
 #[inline(always)]
 const fn hash(head: u32, tail: u32, len: usize) -> usize {
     let ends = (head as u64 | (tail as u64) << 32) | 0x2020_2020_2020_2020;

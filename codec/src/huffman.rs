@@ -1,6 +1,5 @@
 //! The static Huffman code that HPACK and QPACK share (RFC 7541 section 5.2 and appendix B): whole
-//! strings to and from octets. It knows nothing of the length prefix before a string nor of the
-//! fields around it.
+//! strings to and from octets. The length prefix and the fields are not handled here.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -37,11 +36,11 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Appends what `input` decodes to. At most ⌊8/5 × `input.len()`⌋ octets are added; after an error
-/// `out` holds what it held before.
+/// Appends the decoded `input`, at most ⌊8/5 × `input.len()`⌋ octets. After an error `out` is
+/// unchanged.
 ///
-/// Says whether an octet is among them whose code has more than twelve bits. All control characters
-/// are such: where the answer is no, nobody needs to look for them.
+/// Returns whether an octet's code has more than twelve bits. All control characters have such
+/// codes, so after `false` the caller need not look for them.
 pub fn decode(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
     decode::append(backend, input, out)
 }
@@ -51,7 +50,7 @@ pub fn encode(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
     encode::append(backend, input, out);
 }
 
-/// The octets that [`encode`] would add.
+/// The number of octets that [`encode`] would add.
 pub fn encoded_len(input: &[u8]) -> usize {
     encode::octets(input)
 }

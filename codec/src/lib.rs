@@ -1,9 +1,9 @@
-//! Hand-tuned, sans-I/O codecs for HTTP/1.1, HTTP/2 and HTTP/3: bytes to meaning and back.
+//! Hand-tuned, sans-I/O codecs for HTTP/1.1, HTTP/2 and HTTP/3: parsers and serializers.
 //!
-//! Everything here is a function of bytes and, where a deadline is involved, of a [`Time`] that the
-//! caller passes in. There is no socket, no clock, no thread and no environment variable in this
-//! crate; with `default-features = false` it needs `alloc` only, and the caller names the
-//! instruction set ([`scan::Backend`]) instead of having it detected.
+//! Everything here is a function of bytes and, where deadlines are involved, of a [`Time`] from the
+//! caller. The crate uses no sockets, clocks, threads or environment variables; with
+//! `default-features = false` it needs `alloc` only, and the caller names the instruction set
+//! ([`scan::Backend`]) instead of having it detected.
 
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![deny(unsafe_code)]

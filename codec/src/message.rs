@@ -1,8 +1,7 @@
-//! What makes a field section a request or trailers, in the two protocols that have pseudo-header
-//! fields: RFC 9113 section 8 and RFC 9114 section 4 say the same. Which octets names and values
-//! may hold is checked while they are decoded; this is about the fields as a whole. A violation
-//! makes the message malformed: PROTOCOL_ERROR on the HTTP/2 stream, H3_MESSAGE_ERROR on the HTTP/3
-//! stream.
+//! Requests and trailers from field sections, in the two protocols that have pseudo-header fields:
+//! RFC 9113 section 8 and RFC 9114 section 4 have the same rules. The octets of names and values
+//! are checked during decoding; this module checks the fields as a whole. A violation makes the
+//! message malformed: PROTOCOL_ERROR on the HTTP/2 stream, H3_MESSAGE_ERROR on the HTTP/3 stream.
 
 use crate::authority;
 use crate::field::{Field, Known};
@@ -23,7 +22,7 @@ pub enum Malformed {
     Duplicate,
     /// `:method`, `:scheme` or `:path` is missing.
     Missing,
-    /// `:method` is no token.
+    /// `:method` is not a token.
     Method,
     /// CONNECT with `:scheme` or `:path`; `:protocol` without CONNECT, or not announced.
     Connect,
@@ -31,27 +30,27 @@ pub enum Malformed {
     Path,
     /// `http` or `https` without an authority, with userinfo in it, or with a `host` that differs.
     Authority,
-    /// A field that is about a connection: `connection`, `keep-alive`, `transfer-encoding`,
-    /// `upgrade`, a `te` that is not `trailers`.
+    /// A connection-specific field: `connection`, `keep-alive`, `transfer-encoding`, `upgrade`, a
+    /// `te` that is not `trailers`.
     Connection,
-    /// A `content-length` that is no number, is there twice, or belies the message.
+    /// A `content-length` that is not a number, is repeated, or differs from the content's length.
     Length,
-    /// An octet that a name or value may not have.
+    /// An octet that a name or value must not contain.
     Octets,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Pseudo => "the peer sent a pseudo-header field where none may be",
-            Self::Duplicate => "the peer sent a field twice that may come once",
+            Self::Pseudo => "the peer sent a pseudo-header field where none is allowed",
+            Self::Duplicate => "the peer repeated a field that is allowed once",
             Self::Missing => "the peer's request lacks a method, scheme or path",
-            Self::Method => "the peer's request has a method that is no token",
+            Self::Method => "the peer's request has a method that is not a token",
             Self::Connect => "the peer's CONNECT has the wrong pseudo-header fields",
             Self::Path => "the peer's request has a bad path",
             Self::Authority => "the peer's request has no authority, a bad one, or two that differ",
             Self::Connection => "the peer sent a connection-specific field",
-            Self::Octets => "the peer sent octets that a field may not have",
+            Self::Octets => "the peer sent octets that a field must not contain",
             Self::Length => "the peer sent a bad content-length",
         })
     }
@@ -59,8 +58,8 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-/// A request's head. Spans are into the bytes that the fields go with; the fields from `first` on
-/// are not pseudo-header fields.
+/// A request's head. Spans are offsets into the bytes that belong to the fields. Pseudo-header
+/// fields end before `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method.
@@ -69,41 +68,42 @@ pub struct RequestHead {
     pub method_span: Span,
     /// `:scheme`; empty for CONNECT.
     pub scheme: Span,
-    /// `:authority`, or else the Host field. [`canonical_authority`] makes it canonical.
+    /// `:authority`, or the Host field if there is none. [`canonical_authority`] makes it
+    /// canonical.
     pub authority: Span,
-    /// It is canonical as it stands, which nearly every one is.
+    /// The authority is already canonical, as nearly every one is.
     pub(crate) plain: bool,
-    /// `:path` as it came; for CONNECT the authority, as HTTP/1.1 has it.
+    /// `:path` as received; for CONNECT the authority, as in HTTP/1.1.
     pub target: Span,
     /// `:path` up to the `?`, still percent-encoded; empty for CONNECT. [`canonical_path`] brings
-    /// it into the one form that [`path`] gives it.
+    /// it into the canonical form of [`path`].
     pub path: Span,
-    /// Whether `path` is in that form; if it still is not then, 400 is the answer.
+    /// Whether `path` is canonical. If it is not after [`canonical_path`], the answer is 400.
     pub canonical: bool,
-    /// What follows the first `?` of `:path`, if there is one.
+    /// The part after the first `?` of `:path`, if there is one.
     pub query: Option<Span>,
     /// `:protocol` of an extended CONNECT (RFC 8441, RFC 9220).
     pub protocol: Option<Span>,
     /// Index of the first field that is not a pseudo-header field.
     pub first: usize,
-    /// The content's length, if the peer said it.
+    /// The content's length, if the peer announced it.
     pub content_length: Option<u64>,
     /// The peer waits for a 100 (Continue).
     pub expect_continue: bool,
-    /// The peer expects something else that nobody knows (RFC 9110 section 10.1.1).
+    /// The peer has an expectation other than 100-continue (RFC 9110 section 10.1.1).
     pub expects_unknown: bool,
-    /// What the Priority field asks for; `None` when there is none.
+    /// The Priority field's value; `None` without the field.
     pub priority: Option<Priority>,
 }
 
 impl RequestHead {
-    /// The client waits for a 100 (Continue) before it sends content, and says not that there is
-    /// none.
+    /// Whether the client waits for a 100 (Continue) before it sends content, and has not announced
+    /// that there is none.
     pub fn expects_more(&self) -> bool {
         self.expect_continue && self.content_length != Some(0)
     }
 
-    /// What it asks for, as HTTP/1.1 has it.
+    /// The method and target in HTTP/1.1's form.
     pub fn line(&self) -> Line {
         Line {
             method: self.method,
@@ -146,8 +146,8 @@ pub fn request(bytes: &[u8], fields: &[Field], extended: bool) -> Result<Request
     seen.finish(bytes, first, extended)
 }
 
-/// Judges the section `fields` over `bytes` as trailers: no pseudo-header fields, nothing about a
-/// connection.
+/// Checks the section `fields` over `bytes` as trailers: no pseudo-header or connection-specific
+/// fields.
 pub fn trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
     for field in fields {
         if field.known >= Known::PseudoAuthority {
@@ -158,8 +158,8 @@ pub fn trailers(bytes: &[u8], fields: &[Field]) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Makes the authority canonical, for which it may be appended to `bytes`; empty where it is none,
-/// which is to be answered with 400. The field stays as it came.
+/// Makes the authority canonical, appending it to `bytes` if it changes. Leaves it empty if it is
+/// invalid; the answer is then 400. The field itself does not change.
 #[inline]
 pub fn canonical_authority(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     if !request.plain {
@@ -180,8 +180,8 @@ fn append_authority(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     request.authority = Span::new(at, bytes.len());
 }
 
-/// Joins several cookie fields into one more at the end, values separated by "; " (RFC 9113 section
-/// 8.2.3, RFC 9114 section 4.2.1). Nothing without them.
+/// Joins several cookie fields into one at the end, values separated by "; " (RFC 9113 section
+/// 8.2.3, RFC 9114 section 4.2.1). Does nothing for fewer than two.
 #[inline]
 pub fn join_cookies(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
     if fields.iter().filter(|field| field.known == Known::Cookie).count() > 1 {
@@ -208,8 +208,8 @@ fn join_crumbs(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
     }
 }
 
-/// Brings the path of a request that was read from `bytes` into canonical form, appended to them.
-/// Nothing where it came so, as nearly always.
+/// Brings the path of a request that was read from `bytes` into canonical form, appended to
+/// `bytes`. Does nothing if the path is already canonical, as nearly all are.
 #[inline]
 pub fn canonical_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     if !request.canonical {
@@ -220,7 +220,7 @@ pub fn canonical_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
 #[cold]
 fn rewrite_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     let mut made = Vec::with_capacity(request.path.len as usize);
-    // The query is told as it came, like the path before: what cannot be text is neither.
+    // The query stays as received, but a query that is not text makes the request invalid.
     let query = request.query.map_or(&[][..], |query| query.of(bytes));
     let is_text = core::str::from_utf8(query).is_ok();
     if is_text && path::canonical(request.path.of(bytes), &mut made).is_ok() {
@@ -230,8 +230,8 @@ fn rewrite_path(bytes: &mut Vec<u8>, request: &mut RequestHead) {
     }
 }
 
-/// The number that a `content-length` value is (RFC 9110 section 8.6): digits only, at most 18, so
-/// that it cannot overflow.
+/// Parses a `content-length` value (RFC 9110 section 8.6): digits only, at most 18, so that it
+/// cannot overflow.
 pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -296,7 +296,7 @@ impl<'a> Seen<'a> {
         }
         let (mut scheme, mut target) = (Span::default(), Target::default());
         match (self.scheme, self.path) {
-            // RFC 9110 section 9.3.6: only where to.
+            // RFC 9110 section 9.3.6: the target is the authority alone.
             (None, None) if is_tunnel => target.whole = authority,
             _ if is_tunnel => return Err(Malformed::Connect),
             (Some(of), Some(to)) if of.value_len > 0 => {
@@ -324,7 +324,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// `:authority`, with which Host must agree, or Host alone; and whether it is plain.
+    /// `:authority`, which Host must match, or Host alone; and whether it is already canonical.
     fn authority(&self, bytes: &[u8]) -> Result<(Span, bool), Malformed> {
         let chosen = self.authority.or(self.host).ok_or(Malformed::Authority)?;
         let value = chosen.value(bytes);
@@ -341,7 +341,7 @@ impl<'a> Seen<'a> {
         Ok((span(chosen), plain))
     }
 
-    /// Whether both name the same entity (RFC 9113 section 8.3.1), as their canonical forms tell.
+    /// Whether both name the same entity (RFC 9113 section 8.3.1): their canonical forms are equal.
     #[cold]
     fn is_same_authority(&self, one: &[u8], other: &[u8], bytes: &[u8]) -> bool {
         let port = self.scheme.and_then(|of| authority::default_port(of.value(bytes)));
@@ -350,7 +350,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The fields of RFC 9113 section 8.2.2 and RFC 9114 section 4.2, which only HTTP/1.1 has.
+/// Connection-specific fields, allowed in HTTP/1.1 only (RFC 9113 section 8.2.2, RFC 9114 section
+/// 4.2).
 #[inline]
 fn connection_specific(field: &Field, bytes: &[u8]) -> Result<(), Malformed> {
     match field.known {
@@ -366,7 +367,7 @@ fn connection_specific(field: &Field, bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// A `:path`, taken apart.
+/// The parts of a `:path`.
 #[derive(Default)]
 struct Target {
     whole: Span,
@@ -376,8 +377,8 @@ struct Target {
     is_odd: bool,
 }
 
-/// Splits `:path` at the `?`. It begins with `/`, or is `*` for OPTIONS, and has nothing that would
-/// end a request line.
+/// Splits `:path` at the `?`. It begins with `/`, or is `*` for OPTIONS, and contains nothing that
+/// would end a request line.
 fn split_path(field: &Field, bytes: &[u8], method: Method) -> Result<Target, Malformed> {
     let (value, whole) = (field.value(bytes), span(field));
     if value.first() != Some(&b'/') && !(value == b"*" && method == Method::Options) {
@@ -393,25 +394,26 @@ fn split_path(field: &Field, bytes: &[u8], method: Method) -> Result<Target, Mal
         target.query = Some(Span { at: whole.at + at + 1, len: whole.len - at - 1 });
         target.path.len = at;
     }
-    // Most paths have nothing that could have been written in another way.
+    // Most paths contain no escapes, dots or non-ASCII octets, so they have one spelling.
     let may_be_odd = seen & (DOT_OR_ESCAPE | NOT_ASCII) != 0;
     target.is_odd =
         may_be_odd && (seen & NOT_ASCII != 0 || !path::is_canonical(target.path.of(bytes)));
     Ok(target)
 }
 
-/// What kinds of octets are among these.
+/// The classes of the octets in `value`.
 #[inline]
 fn classes(value: &[u8]) -> u8 {
     value.iter().fold(0, |seen, octet| seen | CLASSES[usize::from(*octet)])
 }
 
-/// Userinfo, what ends an authority in a URI, and what is not printable.
+/// The userinfo delimiter, octets that end an authority in a URI, and octets that are not
+/// printable.
 const NOT_IN_AUTHORITY: u8 = 1;
 const NOT_IN_PATH: u8 = 2;
 const QUESTION: u8 = 4;
 const DOT_OR_ESCAPE: u8 = 8;
-/// Controls and what is beyond ASCII.
+/// Control characters and octets from 0x80 on.
 const NOT_ASCII: u8 = 16;
 
 static CLASSES: [u8; 256] = {

@@ -1,10 +1,10 @@
-//! The canonical form of a path: one text for all the ways in which a client may write it.
+//! The canonical form of a path: one text for all of its spellings.
 //!
 //! RFC 3986 section 6.2.2: escapes of unreserved characters are decoded, the hexadecimal digits of
-//! the others are upper case, and dot segments are removed, also escaped ones. What a URI may not
-//! hold as it is (raw UTF-8) is percent-encoded (RFC 3987 section 3.1). Routes, files and handlers
-//! all see this form, so that no rule about a path can be passed by in another spelling. An escaped
-//! slash stays escaped: it is a byte of a name (RFC 3986 section 2.2). Empty segments stay.
+//! the others are upper case, and dot segments are removed, escaped ones included. Raw UTF-8, which
+//! a URI must not contain, is percent-encoded (RFC 3987 section 3.1). Routes, files and handlers
+//! all see this form, so another spelling cannot bypass a rule about a path. An escaped slash stays
+//! escaped: it is a byte of a name (RFC 3986 section 2.2). Empty segments stay.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -60,11 +60,12 @@ pub fn is_canonical(path: &[u8]) -> bool {
     true
 }
 
-/// Appends the canonical form of `path` to `out`; after an error what was appended means nothing.
-/// What does not begin with a slash (the `*` of OPTIONS, nothing for CONNECT) is copied.
+/// Appends the canonical form of `path` to `out`. After an error the appended bytes are
+/// meaningless. A path that does not begin with a slash (`*` of OPTIONS, empty for CONNECT) is
+/// copied.
 ///
-/// An empty segment counts for nothing in the question of what leads above the root: `//..` does,
-/// because whoever takes `//` for one slash would be led there.
+/// Empty segments add no depth, so `//..` leads above the root: it does for software that reads
+/// `//` as one slash.
 pub fn canonical(path: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     if path.first() != Some(&b'/') {
         out.extend_from_slice(path);
@@ -107,10 +108,11 @@ pub fn canonical(path: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `path` with one slash for several in a row; nothing where it has no such row. Not a part of the
-/// canonical form, for RFC 3986 tells `//` from `/`: routes and files do not, and ask for this.
+/// `path` with each run of slashes merged into one; `None` if there is no such run. Not part of the
+/// canonical form, because `//` differs from `/` in RFC 3986. Routes and files treat both alike and
+/// call this.
 pub fn merged(path: &[u8]) -> Option<Vec<u8>> {
-    // Without an early end, so that it is done by vectors: a path is short.
+    // No early exit, so that the loop is vectorized; paths are short.
     let pairs = path.iter().zip(path.get(1..)?);
     if !pairs.fold(false, |seen, (a, b)| seen | (*a == b'/' && *b == b'/')) {
         return None;
@@ -150,7 +152,7 @@ pub fn push_escaped(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
 }
 
-/// What a hexadecimal digit is worth.
+/// The value of a hexadecimal digit.
 fn hex(digit: u8) -> u8 {
     (digit & 15) + if digit.is_ascii_digit() { 0 } else { 9 }
 }
@@ -160,7 +162,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Visible ASCII: more than a URI may hold, but `"`, `|` and the like mean themselves.
+/// Visible ASCII: more than a URI may contain, but `"`, `|` and the like stand for themselves.
 fn is_graphic(byte: u8) -> bool {
     byte.is_ascii_graphic()
 }
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn f5_what_has_no_canonical_form() {
+    fn f5_paths_without_a_canonical_form() {
         for path in
             ["/..", "/../x", "/a/../../x", "/%2e%2E", "/./..", "//..", "/a//../../..", "/.%2e/"]
         {
@@ -229,8 +231,8 @@ mod tests {
         assert_eq!(canonical(b"/\xff/..", &mut Vec::new()), Err(Error::Utf8));
     }
 
-    /// Over every short path of the bytes that matter: what is canonical stays as it is, nothing
-    /// else claims to be, and no dot segment is left.
+    /// For every short path over the bytes that matter: canonical paths are unchanged, no other
+    /// path is reported as canonical, and no dot segment remains.
     #[test]
     fn f5_the_canonical_form_is_a_fixed_point() {
         const BYTES: &[u8] = b"/.%2eE5\xc3\xa9a";

@@ -1,8 +1,7 @@
-//! The codecs' only notion of time: a count of microseconds that the caller reads and hands down.
+//! The codecs' only notion of time: a count of microseconds that the caller passes in.
 //!
-//! Nothing in this crate reads a clock, so a test can replay hours of deadlines in microseconds and
-//! a simulation from a seed is exact. The origin is the caller's choice (the server uses the
-//! monotonic clock).
+//! This crate reads no clock, so a test can replay hours of deadlines in microseconds and a seeded
+//! simulation is exact. The origin is the caller's choice (the server uses the monotonic clock).
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
@@ -26,7 +25,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates at [`Time::NEVER`], so that "now + a limit that is switched off" stays "never".
+    /// Saturates at [`Time::NEVER`], so "now + a disabled limit" stays "never".
     fn add(self, length: Duration) -> Self {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))

@@ -1,17 +1,16 @@
-//! Chunked bodies, decoded in place: the data of each chunk is a range of the input, nothing is
-//! copied.
+//! Chunked bodies, decoded in place: each chunk's data is a range of the input. Nothing is copied.
 //!
-//! RFC 9112 section 7.1. Sizes are hexadecimal digits and nothing else, lines end in CRLF and
-//! nothing else, extensions are passed over but counted and held to their grammar (section 7.1.1),
-//! trailer fields are yielded unless they would change the framing of a message that has already
-//! been framed. Not for `Content-Length` bodies: those need no decoder.
+//! RFC 9112 section 7.1. Sizes are hexadecimal digits only, and lines end in CRLF only. Extensions
+//! are skipped, but counted and checked against their grammar (section 7.1.1). Trailer fields are
+//! yielded unless they would change the framing of the message. `Content-Length` bodies need no
+//! decoder.
 
 use super::Error;
 use crate::field::{Field, Known};
 use crate::scan::{CONTROL, TOKEN};
 use core::ops::Range;
 
-/// Bounds of a chunked body's overhead; the data itself the caller counts.
+/// Limits of a chunked body's overhead; the caller counts the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
     /// Bytes of all chunk extensions of one body; beyond: 400.
@@ -29,16 +28,16 @@ impl Default for ChunkLimits {
     }
 }
 
-/// What comes next in a chunked body.
+/// The next item of a chunked body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// Bytes of the body: a range of the input, never empty. A chunk may come in several.
+    /// Bytes of the body: a range of the input, never empty. A chunk may be split into several.
     Data(Range<usize>),
-    /// A trailer field, its offsets into the input. Fields that a trailer section must not hold
-    /// (RFC 9110 section 6.5.1) are passed over.
+    /// A trailer field, its offsets into the input. Fields that a trailer section must not contain
+    /// (RFC 9110 section 6.5.1) are skipped.
     Trailer(Field),
-    /// The input is used up to `at`. Bytes behind `at` (the beginning of a trailer line) have to
-    /// come again with more behind them.
+    /// The input is consumed up to `at`. Bytes from `at` on (the start of a trailer line) must be
+    /// passed again, with more input after them.
     More,
     /// The body is complete; the next message begins at `at`.
     End,
@@ -48,43 +47,43 @@ pub enum Item {
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Data bytes left in the chunk, or the size as far as it was read.
+    /// Data bytes left in the chunk, or the part of the size read so far.
     left: u64,
     limits: ChunkLimits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At the first digit of a size.
+    /// Before the first digit of a size.
     Begin,
-    /// Behind at least one digit.
+    /// After at least one digit.
     Size,
-    /// Behind the size, or an extension, and whitespace: only an extension may follow.
+    /// After the size or an extension, and whitespace: only an extension may follow.
     Blank,
-    /// Behind the CR of a size line.
+    /// After the CR of a size line.
     SizeEnd,
     Data,
-    /// Behind a chunk's data.
+    /// After a chunk's data.
     DataEnd,
-    /// Behind the CR that follows a chunk's data.
+    /// After the CR that follows a chunk's data.
     DataEndLf,
     Trailers,
     Done,
-    /// Behind the semicolon of an extension.
+    /// After the semicolon of an extension.
     NameBegin,
     /// In an extension's name.
     Name,
-    /// Behind the name and whitespace.
+    /// After the name and whitespace.
     NameEnd,
-    /// Behind the equals sign.
+    /// After the equals sign.
     ValueBegin,
     /// In a value that is a token.
     Value,
     /// In a value that is a quoted string.
     Quoted,
-    /// Behind a backslash in one.
+    /// After a backslash in a quoted string.
     Escaped,
-    /// Behind the quote that ends one.
+    /// After the closing quote.
     QuotedEnd,
 }
 
@@ -105,8 +104,8 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    /// Decodes from `input[*at]` on to the next item and moves `*at` behind it. To be called until
-    /// it says [`Item::More`] or [`Item::End`]; after an error the connection is of no more use.
+    /// Decodes the next item from `input[*at]` on and moves `*at` past it. Call until it returns
+    /// [`Item::More`] or [`Item::End`]. After an error the connection must be closed.
     pub fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Item, Error> {
         loop {
             match self.state {
@@ -149,7 +148,7 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Takes one byte of what stands between the data, but for extensions.
+    /// Takes one byte between chunks' data, extensions excepted.
     fn step(&mut self, byte: u8) -> Result<(), Error> {
         self.state = match (self.state, byte) {
             (State::Begin | State::Size, _) if byte.is_ascii_hexdigit() => {
@@ -170,8 +169,8 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// Takes one byte of an extension (RFC 9112 section 7.1.1), which has a name and may have a
-    /// value, a token or a quoted string; or the CR behind it.
+    /// Takes one byte of an extension (RFC 9112 section 7.1.1), which has a name and optionally a
+    /// value (a token or a quoted string), or the CR after it.
     fn extension_byte(&mut self, byte: u8) -> Result<State, Error> {
         let next = match (self.state, byte) {
             (State::Name | State::Value | State::QuotedEnd, b'\r') => return Ok(State::SizeEnd),
@@ -198,8 +197,7 @@ impl ChunkedDecoder {
         self.extension(next)
     }
 
-    /// Takes a digit of a size, which stays below 2^60: no body is longer, and no sum of ours
-    /// overflows.
+    /// Takes a digit of a size. Sizes stay below 2^60, so sums do not overflow.
     fn digit(&mut self, byte: u8) -> Result<(), Error> {
         let value = if byte <= b'9' { byte - b'0' } else { (byte | 0x20) - b'a' + 10 };
         if self.left >> 56 != 0 {
@@ -215,7 +213,7 @@ impl ChunkedDecoder {
         Ok(next)
     }
 
-    /// Reads one trailer line; `None` when it was one to pass over.
+    /// Reads one trailer line; `None` for a skipped one.
     fn trailer(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Item>, Error> {
         let rest = &input[*at..];
         let lf = memchr::memchr(b'\n', rest);
@@ -269,8 +267,8 @@ fn trailer_field(line: &[u8], begin: usize) -> Result<Field, Error> {
     })
 }
 
-/// Framing, routing, authentication, request modifiers and content form: decided before the body
-/// and not to be changed behind it (RFC 9110 section 6.5.1).
+/// Fields not allowed in trailers: framing, routing, authentication, request modifiers and content
+/// format (RFC 9110 section 6.5.1).
 fn forbidden(known: Known) -> bool {
     use Known::*;
     known != Other && known <= Known::LAST_FRAMING

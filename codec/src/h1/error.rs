@@ -1,12 +1,12 @@
-//! What a peer can get wrong in an HTTP/1.1 message, and the status that answers it.
+//! Errors in HTTP/1.1 messages, and the status that answers each.
 
 use core::fmt;
 
 macro_rules! errors {
     ($($name:ident $status:literal $text:literal,)*) => {
-        /// Why a request head or a chunked body was refused. The peer erred in every case, and the
-        /// connection has to be closed after the answer, because where the next message begins is
-        /// no longer known.
+        /// Why a request head or a chunked body was refused. The peer is at fault in every case.
+        /// The connection must be closed after the answer, because the start of the next message is
+        /// unknown.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Error {
             $(#[doc = concat!($text, " (", stringify!($status), ")")] $name,)*
@@ -21,7 +21,7 @@ macro_rules! errors {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// What was wrong, as a clause that begins "the peer sent".
+            /// The error as a clause that begins "the peer sent".
             pub const fn reason(self) -> &'static str {
                 match self { $(Self::$name => concat!("the peer sent ", $text),)* }
             }
@@ -52,7 +52,7 @@ errors! {
     HeadTooLong 431 "a head beyond the limit",
     TooManyFields 431 "more fields than the limit",
     ChunkSize 400 "an invalid chunk size",
-    ChunkEnd 400 "chunk data that CRLF does not follow",
+    ChunkEnd 400 "chunk data without a CRLF after it",
     ChunkExtension 400 "an invalid chunk extension",
     ChunkExtensions 400 "chunk extensions beyond the limit",
     Trailer 400 "an invalid trailer field",

@@ -1,25 +1,24 @@
-//! What frames a request: the fields that decide where its body ends and whether the connection
-//! goes on.
+//! Request framing: the fields that decide where the body ends and whether the connection persists.
 //!
-//! RFC 9112 sections 6.1 to 6.3 and 9.3. Everything ambiguous is refused: a length twice (even the
-//! same one), a length beside a transfer coding, any coding but `chunked`.
+//! RFC 9112 sections 6.1 to 6.3 and 9.3. Everything ambiguous is refused: a repeated length (even
+//! an equal one), a length with a transfer coding, any coding but `chunked`.
 
 use super::request::{Framing, Version};
 use super::{Error, Span};
 use crate::field::Known;
 use crate::scan::{Padded, word};
 
-/// Gathered while the fields go by. One word of flags, so that the end of an ordinary head asks for
-/// none of them one by one.
+/// Facts collected from the fields. One word of flags, so the end of an ordinary head needs one
+/// test.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// The Host field's value; at 0, where a request line is, before there was one.
+    /// The Host field's value; at offset 0 (the request line) while there is none.
     host: Span,
     length: u64,
     flags: u32,
 }
 
-/// What the facts come to.
+/// The conclusions from the facts.
 pub(super) struct Verdict {
     pub(super) framing: Framing,
     pub(super) close: bool,
@@ -44,7 +43,7 @@ const SAYS_UPGRADE: u32 = 1 << 9;
 const SAYS_SETTINGS: u32 = 1 << 10;
 
 impl Facts {
-    /// Takes note of a field whose name is one of the framing ones and whose line's CR is at `eol`.
+    /// Records a framing field whose line's CR is at `eol`.
     #[inline(always)]
     pub(super) fn note(
         &mut self,
@@ -69,7 +68,7 @@ impl Facts {
         self.note_rare(known, value.of(input.data()), value.end() != eol)
     }
 
-    /// Takes note of the head's first field, which is Host.
+    /// Records Host as the head's first field.
     #[inline(always)]
     pub(super) fn begin(&mut self, host: Span) {
         self.host = host;
@@ -114,7 +113,7 @@ impl Facts {
         Ok(())
     }
 
-    /// How the body is delimited and what becomes of the connection.
+    /// How the body is delimited and whether the connection persists.
     #[inline(always)]
     pub(super) fn verdict(&self, version: Version) -> Result<Verdict, Error> {
         let old = version == Version::H10;
@@ -174,9 +173,9 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// `1*DIGIT` below 2^63: peers behind us may count in signed numbers.
+/// `1*DIGIT` below 2^63: backends may use signed integers.
 fn content_length(value: &[u8]) -> Result<u64, Error> {
-    // 19 digits cannot pass 2^64.
+    // 19 digits stay below 2^64.
     if value.is_empty() || value.len() > 19 {
         return Err(Error::ContentLength);
     }
@@ -191,9 +190,8 @@ fn content_length(value: &[u8]) -> Result<u64, Error> {
     if length >> 63 != 0 { Err(Error::ContentLength) } else { Ok(length) }
 }
 
-/// `chunked` and nothing else. Another coding that we do not know is 501 (RFC 9112 section 6.1); a
-/// list in which chunked is not the last, or comes twice, leaves the end of the body in doubt and
-/// is 400 (section 6.3).
+/// Accepts `chunked` only. An unknown coding is 501 (RFC 9112 section 6.1). A list in which chunked
+/// is not last or is repeated leaves the end of the body ambiguous: 400 (section 6.3).
 #[inline]
 fn transfer_encoding(value: &[u8]) -> Result<(), Error> {
     if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(wrong_coding(value)) }

@@ -1,8 +1,8 @@
 //! HTTP/1.1 (RFC 9112): request heads read, response heads written, chunked bodies decoded.
 //!
-//! Parsing gives offsets, never copies; every reading is the strict one where the RFC allows two,
-//! because a lenient one is how two parties come to disagree about where a message ends. Not for
-//! routing, bodies' meaning or connection state: that is the server's.
+//! Parsing returns offsets and copies nothing. Where the RFC allows a strict and a lenient reading,
+//! the strict one is used, because lenient ones let two parties disagree about where a message
+//! ends. Routing, the meaning of bodies and connection state belong to the server.
 
 use core::fmt;
 
@@ -29,7 +29,7 @@ impl Span {
         Self { at: from as u32, len: (to - from) as u32 }
     }
 
-    /// Offset just behind the last byte.
+    /// Offset just past the last byte.
     #[inline]
     pub const fn end(self) -> usize {
         self.at as usize + self.len as usize
@@ -38,7 +38,7 @@ impl Span {
     /// The bytes of the range.
     ///
     /// # Panics
-    /// When `bytes` is not the input that the range was made from.
+    /// If the range exceeds `bytes`, which must be the input that the range was made from.
     #[inline]
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.at as usize..self.end()]

@@ -1,10 +1,9 @@
-//! Request heads: one pass over the bytes, each field classified and what frames the message
-//! extracted on the way.
+//! Request heads: one pass over the bytes classifies each field and extracts the message's framing.
 //!
 //! The walk has two speeds. By 64-byte blocks it finds line ends and control characters (and checks
 //! there that every CR has its LF and every LF its CR); by field it loads the name once, finds
-//! where the token ends and knows the name. It copies nothing and allocates nothing once `fields`
-//! has grown to the limit. RFC 9112 sections 2 to 6, read strictly.
+//! where the token ends and looks the name up. It copies nothing, and allocates nothing once
+//! `fields` has grown to the limit. RFC 9112 sections 2 to 6, read strictly.
 
 use super::framing::Facts;
 use super::target;
@@ -34,14 +33,14 @@ impl Default for Limits {
     }
 }
 
-/// How far an incomplete head has been looked at, so that the next call does not begin again. One
-/// per connection; starts as `Resume::default()` and is that again after a head was returned. After
-/// an error, where the connection ends, it means nothing.
+/// Progress through an incomplete head, so the next call does not start over. One per connection.
+/// Starts as `Resume::default()` and is reset to it when a head is returned. Meaningless after an
+/// error, which ends the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// Bytes in which the end of the head is not.
+    /// Bytes known not to contain the end of the head.
     scanned: u32,
-    /// Bytes of the last whole parse.
+    /// Input bytes at the last full parse.
     parsed: u32,
 }
 
@@ -81,25 +80,26 @@ pub enum Framing {
     Chunked,
 }
 
-/// What a request asks for, in any version of HTTP: offsets into its bytes (RFC 9110 section 7.1).
+/// The method and target of a request, in any version of HTTP: offsets into its bytes (RFC 9110
+/// section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The method.
     pub method: Method,
     /// The method's name.
     pub method_span: Span,
-    /// The request target as it came.
+    /// The request target as received.
     pub target: Span,
     /// The path without the query. Begins with `/`, except for `OPTIONS *` (where it is `*`) and
     /// CONNECT (where it is empty). Still percent-encoded.
     pub path: Span,
-    /// Whether `path` is in the one form that [`crate::path`] gives it. Where it is not, that form
-    /// is still to be made in HTTP/1.1; in HTTP/2 and 3 there is none, and 400 is the answer.
+    /// Whether `path` is in the canonical form of [`crate::path`]. If not: in HTTP/1.1 that form is
+    /// still to be made; in HTTP/2 and 3 there is none, and the answer is 400.
     pub canonical: bool,
-    /// What follows the first `?`, if there is one.
+    /// The part after the first `?`, if there is one.
     pub query: Option<Span>,
-    /// The authority: of the target if that is in absolute or authority form, else the Host field's
-    /// value. Never `None` in HTTP/1.1. As it came, unless it was made canonical since: see
+    /// The authority: of the target if it is in absolute or authority form, else the Host field's
+    /// value. Never `None` in HTTP/1.1. As received, unless it has been made canonical since: see
     /// [`crate::authority`].
     pub authority: Option<Span>,
 }
@@ -107,12 +107,12 @@ pub struct Line {
 /// A parsed request head: offsets into the input and numbers. The fields are in the caller's `Vec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Bytes of the head, the empty line (and an empty line before the request line) included.
+    /// Bytes of the head, including the final empty line and one before the request line.
     pub len: u32,
     /// The method and the target.
     pub line: Line,
-    /// The path is canonical as it stands, and so is the authority, or there is none. Where this is
-    /// false the authority may be all the same: [`crate::authority::canonical`] tells, with
+    /// The path is canonical, and so is the authority if there is one. If this is false, the
+    /// authority may still be canonical: [`crate::authority::canonical`] decides, with
     /// [`Head::default_port`].
     pub plain: bool,
     /// The version.
@@ -122,9 +122,9 @@ pub struct Head {
     /// The connection ends after this exchange: `Connection: close`, or HTTP/1.0 without
     /// `keep-alive`.
     pub close: bool,
-    /// `Connection: keep-alive` was said; an HTTP/1.0 peer wants to hear it back.
+    /// `Connection: keep-alive` was sent; an HTTP/1.0 peer expects it in the response.
     pub keep_alive: bool,
-    /// `Connection: upgrade` was said and there is an Upgrade field.
+    /// `Connection: upgrade` was sent, with an Upgrade field.
     pub upgrade: bool,
     /// As `upgrade`, for `h2c`, with exactly one HTTP2-Settings field, listed in Connection, and no
     /// body.
@@ -135,7 +135,7 @@ pub struct Head {
 
 impl Head {
     /// The port that the request's scheme implies: that of an absolute target, or of a connection
-    /// that is `secure`. CONNECT has no scheme. `bytes` are those that were parsed.
+    /// that is `secure`. CONNECT has no scheme. `bytes` is the parsed input.
     pub fn default_port(&self, bytes: &[u8], secure: bool) -> Option<u16> {
         if self.line.method == Method::Connect {
             return None;
@@ -148,18 +148,18 @@ impl Head {
         }
     }
 
-    /// The client waits for a 100 (Continue) before it sends content, and there is some: RFC 9110
-    /// section 10.1.1 allows for the expectation where there is none.
+    /// Whether the client waits for a 100 (Continue) before it sends content, and there is some.
+    /// RFC 9110 section 10.1.1 allows the expectation without content.
     pub fn expects_more(&self) -> bool {
         self.expect_continue && self.framing != Framing::Length(0)
     }
 }
 
-/// Parses the request head at the beginning of `input`. `Ok(None)`: it is not all there yet.
+/// Parses the request head at the beginning of `input`. `Ok(None)` if it is incomplete.
 ///
-/// `fields` is emptied first and holds the head's fields when one is returned; reserve
-/// [`Limits::fields`] once and it never allocates. One empty line before the request line is passed
-/// over (RFC 9112 section 2.2).
+/// `fields` is cleared first and holds the fields of a returned head. Reserve [`Limits::fields`]
+/// once and it never allocates. One empty line before the request line is skipped (RFC 9112 section
+/// 2.2).
 pub fn parse(
     backend: Backend,
     input: Padded<'_>,
@@ -188,19 +188,18 @@ impl Work for Parse<'_> {
             return Ok(None);
         }
         let slots = Slots::new(fields, limits.fields as usize);
-        // The answer is made where it is returned from: it is too large to be moved for nothing.
+        // The result is built in the return expression: it is too large to move.
         parse_head(block, input, slots, resume, limits)
     }
 }
 
-/// After an incomplete parse: whether the end of the head has come, or so much that errors should
-/// be looked for again. The second doubles each time, so that a head which trickles in costs time
-/// linear in its length.
+/// After an incomplete parse: whether the end of the head has arrived, or enough input to check for
+/// errors again. That amount doubles each time, so a slow head costs time linear in its length.
 #[cold]
 fn worth_parsing(input: Padded<'_>, resume: &mut Resume, limits: &Limits) -> bool {
     let data = input.data();
-    // A line feed with another two bytes before it; a false alarm such as LF x LF costs one parse
-    // that then fails.
+    // A line feed with another one two bytes before it. A false match such as LF x LF costs one
+    // parse, which then fails.
     let from = (resume.scanned as usize).min(data.len());
     let mut ends = memchr::memchr_iter(b'\n', &data[from..]).map(|n| from + n);
     let ended = ends.any(|lf| lf >= 2 && data[lf - 2] == b'\n');
@@ -259,8 +258,8 @@ fn parse_head<B: Block>(
     }))
 }
 
-/// Walks the field lines from `start` on; the offset behind the empty line that ends them, `None`
-/// if it is not there yet.
+/// Walks the field lines from `start` on. Returns the offset past the empty line that ends them;
+/// `None` if that has not arrived.
 #[inline(always)]
 fn walk<B: Block>(
     block: B,
@@ -271,8 +270,8 @@ fn walk<B: Block>(
 ) -> Result<Option<usize>, Error> {
     let len = input.len();
     let mut line = start;
-    // Each block begins with the last two bytes of the one before, so that what stands before a
-    // line feed is in the same block and nothing is carried over.
+    // Each block starts with the last two bytes of the previous one, so the bytes before a line
+    // feed are in the same block and no state is carried over.
     let mut from = start - 2;
     while let Some(bytes) = input.line_block(from) {
         let Lines { lf, odd } = block.lines(scan::first_64(bytes));
@@ -284,8 +283,7 @@ fn walk<B: Block>(
         if end != 0 || len - from < 64 {
             let valid = low_bits(len - from);
             end &= valid;
-            // Up to and including the line feed that ends the head; all there is if it is not
-            // there.
+            // Up to and including the line feed that ends the head, or all input without one.
             keep = (end ^ end.wrapping_sub(1)) & valid;
             wrong &= keep;
             lf &= (keep & !end) >> 2;
@@ -294,7 +292,7 @@ fn walk<B: Block>(
             examine(block, bytes, keep)?;
         }
         while lf != 0 {
-            // The line feed is two bytes further on, its CR one.
+            // The line feed is two bytes further on, its CR one byte.
             let at = lf.trailing_zeros() as usize;
             lf &= lf - 1;
             let (last, cr, eol) = (bytes[at], bytes[at + 1], from + at + 1);
@@ -318,8 +316,8 @@ fn walk<B: Block>(
     Ok(None)
 }
 
-/// Looks closer at a block with odd bytes besides its line ends: HTAB and bytes from 0x80 on may
-/// stand in a value; CR and LF only together.
+/// Checks a block with odd bytes besides its line ends. HTAB and bytes from 0x80 on are allowed in
+/// values; CR and LF only together.
 #[inline(always)]
 fn examine<B: Block>(block: B, bytes: &[u8; LINE_BLOCK], keep: u64) -> Result<(), Error> {
     let bytes = scan::first_64(bytes);
@@ -328,13 +326,13 @@ fn examine<B: Block>(block: B, bytes: &[u8; LINE_BLOCK], keep: u64) -> Result<()
         return Err(Error::Control);
     }
     let (lf, cr) = (block.equal(bytes, b'\n'), block.equal(bytes, b'\r'));
-    // The first two bytes were the last ones of the block before, or of the request line.
+    // The first two bytes are the last ones of the previous block or of the request line.
     if (lf ^ cr << 1) & keep >> 2 << 2 != 0 { Err(Error::LineEnd) } else { Ok(()) }
 }
 
-/// Takes the field line from `line` to its CR at `eol`, behind the byte `last`, if it is a Host
-/// field as nearly every head begins with one. What its name is need not be found out then, and a
-/// prediction stands in for a chain of loads that is longer than the rest of a short head.
+/// Takes the field line from `line` to its CR at `eol`, after the byte `last`, if it is a Host
+/// field, the first field of nearly every head. The name lookup is skipped then: a predicted branch
+/// replaces a chain of loads that takes longer than the rest of a short head.
 #[inline(always)]
 fn host_line(
     input: Padded<'_>,
@@ -357,7 +355,7 @@ fn host_line(
     fields.push(field)
 }
 
-/// The field line from `line` to its CR at `eol`; `last` is the byte before that.
+/// Takes the field line from `line` to its CR at `eol`; `last` is the byte before `eol`.
 #[inline(always)]
 fn field_line<B: Block>(
     block: B,
@@ -368,7 +366,8 @@ fn field_line<B: Block>(
     fields: &mut Slots<'_, Field>,
     facts: &mut Facts,
 ) -> Result<(), Error> {
-    // Nearly every line begins with a known name, a colon and one blank: one comparison finds out.
+    // Nearly every line begins with a known name, a colon and one blank, which one comparison
+    // confirms.
     let near = input.bytes(line - 4);
     let name = block.name(near);
     let name_len = block.octets(name, b':').trailing_zeros() as usize;
@@ -398,18 +397,18 @@ fn field_line<B: Block>(
     Ok(())
 }
 
-/// What a field line consists of; two registers.
+/// The parts of a field line; fits two registers.
 #[derive(Clone, Copy)]
 struct Parts {
     from: u32,
     to: u32,
-    /// 0 when it is not one.
+    /// 0 if it is unknown.
     name_len: u16,
     known: Known,
 }
 
-/// A field line that does not begin with one of our names, a colon, one blank and a value, or ends
-/// with a blank.
+/// Any other field line: its name is not known, not followed by a colon and exactly one blank, or
+/// the line ends with a blank.
 #[inline(never)]
 fn other_line(input: Padded<'_>, line: usize, eol: usize) -> Parts {
     let text = &input.data()[line..eol];
@@ -435,7 +434,7 @@ fn bad_name(input: Padded<'_>, line: usize) -> Error {
     if matches!(input.byte(line), b' ' | b'\t') { Error::Fold } else { Error::FieldName }
 }
 
-/// The head is not all there: `Ok(None)` unless the limits are passed already.
+/// The head is incomplete: `Ok(None)` unless it already exceeds the limits.
 #[cold]
 fn incomplete(
     input: Padded<'_>,

@@ -1,10 +1,9 @@
-//! Response heads, written into the connection's output: by a template with holes, or piece by
-//! piece.
+//! Response heads, appended to the connection's output from a template or piece by piece.
 //!
-//! A route whose head is always the same but for date and length keeps a [`Template`]: one copy and
-//! two patches. Others append with [`status_line`], [`field`], [`content_length`], [`date`](date())
-//! and [`end`]. Not for choosing what to say: neither looks at the values it is given, except that
-//! debug builds assert they hold no CR or LF. RFC 9112 section 4.
+//! A route whose head varies only in date and length keeps a [`Template`]: one copy and two
+//! patches. Others append with [`status_line`], [`field`], [`content_length`], [`date`](date()) and
+//! [`end`]. Values are not checked, except that debug builds assert that they contain no CR or LF.
+//! RFC 9112 section 4.
 
 use crate::date::{self, Date};
 use alloc::vec::Vec;
@@ -13,7 +12,7 @@ use alloc::vec::Vec;
 /// RFC 9112 section 4).
 ///
 /// # Panics
-/// When `status` is not in 100..=999.
+/// If `status` is not in 100..=999.
 #[inline]
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     assert!((100..1000).contains(&status), "a status has three digits");
@@ -26,8 +25,7 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b" \r\n");
 }
 
-/// Appends a field line. Neither name nor value may hold CR, LF or NUL: the caller has checked
-/// that.
+/// Appends a field line. The caller has checked that name and value contain no CR, LF or NUL.
 #[inline]
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     debug_assert!(!name.iter().chain(value).any(|b| matches!(b, b'\r' | b'\n' | 0)));
@@ -57,10 +55,11 @@ pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A response head made once, with holes for the date and the length.
+/// A response head built once, with gaps for the date and the length.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Everything up to and including `content-length: `, the date's 29 bytes left for `date_at`.
+    /// Everything up to and including `content-length: `; the date's 29 bytes are patched at
+    /// `date_at`.
     bytes: Vec<u8>,
     date_at: usize,
 }

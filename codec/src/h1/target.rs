@@ -1,8 +1,8 @@
 //! The request line, the four forms of a request target, and the Host that goes with them.
 //!
-//! RFC 9112 sections 3 and 3.2. A fast path takes the line that nearly every request has (a method,
-//! a target in origin form, HTTP/1.1 or 1.0); whatever it does not recognise is read again, byte by
-//! byte, by a function that also says what is wrong.
+//! RFC 9112 sections 3 and 3.2. A fast path takes the line of nearly every request (a method, a
+//! target in origin form, HTTP/1.1 or 1.0). A line that it does not recognise is read again, byte
+//! by byte, by a function that also finds the error.
 
 use super::request::{Limits, Method, Version};
 use super::{Error, Span};
@@ -10,13 +10,13 @@ use crate::authority::{is_plain, is_wellformed};
 use crate::path;
 use crate::scan::{Block, PLAIN_HOST, Padded, Set, TOKEN, VISIBLE, half, word};
 
-/// A request line, read: offsets into the input.
+/// A parsed request line: offsets into the input.
 pub(super) struct RequestLine {
     pub(super) method: Method,
     pub(super) version: Version,
     /// Where the method begins.
     pub(super) start: u32,
-    /// Where the target begins, one space behind the method.
+    /// Where the target begins, one space after the method.
     pub(super) target: u32,
     /// Where the target ends.
     pub(super) target_end: u32,
@@ -24,15 +24,15 @@ pub(super) struct RequestLine {
     pub(super) path_end: u32,
     /// See [`super::request::Line::canonical`].
     pub(super) canonical: bool,
-    /// Where the query begins, one behind its `?`; beyond the target's end there is none.
+    /// Where the query begins, just past its `?`; past the target's end if there is none.
     pub(super) query: u32,
-    /// Of an absolute or authority form; at 0 there is none.
+    /// The authority of an absolute or authority form; at offset 0 if there is none.
     pub(super) authority: Span,
-    /// Offset behind the line's CRLF.
+    /// Offset past the line's CRLF.
     pub(super) end: usize,
 }
 
-/// Reads the request line at the beginning of `input`; `None` when it is not all there.
+/// Reads the request line at the beginning of `input`; `None` if it is incomplete.
 #[inline(always)]
 pub(super) fn request_line<B: Block>(
     block: B,
@@ -47,7 +47,7 @@ pub(super) fn request_line<B: Block>(
 
 #[inline(always)]
 fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<RequestLine> {
-    // No request line is shorter, and below every offset stays within the data.
+    // The shortest request line; from here on every offset stays within the data.
     if input.len() < b"G / HTTP/1.1\r\n".len() {
         return None;
     }
@@ -57,8 +57,8 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
     if first[at] != b'/' || method == Method::Connect {
         return None;
     }
-    // Where the path ends: nearly always at the space behind the target, with nothing before it
-    // but dots within names. Octet 0 stands for what is behind this block: it is a method's.
+    // Where the path ends: nearly always at the space after the target, with only dots within names
+    // before it. Octet 0, which belongs to the method, stands for anything past this block.
     let mut gaps = block.outside(first, &PLAIN_PATH) & (u64::MAX << at);
     let (mark, plain) = loop {
         let gap = gaps.trailing_zeros() as usize;
@@ -68,7 +68,7 @@ fn fast<B: Block>(block: B, input: Padded<'_>, limits: &Limits) -> Option<Reques
             _ => break path_end(block, input, gap)?,
         }
     };
-    // What follows the target is a space, a version of eight bytes, CR and LF.
+    // After the target: a space, a version of eight bytes, CR and LF.
     let last = input.len() - 11;
     if mark > last {
         return None;
@@ -150,8 +150,8 @@ fn first_outside<B: Block>(
     None
 }
 
-/// Where the path ends, of which the octets before `at` are plain, and whether all are but for dots
-/// within names.
+/// Where the path ends, given that the octets before `at` are plain; and whether the rest is plain
+/// too, apart from dots within names.
 #[inline(always)]
 fn path_end<B: Block>(block: B, input: Padded<'_>, mut at: usize) -> Option<(usize, bool)> {
     loop {
@@ -164,7 +164,7 @@ fn path_end<B: Block>(block: B, input: Padded<'_>, mut at: usize) -> Option<(usi
     }
 }
 
-/// Reads any request line, or says what is wrong with it. Passes over one empty line before it.
+/// Reads any request line, or returns its error. Skips one empty line before it.
 #[cold]
 #[inline(never)]
 fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error> {
@@ -218,20 +218,20 @@ fn slow(input: Padded<'_>, limits: &Limits) -> Result<Option<RequestLine>, Error
     }))
 }
 
-/// What is wrong with a line beyond the limit: its target is too long, if that has even begun.
+/// The error of a line beyond the limit: its target is too long, if the target has begun.
 pub(super) fn too_long(line: &[u8], limits: &Limits) -> Error {
     let begun = line.iter().take(limits.request_line as usize).any(|&b| b == b' ');
     if begun { Error::LineTooLong } else { Error::Method }
 }
 
-/// Whether `target` holds nothing but what a target may: visible ASCII, and raw UTF-8, which
-/// clients send and HTTP/2 lets through.
+/// Whether `target` contains only visible ASCII and raw UTF-8, which clients send and HTTP/2
+/// allows.
 fn is_target(target: &[u8]) -> bool {
     target.iter().all(|&b| b >= 0x80 || TARGET.has(b)) && core::str::from_utf8(target).is_ok()
 }
 
-/// What of an unfinished request line is already wrong: a peer that speaks something else
-/// altogether is told at once.
+/// Errors already visible in an incomplete request line, so a peer of another protocol is refused
+/// at once.
 fn incomplete(text: &[u8]) -> Result<Option<RequestLine>, Error> {
     let method = text.split(|&b| b == b' ').next().unwrap_or(text);
     if text.first() == Some(&b' ') {
@@ -249,7 +249,7 @@ fn read_version(text: &[u8]) -> Result<Version, Error> {
     match (major, minor) {
         (b'1', b'0') => Ok(Version::H10),
         (b'1', _) => Ok(Version::H11),
-        // HTTP/0.9 had no version in its request line, so one that says so is nobody's.
+        // HTTP/0.9 had no version in its request line, so no client sends this one.
         (b'0', _) => Err(Error::Version),
         _ => Err(Error::VersionUnsupported),
     }
@@ -258,12 +258,12 @@ fn read_version(text: &[u8]) -> Result<Version, Error> {
 /// A target's parts, relative to its beginning.
 struct Parts {
     path: (usize, usize),
-    /// Where the query begins; beyond the target's end there is none.
+    /// Where the query begins; past the target's end if there is none.
     query: usize,
     authority: Option<(usize, usize)>,
 }
 
-/// Takes a target apart by its form (RFC 9112 section 3.2).
+/// Splits a target by its form (RFC 9112 section 3.2).
 fn resolve(method: Method, target: &[u8]) -> Result<Parts, Error> {
     let len = target.len();
     if method == Method::Connect {
@@ -291,7 +291,7 @@ fn resolve(method: Method, target: &[u8]) -> Result<Parts, Error> {
         return Err(Error::Target);
     }
     let mark = first_mark(target, to);
-    // An empty path means "/" (RFC 9110 section 4.2.3): the slash before the authority serves as
+    // An empty path means "/" (RFC 9110 section 4.2.3). The slash before the authority is used as
     // its text.
     let path = if mark == to { (from - 1, from) } else { (to, mark) };
     Ok(Parts { path, query: mark + 1, authority: Some((from, to)) })
@@ -303,7 +303,7 @@ fn first_mark(target: &[u8], from: usize) -> usize {
 }
 
 /// Checks the Host field's value: `uri-host [ ":" port ]` (RFC 9112 section 3.2), not empty (RFC
-/// 9110 section 4.2.1). True when it is canonical as it stands, as `authority::is_plain` has it.
+/// 9110 section 4.2.1). True if it is already canonical, as defined by `authority::is_plain`.
 #[inline(always)]
 pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> Result<bool, Error> {
     let (at, len) = (host.at as usize, host.len as usize);
@@ -313,13 +313,13 @@ pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> R
     let odd = block.strange(name, &PLAIN_HOST).trailing_zeros() as usize;
     let end = odd.min(len);
     let dots = u64::from(block.octets(name, b'.'));
-    // An empty label: a dot, or the name's end, at the beginning or behind a dot.
+    // An empty label: a dot or the name's end, at the start or after a dot.
     if (dots << 1 | 1) & (dots | 1 << end) == 0 {
         if odd >= len {
             return Ok(true);
         }
         let digits = len.wrapping_sub(odd + 1);
-        // With less digits it may be the scheme's own port.
+        // A shorter port may be the scheme's default.
         let is_plain_port =
             near[odd + 4] == b':' && digits.wrapping_sub(4) < 2 && near[odd + 5] != b'0';
         if is_plain_port && port_in_word(word(near, odd + 5), digits) {
@@ -330,7 +330,7 @@ pub(super) fn check_host<B: Block>(block: B, input: Padded<'_>, host: Span) -> R
     if is_wellformed(text) { Ok(is_plain(text)) } else { Err(Error::HostInvalid) }
 }
 
-/// Whether the first `len` bytes of `word`, 1 to 5, are a number below 65536.
+/// Whether the first `len` bytes (1 to 5) of `word` are a number below 65536.
 #[inline(always)]
 fn port_in_word(word: u64, len: usize) -> bool {
     // Shifted up, with zeros in front: eight digits, the most significant in the lowest byte.
@@ -342,8 +342,8 @@ fn port_in_word(word: u64, len: usize) -> bool {
 
 const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
-/// What a target consists of but for raw UTF-8: visible ASCII but `#`, because a fragment is never
-/// sent (RFC 9110 section 7.1) and parties that cut it off disagree with parties that do not.
+/// The octets of a target, raw UTF-8 excepted: visible ASCII without `#`. A fragment is never sent
+/// (RFC 9110 section 7.1), and parties that cut it off would disagree with those that do not.
 static TARGET: Set = TARGET_SET;
 const TARGET_SET: Set = VISIBLE.without(b'#');
 
@@ -351,7 +351,7 @@ const TARGET_SET: Set = VISIBLE.without(b'#');
 static PATH: Set = PATH_SET;
 const PATH_SET: Set = TARGET_SET.without(b'?');
 
-/// A path that is sure to be canonical, but for dots that begin a segment.
+/// Octets of a path that is certainly canonical, apart from dots that begin a segment.
 static PLAIN_PATH: Set = PATH_SET.without(b'%').without(b'.');
 
 const SPACE_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");

@@ -1,4 +1,4 @@
-//! What a connection allows, what the connections of a worker share, and what happens on them.
+//! A connection's configuration, the state that a worker's connections share, and events.
 
 use super::Code;
 use super::frame::{self, kind, setting};
@@ -10,22 +10,22 @@ use crate::scan::Backend;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// What a connection allows.
+/// A connection's limits and options.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The instruction set to decode with.
     pub backend: Backend,
-    /// What a request's head may hold.
+    /// Limits of a request's head.
     pub fields: FieldLimits,
-    /// Fields that its trailers may hold, within the same octets.
+    /// Fields allowed in trailers, within the same octets.
     pub trailer_fields: u32,
-    /// The dynamic table that we keep for the client's encoder.
+    /// Size of the dynamic table that we keep for the client's encoder, in octets.
     pub qpack_capacity: u32,
     /// Requests that may wait for table entries.
     pub qpack_blocked: u16,
-    /// The dynamic table that we use of the client's decoder, at most.
+    /// Most octets of the client's dynamic table that our encoder uses.
     pub qpack_encoder_capacity: u32,
-    /// Requests that may be open at a time, as QUIC's transport parameters say.
+    /// Requests that may be open at a time, as announced in QUIC's transport parameters.
     pub streams: u64,
     /// Extended CONNECT is offered (RFC 9220).
     pub connect_protocol: bool,
@@ -50,10 +50,10 @@ impl Config {
     }
 }
 
-/// What all connections of a worker share.
+/// State that all connections of a worker share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What connections that begin from now on allow.
+    /// The configuration of new connections.
     pub config: Config,
     /// Names and values of the head or trailers last returned by [`Conn::receive`].
     pub bytes: Vec<u8>,
@@ -62,7 +62,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// For connections that allow what `config` says.
+    /// Shared state for connections with this `config`.
     pub fn new(config: Config) -> Self {
         Self { config, bytes: Vec::new(), fields: Vec::new() }
     }
@@ -73,16 +73,16 @@ impl Shared {
 pub struct Request {
     /// The stream to answer on.
     pub stream: u64,
-    /// What it says. Its priority is that of a PRIORITY_UPDATE, if one came before.
+    /// The head. A PRIORITY_UPDATE that came before overrides its priority.
     pub head: message::RequestHead,
     /// The request has no content.
     pub end: bool,
 }
 
-/// What happened.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Nothing more: the input is used up.
+    /// No further event: the input is consumed.
     More,
     /// A request's head; its fields are in [`Shared`] until the next call.
     Request(Request),
@@ -90,7 +90,7 @@ pub enum Event {
     Data {
         /// The stream.
         stream: u64,
-        /// Where in the input; not empty.
+        /// Range in the input; not empty.
         at: Range<usize>,
     },
     /// A request's trailers; their fields are in [`Shared`] until the next call.
@@ -98,19 +98,19 @@ pub enum Event {
         /// The stream.
         stream: u64,
     },
-    /// A request that had content or might have had is here whole.
+    /// A request whose head did not end the stream is complete.
     End {
         /// The stream.
         stream: u64,
     },
-    /// The request's head is over a limit: answer with `status`, and read no more of it.
+    /// The request's head exceeds a limit: answer with `status` and stop reading the stream.
     Refused {
         /// The stream.
         stream: u64,
         /// The status to answer with.
         status: u16,
     },
-    /// The peer broke a rule on the stream, which ends here in both directions.
+    /// The peer broke a rule on the stream: reset it in both directions.
     Failed {
         /// The stream.
         stream: u64,
@@ -124,13 +124,13 @@ pub enum Event {
         /// The new priority.
         priority: Priority,
     },
-    /// The stream waits for table entries: keep `input[at..]`, read no more of it, and come back
-    /// when [`Conn::unblocked`] names it.
+    /// The stream waits for table entries: keep `input[at..]`, stop reading, and resume when
+    /// [`Conn::unblocked`] names it.
     Blocked {
         /// The stream.
         stream: u64,
     },
-    /// A unidirectional stream that means nothing to us: read no more of it.
+    /// A unidirectional stream of unknown type: stop reading it.
     Unwanted {
         /// The stream.
         stream: u64,

@@ -11,11 +11,11 @@ use crate::h2::Priority;
 use crate::qpack::{Decoder, Encoder, Writer};
 use alloc::vec::Vec;
 
-/// PRIORITY_UPDATE frames for requests that have not come yet; more push the oldest out.
+/// PRIORITY_UPDATE frames kept for requests that have not arrived; more evict the oldest.
 const EARLY_PRIORITIES: usize = 16;
-/// PRIORITY_UPDATE frames a client may send beyond four for every request.
+/// PRIORITY_UPDATE frames a client may send in addition to four for every request.
 pub(super) const PRIORITY_BUDGET: u32 = 64;
-/// QPACK instructions that may wait for a client that does not read them.
+/// Most octets of QPACK instructions that wait for a client that does not read them.
 const INSTRUCTIONS_MAX: usize = 4096;
 /// The highest id of a request, for the first step of a drain.
 const LAST_REQUEST: u64 = (1 << 62) - 4;
@@ -31,7 +31,7 @@ pub struct Conn {
     peer: Option<Settings>,
     pub(super) early: Vec<(u64, Priority)>,
     pub(super) priority_budget: u32,
-    /// The lowest id that no request has had.
+    /// The lowest unused request id.
     pub(super) next_request: u64,
     /// Requests from here on are rejected.
     pub(super) refused_from: u64,
@@ -41,8 +41,8 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// A connection whose control, encoder and decoder streams, to be opened by the caller, begin
-    /// with what [`output`](Self::output) has for them now.
+    /// A new connection. The caller opens the control, encoder and decoder streams; each begins
+    /// with what [`output`](Self::output) now returns for it.
     pub fn new(shared: &Shared) -> Self {
         let config = &shared.config;
         let mut out_control = Vec::with_capacity(64);
@@ -65,8 +65,8 @@ impl Conn {
         }
     }
 
-    /// What the next octets of `stream` say: `input` from `at` on, which moves, and the stream's
-    /// end after them if `fin`. Call until [`Event::More`]. An error ends the connection.
+    /// Reads the next octets of `stream`: `input` from `at` on, followed by the stream's end if
+    /// `fin`. Advances `at`. Call until [`Event::More`]. An error ends the connection.
     pub fn receive(
         &mut self,
         stream: u64,
@@ -86,8 +86,8 @@ impl Conn {
         event
     }
 
-    /// The client reset `stream`, or its request is not wanted any more. An error when the stream
-    /// had to stay open.
+    /// The client reset `stream`, or its request is no longer wanted. An error if the stream is
+    /// critical.
     pub fn reset(&mut self, stream: u64) -> Result<(), Error> {
         if let Some(at) = self.unis.iter().position(|uni| uni.id == stream) {
             if self.unis.remove(at).role != Role::Unknown {
@@ -99,8 +99,8 @@ impl Conn {
         Ok(())
     }
 
-    /// A blocked stream that may go on: call [`receive`](Self::receive) with what was kept of it,
-    /// be it nothing. Ask after input of a unidirectional stream, until `None`.
+    /// Returns an unblocked stream: call [`receive`](Self::receive) with its kept input, even if
+    /// empty. Call after input of a unidirectional stream, until `None`.
     pub fn unblocked(&mut self) -> Option<u64> {
         let id = self.decoder.unblocked()?;
         let place = self.streams.place(id);
@@ -108,9 +108,9 @@ impl Conn {
         Some(id)
     }
 
-    /// Appends a HEADERS frame for `stream`: a response head, if `status` is one, or else trailers.
-    /// A 1xx status may come before the response. The stream must then be sent what was appended,
-    /// or be reset.
+    /// Appends a HEADERS frame for `stream`: a response head if `status` is given, else trailers.
+    /// Responses with 1xx may precede the final one. The appended octets must be sent, or the
+    /// stream reset.
     pub fn head(
         &mut self,
         stream: u64,
@@ -118,7 +118,7 @@ impl Conn {
         out: &mut Vec<u8>,
         fields: impl FnOnce(&mut Writer<'_>),
     ) {
-        // Two octets of length are enough for nearly all; otherwise the block moves up.
+        // Two octets of length are nearly always enough; otherwise the block moves.
         let begin = out.len();
         out.extend_from_slice(&[kind::HEADERS as u8, 0, 0]);
         let at = out.len();
@@ -138,7 +138,7 @@ impl Conn {
         }
     }
 
-    /// The first step of a drain: requests are still served, and the client is told to begin no
+    /// The first step of a drain: requests are still served, and GOAWAY asks the client to start no
     /// more here (RFC 9114 section 5.2).
     pub fn drain(&mut self) {
         self.goaway(LAST_REQUEST);
@@ -152,8 +152,8 @@ impl Conn {
         }
     }
 
-    /// What waits to be sent on our control, encoder and decoder streams, in this order. Take what
-    /// was sent off the front; a client that does not read it is made to wait, or stopped.
+    /// Output of our control, encoder and decoder streams, in this order. Remove what was sent from
+    /// the front. A client that does not read it is held up or disconnected.
     pub fn output(&mut self) -> [&mut Vec<u8>; 3] {
         if self.out_decoder.len() < INSTRUCTIONS_MAX {
             self.decoder.output(&mut self.out_decoder);
@@ -161,27 +161,27 @@ impl Conn {
         [&mut self.out_control, &mut self.out_encoder, &mut self.out_decoder]
     }
 
-    /// What the client's SETTINGS say, once they are here.
+    /// The client's SETTINGS, once received.
     pub fn peer(&self) -> Option<&Settings> {
         self.peer.as_ref()
     }
 
-    /// Entries that response heads have put into the client's QPACK table so far.
+    /// Entries that response heads have inserted into the client's QPACK table.
     pub fn inserted(&self) -> u64 {
         self.encoder.inserted()
     }
 
-    /// Requests that are not received whole.
+    /// Number of incomplete requests.
     pub fn receiving(&self) -> usize {
         self.streams.len()
     }
 
-    /// Requests whose head is not here whole, or waits for table entries.
+    /// Number of requests whose head is incomplete or waits for table entries.
     pub fn heads(&self) -> impl Iterator<Item = u64> + '_ {
         self.streams.heads()
     }
 
-    /// The lowest id that no request has had: how many came, times four.
+    /// The lowest unused request id: the number of requests times four.
     pub fn next_request(&self) -> u64 {
         self.next_request
     }
@@ -206,7 +206,7 @@ impl Conn {
         if self.unis[at].role == Role::Unknown {
             let Some(kind) = self.unis[at].integers.one(input.bytes, &mut input.at) else {
                 if input.fin {
-                    // RFC 9114 section 6.2: tolerated before the type.
+                    // RFC 9114 section 6.2: an end before the type is tolerated.
                     self.unis.remove(at);
                 }
                 return Ok(Event::More);
@@ -282,7 +282,10 @@ impl Conn {
         self.priority_budget -= 1;
         let highest = self.next_request.saturating_add(4 * config.streams);
         if stream & 3 != 0 || stream > highest {
-            return Err(Error::new(Code::Id, "a priority for what is no request"));
+            return Err(Error::new(
+                Code::Id,
+                "a priority update for a stream that is not a request",
+            ));
         }
         let priority = Priority::default().updated(self.control.priority());
         if stream < self.next_request {

@@ -1,21 +1,21 @@
-//! The client's unidirectional streams: which is which, and the frames of the control stream. RFC
-//! 9114 sections 6.2 and 7.2, RFC 9218 section 7.2.
+//! The client's unidirectional streams: their types, and the frames of the control stream. RFC 9114
+//! sections 6.2 and 7.2, RFC 9218 section 7.2.
 
 use super::frame::{Integers, Settings, kind, read_varint};
 use super::{Code, Error};
 use alloc::vec::Vec;
 
-/// SETTINGS longer than this name more than any standard has.
+/// Limit of a SETTINGS frame in octets: more than all standard settings need.
 const SETTINGS_MAX: u64 = 1024;
-/// A priority field value this long is no priority.
+/// Limit of a PRIORITY_UPDATE payload in octets.
 const PRIORITY_MAX: u64 = 8 + 256;
-/// A lone integer.
+/// A single integer's largest encoding, in octets.
 const INTEGER_MAX: u64 = 8;
 
-/// What a unidirectional stream of the client's is.
+/// The type of a client's unidirectional stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Its type has not come whole.
+    /// The type is incomplete.
     Unknown,
     Control,
     Encoder,
@@ -30,14 +30,14 @@ pub(super) struct Uni {
     pub(super) integers: Integers,
 }
 
-/// What a control frame says.
+/// A control frame's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Settings(Settings),
     /// PRIORITY_UPDATE for a request: its stream, and the range of `Control::payload` that holds
     /// the value.
     Priority(u64),
-    /// GOAWAY, MAX_PUSH_ID: checked, and of no consequence to a server that does not push.
+    /// GOAWAY, MAX_PUSH_ID: checked, without effect on a server that does not push.
     Nothing,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// The next frame that says something, moving `at` past it; `None` when `input` is used up.
+    /// The next frame with a meaning, moving `at` past it; `None` when `input` is consumed.
     pub(super) fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Said>, Error> {
         loop {
             if !self.is_inside {
@@ -78,13 +78,13 @@ impl Control {
         }
     }
 
-    /// The value of the PRIORITY_UPDATE that was just said.
+    /// The value of the PRIORITY_UPDATE that was just returned.
     pub(super) fn priority(&self) -> &[u8] {
         let used = read_varint(&self.payload).map_or(0, |(_, used)| used);
         &self.payload[used..]
     }
 
-    /// Whether the frame at hand has a meaning to us.
+    /// Whether the current frame's payload is needed.
     fn keeps(&self) -> bool {
         matches!(
             self.kind,
@@ -99,14 +99,17 @@ impl Control {
 
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), Error> {
         if !self.has_settings && kind != kind::SETTINGS {
-            return Err(Error::new(Code::MissingSettings, "no SETTINGS first"));
+            return Err(Error::new(Code::MissingSettings, "the first frame is not SETTINGS"));
         }
         let most = match kind {
             kind::SETTINGS if self.has_settings => {
                 return Err(Error::new(Code::FrameUnexpected, "SETTINGS twice"));
             }
             kind::DATA | kind::HEADERS | kind::PUSH_PROMISE => {
-                return Err(Error::new(Code::FrameUnexpected, "a request's frame on control"));
+                return Err(Error::new(
+                    Code::FrameUnexpected,
+                    "a request frame on the control stream",
+                ));
             }
             _ if kind::RESERVED.contains(&kind) => {
                 return Err(Error::new(Code::FrameUnexpected, "a frame of HTTP/2"));
@@ -118,13 +121,16 @@ impl Control {
                 return Err(Error::new(Code::ExcessiveLoad, "a priority that is too long"));
             }
             kind::PRIORITY_UPDATE_PUSH => {
-                return Err(Error::new(Code::Id, "a priority for a push, and there are none"));
+                return Err(Error::new(
+                    Code::Id,
+                    "a priority update for a push that was not promised",
+                ));
             }
             kind::GOAWAY | kind::MAX_PUSH_ID | kind::CANCEL_PUSH => INTEGER_MAX,
             _ => u64::MAX,
         };
         if len > most {
-            return Err(Error::new(Code::Frame, "a frame of one integer that is longer"));
+            return Err(Error::new(Code::Frame, "a frame longer than its one integer"));
         }
         self.has_settings = true;
         (self.kind, self.left, self.is_inside) = (kind, len, true);
@@ -146,14 +152,14 @@ impl Control {
             _ => return Err(CUT),
         };
         match self.kind {
-            // Its number is a push's (RFC 9114 section 5.2), and may only go down.
+            // A client's GOAWAY holds a push ID (RFC 9114 section 5.2), which must not increase.
             kind::GOAWAY if self.goaway.is_some_and(|last| id > last) => {
-                Err(Error::new(Code::Id, "GOAWAY went up"))
+                Err(Error::new(Code::Id, "a GOAWAY with an increased id"))
             }
             kind::MAX_PUSH_ID if self.max_push.is_some_and(|last| id < last) => {
-                Err(Error::new(Code::Id, "MAX_PUSH_ID went down"))
+                Err(Error::new(Code::Id, "a decreased MAX_PUSH_ID"))
             }
-            // RFC 9114 section 7.2.3: of a push that was not promised.
+            // RFC 9114 section 7.2.3: the push was not promised.
             kind::CANCEL_PUSH => Err(Error::new(Code::Id, "CANCEL_PUSH without a push")),
             kind::GOAWAY => {
                 self.goaway = Some(id);
@@ -167,4 +173,4 @@ impl Control {
     }
 }
 
-const CUT: Error = Error::new(Code::Frame, "a frame that ends within an integer, or after it");
+const CUT: Error = Error::new(Code::Frame, "a frame whose length does not match its integers");

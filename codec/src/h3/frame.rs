@@ -1,6 +1,5 @@
-//! Frames, settings and stream types: variable-length integers (RFC 9000 section 16) in,
-//! variable-length integers out. RFC 9114 section 7. Not for what a frame may do where: that is
-//! `conn`'s.
+//! Frames, settings and stream types, made of variable-length integers (RFC 9000 section 16). RFC
+//! 9114 section 7. The rules for where a frame may appear are in `conn`.
 
 use super::{Code, Error};
 use alloc::vec::Vec;
@@ -11,21 +10,21 @@ pub mod kind {
     pub const DATA: u64 = 0x00;
     /// A field section.
     pub const HEADERS: u64 = 0x01;
-    /// A push is not wanted.
+    /// Cancels a push.
     pub const CANCEL_PUSH: u64 = 0x03;
-    /// Settings, once and first.
+    /// Settings: the first frame, sent once.
     pub const SETTINGS: u64 = 0x04;
     /// A promise of a response.
     pub const PUSH_PROMISE: u64 = 0x05;
-    /// The last request, or push, that will be served.
+    /// The request or push from which on nothing is served.
     pub const GOAWAY: u64 = 0x07;
-    /// How many pushes the client takes.
+    /// The largest push ID that the client allows.
     pub const MAX_PUSH_ID: u64 = 0x0d;
     /// A request's new priority.
     pub const PRIORITY_UPDATE_REQUEST: u64 = 0x0f_0700;
     /// A push's new priority.
     pub const PRIORITY_UPDATE_PUSH: u64 = 0x0f_0701;
-    /// What was PRIORITY, PING, WINDOW_UPDATE and CONTINUATION in HTTP/2 (RFC 9114 section 7.2.8).
+    /// HTTP/2's PRIORITY, PING, WINDOW_UPDATE and CONTINUATION (RFC 9114 section 7.2.8).
     pub const RESERVED: [u64; 4] = [0x02, 0x06, 0x08, 0x09];
 }
 
@@ -46,25 +45,25 @@ pub mod stream {
 pub mod setting {
     /// The largest dynamic table of the peer's encoder.
     pub const QPACK_MAX_TABLE_CAPACITY: u64 = 0x01;
-    /// The largest field section that is taken.
+    /// The largest field section that is accepted.
     pub const MAX_FIELD_SECTION_SIZE: u64 = 0x06;
-    /// Streams that may wait for table entries.
+    /// Streams that may be blocked.
     pub const QPACK_BLOCKED_STREAMS: u64 = 0x07;
     /// Extended CONNECT.
     pub const ENABLE_CONNECT_PROTOCOL: u64 = 0x08;
     /// HTTP datagrams.
     pub const H3_DATAGRAM: u64 = 0x33;
-    /// Settings of HTTP/2 that may not be sent.
+    /// HTTP/2 settings that must not be sent.
     pub const RESERVED: [u64; 4] = [0x02, 0x03, 0x04, 0x05];
 }
 
-/// A value in the room reserved for exercising tolerance (RFC 9114 section 7.2.8): `0x1f * n +
+/// A value from the range reserved for exercising tolerance (RFC 9114 section 7.2.8): `0x1f * n +
 /// 0x21`.
 pub const fn grease(n: u32) -> u64 {
     0x1f * n as u64 + 0x21
 }
 
-/// The integer at the front of `input`, and its length; `None` when it is not all there.
+/// The integer at the front of `input`, and its length; `None` if it is incomplete.
 #[inline]
 pub fn read_varint(input: &[u8]) -> Option<(u64, usize)> {
     let first = *input.first()?;
@@ -74,7 +73,7 @@ pub fn read_varint(input: &[u8]) -> Option<(u64, usize)> {
     Some((value & (u64::MAX >> (66 - 8 * len)), len))
 }
 
-/// Appends `value`, less than 2^62, in as few bytes as it takes.
+/// Appends `value`, less than 2^62, in its shortest encoding.
 #[inline]
 pub fn write_varint(out: &mut Vec<u8>, value: u64) {
     match value {
@@ -98,7 +97,7 @@ pub fn write_head(out: &mut Vec<u8>, kind: u64, len: u64) {
 }
 
 /// Collects up to two integers that arrive in pieces: a stream's type, a frame's head, a frame of
-/// one number.
+/// one integer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Integers {
     bytes: [u8; 16],
@@ -106,7 +105,7 @@ pub(super) struct Integers {
 }
 
 impl Integers {
-    /// One integer, moving `at` past what was taken of `input`.
+    /// One integer, moving `at` past the consumed input.
     pub(super) fn one(&mut self, input: &[u8], at: &mut usize) -> Option<u64> {
         loop {
             if let Some((value, _)) = read_varint(self.held()) {
@@ -121,7 +120,7 @@ impl Integers {
     #[inline]
     pub(super) fn two(&mut self, input: &[u8], at: &mut usize) -> Option<(u64, u64)> {
         if self.have == 0 {
-            // As it nearly always comes: in one piece.
+            // The usual case: in one piece.
             let rest = &input[*at..];
             if let Some((kind, used)) = read_varint(rest)
                 && let Some((len, more)) = read_varint(&rest[used..])
@@ -158,14 +157,14 @@ impl Integers {
     }
 }
 
-/// What a peer's SETTINGS say that matters to a server.
+/// The settings of a peer that a server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The dynamic table that its decoder will keep for us.
+    /// Size of the dynamic table that its decoder keeps for us, in octets.
     pub qpack_capacity: u64,
-    /// Streams of ours that may wait for table entries.
+    /// Our streams that may be blocked.
     pub qpack_blocked: u64,
-    /// The largest field section that it takes.
+    /// The largest field section that it accepts.
     pub field_section: u64,
 }
 
@@ -188,7 +187,7 @@ impl Settings {
                 return Err(Error::new(Code::Settings, "a setting of HTTP/2"));
             }
             if seen.contains(&id) {
-                return Err(Error::new(Code::Settings, "a setting twice"));
+                return Err(Error::new(Code::Settings, "a repeated setting"));
             }
             seen.push(id);
             match id {
@@ -196,7 +195,10 @@ impl Settings {
                 setting::QPACK_BLOCKED_STREAMS => settings.qpack_blocked = value,
                 setting::MAX_FIELD_SECTION_SIZE => settings.field_section = value,
                 setting::ENABLE_CONNECT_PROTOCOL | setting::H3_DATAGRAM if value > 1 => {
-                    return Err(Error::new(Code::Settings, "a switch that is neither 0 nor 1"));
+                    return Err(Error::new(
+                        Code::Settings,
+                        "a boolean setting that is neither 0 nor 1",
+                    ));
                 }
                 _ => {}
             }
@@ -205,7 +207,7 @@ impl Settings {
     }
 }
 
-const CUT: Error = Error::new(Code::Frame, "SETTINGS that end within a setting");
+const CUT: Error = Error::new(Code::Frame, "a SETTINGS frame that ends within a setting");
 
 #[cfg(test)]
 mod tests {

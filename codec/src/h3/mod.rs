@@ -1,7 +1,6 @@
-//! HTTP/3 (RFC 9114) on the server's side, as a function of stream bytes: frames, settings, the
-//! control stream and requests with their rules, priorities (RFC 9218). What QUIC does is not here:
-//! streams are numbers, and what arrives on each comes in by [`Conn::receive`]
-//! in order.
+//! HTTP/3 (RFC 9114), server side, as a function of stream bytes: frames, settings, the control
+//! stream, requests and their rules, priorities (RFC 9218). QUIC is not part of it: streams are
+//! numbers, and their bytes are passed in order to [`Conn::receive`].
 
 mod config;
 mod conn;
@@ -24,37 +23,37 @@ pub use conn::Conn;
 pub enum Code {
     /// No error.
     NoError = 0x100,
-    /// The peer broke the protocol in a way that no other code names.
+    /// A protocol violation that no other code covers.
     GeneralProtocol = 0x101,
-    /// Ours: something failed here.
+    /// An internal error of ours.
     Internal = 0x102,
-    /// A stream that the peer may not open, or not again.
+    /// A stream that the peer must not open, or not a second time.
     StreamCreation = 0x103,
-    /// A stream that has to stay open ended.
+    /// A critical stream was closed.
     ClosedCriticalStream = 0x104,
-    /// A frame where it may not be.
+    /// A frame that is not allowed at this point.
     FrameUnexpected = 0x105,
     /// A frame whose layout or size is wrong.
     Frame = 0x106,
     /// Behaviour that may be an attack.
     ExcessiveLoad = 0x107,
-    /// A stream or push id that may not be used so.
+    /// Wrong use of a stream or push id.
     Id = 0x108,
-    /// A setting that may not be, or twice.
+    /// A forbidden or repeated setting.
     Settings = 0x109,
     /// The control stream does not begin with SETTINGS.
     MissingSettings = 0x10a,
-    /// Not processed at all; safe to try again.
+    /// Not processed at all; safe to retry.
     RequestRejected = 0x10b,
-    /// The response is not wanted any more.
+    /// The response is no longer wanted.
     RequestCancelled = 0x10c,
     /// The stream ended within a request.
     RequestIncomplete = 0x10d,
-    /// A message against the rules of HTTP.
+    /// A malformed message.
     Message = 0x10e,
-    /// CONNECT: the connection behind it failed.
+    /// CONNECT: the tunnel's TCP connection failed.
     Connect = 0x10f,
-    /// To be had over another version only.
+    /// Available over another version only.
     VersionFallback = 0x110,
     /// A field section that cannot be decoded.
     QpackDecompression = 0x200,
@@ -71,12 +70,12 @@ impl Code {
     }
 }
 
-/// A violation that ends the connection. The peer erred.
+/// A violation by the peer that ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The code to close with.
     pub code: Code,
-    /// What was wrong.
+    /// The reason.
     pub what: &'static str,
 }
 
@@ -87,7 +86,7 @@ impl From<qpack::Error> for Error {
             qpack::Error::EncoderStream(what) => Self::new(Code::QpackEncoderStream, what),
             qpack::Error::DecoderStream(what) => Self::new(Code::QpackDecoderStream, what),
             qpack::Error::Excessive => {
-                Self::new(Code::ExcessiveLoad, "acknowledgements that the peer does not read")
+                Self::new(Code::ExcessiveLoad, "QPACK acknowledgements that the peer does not read")
             }
         }
     }

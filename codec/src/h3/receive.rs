@@ -1,4 +1,4 @@
-//! Request streams: frames in their order, sections decoded, content counted, messages judged. RFC
+//! Request streams: frame order, decoding of sections, counting of content, checks of messages. RFC
 //! 9114 sections 4.1 and 7.
 
 use super::config::{Event, Request, Shared};
@@ -25,7 +25,7 @@ impl<'a> Input<'a> {
         &self.bytes[self.at..]
     }
 
-    /// As much of the frame at hand, `left` bytes, as the input holds.
+    /// The part of the current frame (`left` bytes) that the input contains.
     #[inline]
     fn take(&mut self, left: &mut u64) -> Range<usize> {
         let at = self.at;
@@ -62,8 +62,9 @@ impl Conn {
                     return self.pause(input, place);
                 };
                 (stream.frame, stream.left) = (allowed(kind, stream.phase)?, len);
-                // A section within the limit, which counts 32 octets a line, is encoded in no more,
-                // but for pieces of a cookie, of which only values count: twice holds those too.
+                // A section within the limit, which counts 32 octets a line, has no longer
+                // encoding, except for pieces of a cookie, of which only values count. Twice the
+                // limit covers those too.
                 let most = 2 * u64::from(shared.config.fields.list_bytes);
                 if stream.frame == Frame::Section && len > most {
                     return self.over_limit(input, place);
@@ -101,7 +102,7 @@ impl Conn {
         }
     }
 
-    /// The input is used up: either more will come or this was the request.
+    /// The input is consumed: more will come, or the request has ended.
     fn pause(&mut self, input: &Input<'_>, place: usize) -> Result<Event, Error> {
         if !input.fin {
             return Ok(Event::More);
@@ -109,7 +110,7 @@ impl Conn {
         let stream = self.streams.at(place);
         let (id, phase) = (stream.id, stream.phase);
         if stream.frame != Frame::None || stream.integers.is_partial() {
-            return Err(Error::new(Code::Frame, "a stream that ends within a frame"));
+            return Err(Error::new(Code::Frame, "a stream that ended within a frame"));
         }
         let is_short = stream.body_left.is_some_and(|left| left > 0);
         self.forget(id)?;
@@ -120,7 +121,7 @@ impl Conn {
         })
     }
 
-    /// An encoded section is whole: in the stream's block or, as nearly always, in the input.
+    /// Handles a complete encoded section, in the stream's block or, nearly always, in the input.
     fn section(
         &mut self,
         input: &mut Input<'_>,
@@ -208,7 +209,7 @@ impl Conn {
 
     fn over_limit(&mut self, input: &mut Input<'_>, place: usize) -> Result<Event, Error> {
         if self.streams.at(place).phase != Phase::Head {
-            // Trailers that are too large are nobody's answer any more.
+            // Trailers that are too large: the head has been handed out, so 431 is too late.
             return self.fail(input, Code::ExcessiveLoad);
         }
         input.at = input.bytes.len();
@@ -216,7 +217,7 @@ impl Conn {
         Ok(Event::Refused { stream: input.stream, status: 431 })
     }
 
-    /// RFC 9204 section 4.4.2: what will not be decoded holds no table entries any more.
+    /// RFC 9204 section 4.4.2: blocks that will not be decoded release their table entries.
     pub(super) fn forget(&mut self, id: u64) -> Result<(), Error> {
         match self.streams.remove(id) {
             Some(stream) if stream.phase == Phase::Head || stream.frame == Frame::Section => {
@@ -227,7 +228,7 @@ impl Conn {
     }
 }
 
-/// Whether the section at hand is whole, in the stream's block or at the front of the input.
+/// Whether the current section is complete, in the stream's block or at the front of the input.
 #[inline]
 fn gather(stream: &mut Stream, input: &mut Input<'_>) -> bool {
     let is_in_front = stream.block.is_empty() && stream.left <= input.rest().len() as u64;
@@ -238,7 +239,7 @@ fn gather(stream: &mut Stream, input: &mut Input<'_>) -> bool {
     is_in_front || stream.left == 0
 }
 
-/// Whether a frame of `kind` may come now on a request stream, and what becomes of it.
+/// Whether a frame of `kind` is allowed now on a request stream, and how it is handled.
 #[inline]
 fn allowed(kind: u64, phase: Phase) -> Result<Frame, Error> {
     match (kind, phase) {

@@ -1,10 +1,9 @@
-//! Requests that have not been received to their end: small records, found by stream id. RFC 9114
-//! section 4.1.
+//! Incomplete requests: small records, found by stream id. RFC 9114 section 4.1.
 
 use super::frame::Integers;
 use alloc::vec::Vec;
 
-/// What may come next on a request stream.
+/// The next part expected on a request stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The request's field section.
@@ -12,11 +11,11 @@ pub(super) enum Phase {
     Head,
     /// Content, then perhaps trailers.
     Body,
-    /// Trailers have come: nothing but unknown frames.
+    /// Trailers have arrived: only unknown frames may follow.
     Trailers,
 }
 
-/// The frame that is being received.
+/// The current frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Frame {
     /// None: a frame's head is next.
@@ -26,7 +25,7 @@ pub(super) enum Frame {
     Section,
     /// DATA.
     Data,
-    /// One whose content means nothing here.
+    /// A frame whose payload is ignored.
     Skipped,
 }
 
@@ -43,21 +42,19 @@ pub(super) struct Stream {
     pub(super) left: u64,
     /// Content still announced by content-length.
     pub(super) body_left: Option<u64>,
-    /// The part of an encoded section that came before this call, or all of it while it is blocked.
+    /// The part of an encoded section from earlier calls, or all of it while blocked.
     pub(super) block: Vec<u8>,
 }
 
-/// The records, in the order of ids. Clients open streams in order, so insertion is at the end, and
-/// a connection has few requests that are not received whole, so that moving the rest up at a
-/// removal costs next to nothing.
+/// The records, ordered by id. Clients open streams in order, so insertion is at the end. A
+/// connection has few incomplete requests, so shifting the rest at a removal costs little.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     all: Vec<Stream>,
 }
 
 impl Streams {
-    /// The record of `id`, made if there is none; its place holds until the next removal or
-    /// insertion.
+    /// The index of `id`'s record, created if missing. Valid until the next removal or insertion.
     pub(super) fn place(&mut self, id: u64) -> usize {
         match self.find(id) {
             Ok(at) => at,

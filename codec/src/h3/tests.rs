@@ -1,4 +1,4 @@
-//! A client's bytes, well formed and not, against the connection: rows 58 to 66.
+//! Well-formed and malformed client bytes against the connection: rows 58 to 66.
 
 use super::frame::{self, kind, setting, stream};
 use super::*;
@@ -14,7 +14,7 @@ const CONTROL: u64 = 2;
 const ENCODER: u64 = 6;
 const DECODER: u64 = 10;
 
-/// A connection and what its client has said.
+/// A connection, and the state of its client.
 struct Pair {
     conn: Conn,
     shared: Shared,
@@ -74,7 +74,7 @@ impl Pair {
         Ok(events)
     }
 
-    /// What the events were, in short.
+    /// The events, abbreviated.
     fn short(&mut self, id: u64, bytes: &[u8], fin: bool) -> String {
         match self.send(id, bytes, fin) {
             Err(error) => format!("close {:?}", error.code),
@@ -132,7 +132,8 @@ fn a_get_is_one_event() {
     assert_eq!(pair.conn.receiving(), 0);
 }
 
-/// Content, unknown frames between, trailers: and the same when every octet comes alone.
+/// Content with unknown frames in between, and trailers. The same result when octets arrive one by
+/// one.
 #[test]
 fn a_post_in_any_pieces() {
     let mut pair = Pair::open();
@@ -153,7 +154,7 @@ fn a_post_in_any_pieces() {
 }
 
 #[test]
-fn row_58_frames_where_they_may_not_be() {
+fn row_58_frames_out_of_place() {
     let data = frame(kind::DATA, b"x");
     assert_eq!(Pair::open().say(0, &data), "close FrameUnexpected");
     for kind in [kind::DATA, kind::HEADERS, kind::PUSH_PROMISE, 2, 6, 8, 9] {
@@ -203,14 +204,14 @@ fn row_59_settings() {
 }
 
 #[test]
-fn row_60_streams_that_may_not_be_opened() {
+fn row_60_forbidden_streams() {
     for kind in [stream::CONTROL, stream::ENCODER, stream::DECODER] {
         let mut pair = Pair::raw();
         assert_eq!(pair.say(CONTROL, &[kind as u8]), "");
         assert_eq!(pair.say(14, &[kind as u8]), "close StreamCreation");
     }
     assert_eq!(Pair::raw().say(CONTROL, &[stream::PUSH as u8]), "close StreamCreation");
-    // Of an unknown type: not read on, and no error, whether it ends or not.
+    // An unknown type is not read and is no error, whether the stream ends or not.
     let unknown = integer(frame::grease(77));
     assert_eq!(Pair::raw().say(CONTROL, &unknown), "unwanted");
     assert_eq!(Pair::raw().finish(CONTROL, &unknown), "unwanted");
@@ -263,7 +264,7 @@ fn row_62_malformed_messages() {
 }
 
 #[test]
-fn row_63_huge_unknown_frames_are_skipped_without_being_kept() {
+fn row_63_huge_unknown_frames_are_skipped_unbuffered() {
     let mut pair = Pair::open();
     for id in [0, CONTROL] {
         let mut head = Vec::new();
@@ -380,7 +381,7 @@ fn sections_wait_for_their_table_entries() {
     assert_eq!(decoder[..], [3, 0x80]);
 }
 
-/// A client that blocks more streams than it may, and one that resets a blocked stream.
+/// A client that blocks more streams than allowed, and one that resets a blocked stream.
 #[test]
 fn blocked_streams_are_few_and_can_be_reset() {
     let mut pair = Pair::open();
@@ -397,7 +398,7 @@ fn blocked_streams_are_few_and_can_be_reset() {
     assert_eq!(pair.conn.receiving(), 0);
 }
 
-/// Row 66: inserts without end, their acknowledgements never read.
+/// Row 66: endless inserts whose acknowledgements are never read.
 #[test]
 fn row_66_acknowledgements_do_not_pile_up() {
     let mut pair = Pair::open();
@@ -431,7 +432,7 @@ fn a_drain_has_two_steps() {
     assert_eq!(pair.finish(8, &get), "reset RequestRejected");
 }
 
-/// What goes out reads back: settings, a response of any size, trailers.
+/// Our output parses: settings, a response of any size, trailers.
 #[test]
 fn our_own_frames_are_well_formed() {
     let mut pair = Pair::raw();
@@ -459,7 +460,7 @@ fn our_own_frames_are_well_formed() {
     }
 }
 
-/// Noise on every stream, in pieces of every size: an error or none, never a panic, and no growth.
+/// Noise on every stream, in pieces of every size: errors are allowed, panics and growth are not.
 #[test]
 fn noise_is_refused_or_ignored() {
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;

@@ -10,17 +10,17 @@ use crate::field::{Field, Known};
 use crate::huffman;
 use crate::scan::Backend;
 
-/// Why a block was refused. The peer erred and the two tables may now differ: a connection error,
-/// COMPRESSION_ERROR.
+/// Why a block was refused. The peer is at fault, and the two tables may now differ: a connection
+/// error, COMPRESSION_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The block ends within a representation.
     Truncated,
     /// An integer over 2^28 or longer than five octets.
     Integer,
-    /// Index 0, or one beyond both tables.
+    /// Index 0, or an index beyond both tables.
     Index,
-    /// A table size update over the size that we allowed, or behind a field.
+    /// A table size update over the allowed size, or after a field.
     SizeUpdate,
     /// We lowered the table's size and the peer did not acknowledge it in the next block (section
     /// 4.2).
@@ -32,7 +32,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Truncated => "the peer's header block ends within a field",
+            Self::Truncated => "the peer's header block ended within a field",
             Self::Integer => "the peer sent an HPACK integer that is too large",
             Self::Index => "the peer named an HPACK table entry that does not exist",
             Self::SizeUpdate => "the peer sent a wrong HPACK table size update",
@@ -53,21 +53,22 @@ impl From<Fault> for Error {
     }
 }
 
-/// What one field section may hold. Beyond it fields are decoded for the table's sake and dropped.
+/// Limits of one field section. Fields beyond them are decoded to keep the table in step, then
+/// dropped.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldLimits {
     /// Sum over all fields of name + value + 32, in octets (RFC 9113 section 10.5.1).
     pub list_bytes: u32,
     /// Fields.
     ///
-    /// Both limits take the lines of a cookie that was split (RFC 9113 section 8.2.3, RFC 9114
-    /// section 4.2.1) as the one field that they are: a line after the first costs its value and
-    /// the "; " that joins it, at least four octets, and is no field more. A line without a value
-    /// holds no cookie and counts as any other field.
+    /// Both limits count the lines of a split cookie (RFC 9113 section 8.2.3, RFC 9114 section
+    /// 4.2.1) as one field: each line after the first costs its value and the joining "; ", at
+    /// least four octets, and adds no field. A line without a value holds no cookie and counts as a
+    /// field.
     pub fields: u32,
 }
 
-/// What is wrong with a section whose encoding is right: stream errors, or a 431.
+/// Flaws of a correctly encoded section: stream errors, or a 431.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flaws(u8);
 
@@ -76,22 +77,22 @@ impl Flaws {
     pub const TOO_LARGE: Self = Self(1);
     /// There were more lines than [`FieldLimits::fields`].
     pub const TOO_MANY: Self = Self(2);
-    /// A name holds an upper-case letter (RFC 9113 section 8.2.1).
+    /// A name contains an upper-case letter (RFC 9113 section 8.2.1).
     pub const UPPERCASE: Self = Self(4);
-    /// A name is empty or holds another octet that is not a token's; a colon only leads the names
-    /// of pseudo-headers that are known.
+    /// A name is empty or contains another octet that is not allowed in a token. A colon is allowed
+    /// only in front of known pseudo-header names.
     pub const BAD_NAME: Self = Self(8);
-    /// A value holds a control character other than a tab: NUL, CR and LF among them.
+    /// A value contains a control character other than a tab: NUL, CR and LF among them.
     pub const BAD_VALUE: Self = Self(16);
-    /// A value begins or ends in a space or tab.
+    /// A value begins or ends with a space or tab.
     pub const OUTER_SPACE: Self = Self(32);
 
-    /// Whether any of `these` is among them.
+    /// Whether any of `these` is set.
     pub const fn any(self, these: Self) -> bool {
         self.0 & these.0 != 0
     }
 
-    /// Whether there are none.
+    /// Whether there are no flaws.
     pub const fn none(self) -> bool {
         self.0 == 0
     }
@@ -112,27 +113,27 @@ impl Flaws {
 }
 
 const COOKIE: &str = "cookie";
-/// What a piece of a cookie costs at least: the shortest pair, `a=`, and what joins it. It bounds
-/// the pieces of a section, which may each be one octet of the block.
+/// Minimum cost of a cookie piece: the shortest pair, `a=`, and the joining "; ". It bounds the
+/// pieces of a section, which may each be one octet of the block.
 const CRUMB_MIN: usize = 4;
 
-/// A decoded section beside its fields.
+/// Facts about a decoded section, besides its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Section {
-    /// Octets of all field lines as [`FieldLimits`] counts them, dropped ones too; saturates.
+    /// Octets of all field lines as counted by [`FieldLimits`], dropped ones included; saturates.
     pub size: u32,
-    /// Field lines, dropped ones too.
+    /// Field lines, dropped ones included.
     pub lines: u32,
-    /// Those that are pieces of a cookie and not its first.
+    /// Lines that are pieces of a cookie after its first.
     pub(crate) crumbs: u32,
     /// A cookie has begun.
     pub(crate) has_cookie: bool,
-    /// What is wrong with it.
+    /// Its flaws.
     pub flaws: Flaws,
 }
 
 impl Section {
-    /// Accounts a field of so many octets; whether it may be kept.
+    /// Counts a field of `octets`; returns whether it may be kept.
     #[inline]
     pub(crate) fn keeps(&mut self, octets: usize, known: Known, limits: &FieldLimits) -> bool {
         self.lines += 1;
@@ -160,7 +161,7 @@ impl Section {
 pub struct Decoder {
     table: Table,
     backend: Backend,
-    /// The largest size that the peer may choose, as it has acknowledged.
+    /// The largest size that the peer may choose: the last acknowledged setting.
     allowed: u32,
     /// The peer owes an update to at most `allowed`.
     update_owed: bool,
@@ -169,8 +170,8 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder whose SETTINGS_HEADER_TABLE_SIZE is `table_size` (octets, at most 65,535; the
     /// protocol's default is 4096). Nothing is allocated before the peer inserts. A size other than
-    /// 4096 must be announced in the first SETTINGS; while it is lower and that is not
-    /// acknowledged, call [`Decoder::set_table_size`] at the acknowledgement instead.
+    /// 4096 must be announced in the first SETTINGS; for a lower size, start with 4096 and call
+    /// [`Decoder::set_table_size`] at the acknowledgement.
     pub const fn new(backend: Backend, table_size: u32) -> Self {
         Self { table: Table::new(table_size), backend, allowed: table_size, update_owed: false }
     }
@@ -183,8 +184,8 @@ impl Decoder {
         self.allowed = table_size;
     }
 
-    /// How many fields the peer has ever inserted: while this stays, and no size update comes, the
-    /// same block decodes to the same fields.
+    /// Number of fields ever inserted by the peer. While it is unchanged and no size update comes,
+    /// the same block decodes to the same fields.
     #[inline]
     pub fn insertions(&self) -> u64 {
         self.table.inserted()
@@ -196,8 +197,8 @@ impl Decoder {
     }
 
     /// Decodes a whole block: appends names and values to `bytes` and a [`Field`] into `bytes` for
-    /// each line to `fields`, up to the limits. After an error both may hold the fields before it;
-    /// the connection cannot go on.
+    /// each line to `fields`, up to the limits. After an error both may hold the fields before it,
+    /// and the connection must end.
     ///
     /// Memory: `bytes` grows by at most `limits.list_bytes`, two and a half times that where the
     /// pieces of a cookie are short, and, for a moment, by 8/5 of `block` and one table entry.
@@ -234,7 +235,7 @@ impl Decoder {
         Ok(section)
     }
 
-    /// The updates that open a block; where the fields begin.
+    /// Handles the updates that open a block; returns where the fields begin.
     #[inline]
     fn size_updates(&mut self, block: &[u8]) -> Result<usize, Error> {
         let mut at = 0;
@@ -305,7 +306,7 @@ impl Decoder {
         self.table.entry(number).ok_or(Error::Index)
     }
 
-    /// Appends a literal's name and value; its field and its flaws.
+    /// Appends a literal's name and value; returns its field and flaws.
     #[inline]
     fn literal(
         &self,
@@ -348,7 +349,7 @@ pub(crate) fn line(
     mut flaws: u8,
 ) -> (Field, u8) {
     let name_len = u16::try_from(value_at - name_at).unwrap_or_else(|_| {
-        // Longer than a Field can say: dropped, and too large for any table.
+        // Too long for a Field: dropped, and too large for any table.
         flaws |= Flaws::TOO_LARGE.0;
         u16::MAX
     });
@@ -363,12 +364,12 @@ pub(crate) fn line(
     (field, flaws)
 }
 
-/// Those of an entry's flaws that its name has.
+/// The flaws of an entry's name.
 pub(crate) fn of_name(flaws: u8) -> u8 {
     flaws & (Flaws::UPPERCASE.0 | Flaws::BAD_NAME.0)
 }
 
-/// Keeps a literal that has been appended from `kept` on, or takes it back.
+/// Keeps the literal appended from `kept` on, or removes it.
 #[inline]
 pub(crate) fn keep(
     field: Field,
@@ -387,8 +388,8 @@ pub(crate) fn keep(
     }
 }
 
-/// Appends the string at `input[*at]` (section 5.2), whose length has `prefix` bits; says whether
-/// control characters may be in it.
+/// Appends the string at `input[*at]` (section 5.2), whose length has `prefix` bits; returns
+/// whether it may contain control characters.
 #[inline]
 pub(crate) fn string(
     backend: Backend,
@@ -409,7 +410,7 @@ pub(crate) fn string(
     Ok(true)
 }
 
-/// Appends the value at `input[*at]`; its flaws.
+/// Appends the value at `input[*at]`; returns its flaws.
 #[inline]
 pub(crate) fn value(
     backend: Backend,
@@ -422,7 +423,7 @@ pub(crate) fn value(
     Ok(value_flaws(&bytes[value_at..], controls))
 }
 
-/// What a literal name is, and its flaws.
+/// Looks up a literal name; returns its flaws too.
 #[inline]
 pub(crate) fn classify_name(name: &[u8]) -> (Known, u8) {
     let mut seen = 0;
@@ -430,8 +431,7 @@ pub(crate) fn classify_name(name: &[u8]) -> (Known, u8) {
         seen |= NAME_CLASSES[octet as usize];
     }
     let known = Known::of(name);
-    // A colon is right only as the first octet of a pseudo-header's name, and all of those are
-    // known.
+    // A colon is valid only as the first octet of a pseudo-header name, and all of those are known.
     if seen & Flaws::BAD_NAME.0 != 0 && seen & NOT_COLON == 0 && known != Known::Other {
         seen &= !Flaws::BAD_NAME.0;
     }
@@ -441,10 +441,10 @@ pub(crate) fn classify_name(name: &[u8]) -> (Known, u8) {
     (known, seen & !NOT_COLON)
 }
 
-/// In [`NAME_CLASSES`]: bad, and not for being a colon.
+/// In [`NAME_CLASSES`]: bad, and not a colon.
 const NOT_COLON: u8 = 0x80;
 
-/// Flaws that an octet brings into a name.
+/// The flaws of a name that contains the octet.
 static NAME_CLASSES: [u8; 256] = {
     let mut classes = [Flaws::BAD_NAME.0 | NOT_COLON; 256];
     let mut octet = 0;
@@ -464,11 +464,11 @@ static NAME_CLASSES: [u8; 256] = {
     classes
 };
 
-/// The flaws of a value (RFC 9110 section 5.5, RFC 9113 section 8.2.1), in which there may be
-/// `controls`.
+/// The flaws of a value (RFC 9110 section 5.5, RFC 9113 section 8.2.1), which may contain control
+/// characters if `controls`.
 ///
-/// Where Huffman decoding has excluded them, nothing here waits for the decoded length: a loop over
-/// the octets made the next field wait until this one was there.
+/// If Huffman decoding has excluded them, nothing here depends on the decoded length: with a loop
+/// over the octets, the next field had to wait for this one.
 #[inline]
 pub(crate) fn value_flaws(value: &[u8], controls: bool) -> u8 {
     let (Some(first), Some(last)) = (value.first(), value.last()) else { return 0 };
@@ -482,14 +482,15 @@ pub(crate) fn value_flaws(value: &[u8], controls: bool) -> u8 {
     flaws
 }
 
-/// Whether an octet is below 0x20 and no tab, or 0x7f; eight at a time, the last eight overlapping.
+/// Whether an octet is 0x7f, or below 0x20 and not a tab. Eight at a time, the last eight
+/// overlapping.
 #[inline]
 fn has_control(value: &[u8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
     let controls = |word: u64| {
-        // Exact in the high bit of each octet: no borrow crosses octets whose high bit was set
-        // beforehand.
+        // Exact in the high bit of each octet: with the high bits set first, no borrow crosses
+        // octets.
         let below_space = !((word & !HIGH | HIGH) - ONES * 0x20) & !word;
         let zero = |x: u64| !(((x & !HIGH) + !HIGH) | x);
         let tab = zero(word ^ (ONES * 0x09));

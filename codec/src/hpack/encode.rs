@@ -1,6 +1,6 @@
-//! HPACK blocks from fields (RFC 7541 section 6): what stands in a table becomes an index, what is
-//! likely to come again is inserted, the rest are literals, Huffman coded where that is shorter.
-//! Nothing is allocated before the first insertion.
+//! HPACK blocks from fields (RFC 7541 section 6). Fields in a table become an index, fields likely
+//! to repeat are inserted, and the rest become literals, Huffman coded if that is shorter. Nothing
+//! is allocated before the first insertion.
 
 use alloc::vec::Vec;
 
@@ -20,10 +20,10 @@ const INITIAL: u32 = 4096;
 pub struct Encoder {
     table: Table,
     backend: Backend,
-    /// The most that we want to spend, whatever the peer allows.
+    /// Our own limit, whatever the peer allows.
     own_bound: u32,
-    /// Before the next block the peer must be told these: the lowest bound since the last one, and
-    /// the last.
+    /// Size updates due in the next block: the lowest bound since the last block, and the final
+    /// one.
     updates: Option<(u32, u32)>,
     index: Index,
     /// The first entry that the last block referred to.
@@ -31,8 +31,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder that spends at most `table_size` octets (at most 65,535) on its table. The peer
-    /// is taken to allow the protocol's initial 4096 until [`Encoder::set_peer_table_size`].
+    /// An encoder whose table has at most `table_size` octets (at most 65,535). The peer's limit is
+    /// the protocol's initial 4096 until [`Encoder::set_peer_table_size`].
     pub const fn new(backend: Backend, table_size: u32) -> Self {
         let size = if table_size < INITIAL { table_size } else { INITIAL };
         let updates = if size == INITIAL { None } else { Some((size, size)) };
@@ -46,8 +46,8 @@ impl Encoder {
         }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE, any value. The next block announces what becomes of
-    /// it.
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE, any value. The next block announces the resulting
+    /// size.
     pub fn set_peer_table_size(&mut self, size: u32) {
         let size = size.min(self.own_bound).min(LARGEST);
         if size as usize != self.table.bound() {
@@ -57,8 +57,8 @@ impl Encoder {
         }
     }
 
-    /// How many fields have ever been inserted into the table: while this stays, and the peer's
-    /// size with it, the same fields come to the same octets.
+    /// Number of fields ever inserted into the table. While it and the peer's size are unchanged,
+    /// the same fields encode to the same octets.
     #[inline]
     pub fn insertions(&self) -> u64 {
         self.table.inserted()
@@ -69,8 +69,8 @@ impl Encoder {
         self.table.memory() + self.index.memory()
     }
 
-    /// Begins a block at the end of `out`. Once anything has been added to it, it must be sent, and
-    /// before any later one: the peer's table follows it.
+    /// Begins a block at the end of `out`. Once anything has been added, the block must be sent,
+    /// before any later one, because the peer's table follows it.
     #[inline]
     pub fn block<'a>(&'a mut self, out: &'a mut Vec<u8>) -> BlockEncoder<'a> {
         if let Some((lowest, last)) = self.updates.take() {
@@ -83,7 +83,7 @@ impl Encoder {
         BlockEncoder { encoder: self, out, guess }
     }
 
-    /// The index that names a live entry now.
+    /// The current index of a live entry.
     fn position(&self, number: u64) -> u32 {
         (self.table.inserted() - number) as u32 + (statics::ENTRIES.len() as u32 - 1)
     }
@@ -94,7 +94,7 @@ impl Encoder {
 pub struct BlockEncoder<'a> {
     encoder: &'a mut Encoder,
     out: &'a mut Vec<u8>,
-    /// The entry that the next field probably is: what was inserted in a row comes in a row.
+    /// The probable entry of the next field: fields inserted in a row repeat in a row.
     guess: u64,
 }
 
@@ -105,14 +105,14 @@ impl BlockEncoder<'_> {
         self.encoder.insertions()
     }
 
-    /// The output, this block at its end.
+    /// The output; this block is at its end.
     #[inline]
     pub(crate) fn written(&self) -> &[u8] {
         self.out
     }
 
-    /// Appends the first `len` octets of `octets`, which fields came to in an earlier block and, as
-    /// nothing has been inserted since, would come to again.
+    /// Appends the first `len` octets of `octets`: the encoding of fields in an earlier block,
+    /// still valid because nothing has been inserted since.
     #[inline]
     pub(crate) fn repeat(&mut self, octets: &[u8], len: usize) {
         let end = self.out.len() + len;
@@ -147,7 +147,7 @@ impl BlockEncoder<'_> {
         self.field_as(Indexing::Auto, known, name, value);
     }
 
-    /// Adds fields as a decoder gave them; those marked never-indexed stay so.
+    /// Adds fields from a decoder; those marked never-indexed stay so.
     pub fn fields(&mut self, bytes: &[u8], fields: &[Field]) {
         for field in fields {
             let never = field.flags & Field::NEVER_INDEXED != 0;
@@ -156,7 +156,7 @@ impl BlockEncoder<'_> {
         }
     }
 
-    /// Adds a field, compressed as told.
+    /// Adds a field with the given indexing.
     #[inline]
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
         let plan = plan(indexing, known);
@@ -197,7 +197,7 @@ impl BlockEncoder<'_> {
         encoder.table.insert(name, value, known, 0);
     }
 
-    /// Adds a field that is this entry of the dynamic table.
+    /// Adds a field as this entry of the dynamic table.
     #[inline]
     fn reference(&mut self, number: u64) {
         int::write(self.out, 0x80, 7, self.encoder.position(number));
@@ -207,7 +207,7 @@ impl BlockEncoder<'_> {
         self.guess = number + 1;
     }
 
-    /// A literal whose first octet holds `pattern` and, in `prefix` bits, the name's index.
+    /// Adds a literal whose first octet holds `pattern` and, in `prefix` bits, the name's index.
     fn literal(
         &mut self,
         pattern: u8,
@@ -232,8 +232,8 @@ impl BlockEncoder<'_> {
     }
 }
 
-/// Appends a string (section 5.2): the flag for Huffman before a `prefix`-bit length, the other
-/// bits being `pattern`.
+/// Appends a string (section 5.2): the Huffman flag, a `prefix`-bit length, and `pattern` in the
+/// other bits.
 #[inline]
 pub(crate) fn string(backend: Backend, value: &[u8], pattern: u8, prefix: u32, out: &mut Vec<u8>) {
     let flag = 1u8 << prefix;
@@ -252,7 +252,7 @@ pub(crate) fn string(backend: Backend, value: &[u8], pattern: u8, prefix: u32, o
     }
 }
 
-/// Puts a length of several octets before a string that was written with one.
+/// Inserts a length of several octets before a string that was written with one.
 #[cold]
 fn widen(out: &mut Vec<u8>, start: usize, pattern: u8, prefix: u32) {
     let end = out.len();

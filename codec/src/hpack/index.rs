@@ -1,6 +1,5 @@
-//! Where an encoder remembers which entry of its dynamic table holds a pair or a name: a small hash
-//! index that may forget, which costs an insertion and nothing else. Every answer is verified
-//! against the table. HPACK's and QPACK's both.
+//! A small hash index from pairs and names to entries of an encoder's dynamic table, for HPACK and
+//! QPACK. It may forget, which costs only an insertion. Every answer is verified against the table.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,10 +7,10 @@ use alloc::vec::Vec;
 use super::table::Table;
 use crate::field::Known;
 
-/// Where pairs, names and pairs seen once are remembered: regions of one vector. A word is 16 bits
-/// of the hash above the low 16 bits of an insertion number. Pairs have buckets of four, the newest
-/// first, so that fields which come in every block do not drive each other out: with direct mapping
-/// a head of six fields in 64 slots did so in one case of five.
+/// Regions of one vector for pairs, names and pairs seen once. A word is 16 bits of the hash above
+/// the low 16 bits of an insertion number. Pairs have buckets of four, the newest first, so that
+/// fields of every block do not evict each other: with direct mapping, a head of six fields in 64
+/// slots did so in one case of five.
 const WAYS: usize = 4;
 const BUCKETS: usize = 16;
 const NAMES: usize = 16;
@@ -22,7 +21,7 @@ const SEEN_AT: usize = NAMES_AT + NAMES;
 #[derive(Debug)]
 pub(crate) struct Index {
     words: Vec<u32>,
-    /// Where in the ring of pairs seen once the next goes.
+    /// Next position in the ring of pairs seen once.
     oldest_seen: u8,
 }
 
@@ -51,7 +50,7 @@ impl Index {
         self.words.capacity() * 4
     }
 
-    /// The insertion number of a live entry that is this pair.
+    /// The insertion number of a live entry with this pair.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -86,7 +85,7 @@ impl Index {
         (entry.known == known && (known != Known::Other || same())).then_some(number)
     }
 
-    /// Whether the pair is among the last that were asked for; else it is remembered.
+    /// Whether the pair was asked for recently; if not, it is remembered.
     pub(crate) fn seen(&mut self, hashes: Hashes) -> bool {
         self.allocate();
         let tag = hashes.pair as u32 | 1;
@@ -99,7 +98,7 @@ impl Index {
         false
     }
 
-    /// The table's next insertion will be this pair.
+    /// Records that the table's next insertion is this pair.
     pub(crate) fn remember(&mut self, table: &Table, hashes: Hashes) {
         self.allocate();
         let number = u32::from(table.inserted() as u16);
@@ -116,7 +115,7 @@ impl Index {
     }
 }
 
-/// The last insertion number below the next whose low 16 bits are those of `word`; the next if
+/// The last insertion number before the next one with the low 16 bits of `word`; the next one if
 /// there is none.
 #[inline]
 fn number(table: &Table, word: u32) -> u64 {
@@ -128,22 +127,22 @@ fn bucket(hash: u64) -> usize {
     hash as usize % BUCKETS * WAYS
 }
 
-/// The part of a hash that is remembered; never 0, in the high half.
+/// The stored part of a hash, in the high half; never 0.
 fn tag(hash: u64) -> u32 {
     hash as u32 & 0xffff_0000 | 0x1_0000
 }
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A hash of a name; the low bits are good.
+/// A hash of a name; its low bits are well mixed.
 #[inline]
 fn hash_name(known: Known, name: &[u8]) -> u64 {
     let seed = (known as u64 + 1).wrapping_mul(MIX);
     if known == Known::Other { hash_value(seed, name) } else { seed ^ seed >> 32 }
 }
 
-/// A hash of `seed`, the length and the first and last octets: what differs in between only is
-/// rare, and then collides.
+/// A hash of `seed`, the length and the first and last octets. Values that differ only in between
+/// collide; they are rare.
 #[inline]
 fn hash_value(seed: u64, value: &[u8]) -> u64 {
     let (first, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {

@@ -1,18 +1,18 @@
 //! Prefixed integers and string headers (RFC 7541 section 5, which QPACK shares with other
-//! prefixes). Integers end at five octets after the prefix and 2^28: nothing that may be sent to us
-//! needs more, and everything fits a `u32`.
+//! prefixes). Integers are limited to five octets after the prefix and to 2^28: nothing valid needs
+//! more, and everything fits a `u32`.
 
 use alloc::vec::Vec;
 
-/// The largest integer that is read.
+/// The largest accepted integer.
 pub(crate) const MAX: u32 = (1 << 28) - 1;
 
 /// Why an integer was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It goes on after the input's end.
+    /// The input ends within it.
     Incomplete,
-    /// It is over [`MAX`] or longer than five octets.
+    /// It exceeds [`MAX`] or is longer than five octets.
     TooLarge,
 }
 
@@ -44,7 +44,7 @@ fn read_long(input: &[u8], at: &mut usize, mask: u32) -> Result<u32, Fault> {
     if input.len() - *at > 5 { Err(Fault::TooLarge) } else { Err(Fault::Incomplete) }
 }
 
-/// Reads the integer of at most 62 bits that `input` is: those of the decoder stream, which hold
+/// Reads all of `input` as an integer of at most 62 bits: those of the decoder stream, which hold
 /// stream identifiers.
 pub(crate) fn read_u64(input: &[u8], prefix: u32) -> Result<u64, Fault> {
     let mask = (1u64 << prefix) - 1;
@@ -65,7 +65,7 @@ pub(crate) fn read_u64(input: &[u8], prefix: u32) -> Result<u64, Fault> {
     if rest.len() > 8 { Err(Fault::TooLarge) } else { Err(Fault::Incomplete) }
 }
 
-/// Appends `value` in `prefix` bits, the first octet's other bits being `pattern`.
+/// Appends `value` with a `prefix`-bit prefix; `pattern` fills the first octet's other bits.
 #[inline]
 pub(crate) fn write(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: u32) {
     let mask = (1u32 << prefix) - 1;

@@ -1,6 +1,6 @@
 //! HPACK, the header compression of HTTP/2 (RFC 7541): a [`Decoder`] and an [`Encoder`] for one
-//! direction each of one connection. Blocks go in and out whole; frames, pseudo-header order and
-//! what a request means are the HTTP/2 layer's.
+//! direction each of one connection. Blocks are whole. Frames, pseudo-header order and the meaning
+//! of a request belong to the HTTP/2 layer.
 
 use alloc::vec::Vec;
 

@@ -1,26 +1,26 @@
-//! Which fields an encoder's dynamic table is spent on: HPACK's and QPACK's both.
+//! Which fields an encoder inserts into its dynamic table, in HPACK and QPACK.
 
 use crate::field::Known;
 
-/// How a field is to be compressed.
+/// How to compress a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexing {
     /// By its name: secrets (authorization, proxy-authorization, cookie, set-cookie) as
-    /// [`Indexing::Never`], values that stay the same as [`Indexing::Insert`], others inserted when
-    /// they come a second time.
+    /// [`Indexing::Never`], stable values as [`Indexing::Insert`], others inserted when they occur
+    /// a second time.
     Auto,
-    /// Into the dynamic table, so that the next time it is one octet.
+    /// Insert into the dynamic table; the next occurrence takes one octet.
     Insert,
-    /// A literal that leaves the table alone; another hop may index it.
+    /// A literal without insertion; another hop may index it.
     Literal,
     /// A literal that no hop may ever index: a secret (section 7.1.3).
     Never,
 }
 
-/// What [`Indexing::Auto`] does by name.
+/// The plan of [`Indexing::Auto`] by name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Policy {
-    /// Insert what has been seen a short while ago.
+    /// Insert a pair that was seen recently.
     SecondTime,
     Stable,
     Secret,
@@ -71,7 +71,7 @@ static POLICIES: [Policy; 256] = {
     policies
 };
 
-/// What to do with a pair that is in no table.
+/// The treatment of a pair that is in no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// A literal marked never-indexed.
@@ -80,7 +80,7 @@ pub(crate) enum Plan {
     Literal,
     /// Insert it.
     Insert,
-    /// Insert it if it was seen a short while ago.
+    /// Insert it if it was seen recently.
     InsertSecondTime,
 }
 

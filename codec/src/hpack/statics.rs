@@ -1,5 +1,5 @@
-//! HPACK's static table (RFC 7541 appendix A), and how it and QPACK's are laid out: all octets in
-//! one blob, each name directly before its value, so that an entry becomes a field by one copy.
+//! HPACK's static table (RFC 7541 appendix A), and the layout of it and QPACK's: all octets in one
+//! blob, each name directly before its value, so one copy turns an entry into a field.
 
 use super::table::SLACK;
 use crate::field::Known;
@@ -13,7 +13,7 @@ pub(crate) struct Static {
     pub(crate) known: Known,
 }
 
-/// Octets of all pairs and the slack behind them.
+/// Octets of all pairs and the slack after them.
 pub(crate) const fn blob_len(pairs: &[(&str, &str)]) -> usize {
     let (mut total, mut index) = (SLACK, 0);
     while index < pairs.len() {
@@ -40,7 +40,7 @@ pub(crate) const fn blob<const LEN: usize>(pairs: &[(&str, &str)]) -> [u8; LEN] 
     blob
 }
 
-/// Where each pair stands in the blob, and what its name is.
+/// Each pair's place in the blob, and its name.
 pub(crate) const fn entries<const N: usize>(pairs: &[(&str, &str); N]) -> [Static; N] {
     let mut entries = [Static { at: 0, name_len: 0, value_len: 0, known: Known::Other }; N];
     let (mut at, mut index) = (0, 0);
@@ -117,7 +117,7 @@ pub(crate) static ENTRIES: [Static; 62] = entries(&PAIRS);
 pub(crate) static NAMES: [u8; 256] = by_name(&ENTRIES_FOR_NAMES, 0);
 const ENTRIES_FOR_NAMES: [Static; 62] = entries(&PAIRS);
 
-/// The entry's name and value and what happens to follow them.
+/// The entry's name and value, and the octets that follow them.
 #[inline]
 pub(crate) fn octets(entry: &Static) -> &'static [u8; SLACK] {
     let Some(chunk) = BLOB[usize::from(entry.at)..].first_chunk() else { unreachable!() };

@@ -1,16 +1,16 @@
 //! The dynamic table of HPACK and QPACK, on both sides: a queue of name-value pairs with a bound on
 //! its size.
 //!
-//! All of it stands in one block, which is grown from the first insertion on and never exceeds the
-//! bound by much:
+//! Everything is in one block, which grows from the first insertion on and never exceeds the bound
+//! by much:
 //!
 //! ```text
 //!     | descriptors: a ring of 8-byte words | ... | name value name value ... |      | slack |
 //! ```
 //!
-//! A pair's octets are contiguous (one copy makes it a field), new pairs go behind the last, and
-//! when the end is reached the live ones slide to the front. Each entry is charged 32 octets more
-//! than it holds and needs 8, so that a full table of N entries has 24 N octets of room: with 4096
+//! A pair's octets are contiguous (one copy makes it a field). New pairs go after the last, and at
+//! the end of the block the live ones slide to the front. Each entry is charged 32 octets more than
+//! it holds and needs 8, so that a full table of N entries has 24 N octets of room: with 4096
 //! octets and 40-octet pairs, one slide of 2 KiB in 30 insertions.
 
 use alloc::vec;
@@ -18,7 +18,8 @@ use alloc::vec::Vec;
 
 use crate::field::Known;
 
-/// What an entry is charged beside its octets (RFC 7541 section 4.1, RFC 9204 section 3.2.1).
+/// What an entry is charged in addition to its octets (RFC 7541 section 4.1, RFC 9204 section
+/// 3.2.1).
 pub(crate) const OVERHEAD: usize = 32;
 
 /// The largest bound on a table: its offsets are 16 bits.
@@ -30,7 +31,7 @@ pub(crate) const SLACK: usize = 64;
 const FIRST_RING: usize = 16;
 const FIRST_AREA: usize = 256;
 
-/// One entry's place and what is known of it.
+/// One entry's place and properties.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     at: u16,
@@ -72,7 +73,7 @@ pub(crate) struct Table {
     ring: usize,
     /// Insertion number of the oldest live entry.
     first: u64,
-    /// Insertion number of the next entry: how many there have ever been.
+    /// Insertion number of the next entry: the count of all insertions.
     next: u64,
     /// The live octets in the block, relative to the ring's end.
     from: usize,
@@ -89,12 +90,12 @@ impl Table {
         Self { block: Vec::new(), ring: 0, first: 0, next: 0, from: 0, to: 0, size: 0, bound }
     }
 
-    /// How many entries have ever been inserted.
+    /// Number of entries ever inserted.
     pub(crate) fn inserted(&self) -> u64 {
         self.next
     }
 
-    /// How many entries have ever been evicted: the insertion number of the oldest one that lives.
+    /// Number of entries ever evicted: the insertion number of the oldest live entry.
     pub(crate) fn evicted(&self) -> u64 {
         self.first
     }
@@ -112,7 +113,7 @@ impl Table {
         self.block.capacity()
     }
 
-    /// The entry with this insertion number, if it lives.
+    /// The entry with this insertion number, if it is live.
     #[inline]
     pub(crate) fn entry(&self, number: u64) -> Option<Entry> {
         (self.first <= number && number < self.next).then(|| self.live(number))
@@ -135,15 +136,15 @@ impl Table {
         self.block[at..at + 8].copy_from_slice(&entry.pack().to_le_bytes());
     }
 
-    /// The entry's name and, behind it, its value.
+    /// The entry's name, followed by its value.
     #[inline]
     pub(crate) fn pair(&self, entry: &Entry) -> &[u8] {
         let at = self.ring * 8 + usize::from(entry.at);
         &self.block[at..at + usize::from(entry.name_len) + usize::from(entry.value_len)]
     }
 
-    /// Whether the entry with this number lives and is this pair; `name` counts only if it is not
-    /// known.
+    /// Whether the entry with this number is live and is this pair; `name` is compared only if it
+    /// is not a known one.
     #[inline]
     pub(crate) fn is(&self, number: u64, known: Known, name: &[u8], value: &[u8]) -> bool {
         let Some(entry) = self.entry(number) else { return false };
@@ -176,8 +177,8 @@ impl Table {
         }
     }
 
-    /// Evicts from the oldest on until `size` more fit the bound or nothing is left; says whether
-    /// they fit.
+    /// Evicts from the oldest on until `size` more octets fit the bound or nothing is left; returns
+    /// whether they fit.
     pub(crate) fn make_room(&mut self, size: usize) -> bool {
         while self.size + size > self.bound && self.first < self.next {
             self.evict();
@@ -195,8 +196,8 @@ impl Table {
         }
     }
 
-    /// Inserts a pair, evicting what must go. An entry larger than the bound leaves the table empty
-    /// and is not inserted (RFC 7541 section 4.4): false.
+    /// Inserts a pair, evicting old entries as needed. An entry larger than the bound empties the
+    /// table and is not inserted (RFC 7541 section 4.4): returns false.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], known: Known, flags: u8) -> bool {
         let length = name.len() + value.len();
         if !self.make_room(length + OVERHEAD) {
@@ -226,13 +227,13 @@ impl Table {
         true
     }
 
-    /// Octets that pairs may stand in.
+    /// Octets of the area for pairs.
     fn area(&self) -> usize {
         self.block.len().saturating_sub(self.ring * 8 + SLACK)
     }
 
-    /// Makes `more` octets fit behind the last pair: by sliding while a quarter of the area is
-    /// free, else by growing.
+    /// Makes room for `more` octets after the last pair: slides if a quarter of the area is free,
+    /// else grows.
     fn reach(&mut self, more: usize) {
         let (area, live) = (self.area(), self.to - self.from + more);
         if live <= area - area / 4 || (live <= area && area >= self.bound) {
@@ -255,7 +256,7 @@ impl Table {
         (self.from, self.to) = (0, self.to - self.from);
     }
 
-    /// A new block with a ring of so many slots and an area of so many octets.
+    /// Moves to a new block with a ring of `ring` slots and an area of `area` octets.
     fn rebuild(&mut self, ring: usize, area: usize) {
         let area = area.max(self.to - self.from);
         let old = Self {
@@ -273,10 +274,10 @@ impl Table {
     }
 }
 
-/// `a == b`, without a call for the lengths that are usual: fixed moves, the last overlapping.
+/// `a == b`, without a call for common lengths: fixed moves, the last overlapping.
 #[inline]
 fn same(a: &[u8], b: &[u8]) -> bool {
-    /// By pieces of `N` octets, of which there is at least one.
+    /// Compares pieces of `N` octets; there is at least one.
     #[inline(always)]
     fn by<const N: usize>(a: &[u8], b: &[u8]) -> bool {
         let mut equal = a.last_chunk::<N>() == b.last_chunk::<N>();

@@ -199,7 +199,7 @@ fn size_updates() {
     assert_eq!(decoder.memory(), 0);
 }
 
-/// Beyond the limits fields are dropped and the table still follows the peer's.
+/// Fields beyond the limits are dropped, and the table still follows the peer's.
 #[test]
 fn limits() {
     let mut decoder = decoder();
@@ -365,7 +365,7 @@ fn response(encoder: &mut Encoder) -> Vec<u8> {
 }
 
 #[test]
-fn a_second_identical_response_is_an_octet_a_field() {
+fn a_repeated_response_takes_an_octet_a_field() {
     let mut encoder = Encoder::new(chosen(), 4096);
     assert!(response(&mut encoder).len() > 60);
     assert_eq!(response(&mut encoder).len(), 7);

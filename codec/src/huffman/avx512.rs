@@ -1,15 +1,14 @@
 //! Decoding with AVX-512 VBMI: all symbols of 48 bits at once.
 //!
-//! A table decoder waits for each look-up before it knows where the next one is. Here the length of
-//! the code that would begin at each of 48 bit positions is found at once (by its first six bits,
-//! and for the few long ones by six more), which makes a map from position to next position. The
-//! map composed with itself gives the positions two, four and eight codes on, so that the
-//! positions of all codes from the real start follow in four steps, and their symbols in a few
-//! more. From one window to the next only the start has to be handed on, four cycles; the rest
-//! overlaps.
+//! A table decoder must finish each look-up before the next can start. This one finds the length of
+//! the code that would begin at each of 48 bit positions at once (by its first six bits, and by six
+//! more for the few long ones). That is a map from position to next position. Composed with itself
+//! it gives the positions two, four and eight codes on, so four steps find the positions of all
+//! codes from the real start, and a few more find their symbols. Only the start is passed from one
+//! window to the next, which takes four cycles; the rest overlaps.
 //!
-//! Positions from 48 on map to themselves: they are starts in the next window. What takes more than
-//! twelve bits, and the string's end, goes to a scalar path.
+//! Positions from 48 on map to themselves: they are starts in the next window. Longer codes than
+//! twelve bits, and the string's end, take a scalar path.
 
 use core::arch::x86_64::*;
 
@@ -17,17 +16,17 @@ use super::Error;
 use super::code::{CANONICAL, EOS, LENGTHS};
 use super::decode::{OVERRUN, Written, last_word, long, most};
 
-/// Octets of input in a window; the bits beyond, up to 63, leave room for the longest code here.
+/// Octets of input in a window. The bits beyond, up to 63, leave room for the longest code here.
 const STEP: usize = 6;
 
-/// The six bits after 11111 from which on a code has twelve bits and more.
+/// The smallest six bits after 11111 of a code with twelve or more bits.
 const LONG: u8 = 61;
 
 /// By a code's first six bits: its length (5, 6 or 7; else 0).
 static LENGTHS_6: [u8; 64] = lengths(0, 7);
 /// By the six bits after 11111: the code's length, 8 to 11.
 static LENGTHS_11: [u8; 64] = lengths(5, 11);
-/// By a code's first six bits: the symbol, where five or six bits say it.
+/// By a code's first six bits: the symbol of a code with five or six bits.
 static SYMBOLS_6: [u8; 64] = {
     let (mut symbols, mut symbol) = ([0; 64], 0);
     while symbol < EOS {
@@ -43,8 +42,8 @@ static SYMBOLS_6: [u8; 64] = {
     }
     symbols
 };
-/// By a code's first eight bits less [`SEVEN`]: the symbols of seven bits, which are just 64 of
-/// those.
+/// By a code's first eight bits minus [`SEVEN`]: the symbols of codes with seven bits, exactly 64
+/// values.
 static SYMBOLS_7: [u8; 64] = {
     let (mut symbols, mut symbol) = ([0; 64], 0);
     while symbol < EOS {
@@ -75,7 +74,7 @@ static SYMBOLS_11: [u8; 64] = {
     symbols
 };
 
-/// The least first eight bits of codes with seven bits, and of those with more.
+/// The smallest first eight bits of codes with seven bits, and of longer ones.
 const SEVEN: u8 = 0xb8;
 const EIGHT: u8 = 0xf8;
 
@@ -94,7 +93,7 @@ const fn lengths(skipped: u32, most: u32) -> [u8; 64] {
     lengths
 }
 
-/// What the windows of a string have in common.
+/// Constants shared by all windows of a string.
 #[derive(Clone, Copy)]
 struct Tables {
     lengths_6: __m512i,
@@ -107,7 +106,7 @@ struct Tables {
     next_6: __m512i,
 }
 
-/// What one window holds.
+/// The result of one window.
 struct Window {
     /// Up to ten symbols.
     symbols: __m128i,
@@ -146,8 +145,7 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<Written, Error
         let window = window(&tables, text, start);
         // SAFETY: sixteen octets are within the overrun.
         unsafe { _mm_storeu_si128(to.cast(), window.symbols) };
-        // Only lengths decide which way this goes, so that the branch is known long before the
-        // window is.
+        // The branch depends only on lengths, so it is resolved long before the window.
         let end = if left > STEP { STEP } else { left } * 8;
         let beyond = _mm_cmpge_epu8_mask(window.begin, _mm_set1_epi8(end as i8));
         let stopped = window.long | u32::from(beyond);
@@ -160,7 +158,7 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<Written, Error
             continue;
         }
         let begin = usize::from(lane(window.begin, count));
-        // At the end stand fewer than eight ones, which look like the beginning of a long code.
+        // The string ends in fewer than eight ones, which look like the beginning of a long code.
         if left <= STEP && (if is_long { begin + 8 > end } else { begin == end }) {
             break;
         }
@@ -178,7 +176,7 @@ pub(super) unsafe fn decode(input: &[u8], out: *mut u8) -> Result<Written, Error
     let octets = unsafe { to.offset_from(out) } as usize;
     Ok(Written { octets, rare })
 }
-/// The first eight octets, ones behind the end, with the first bit on top; eight times over.
+/// The first eight octets, padded with ones, with the first bit on top; in all eight lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn text(rest: &[u8]) -> __m512i {
@@ -207,7 +205,7 @@ fn window(tables: &Tables, text: __m512i, start: __m512i) -> Window {
     let more = _mm512_movepi8_mask(_mm512_subs_epu8(first, bytes(EIGHT - 0x80)));
     let length = _mm512_permutexvar_epi8(_mm512_srli_epi16::<2>(first), tables.lengths_6);
     let length = _mm512_mask_permutexvar_epi8(length, more, next, tables.lengths_11);
-    // Where the code after the one at each position begins; the second, the fourth, the eighth.
+    // For each position: where the next code begins, then the second, fourth and eighth.
     let positions = tables.positions;
     let one = _mm512_mask_add_epi8(positions, (1 << (STEP * 8)) - 1, positions, length);
     let two = _mm512_permutexvar_epi8(one, one);
@@ -231,7 +229,7 @@ fn window(tables: &Tables, text: __m512i, start: __m512i) -> Window {
     let symbols =
         _mm512_mask_permutexvar_epi8(symbols, seven.into(), after_seven, tables.symbols_7);
     let symbols = _mm512_mask_permutexvar_epi8(symbols, more.into(), wide(next), tables.symbols_11);
-    // The two top bits of `next` are others', so they are shifted out.
+    // The two top bits of `next` belong to others, so they are shifted out.
     let ones = _mm_subs_epu8(_mm_slli_epi16::<2>(next), few(LONG * 4 - 0x80));
     let long = u32::from(_mm_movepi8_mask(ones) & more);
     Window { symbols: _mm512_castsi512_si128(symbols), begin, long, start }
@@ -248,7 +246,7 @@ fn lane(lanes: __m128i, number: usize) -> u8 {
 #[cold]
 #[inline(never)]
 fn stop(input: &[u8], bit: usize) -> Result<(u8, usize), Error> {
-    // A code before took ones from behind the end.
+    // An earlier code used padding from past the end.
     let left = (input.len() * 8).checked_sub(bit).ok_or(Error::Padding)?;
     let rest = &input[bit / 8..];
     let word = match rest.first_chunk::<8>() {

@@ -1,9 +1,8 @@
-//! Encoding with AVX-512 VBMI: the codes of 32 octets are looked up at once and put together in
-//! pairs, fours and eights by shifts that differ from lane to lane, so that a scalar step appends
-//! eight octets' bits.
+//! Encoding with AVX-512 VBMI: the codes of 32 octets are looked up at once, then joined into
+//! pairs, fours and eights by per-lane shifts, so a scalar step appends eight octets' bits.
 //!
-//! Shifts are written as rotations: nothing is shifted out, and the intrinsics for shifts bring a
-//! comparison each for counts that do not occur.
+//! Shifts are written as rotations: nothing is shifted out, and the shift intrinsics each add a
+//! comparison for counts that do not occur.
 
 use core::arch::x86_64::*;
 
@@ -13,7 +12,7 @@ use super::encode::{Sink, push_rest};
 /// Octets looked up at once.
 const CHUNK: usize = 32;
 
-/// Octets at the end up to which the table of pairs is faster than a chunk.
+/// Up to this many octets at the end, the table of pairs is faster than a chunk.
 const SHORT: usize = 16;
 
 /// Marks octets whose code has more than 15 bits, in [`BITS`].
@@ -29,7 +28,7 @@ static BITS: [u8; 128] = {
     bits
 };
 
-/// The low eight bits of the codes of ASCII. What is above them is all ones.
+/// The low eight bits of the codes of ASCII. All bits above them are ones.
 static CODES: [u8; 128] = {
     let (mut codes, mut symbol) = ([0; 128], 0);
     while symbol < 128 {
@@ -44,11 +43,11 @@ static CODES: [u8; 128] = {
     codes
 };
 
-/// Codes all of `input` to `out`; how many octets that gave.
+/// Encodes all of `input` to `out`; returns the number of octets.
 ///
 /// # Safety
-/// What the coded string takes and eight octets must be writable at `out`, and the CPU must have
-/// what `Backend::Avx512` stands for.
+/// The length of the coded string plus eight octets must be writable at `out`, and the CPU must
+/// have what `Backend::Avx512` stands for.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
 )]
@@ -94,16 +93,16 @@ struct Tables {
     codes: [__m512i; 2],
 }
 
-/// The codes of 32 octets, from the top of each word, and how many bits they are.
+/// The codes of 32 octets, from the top of each word, and their lengths in bits.
 #[repr(align(64))]
 struct Words {
     text: [u64; 8],
     bits: [u64; 8],
-    /// Each even word has eight octets; else each has four.
+    /// Each even word holds eight octets; otherwise each word holds four.
     eights: bool,
 }
 
-/// `None` if some code or some four of them are too long.
+/// `None` if a code or a group of four is too long.
 #[inline]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"

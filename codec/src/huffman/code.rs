@@ -1,6 +1,6 @@
 //! The code itself. It is canonical (codes of one length are consecutive and ordered by symbol), so
-//! RFC 7541's appendix B is wholly given by its lengths and everything else is computed from them
-//! at compile time.
+//! the lengths alone define RFC 7541's appendix B. Everything else is computed from them at compile
+//! time.
 
 /// The symbol that must never be sent: 30 ones, whose prefixes serve as padding.
 pub(super) const EOS: usize = 256;
@@ -29,8 +29,8 @@ pub(super) struct Canonical {
     pub(super) symbols: [u8; 257],
     /// Code of each symbol, right aligned.
     pub(super) codes: [u32; 257],
-    /// First code of each length, left aligned to 32 bits; of a length without codes, where the
-    /// next length begins.
+    /// First code of each length, left aligned to 32 bits. For a length without codes, the start of
+    /// the next length.
     pub(super) first: [u32; LONGEST + 2],
     /// Rank in `symbols` of the first code of each length.
     pub(super) rank: [u16; LONGEST + 2],
@@ -62,7 +62,7 @@ const fn canonical() -> Canonical {
         code <<= 1;
         length += 1;
     }
-    // All 32-bit patterns are prefixes of some code, so the sum has come round to one.
+    // Every 32-bit pattern begins with a code, so the sum has wrapped around.
     assert!(rank == 257 && code == 1 << (LONGEST + 1));
     c.first[LONGEST + 1] = u32::MAX;
     c.rank[LONGEST + 1] = 257;

@@ -1,9 +1,9 @@
 //! Octets from a Huffman string: a table looked up by the next thirteen bits gives up to two
 //! symbols at once.
 //!
-//! Beyond its end a string reads as ones without end. No code of at most twelve bits is a prefix of
-//! that, so the table's "none" entry is where every string ends, and nothing else needs to look for
-//! the end: only there is it asked how many bits were really left.
+//! Past its end a string reads as endless ones. No code of at most twelve bits is all ones, so
+//! every string ends at the table's "none" entry, and only there the number of remaining bits is
+//! checked.
 
 use alloc::vec::Vec;
 
@@ -11,8 +11,8 @@ use super::Error;
 use super::code::{CANONICAL, EOS, LENGTHS, LONGEST};
 use crate::scan::Backend;
 
-/// Bits that index the table: two codes stand in an entry 1.77 times in two, where it was 1.57 with
-/// twelve bits. 32 KiB, of which real text touches part.
+/// Bits that index the table: an entry holds 1.77 codes on average, against 1.57 with twelve bits.
+/// 32 KiB, of which real text touches a part.
 const INDEX: u32 = 13;
 
 /// Bits of the longest code in the table: such codes are 99.97 % of real text, and none of them is
@@ -20,7 +20,7 @@ const INDEX: u32 = 13;
 const SHORT: u32 = 12;
 
 /// `bits of all symbols | symbol 0 << 8 | symbol 1 << 16 | symbols << 24`; 0 where a longer code
-/// begins. The bits come first, so that they are a shift count as they stand.
+/// begins. The bit count is lowest, so it serves as a shift count without masking.
 static TABLE: [u32; 1 << INDEX] = table();
 
 const fn table() -> [u32; 1 << INDEX] {
@@ -54,11 +54,11 @@ const fn table() -> [u32; 1 << INDEX] {
     table
 }
 
-/// Octets that may be written behind the last decoded one.
+/// Octets that may be written past the last decoded one.
 pub(super) const OVERRUN: usize = 32;
 
 /// The most octets that `coded` octets decode to: no code is shorter than five bits, and one more
-/// may be read out of the padding before that is noticed.
+/// may be read from the padding before the end is noticed.
 pub(super) const fn most(coded: usize) -> usize {
     coded * 8 / 5 + 1
 }
@@ -82,7 +82,7 @@ pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) -> Resul
     Ok(written.rare)
 }
 
-/// What a string decoded to.
+/// The result of decoding a string.
 pub(super) struct Written {
     pub(super) octets: usize,
     /// One of them has a code of more than twelve bits, or may have.
@@ -98,18 +98,18 @@ const _: () = {
     }
 };
 
-/// A string being read. `window` holds its next `have` bits from the top, and below them bits that
-/// are as well what follows, so that they may be or'ed in again.
+/// A string being read. `window` holds its next `have` bits from the top. The bits below them are
+/// either zero or already the following ones, so they can be or'ed in again.
 struct Reader<'a> {
     input: &'a [u8],
-    /// Octets taken into `window`; beyond the input's end, of the ones.
+    /// Octets taken into `window`, counting the ones past the input's end.
     taken: usize,
     window: u64,
     have: u32,
 }
 
 impl Reader<'_> {
-    /// Tops the window up to 56 bits and more.
+    /// Fills the window to at least 56 bits.
     #[inline(always)]
     fn refill(&mut self, next: u64) {
         self.window |= next >> self.have;
@@ -124,7 +124,7 @@ impl Reader<'_> {
         Some(u64::from_be_bytes(*word))
     }
 
-    /// The next octets where fewer than eight are left.
+    /// The next octets when fewer than eight are left.
     #[inline(always)]
     fn ending(&self) -> u64 {
         match self.input.len().checked_sub(self.taken) {
@@ -140,7 +140,7 @@ impl Reader<'_> {
         self.have -= bits & 63;
     }
 
-    /// Where no short code begins: a long one, or the end.
+    /// No short code begins here: a long one, or the end.
     #[cold]
     #[inline(never)]
     fn long(&mut self) -> Option<Result<u8, Error>> {
@@ -164,7 +164,7 @@ impl Reader<'_> {
     }
 }
 
-/// The last `left` octets (one to seven) and ones behind them.
+/// The last `left` octets (one to seven), padded with ones.
 #[inline(always)]
 pub(super) fn last_word(input: &[u8], left: usize) -> u64 {
     let missing = 64 - 8 * left as u32;
@@ -200,7 +200,7 @@ pub(super) fn long(top: u32) -> Option<(u8, u32)> {
     (rank < EOS).then(|| (CANONICAL.symbols[rank], bits as u32))
 }
 
-/// [`table_decode`] with shifts that need no flags.
+/// [`table_decode`] with BMI2's flagless shifts.
 ///
 /// # Safety
 /// As for [`table_decode`], and the CPU must have BMI2.
@@ -225,7 +225,7 @@ unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<Written, Error> {
             None => reader.ending(),
         };
         reader.refill(next);
-        // Four times thirteen bits are there. A step without a short code makes the others wait.
+        // Four times thirteen bits are available. A step without a short code holds up the others.
         let mut step = || {
             let entry = TABLE[(reader.window >> (64 - INDEX)) as usize];
             // SAFETY: each octet kept takes at least five bits of the string or of the ones behind
@@ -252,7 +252,7 @@ unsafe fn table_decode(input: &[u8], out: *mut u8) -> Result<Written, Error> {
         }
     }
     let beyond = 8 * (reader.taken as isize - input.len() as isize);
-    // A code that was cut off took ones from behind the end.
+    // A truncated code used padding from past the end.
     if (reader.have as isize) < beyond {
         return Err(Error::Padding);
     }

@@ -1,6 +1,5 @@
-//! A Huffman string from octets: a table holds the codes of every two octets of ASCII, and two such
-//! pairs are put together before they go behind the bits that are already there. No branch depends
-//! on the octets unless one of them is rare.
+//! A Huffman string from octets. A table holds the codes of every two octets of ASCII, and two such
+//! pairs are joined before they are appended. No branch depends on the octets unless one is rare.
 
 use alloc::vec::Vec;
 
@@ -18,15 +17,15 @@ static CODES: [u64; 256] = {
     codes
 };
 
-/// In place of the bits of a pair of more than [`MOST`], and of a NUL where there cannot be none:
-/// so many that a sum of four says whether one is among them.
+/// Marks a pair of more than [`MOST`] bits, and a NUL in place of a missing octet. The value is so
+/// large that a sum of four shows whether one is among them.
 const RARE: u32 = 57;
 
 /// Bits of the longest pair in [`PAIRS`]; two fit a [`Sink::push`].
 const MOST: u32 = 24;
 
-/// `bits | codes << 8` by two octets of ASCII, the first one lowest; 0 as an octet stands for none.
-/// 64 KiB, of which real text touches a quarter.
+/// `bits | codes << 8` by two octets of ASCII, the first one lowest; octet 0 means no octet. 64
+/// KiB, of which real text touches a quarter.
 static PAIRS: [u32; 1 << 14] = {
     let mut pairs = [RARE; 1 << 14];
     pairs[0] = 0;
@@ -50,16 +49,17 @@ static PAIRS: [u32; 1 << 14] = {
     pairs
 };
 
-/// Octets that may be written behind the string's end.
+/// Octets that may be written past the string's end.
 const OVERRUN: usize = 8;
 
-/// The octets that `input` is coded in.
+/// The encoded length of `input` in octets.
 pub(super) fn octets(input: &[u8]) -> usize {
     input.iter().map(|&octet| LENGTHS[octet as usize] as usize).sum::<usize>().div_ceil(8)
 }
 
 pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
-    // No code takes four octets. Long strings are counted, so that memory stays in proportion.
+    // Every code is shorter than four octets. Long strings are measured, so memory stays in
+    // proportion.
     let most = if input.len() <= 256 { input.len() * 4 } else { octets(input) };
     out.reserve(most + OVERRUN);
     // SAFETY: so many octets from the vector's end on are its own, and a backend's value is only
@@ -78,7 +78,7 @@ pub(super) fn append(backend: Backend, input: &[u8], out: &mut Vec<u8>) {
     unsafe { out.set_len(out.len() + written) };
 }
 
-/// Where bits go. Fewer than eight wait in the top of `word`.
+/// The bit writer. Fewer than eight bits wait in the top of `word`.
 pub(super) struct Sink {
     to: *mut u8,
     word: u64,
@@ -94,7 +94,7 @@ impl Sink {
     /// Adds the top `count` bits of `bits`, at most 56; the others must be 0.
     ///
     /// # Safety
-    /// Eight octets must be writable behind those that the bits before fill.
+    /// Eight octets must be writable after those filled by earlier bits.
     #[inline(always)]
     #[cfg_attr(not(all(target_arch = "x86_64", ringway_avx512)), allow(dead_code))]
     pub(super) unsafe fn push(&mut self, bits: u64, count: u32) {
@@ -108,13 +108,13 @@ impl Sink {
     /// As for [`Sink::push`].
     #[inline(always)]
     unsafe fn push_low(&mut self, bits: u64, count: u32) {
-        // Where that is a shift by 64 there are no bits.
+        // A shift by 64 occurs only without bits.
         let up = 0u32.wrapping_sub(self.waiting + count);
         // SAFETY: the caller's promise.
         unsafe { self.add(bits.wrapping_shl(up), count) };
     }
 
-    /// Adds `count` bits that stand behind those that wait.
+    /// Adds `count` bits that are already aligned after the waiting ones.
     ///
     /// # Safety
     /// As for [`Sink::push`].
@@ -145,10 +145,10 @@ impl Sink {
         }
     }
 
-    /// Pads with ones; how many octets there are from `out` on.
+    /// Pads with ones; returns the number of octets from `out` on.
     ///
     /// # Safety
-    /// `out` must be where the sink began, and one octet more be writable.
+    /// `out` must be where the sink began, and one more octet must be writable.
     #[inline(always)]
     pub(super) unsafe fn finish(self, out: *mut u8) -> usize {
         // SAFETY: the caller's promise.
@@ -159,7 +159,7 @@ impl Sink {
     }
 }
 
-/// [`encode`] with shifts that need no flags.
+/// [`encode`] with BMI2's flagless shifts.
 ///
 /// # Safety
 /// As for [`encode`], and the CPU must have BMI2.
@@ -170,7 +170,7 @@ unsafe fn encode_bmi2(input: &[u8], out: *mut u8) -> usize {
     unsafe { encode(input, out) }
 }
 
-/// Codes all of `input` to `out`; how many octets that gave.
+/// Encodes all of `input` to `out`; returns the number of octets.
 ///
 /// # Safety
 /// `octets(input) + OVERRUN` octets must be writable at `out`.
@@ -184,7 +184,7 @@ unsafe fn encode(input: &[u8], out: *mut u8) -> usize {
     }
 }
 
-/// Adds the codes of `rest`, which `input` ends in.
+/// Adds the codes of `rest`, the end of `input`.
 ///
 /// # Safety
 /// As for [`Sink::push`].
@@ -230,8 +230,8 @@ fn last_word(input: &[u8], left: usize) -> u64 {
 
 const ONES: u64 = u64::MAX / 255;
 
-/// Adds the codes of the eight octets of `word`, of which some at the top may be 0 for none; false,
-/// and nothing added, if a rare one is among them. `check` is the word with ones for none.
+/// Adds the codes of the eight octets of `word`; missing octets at the top are 0. Returns false and
+/// adds nothing if a rare one is among them. `check` is the word with ones for missing octets.
 ///
 /// # Safety
 /// As for [`Sink::push`].
@@ -244,7 +244,7 @@ unsafe fn push_word(sink: &mut Sink, word: u64, check: u64) -> bool {
     let indices = word & (LANES * 0x7f) | word >> 1 & (LANES * 0x3f80);
     let pair = |at: u32| u64::from(PAIRS[(indices >> (16 * at)) as usize & 0x3fff]);
     let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
-    // Bits come lowest, so that they are a shift count as they stand.
+    // The bit count is lowest, so it serves as a shift count without masking.
     let ab = (a >> 8).wrapping_shl(b as u32) | b >> 8;
     let cd = (c >> 8).wrapping_shl(d as u32) | d >> 8;
     let (bits_ab, bits_cd) = ((a + b) as u32, (c + d) as u32);

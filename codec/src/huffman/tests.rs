@@ -112,7 +112,7 @@ fn random_texts() {
     }
 }
 
-/// Octets that are no coded text: all of every two octets, and random longer ones.
+/// Input that is not coded text: every two octets, and random longer strings.
 #[test]
 fn random_octets() {
     check_decode(&[]);

@@ -13,16 +13,16 @@ use crate::hpack::{self, FieldLimits, Section, append_short};
 use crate::huffman;
 use crate::scan::Backend;
 
-/// Why the peer's octets were refused: a connection error in each case.
+/// Why the peer's octets were refused. Each is a connection error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// A block that no table explains: QPACK_DECOMPRESSION_FAILED.
+    /// A block that cannot be decoded: QPACK_DECOMPRESSION_FAILED.
     Decompression(&'static str),
     /// A wrong instruction on the encoder stream: QPACK_ENCODER_STREAM_ERROR.
     EncoderStream(&'static str),
     /// A wrong instruction on the decoder stream: QPACK_DECODER_STREAM_ERROR.
     DecoderStream(&'static str),
-    /// The peer makes us owe it more instructions than it reads: H3_EXCESSIVE_LOAD.
+    /// The peer causes more decoder instructions than it reads: H3_EXCESSIVE_LOAD.
     Excessive,
 }
 
@@ -72,17 +72,17 @@ impl From<Fault> for Error {
 
 const NO_ENTRY: Error = Error::Decompression("an index names no entry");
 
-/// What became of a block.
+/// The result of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// Its fields have been appended.
     Section(Section),
-    /// It needs insertions that have not come: keep the block and decode it again when
+    /// It needs insertions that have not arrived: keep the block and decode it again when
     /// [`Decoder::unblocked`] names its stream.
     Blocked,
 }
 
-/// Octets of acknowledgements that may wait for the caller.
+/// Most octets of acknowledgements that wait for the caller.
 const OUTPUT: usize = 16 * 1024;
 
 /// The decoding side of one connection.
@@ -93,15 +93,15 @@ pub struct Decoder {
     /// SETTINGS_QPACK_MAX_TABLE_CAPACITY and SETTINGS_QPACK_BLOCKED_STREAMS as we sent them.
     capacity: u32,
     blocked_streams: usize,
-    /// Streams whose block waits, and the insert count it waits for.
+    /// Streams with a blocked block, and the insert count that it needs.
     blocked: Vec<(u64, u64)>,
-    /// An instruction that has come in part.
+    /// A partially received instruction.
     partial: Vec<u8>,
-    /// Where an inserted pair is put together.
+    /// Scratch space for an inserted pair.
     scratch: Vec<u8>,
-    /// Instructions for the decoder stream, but for the increment that [`Decoder::output`] adds.
+    /// Instructions for the decoder stream, without the increment that [`Decoder::output`] adds.
     output: Vec<u8>,
-    /// The insert count that the peer knows of once it has read `output`.
+    /// The insert count that the peer knows once it has read `output`.
     told: u64,
 }
 
@@ -130,11 +130,11 @@ impl Decoder {
         self.table.memory() + vectors + self.blocked.capacity() * 16
     }
 
-    /// Takes what has come on the peer's encoder stream, cut anywhere. Afterwards ask
-    /// [`Decoder::unblocked`].
+    /// Takes octets of the peer's encoder stream, split anywhere. Call [`Decoder::unblocked`]
+    /// afterwards.
     pub fn read_encoder_stream(&mut self, mut octets: &[u8]) -> Result<(), Error> {
         while !self.partial.is_empty() && !octets.is_empty() {
-            // One more piece of the instruction begun earlier: as much as it is known to lack.
+            // Adds the octets known to be missing from the partial instruction.
             let mut partial = core::mem::take(&mut self.partial);
             let more = match self.instruction(&partial)? {
                 Need::More(more) => more.min(octets.len()),
@@ -176,7 +176,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Appends what must go out on our decoder stream, if anything.
+    /// Appends pending output of our decoder stream.
     pub fn output(&mut self, out: &mut Vec<u8>) {
         if self.output.is_empty() && self.told == self.table.inserted() {
             return;
@@ -195,8 +195,8 @@ impl Decoder {
     }
 
     /// Decodes the whole block of `stream`: appends names and values to `bytes` and a [`Field`] for
-    /// each line to `fields`, up to the limits. When it is blocked or refused, both hold what they
-    /// held before.
+    /// each line to `fields`, up to the limits. If the block is blocked or refused, both are
+    /// unchanged.
     pub fn decode(
         &mut self,
         stream: u64,
@@ -238,7 +238,7 @@ impl Decoder {
         Ok(Decoded::Blocked)
     }
 
-    /// The Required Insert Count that a block's first integer says (section 4.5.1.1).
+    /// Decodes the Required Insert Count from a block's first integer (section 4.5.1.1).
     fn required(&self, encoded: u32) -> Result<u64, Error> {
         const WRONG: Error = Error::Decompression("the required insert count is impossible");
         if encoded == 0 {
@@ -258,11 +258,11 @@ impl Decoder {
     }
 }
 
-/// What a look at an instruction found.
+/// The result of reading an instruction.
 enum Need {
-    /// It was carried out and has this length.
+    /// It was executed and has this length.
     Done(usize),
-    /// It goes on, for at least so many octets.
+    /// It is incomplete: at least this many more octets.
     More(usize),
 }
 
@@ -274,7 +274,7 @@ struct Text {
 }
 
 impl Decoder {
-    /// Carries out the instruction at the start of `octets`, if all of it is there.
+    /// Executes the instruction at the start of `octets`, if it is complete.
     fn instruction(&mut self, octets: &[u8]) -> Result<Need, Error> {
         match self.try_instruction(octets) {
             Ok(length) => Ok(Need::Done(length)),
@@ -317,7 +317,7 @@ impl Decoder {
         } else if first >= 0x20 {
             let capacity = int::read(octets, &mut at, 5)?;
             if capacity > self.capacity {
-                return Err(Trouble::Wrong("a capacity over the allowed"));
+                return Err(Trouble::Wrong("a capacity over the limit"));
             }
             self.table.set_bound(capacity);
             Ok(at)
@@ -332,18 +332,18 @@ impl Decoder {
         }
     }
 
-    /// The entry that the encoder stream names (section 3.2.5).
+    /// The entry of a relative index on the encoder stream (section 3.2.5).
     fn relative(&self, index: u32) -> Result<Entry, Trouble> {
         let number = self.table.inserted().checked_sub(u64::from(index) + 1).ok_or(ABSENT)?;
         self.table.entry(number).ok_or(ABSENT)
     }
 
-    /// The string at `at`, which must be wholly there and can fit the table.
+    /// The string at `at`, which must be complete and must be able to fit the table.
     fn text(&self, octets: &[u8], mut at: usize, prefix: u32) -> Result<Text, Trouble> {
         let huffman = octets.get(at).is_some_and(|first| first >> prefix & 1 != 0);
         let length = int::read(octets, &mut at, prefix)? as usize;
-        // No code is longer than 30 bits, so more than four times the bound decodes to more than
-        // the bound.
+        // No code exceeds 30 bits, so more than four times the bound decodes to more than the
+        // bound.
         if length > self.table.bound() * if huffman { 4 } else { 1 } {
             return Err(TOO_LARGE);
         }
@@ -387,7 +387,7 @@ impl Decoder {
     }
 }
 
-/// Why an instruction was not carried out.
+/// Why an instruction was not executed.
 enum Trouble {
     More(usize),
     Wrong(&'static str),
@@ -405,7 +405,7 @@ impl From<Fault> for Trouble {
 const ABSENT: Trouble = Trouble::Wrong("an index names no entry");
 const TOO_LARGE: Trouble = Trouble::Wrong("an entry is larger than the table");
 
-/// What a block's lines are read by.
+/// The reader of a block's lines.
 struct View<'a> {
     table: &'a Table,
     backend: Backend,
@@ -515,13 +515,13 @@ impl View<'_> {
         }
     }
 
-    /// Appends the entry's name; what it is, and its flaws.
+    /// Appends the entry's name; returns its known name and flaws.
     fn name(&self, entry: &Entry, bytes: &mut Vec<u8>) -> (Known, u8) {
         bytes.extend_from_slice(&self.table.pair(entry)[..usize::from(entry.name_len)]);
         (entry.known, hpack::decode::of_name(entry.flags))
     }
 
-    /// Appends the value of a literal whose name stands from `kept` on.
+    /// Appends the value of a literal whose name begins at `kept`.
     #[inline]
     fn literal(
         &self,

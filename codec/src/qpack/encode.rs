@@ -1,9 +1,9 @@
 //! Encoded blocks from fields, and the encoder stream that keeps the peer's table in step (RFC 9204
 //! sections 2.1 and 4).
 //!
-//! An entry is evicted only when its insertion was acknowledged and no unacknowledged block refers
-//! to it, so the encoder remembers each block that it has sent by the highest and the lowest entry
-//! it used. What would make one stream more wait than the peer allows goes as a literal.
+//! An entry is evicted only when its insertion is acknowledged and no unacknowledged block refers
+//! to it, so the encoder remembers the highest and lowest entry that each sent block used. A
+//! reference that would block more streams than the peer allows is replaced by a literal.
 
 use alloc::vec::Vec;
 
@@ -17,13 +17,13 @@ use crate::hpack::table::{LARGEST, OVERHEAD, Table};
 use crate::hpack::{Indexing, Plan, plan};
 use crate::scan::Backend;
 
-/// Blocks that may be unacknowledged; later ones leave the dynamic table alone.
+/// Most unacknowledged blocks; later ones do not use the dynamic table.
 const OUTSTANDING: usize = 128;
 
-/// Octets that may wait on the encoder stream; beyond, nothing is inserted.
+/// Most octets waiting on the encoder stream; beyond it nothing is inserted.
 const ENCODER_STREAM: usize = 4096;
 
-/// A block that refers to the dynamic table and is not acknowledged.
+/// An unacknowledged block that refers to the dynamic table.
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     stream: u64,
@@ -39,26 +39,26 @@ pub struct Encoder {
     table: Table,
     backend: Backend,
     index: Index,
-    /// The most that we want to spend, whatever the peer allows.
+    /// Our own limit, whatever the peer allows.
     own_capacity: u32,
     /// The peer's SETTINGS_QPACK_MAX_TABLE_CAPACITY in entries.
     most: u64,
     /// The peer's SETTINGS_QPACK_BLOCKED_STREAMS.
     blocked_streams: usize,
-    /// The peer has not been told of the table's capacity.
+    /// The table's capacity has not been announced to the peer.
     announce: bool,
     /// Insertions that the peer has acknowledged.
     acknowledged: u64,
     outstanding: Vec<Outstanding>,
     /// The first entry that the last block referred to.
     first_hit: u64,
-    /// An instruction of the decoder stream that has come in part.
+    /// A partially received instruction of the decoder stream.
     partial: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder that spends at most `capacity` octets (at most 65,535) on its table; the static
-    /// table alone until [`Encoder::set_peer_settings`].
+    /// An encoder whose table has at most `capacity` octets (at most 65,535). It uses only the
+    /// static table until [`Encoder::set_peer_settings`].
     pub const fn new(backend: Backend, capacity: u32) -> Self {
         assert!(capacity <= LARGEST);
         Self {
@@ -86,7 +86,7 @@ impl Encoder {
         self.table.set_bound(capacity);
     }
 
-    /// Entries that have been put into the peer's table so far.
+    /// Number of entries inserted into the peer's table so far.
     pub fn inserted(&self) -> u64 {
         self.table.inserted()
     }
@@ -97,9 +97,9 @@ impl Encoder {
         self.table.memory() + self.index.memory() + outstanding + self.partial.capacity()
     }
 
-    /// Begins a block of `stream` at the end of `out`. Instructions that must go out on our encoder
-    /// stream are appended to `instructions`, which the caller empties as it sends them: while 4096
-    /// octets wait there nothing is inserted. The block must be sent, or its stream be reset.
+    /// Begins a block of `stream` at the end of `out`. Instructions for our encoder stream are
+    /// appended to `instructions`, which the caller empties as it sends them; while 4096 octets
+    /// wait there, nothing is inserted. The block must be sent, or its stream reset.
     pub fn block<'a>(
         &'a mut self,
         stream: u64,
@@ -127,10 +127,10 @@ impl Encoder {
         }
     }
 
-    /// Takes what has come on the peer's decoder stream, cut anywhere.
+    /// Takes octets of the peer's decoder stream, split anywhere.
     pub fn read_decoder_stream(&mut self, octets: &[u8]) -> Result<(), Error> {
         for &octet in octets {
-            // Instructions are one integer each: its first octet, then those that go on.
+            // Each instruction is one integer: its first octet, then continuation octets.
             self.partial.push(octet);
             let prefix = if self.partial[0] & 0x80 != 0 { 7 } else { 6 };
             match int::read_u64(&self.partial, prefix) {
@@ -178,11 +178,11 @@ pub struct Writer<'a> {
     base: u64,
     required: u64,
     oldest: u64,
-    /// The dynamic table may be used at all.
+    /// The dynamic table may be used.
     dynamic: bool,
-    /// Whether the block may refer to what is not acknowledged, once that was asked.
+    /// Whether the block may refer to unacknowledged entries; cached after the first check.
     may_block: Option<bool>,
-    /// The entry that the next field probably is: what was inserted in a row comes in a row.
+    /// The probable entry of the next field: fields inserted in a row repeat in a row.
     guess: u64,
 }
 
@@ -202,7 +202,7 @@ impl Writer<'_> {
         self.field_as(Indexing::Auto, known, name, value);
     }
 
-    /// Adds fields as a decoder gave them; those marked never-indexed stay so.
+    /// Adds fields from a decoder; those marked never-indexed stay so.
     pub fn fields(&mut self, bytes: &[u8], fields: &[Field]) {
         for field in fields {
             let never = field.flags & Field::NEVER_INDEXED != 0;
@@ -211,8 +211,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether this connection has the static table alone: then what is written here means the same
-    /// on every connection.
+    /// Whether this connection uses only the static table, so that the encoding is valid on every
+    /// connection.
     pub fn is_static(&self) -> bool {
         self.encoder.table.bound() == 0
     }
@@ -222,12 +222,12 @@ impl Writer<'_> {
         &self.out[self.start..]
     }
 
-    /// Adds lines that were [`written`](Self::written) where the static table was all there is.
+    /// Adds lines that were [`written`](Self::written) with only the static table.
     pub fn repeat(&mut self, lines: &[u8]) {
         self.out.extend_from_slice(lines);
     }
 
-    /// Adds a field, compressed as told.
+    /// Adds a field with the given indexing.
     pub fn field_as(&mut self, indexing: Indexing, known: Known, name: &[u8], value: &[u8]) {
         let plan = plan(indexing, known);
         if plan != Plan::Never
@@ -271,7 +271,7 @@ impl Writer<'_> {
         self.literal(false, known, name, Some(hashes), value);
     }
 
-    /// Adds a field that is this entry, if that is possible.
+    /// Adds a field as this entry, if possible.
     #[inline]
     fn found(&mut self, number: u64, known: Known, name: &[u8], value: &[u8]) {
         if self.encoder.first_hit == u64::MAX {
@@ -288,7 +288,7 @@ impl Writer<'_> {
         self.literal(false, known, name, Some(Hashes::of(known, name, value)), value);
     }
 
-    /// Adds a field that is this entry as a new entry, so that the old one may go.
+    /// Adds a field by duplicating its entry, so that the old one can be evicted.
     fn duplicate(&mut self, number: u64, known: Known, name: &[u8], value: &[u8]) -> bool {
         let name = if known == Known::Other { name } else { known.name().as_bytes() };
         if !self.may_block() || !self.can_insert(name.len() + value.len() + OVERHEAD) {
@@ -300,7 +300,7 @@ impl Writer<'_> {
         true
     }
 
-    /// Completes the block: its prefix is known only now (section 4.5.1).
+    /// Completes the block with its prefix, which is known only now (section 4.5.1).
     pub fn finish(self) {
         if self.required == 0 {
             return;
@@ -326,7 +326,7 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// Whether the block may refer to this entry: it is acknowledged, or the stream may wait.
+    /// Whether the block may refer to this entry: it is acknowledged, or the stream may be blocked.
     #[inline]
     fn may_use(&mut self, number: u64) -> bool {
         number < self.encoder.acknowledged || self.may_block()
@@ -339,14 +339,14 @@ impl Writer<'_> {
         let encoder = &*self.encoder;
         let waits = |block: &&Outstanding| block.required > encoder.acknowledged;
         let waiting = || encoder.outstanding.iter().filter(waits);
-        // A stream with two waiting blocks counts twice: at most too careful.
+        // A stream with two blocked blocks counts twice, which only errs on the safe side.
         let may = waiting().any(|block| block.stream == self.stream)
             || waiting().count() < encoder.blocked_streams;
         self.may_block = Some(may);
         may
     }
 
-    /// Whether so much room can be made without evicting what somebody may still need.
+    /// Whether that much room can be made without evicting entries still in use.
     fn can_insert(&mut self, size: usize) -> bool {
         let encoder = &mut *self.encoder;
         if size > encoder.table.bound() || self.instructions.len() >= ENCODER_STREAM {
@@ -392,7 +392,7 @@ impl Writer<'_> {
         string(encoder.backend, value, 0, 7, out);
     }
 
-    /// Inserts what the peer has been told to; its number.
+    /// Mirrors an insertion that was written for the peer; returns its number.
     fn insert(&mut self, hashes: Hashes, known: Known, name: &[u8], value: &[u8]) -> u64 {
         let encoder = &mut *self.encoder;
         encoder.index.remember(&encoder.table, hashes);
@@ -406,7 +406,7 @@ impl Writer<'_> {
         self.oldest = self.oldest.min(number);
     }
 
-    /// Adds a line that is this entry.
+    /// Adds a line that refers to this entry.
     #[inline]
     fn reference(&mut self, number: u64) {
         self.uses(number);
@@ -416,7 +416,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds a literal line; with `hashes` its name may refer to the dynamic table.
+    /// Adds a literal line. With `hashes`, its name may refer to the dynamic table.
     fn literal(
         &mut self,
         never: bool,

@@ -1,7 +1,7 @@
 //! QPACK, the header compression of HTTP/3 (RFC 9204): a [`Decoder`] and an [`Encoder`] for one
-//! direction each of one connection, each with a dynamic table. It holds no stream: the caller
-//! carries the octets of the encoder and decoder streams, keeps a block that is blocked, and says
-//! which stream a block is of.
+//! direction each of one connection, each with a dynamic table. Streams belong to the caller, which
+//! carries the octets of the encoder and decoder streams, keeps blocked blocks, and names each
+//! block's stream.
 
 pub mod decode;
 pub mod encode;

@@ -1,10 +1,10 @@
-//! QPACK's static table (RFC 9204 appendix A), laid out as HPACK's.
+//! QPACK's static table (RFC 9204 appendix A), with HPACK's layout.
 
 use crate::field::Known;
 use crate::hpack::statics::{Static, blob, blob_len, by_name, entries};
 use crate::hpack::table::SLACK;
 
-/// In [`NAMES`] and [`NEXT`]: there is none.
+/// In [`NAMES`] and [`NEXT`]: no entry.
 pub(crate) const NONE: u8 = 255;
 
 const COUNT: usize = 99;
@@ -29,7 +29,7 @@ static NEXT: [u8; COUNT] = {
     next
 };
 
-/// The entry's name and value and what happens to follow them; two pairs are longer than this.
+/// The entry's name and value, and the octets that follow them; two pairs are longer than this.
 #[inline]
 pub(crate) fn octets(entry: &Static) -> &'static [u8; SLACK] {
     let Some(chunk) = BLOB[usize::from(entry.at)..].first_chunk() else { unreachable!() };

@@ -52,7 +52,7 @@ fn owned(pairs: &[(&str, &str)]) -> Option<Pairs> {
     Some(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
 }
 
-/// The whole of appendix B, each octet of the encoder stream on its own.
+/// All of appendix B, with the encoder stream passed octet by octet.
 #[test]
 fn rfc_9204_appendix_b() {
     let mut decoder = Decoder::new(chosen(), 220, 1);
@@ -174,7 +174,7 @@ fn errors() {
     encoder.read_decoder_stream(&hex("7fffffffffffffff07 41 44")).unwrap();
 }
 
-/// A peer that never reads its decoder stream cannot make us keep ever more for it.
+/// Output for a peer that never reads its decoder stream is bounded.
 #[test]
 fn owed_output_is_bounded() {
     let mut decoder = Decoder::new(chosen(), 4096, 16);
@@ -235,7 +235,7 @@ fn shared_vectors_decode() {
         let (capacity, blocked) = (number(parts.nth(1)), number(parts.next()));
         for piece in [1, 7, usize::MAX] {
             let mut decoder = Decoder::new(chosen(), capacity, blocked as u16);
-            // These files take it for granted that the encoder uses the whole capacity.
+            // These files assume that the encoder uses the whole capacity.
             let mut announced = vec![];
             int::write(&mut announced, 0x20, 5, capacity);
             decoder.read_encoder_stream(&announced).unwrap();
@@ -278,7 +278,7 @@ fn shared_errors_are_refused() {
                 _ => decode(&mut decoder, stream, octets).map(|_| ()),
             });
         }
-        // err9 and err10 name static entries that the final table has.
+        // err9 and err10 name static entries that exist in the final table.
         let valid = file.ends_with("err9") || file.ends_with("err10");
         assert_eq!(result.is_ok(), valid, "{}", file.display());
     }
@@ -320,7 +320,7 @@ fn shared_vectors_damaged() {
     }
 }
 
-/// A connection whose encoder stream, blocks and acknowledgements are delayed at random.
+/// Encoder stream, blocks and acknowledgements are delayed at random.
 fn converse(lists: &[Pairs], own: u32, capacity: u32, blocked: u16, seed: u64) -> (usize, usize) {
     let mut seed = seed;
     let mut random = move |below: u64| {

@@ -1,7 +1,7 @@
 //! The classifiers with AVX-512: a block is one register, a comparison gives its mask directly.
 //!
-//! Apart from `x86` because the intrinsics are stable from Rust 1.89 on only; `build.rs` leaves
-//! this file out before that.
+//! Separate from `x86` because the intrinsics are stable only since Rust 1.89; `build.rs` leaves
+//! this file out for older compilers.
 
 // The crate's minimum version is older than these intrinsics: see above.
 #![allow(clippy::incompatible_msrv)]
@@ -21,7 +21,7 @@ pub(super) unsafe fn avx512<W: Work>(work: W) -> W::Output {
     work.run(Avx512)
 }
 
-/// Only ever made by [`avx512`], so that its instructions are there.
+/// Made only by [`avx512`], so its instructions are available.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512;
 

@@ -2,10 +2,10 @@
 //!
 //! The parsers are written once, as safe code over the sealed trait [`Block`], and [`dispatch`]
 //! enters them once per message inside a function that carries the instruction set's
-//! `#[target_feature]`, so that everything below is inlined into it. `scalar` is the definition of
-//! correct; the others are tested against it for every byte value, at every position. All reads are
-//! of whole blocks: [`Padded`] promises 64 readable bytes after the data, and that promise, checked
-//! when it is made, is what the unsafe code of this folder rests on.
+//! `#[target_feature]`, so that everything below is inlined into it. `scalar` is the reference; the
+//! others are tested against it for every byte value at every position. All reads are of whole
+//! blocks: [`Padded`] guarantees 64 readable bytes after the data. That guarantee, checked at
+//! construction, is what this folder's unsafe code relies on.
 
 #[cfg(all(target_arch = "x86_64", ringway_avx512))]
 mod avx512;
@@ -29,9 +29,8 @@ use core::fmt;
 
 /// An instruction set that the classifiers are written for.
 ///
-/// A value other than [`Backend::Scalar`] can only be had from [`Backend::detect`],
-/// [`Backend::from_name`] and [`Backend::available`], which give none that this CPU lacks: that is
-/// what makes it safe to enter.
+/// Values other than [`Backend::Scalar`] come only from [`Backend::detect`], [`Backend::from_name`]
+/// and [`Backend::available`], which return none that this CPU lacks. That makes them safe to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// No vector instructions; on every CPU.
@@ -44,7 +43,7 @@ pub enum Backend {
     #[cfg(target_arch = "x86_64")]
     #[non_exhaustive]
     Avx2,
-    /// AVX-512 F, BW, VL, VBMI and VBMI2, and what [`Backend::Avx2`] has.
+    /// AVX-512 F, BW, VL, VBMI and VBMI2, and everything in [`Backend::Avx2`].
     #[cfg(target_arch = "x86_64")]
     #[non_exhaustive]
     Avx512,
@@ -62,13 +61,13 @@ impl Backend {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     const ALL: &'static [Self] = &[Self::Scalar];
 
-    /// The backends that this CPU and this build have, slowest first. Without the feature `std`:
+    /// The backends that this CPU and this build support, slowest first. Without the feature `std`:
     /// those whose instructions the whole build may use.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
         Self::ALL.iter().copied().filter(|b| b.is_available())
     }
 
-    /// The fastest backend that there is.
+    /// The fastest available backend.
     pub fn detect() -> Self {
         Self::available().next_back().unwrap_or(Self::Scalar)
     }
@@ -94,7 +93,7 @@ impl Backend {
     }
 
     fn is_available(self) -> bool {
-        /// All of the named features: asked of the CPU, or of the build where there is no `std`.
+        /// All of the named features: detected on the CPU, or at compile time without `std`.
         #[cfg(target_arch = "x86_64")]
         macro_rules! have {
             ($($feature:tt)*) => {{
@@ -132,24 +131,24 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The backend that tests run on, where they do not compare all of them: the one that
-/// `RINGWAY_SIMD` names; without it, the fastest there is.
+/// The backend for tests that do not compare all of them: the one named by `RINGWAY_SIMD`, or else
+/// the fastest.
 #[cfg(test)]
 pub(crate) fn chosen() -> Backend {
     let Ok(name) = std::env::var("RINGWAY_SIMD") else { return Backend::detect() };
     Backend::from_name(&name).unwrap_or_else(|| panic!("RINGWAY_SIMD={name}: not on this CPU"))
 }
 
-/// Which bytes of a block may not be part of an ordinary line, bit n for its byte n.
+/// Bytes of a block that cannot be part of an ordinary line, bit n for byte n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lines {
     /// Line feeds.
     pub(crate) lf: u64,
-    /// Controls, DEL and bytes from 0x80 on: in an ordinary head the CRs and LFs and nothing else.
+    /// Controls, DEL and bytes from 0x80 on: in an ordinary head only the CRs and LFs.
     pub(crate) odd: u64,
 }
 
-/// What an instruction set does with 64 bytes. Sealed: private to this crate, implemented in this
+/// Operations of an instruction set on 64 bytes. Sealed: private to this crate, implemented in this
 /// folder only.
 pub(crate) trait Block: Copy {
     /// 32 bytes in registers.
@@ -162,8 +161,7 @@ pub(crate) trait Block: Copy {
     /// The bytes of the block that equal `byte`.
     fn equal(self, block: &[u8; PAD], byte: u8) -> u64;
 
-    /// Loads the 32 bytes that a line begins with, from a block that begins 4 bytes before the
-    /// line.
+    /// Loads the first 32 bytes of a line, from a block that begins 4 bytes before the line.
     fn name(self, near: &[u8; PAD]) -> Self::Name;
     /// Its bytes that equal `byte`.
     fn octets(self, name: Self::Name, byte: u8) -> u32;
@@ -173,13 +171,13 @@ pub(crate) trait Block: Copy {
     fn differing(self, name: Self::Name, entry: &[u8; 32]) -> u32;
 }
 
-/// Work that is entered once per message with the block operations of the backend in use.
+/// Work that runs once per message with the block operations of the backend in use.
 pub(crate) trait Work {
-    /// What it gives.
+    /// The result.
     type Output;
 
-    /// Has to be `#[inline(always)]`, as has everything it calls on its hot path: that is what
-    /// makes the compiler build it with the backend's instructions.
+    /// Must be `#[inline(always)]`, like everything it calls on its hot path, so that the compiler
+    /// builds it with the backend's instructions.
     fn run<B: Block>(self, block: B) -> Self::Output;
 }
 

@@ -1,9 +1,8 @@
 //! The classifiers on aarch64: Advanced SIMD, four vectors of 16 bytes to a block.
 //!
 //! There is no movemask here: each byte of a comparison keeps one bit of its own, and three rounds
-//! of pairwise addition bring the 64 of them together. Table look-up gives zero for an index from
-//! 16 on, which makes the high half's table end by itself but not the low half's, whose index is
-//! masked.
+//! of pairwise addition combine the 64 bits. Table look-up gives zero for an index from 16 on, so
+//! only the low half's index needs masking.
 
 use super::{Block, Lines, PAD, Set};
 use core::arch::aarch64::*;
@@ -41,7 +40,7 @@ impl Neon {
         }
     }
 
-    /// As `mask`, of 32 bytes.
+    /// As `mask`, for 32 bytes.
     #[inline(always)]
     fn mask32(v: [uint8x16_t; 2]) -> u32 {
         // SAFETY: the instructions are there (see `Neon`); `BITS` is 16 bytes.

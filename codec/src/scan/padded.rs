@@ -1,13 +1,12 @@
 //! The input of every parser: bytes with 64 readable ones after them.
 //!
-//! Reading whole blocks past the end of the data is what spares the parsers their tail code. That
-//! the bytes are there is checked once, when a [`Padded`] is made; that a read begins inside the
-//! data, at each read.
+//! Parsers read whole blocks past the end of the data, so they need no tail code. The padding is
+//! checked once, when a [`Padded`] is made; each read checks that it begins inside the data.
 
 use core::marker::PhantomData;
 use core::slice;
 
-/// Bytes that have to be readable after the data of a [`Padded`].
+/// Bytes that must be readable after the data of a [`Padded`].
 pub const PAD: usize = 64;
 
 /// Bytes to parse, with 64 readable bytes of anything after them.
@@ -27,7 +26,7 @@ impl<'a> Padded<'a> {
     /// The first `len` bytes of `whole` are the data, the rest is padding (whatever it holds).
     ///
     /// # Panics
-    /// When fewer than [`PAD`] bytes follow the data: that is the caller's error, never the peer's.
+    /// If fewer than [`PAD`] bytes follow the data: a caller's error, never the peer's.
     #[inline]
     pub fn new(whole: &'a [u8], len: usize) -> Self {
         assert!(len <= whole.len() && whole.len() - len >= PAD, "64 bytes of padding");
@@ -53,7 +52,7 @@ impl<'a> Padded<'a> {
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// The byte at `at`, which may be the first one behind the data.
+    /// The byte at `at`, which may be the first one past the data.
     #[inline(always)]
     pub(crate) fn byte(&self, at: usize) -> u8 {
         self.bytes(at)[0]
@@ -78,7 +77,7 @@ impl<'a> Padded<'a> {
     }
 }
 
-/// Bytes of what [`Padded::line_block`] gives.
+/// Bytes of a [`Padded::line_block`].
 pub(crate) const LINE_BLOCK: usize = PAD + 2;
 
 /// The first 64 bytes of a line block.

@@ -1,8 +1,8 @@
-//! The scalar classifier: the definition of correct that every other backend is tested against.
+//! The scalar classifier: the reference that every other backend is tested against.
 
 use super::{Block, Lines, PAD, Set, Work};
 
-/// Runs `work`. Not inlined, so that [`super::dispatch`] is no more than a jump.
+/// Runs `work`. Not inlined, so that [`super::dispatch`] is only a jump.
 #[inline(never)]
 pub(super) fn scalar<W: Work>(work: W) -> W::Output {
     work.run(Scalar)

@@ -1,11 +1,11 @@
-//! Sets of ASCII characters in the form that a byte shuffle looks up.
+//! Sets of ASCII characters as tables for a byte shuffle.
 //!
-//! The sets that HTTP's grammar is made of (RFC 9110 section 5.6.2, RFC 3986) are constants here,
-//! computed by the compiler from the characters that the RFC lists.
+//! The sets of HTTP's grammar (RFC 9110 section 5.6.2, RFC 3986) are constants, computed at compile
+//! time from the characters that the RFCs list.
 
-/// A set of ASCII characters as a 16-byte table: bit `b >> 4` of entry `b & 15` says whether `b` is
-/// in it. This is the form that a byte shuffle looks up 16 to 64 at a time; bytes from 0x80 on are
-/// in no set.
+/// A set of ASCII characters as a 16-byte table: bit `b >> 4` of entry `b & 15` is set if `b` is in
+/// it. A byte shuffle looks up 16 to 64 bytes at a time in this form. Bytes from 0x80 on are in no
+/// set.
 #[derive(Clone, Copy)]
 pub(crate) struct Set(pub(crate) [u8; 16]);
 
@@ -76,11 +76,11 @@ const fn alphanumeric_and(bytes: &[u8]) -> Set {
 
 /// `tchar`, the characters of a field name or method (RFC 9110 section 5.6.2).
 pub(crate) static TOKEN: Set = alphanumeric_and(b"!#$%&'*+-.^_`|~");
-/// Control characters that no line of a message may hold: all but HTAB, CR and LF (RFC 9110 section
-/// 5.5).
+/// Control characters that no line of a message may contain: all but HTAB, CR and LF (RFC 9110
+/// section 5.5).
 pub(crate) static CONTROL: Set = Set::of(&[9, 10, 13]).not_control();
-/// Visible ASCII: what a request target consists of here (RFC 9112 section 3.2 allows less; we let
-/// `{`, `|` and the like through, as every server does, but no control, space or byte from 0x80
+/// Visible ASCII: the characters of a request target (RFC 9112 section 3.2 allows less; we accept
+/// `{`, `|` and the like, as other servers do, but no control character, space or byte from 0x80
 /// on).
 pub(crate) const VISIBLE: Set = Set([0; 16]).and_range(0x21, 0x7e);
 /// `reg-name` without percent-encoding (RFC 3986 section 3.2.2): the characters of an ordinary

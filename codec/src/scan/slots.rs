@@ -1,10 +1,9 @@
-//! Room in a `Vec`, reserved once per message, so that adding an element is one comparison and a
-//! store.
+//! Room in a `Vec`, reserved once per message: adding an element is one comparison and a store.
 
 use alloc::vec::Vec;
 
-/// An emptied `Vec` that takes a bounded number of elements. What was added counts only from
-/// [`Slots::keep`] on; before, and after an error, the `Vec` is empty.
+/// A cleared `Vec` that takes a bounded number of elements. Added elements appear at
+/// [`Slots::keep`]; before, and after an error, the `Vec` is empty.
 pub(crate) struct Slots<'a, T: Copy> {
     vec: &'a mut Vec<T>,
     next: *mut T,
@@ -23,7 +22,7 @@ impl<'a, T: Copy> Slots<'a, T> {
         Self { vec, next, end }
     }
 
-    /// Adds an element; says whether there was room for it.
+    /// Adds an element; returns whether there was room for it.
     #[inline(always)]
     #[must_use]
     pub(crate) fn push(&mut self, element: T) -> bool {
@@ -38,7 +37,7 @@ impl<'a, T: Copy> Slots<'a, T> {
         true
     }
 
-    /// Lets the `Vec` hold what was added.
+    /// Makes the `Vec` contain the added elements.
     #[inline(always)]
     pub(crate) fn keep(self) {
         let begin = self.vec.as_mut_ptr();

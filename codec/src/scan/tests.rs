@@ -1,11 +1,11 @@
-//! Every backend against the scalar one: every byte value, at every position, at every distance
-//! from the data's edges.
+//! Every backend against the scalar one, for every byte value, position and distance from the
+//! data's edges.
 
 use super::*;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What each operation says about the block at `at`.
+/// The result of each operation on the block at `at`.
 #[derive(Debug, PartialEq, Eq)]
 struct Answers {
     lines: Lines,
@@ -72,8 +72,7 @@ fn every_byte_at_every_position() {
 
 #[test]
 fn every_alignment_and_edge() {
-    // An allocation of exactly the bytes that may be read, so that a sanitizer sees any read beyond
-    // it.
+    // An allocation of exactly the readable bytes, so that a sanitizer catches any read beyond it.
     let mut random = 1u64;
     let mut next = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,10 +1,10 @@
 //! The classifiers on x86_64: SSSE3 by 16 bytes, AVX2 by 32.
 //!
-//! Only [`sse`] and [`avx2`] carry `#[target_feature]`; all that they run is inlined
-//! into them. Membership in a [`Set`] is two byte shuffles, one by the low and one by the high half
-//! of each byte, and an AND; a shuffle gives zero for bytes from 0x80 on, which are in no set. A
-//! byte `b` is odd when, as signed numbers, b + 1 < 0x21: one addition and one comparison take in
-//! the controls, DEL and all of 0x80..=0xff.
+//! Only [`sse`] and [`avx2`] carry `#[target_feature]`; everything they run is inlined into them.
+//! Membership in a [`Set`] is two byte shuffles, one by the low and one by the high half of each
+//! byte, and an AND; a shuffle gives zero for bytes from 0x80 on, which are in no set. A byte `b`
+//! is odd when, as signed numbers, b + 1 < 0x21: one addition and one comparison cover the
+//! controls, DEL and all of 0x80..=0xff.
 
 use super::{Block, Lines, PAD, Set, Work};
 use core::arch::x86_64::*;
@@ -29,13 +29,13 @@ pub(super) unsafe fn avx2<W: Work>(work: W) -> W::Output {
     work.run(Avx2)
 }
 
-/// Only ever made by [`sse`], so that its instructions are there.
+/// Made only by [`sse`], so its instructions are available.
 #[derive(Clone, Copy)]
 pub(super) struct Sse;
 
 impl Sse {
-    /// The 16 bytes at `16 * quarter` of the block, compared by `test`, in their place of the
-    /// block's mask.
+    /// The 16 bytes at `16 * quarter` of the block, compared by `test` and shifted to their place
+    /// in the block's mask.
     #[inline(always)]
     fn each(block: &[u8; PAD], mut test: impl FnMut(__m128i) -> __m128i) -> u64 {
         let block = block.as_ptr();
@@ -136,7 +136,7 @@ impl Block for Sse {
     }
 }
 
-/// Only ever made by [`avx2`], so that its instructions are there.
+/// Made only by [`avx2`], so its instructions are available.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
