@@ -1,8 +1,8 @@
-//! What may be sent to an address that nobody has shown to be the client's: three times what came
-//! from it, ever (RFC 9000 section 8.1). quiche limits this too, but leaves out the octets by which
-//! it pads a datagram that has an Initial, and so goes beyond. Here every octet counts, also of
-//! probes and closings, for each path. Only paths that are not validated are kept: an established
-//! connection on its validated path costs nothing.
+//! The anti-amplification limit: an unvalidated address gets at most three times the octets
+//! received from it (RFC 9000 section 8.1). quiche limits this too, but does not count the padding
+//! of datagrams with an Initial, and so exceeds it. Here every octet counts on each path, those of
+//! probes and closes included. Only unvalidated paths are kept: an established connection on its
+//! validated path costs nothing.
 
 use std::net::SocketAddr;
 
@@ -10,22 +10,21 @@ use quiche::{Connection, PathStats};
 
 use crate::buf::Buffers;
 
-/// How many octets may be sent for one that came.
+/// Octets that may be sent for each received one.
 const FACTOR: u64 = 3;
 
-/// A server's datagram with an Initial that asks for an acknowledgement is at least this long (RFC
-/// 9000 section 14.1).
+/// Minimum length of a server's datagram with an ack-eliciting Initial (RFC 9000 section 14.1).
 const INITIAL_MIN: u64 = 1200;
 
-/// The paths of one connection that are not validated.
+/// The unvalidated paths of one connection.
 #[derive(Default)]
 pub(crate) struct Unvalidated {
     /// The path of the handshake. quiche takes part in the handshake on no other.
     first: Option<Account>,
-    /// Paths that the client came by later. quiche bounds their number.
+    /// Later paths of the client. quiche bounds their number.
     others: Vec<Account>,
-    /// No Initial follows: the last datagram began with a later packet, and nothing has come and no
-    /// timer has fired since. quiche writes the Initial first.
+    /// No Initial follows: the last datagram began with a later packet type, and since then nothing
+    /// has arrived and no timer has fired. quiche writes the Initial first.
     is_past_initial: bool,
 }
 
@@ -52,12 +51,12 @@ impl Account {
 }
 
 impl Unvalidated {
-    /// A server's, whose client is yet to show its address.
+    /// The state of a server whose client's address is not validated.
     pub(crate) fn handshake(local: SocketAddr, peer: SocketAddr) -> Self {
         Self { first: Some(Account::new(local, peer, 0)), ..Self::default() }
     }
 
-    /// A datagram has come, whatever is in it.
+    /// Records a received datagram, whatever its content.
     pub(crate) fn received(&mut self, local: SocketAddr, peer: SocketAddr, len: usize) {
         self.is_past_initial = false;
         if let Some(account) = self.find(local, peer) {
@@ -65,25 +64,25 @@ impl Unvalidated {
         }
     }
 
-    /// A Handshake packet came that quiche could decrypt: the client's, which has seen what went to
-    /// the path of the handshake.
+    /// Records a Handshake packet that quiche could decrypt. Its sender is the client, which has
+    /// received packets on the handshake's path.
     pub(crate) fn validate_first(&mut self) {
         self.first = None;
     }
 
-    /// A timer has fired.
+    /// Records that a timer has fired.
     pub(crate) fn expired(&mut self) {
         self.is_past_initial = false;
     }
 
-    /// A datagram of this length made a new path.
+    /// Records that a datagram of this length opened a new path.
     pub(crate) fn begin(&mut self, local: SocketAddr, peer: SocketAddr, len: usize) {
         if self.find(local, peer).is_none() {
             self.others.push(Account::new(local, peer, len));
         }
     }
 
-    /// Forgets paths on which the client has answered a PATH_CHALLENGE, and such as quiche has
+    /// Forgets paths on which the client has answered a PATH_CHALLENGE, and paths that quiche has
     /// forgotten.
     pub(crate) fn validate(&mut self, quic: &Connection<Buffers>) {
         self.others.retain(|account| {
@@ -93,8 +92,8 @@ impl Unvalidated {
         });
     }
 
-    /// How much of `len` octets quiche may fill now; `None`: it is not to be asked. `is_last`: it
-    /// only has the end to tell, which may go in a shorter datagram.
+    /// How many of `len` octets quiche may fill now; `None` if it must not be called. `is_last`:
+    /// only the close is left to send, which fits a shorter datagram.
     pub(crate) fn room(&self, len: usize, is_last: bool) -> Option<usize> {
         let Some(first) = &self.first else { return Some(len) };
         let left = first.left();
@@ -104,7 +103,7 @@ impl Unvalidated {
         Some(usize::try_from(left).map_or(len, |left| left.min(len)))
     }
 
-    /// Whether a datagram that was made may leave; if so, it is counted.
+    /// Whether a finished datagram may be sent; if so, it is counted.
     pub(crate) fn spend(&mut self, local: SocketAddr, peer: SocketAddr, datagram: &[u8]) -> bool {
         let is_initial = datagram.first().is_some_and(|first| first & 0xb0 == 0x80);
         self.is_past_initial = !is_initial;
@@ -122,8 +121,8 @@ impl Unvalidated {
     }
 }
 
-/// Whether the client has answered on a path, though perhaps not to a datagram of full size: the
-/// last two states of a path (RFC 9000 section 8.2.1). quiche does not export their names.
+/// Whether the client has answered on a path, perhaps not to a full-size datagram: the last two
+/// states of a path (RFC 9000 section 8.2.1). quiche does not export their names.
 fn is_answered(path: &PathStats) -> bool {
     path.validation_state as u8 >= 3
 }

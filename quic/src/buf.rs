@@ -1,6 +1,6 @@
 //! The buffers that quiche keeps until their bytes are acknowledged: views of bytes that are never
-//! copied, whether they are static, a cached file shared by many responses, or this response's own.
-//! Reference counts are not atomic except for bytes that workers share.
+//! copied, whether static, a cached file shared by many responses, or owned by the response.
+//! Reference counts are atomic only for bytes shared between workers.
 
 use std::fmt;
 use std::rc::Rc;
@@ -99,7 +99,7 @@ impl From<Vec<u8>> for Buf {
     }
 }
 
-/// Makes quiche use [`Buf`].
+/// The buffer factory that makes quiche use [`Buf`].
 #[derive(Clone, Debug, Default)]
 pub struct Buffers;
 

@@ -1,17 +1,17 @@
-//! Connection IDs that say which worker of which process owns a connection, to us alone: to any
+//! Connection IDs that encode the worker and process of a connection, readable only by us. To an
 //! observer they are random, and two IDs of one connection cannot be linked (RFC 9000 sections 5.1
-//! and 9.5). Not for looking connections up: that is the endpoint's table.
+//! and 9.5). Connections are looked up in the endpoint's table, not here.
 //!
 //! ```text
 //! byte  0      1..17
 //!       steer  AES-128( zero 4 | generation 2 | worker 1 | random 9 )
 //! ```
 //!
-//! The four zero bytes tell our IDs from noise with an error of 2^-32. The steering byte repeats
-//! the worker under a mask that a classic BPF program on the socket group can undo (four
-//! instructions; AES is beyond it): it is `worker ^ high_byte(first four block bytes * steering
-//! key)`. Who works the steering key out learns the worker of a connection, a few bits that many
-//! connections share, and nothing else.
+//! The four zero bytes distinguish our IDs from noise with an error of 2^-32. The steering byte
+//! repeats the worker under a mask that a classic BPF program on the socket group can undo (in four
+//! instructions; it cannot compute AES): it is `worker ^ high_byte(first four block bytes *
+//! steering key)`. An attacker who finds the steering key learns only the worker of a connection, a
+//! few bits that many connections share.
 
 use boring::symm::{Cipher, Crypter, Mode};
 
@@ -22,15 +22,15 @@ pub const LEN: usize = 17;
 
 const BLOCK: usize = 16;
 
-/// A connection ID of ours, as it travels.
+/// A connection ID of ours, as on the wire.
 pub type Cid = [u8; LEN];
 
-/// Who made a connection ID.
+/// The origin of a connection ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Index of the worker within its process.
     pub worker: u8,
-    /// Number of the process: a replacement has its own, so that it can tell its predecessor's
+    /// Number of the process. A replacement has its own, so it recognises its predecessor's
     /// connections.
     pub generation: u16,
 }
@@ -68,7 +68,7 @@ impl Cids {
         cid
     }
 
-    /// Who made `cid`; `None` when it was not made under our key.
+    /// The origin of `cid`; `None` if it was not made under our key.
     pub fn decode(&mut self, cid: &[u8]) -> Option<Origin> {
         let cid: &Cid = cid.try_into().ok()?;
         let mut block = [0; BLOCK];
@@ -92,8 +92,8 @@ fn mask(block: &[u8; BLOCK], steering: u32) -> u8 {
     (head.wrapping_mul(steering) >> 24) as u8
 }
 
-/// ECB keeps no state between blocks, so one cipher context serves for all of them; it wants a
-/// block of room to spare.
+/// ECB keeps no state between blocks, so one cipher context serves all of them. It requires a spare
+/// block of output space.
 fn one_block(crypter: &mut Crypter, block: &[u8; BLOCK]) -> [u8; BLOCK] {
     let mut room = [0; 2 * BLOCK];
     let written = crypter.update(block, &mut room);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_truncated_and_altered_ids_are_nobodys() {
+    fn foreign_truncated_and_altered_ids_have_no_origin() {
         let mut ours = cids(1);
         let cid = ours.mint(Origin { worker: 3, generation: 9 });
         assert_eq!(cids(2).decode(&cid), None);
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// Unlinkable: no byte of the IDs of one worker is constant or even rare in its values.
+    /// Unlinkable: in the IDs of one worker, no byte is constant or even limited to few values.
     #[test]
     fn the_worker_does_not_show() {
         let mut ours = cids(1);
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// What the kernel filter computes from the packet gives the worker.
+    /// The kernel filter's computation gives the worker.
     #[test]
     fn the_steering_byte_unmasks() {
         let mut ours = cids(5);

@@ -1,15 +1,15 @@
-//! UDP messages as the kernel lays them out: what a multishot RECVMSG leaves in a provided buffer,
-//! and the control messages of a send. Bytes in, bytes out; the layouts are `struct
-//! io_uring_recvmsg_out`, `struct sockaddr_in`, `struct sockaddr_in6` and `struct cmsghdr` of
-//! Linux, 64 bits, in the machine's byte order. Not for system calls: those are the server's.
+//! UDP messages in the kernel's layout: the provided buffer of a multishot RECVMSG, and the control
+//! messages of a send. Bytes in, bytes out; the layouts are `struct io_uring_recvmsg_out`, `struct
+//! sockaddr_in`, `struct sockaddr_in6` and `struct cmsghdr` of Linux, 64 bits, in the machine's
+//! byte order. System calls are made by the server.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
-/// Bytes to ask for as `msg_namelen` of a receive: the longer of the two addresses.
+/// The `msg_namelen` to request for a receive: the longer of the two addresses.
 pub const NAME: usize = 28;
-/// Bytes to ask for as `msg_controllen` of a receive: a segment size, PKTINFO of IPv6 (the longer
-/// one) and TOS, each with its head and padding.
+/// The `msg_controllen` to request for a receive: a segment size, PKTINFO of IPv6 (the longer one)
+/// and TOS, each with its head and padding.
 pub const CONTROL: usize = 24 + 40 + 24;
 /// Bytes before the payload in a buffer of a receive.
 pub const BEFORE: usize = OUT + NAME + CONTROL;
@@ -31,24 +31,24 @@ const IPV6_PKTINFO: i32 = 50;
 const UDP_SEGMENT: i32 = 103;
 const UDP_GRO: i32 = 104;
 
-/// What one receive brought: datagrams of one sender, end to end.
+/// The result of a receive: datagrams of one sender, end to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedMessage {
     /// The sender.
     pub from: SocketAddr,
-    /// The address that it sent to, when the kernel said so.
+    /// The destination address, if the kernel reported it.
     pub to: Option<IpAddr>,
-    /// Where the payload is in the buffer.
+    /// Range of the payload in the buffer.
     pub payload: Range<usize>,
-    /// The size of each datagram but the last; the payload's for a lone one.
+    /// The size of each datagram but the last; for a single datagram, the payload's size.
     pub segment: usize,
-    /// The buffer was too small: the last datagram lacks its end.
+    /// The buffer was too small: the last datagram is truncated.
     pub truncated: bool,
 }
 
 impl ReceivedMessage {
     /// Reads the buffer of a completed receive that asked for [`NAME`] and [`CONTROL`] bytes.
-    /// `None` when the kernel wrote no address that we know.
+    /// `None` if the address family is unknown.
     pub fn read(buffer: &[u8]) -> Option<Self> {
         let name_len = word(buffer, 0)? as usize;
         let control_len = word(buffer, 4)? as usize;
@@ -90,7 +90,7 @@ impl ReceivedMessage {
     }
 }
 
-/// The control messages of one send; they must stay where they are until its completion.
+/// The control messages of one send. They must not move until its completion.
 #[derive(Clone, Debug)]
 #[repr(align(8))]
 pub struct Control {
@@ -99,7 +99,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// For a batch of datagrams of `segment` bytes, sent from `from`: each only if given.
+    /// For a batch of datagrams of `segment` bytes, sent from `from`; each is optional.
     pub fn new(segment: Option<u16>, from: Option<IpAddr>) -> Self {
         let mut control = Self { bytes: [0; 24 + 40], len: 0 };
         if let Some(size) = segment {
@@ -121,7 +121,7 @@ impl Control {
         control
     }
 
-    /// The bytes for `msg_control`; none: leave it null.
+    /// The bytes for `msg_control`; if empty, leave it null.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -136,7 +136,7 @@ impl Control {
     }
 }
 
-/// Writes `to` as `msg_name`; how many bytes of it count.
+/// Writes `to` as `msg_name`; returns its length.
 pub fn write_address(to: SocketAddr, name: &mut [u8; NAME]) -> usize {
     *name = [0; NAME];
     name[2..4].copy_from_slice(&to.port().to_be_bytes());
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((received.segment, received.to), (5, None));
         let cut = buffer(from, &[], b"hello", MSG_TRUNC);
         assert!(ReceivedMessage::read(&cut).unwrap().truncated);
-        // The kernel says how long it was, not how much of it there is.
+        // The kernel reports the full length, not the received part.
         let short = &cut[..cut.len() - 2];
         assert_eq!(ReceivedMessage::read(short).unwrap().payload.len(), 3);
         for len in 0..BEFORE {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn control_messages_that_make_no_sense_are_passed_over() {
+    fn malformed_control_messages_are_skipped() {
         let from = "1.2.3.4:567".parse().unwrap();
         for len in [0u64, 1, 15, 17, 1 << 40, u64::MAX] {
             let mut control = message(SOL_UDP, UDP_GRO, &1200i32.to_ne_bytes());
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// What we write for a send is what the libc macros would lay out.
+    /// The control messages of a send equal those of the libc macros.
     #[test]
     fn control_messages_of_a_send() {
         assert!(Control::new(None, None).as_bytes().is_empty());

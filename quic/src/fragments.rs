@@ -1,15 +1,14 @@
-//! Into how many fragments a peer may cut what it sends. quiche keeps content behind a hole, or not
-//! read yet, frame by frame: an octet on its own costs it some 160, and what is left of a frame
-//! that overlaps others still holds all of it. Only windows, of octets, bound that: the first of a
-//! connection, 1 MiB, would hold 147 MiB in single octets, and more in overlaps. So the frames that
-//! are held are counted here, from the packets that quiche has decrypted where they lay, and
-//! forgotten as their streams are read. Only long frames that go on behind all that came before
-//! are free: windows bound those well enough. STOP_SENDING, of which quiche tells little, is noted
-//! on the way.
+//! Limits on the fragments of a peer's content. quiche keeps unread content, and content after a
+//! gap, frame by frame: a single octet costs about 160, and the rest of an overlapping frame keeps
+//! all of it in memory. Flow control windows bound only octets: a connection's first window of 1
+//! MiB could hold 147 MiB in single octets, and more with overlaps. So this module counts the held
+//! frames, from the packets that quiche has decrypted in place, and releases them as their streams
+//! are read. Long frames that continue past everything before them are free, because windows bound
+//! them well enough. STOP_SENDING frames, which quiche hardly reports, are recorded on the way.
 //!
-//! Two limits remain. Packets that quiche keeps until it has their keys, up to ten of 0-RTT, are
-//! not counted. And fragments are judged as they come, before the application could read them: a
-//! client that cuts content finely for a handler that does not read is closed, though it be honest.
+//! Two limitations remain. Packets that quiche keeps until it has their keys (up to ten of 0-RTT)
+//! are not counted. And fragments are counted on arrival, before the application can read them: an
+//! honest client that sends small fragments to a handler that does not read is disconnected.
 
 mod frames;
 
@@ -19,26 +18,26 @@ pub(crate) use frames::KnownKeys;
 
 use crate::settings::Streams;
 
-/// Frames with this much content or more cost less than twice what they carry.
+/// Frames with at least this much content cost less than twice their content.
 const LONG: u64 = 512;
 
-/// What a frame holds at most in a packet of ordinary size. A larger one counts as several.
+/// The most content of a frame in a packet of ordinary size. A larger frame counts as several.
 const ORDINARY: u64 = 1500;
 
-/// CRYPTO frames of a connection. A client's handshake is two or three packets, which some browsers
-/// cut into ten fragments each, and send again in a few round trips.
+/// Limit of CRYPTO frames of a connection. A client's handshake takes two or three packets, which
+/// some browsers split into ten fragments each and retransmit a few times.
 const CRYPTO_FRAMES: u32 = 512;
 
 /// RFC 9000 section 20.1.
 const STREAM_LIMIT_ERROR: u64 = 0x4;
 const STREAM_STATE_ERROR: u64 = 0x5;
 
-/// How a bound was passed.
+/// The bound that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// Of content that is not read.
+    /// Fragments of unread content.
     Content,
-    /// Of the handshake.
+    /// Fragments of the handshake.
     Crypto,
 }
 
@@ -49,11 +48,11 @@ pub(crate) struct Fragments {
     crypto: u32,
     /// STOP_SENDING frames.
     stops: u64,
-    /// One of them was for a stream that the server opened.
+    /// One of them named a stream opened by the server.
     has_stopped_ours: bool,
-    /// By stream number, those of which a part has come or been read.
+    /// By stream number: streams of which a part has arrived or been read.
     streams: Vec<Stream>,
-    /// How many streams the client may open at first, and how many it has opened at most.
+    /// The client's initial stream limits, and an upper bound of the streams that it has opened.
     allowed: Streams,
     opened: Streams,
     wrong_stream: Option<(u64, &'static str)>,
@@ -66,11 +65,11 @@ struct Stream {
     read: u64,
     /// Where the furthest frame ended.
     end: u64,
-    /// Fragments that are gone once so much has been read, and such as came after those. A stream
-    /// that always has a hole somewhere is forgiven the former all the same.
+    /// Fragments that are released once this offset has been read, and later fragments. A stream
+    /// that always has a gap still gets the former released.
     old: Held,
     new: Held,
-    /// Nobody reads it any more, and quiche keeps nothing of it.
+    /// The stream is no longer read, and quiche keeps nothing of it.
     is_stopped: bool,
 }
 
@@ -81,8 +80,7 @@ struct Held {
 }
 
 impl Fragments {
-    /// `most`: fragments of content that may be held. `allowed`: streams that the client may open
-    /// at first.
+    /// `most`: limit of held content fragments. `allowed`: the client's initial stream limits.
     pub(crate) fn new(most: u32, allowed: Streams) -> Self {
         Self {
             most,
@@ -97,7 +95,7 @@ impl Fragments {
         }
     }
 
-    /// Whether any are held, so that repeated packets have to be told from new ones.
+    /// Whether any are held, so that repeated packets must be distinguished from new ones.
     pub(crate) fn any(&self) -> bool {
         self.held > 0
     }
@@ -107,12 +105,12 @@ impl Fragments {
         self.stops
     }
 
-    /// Whether one of them was for a stream that the server opened.
+    /// Whether one of them named a stream opened by the server.
     pub(crate) fn has_stopped_ours(&self) -> bool {
         self.has_stopped_ours
     }
 
-    /// Whether a bound has been passed.
+    /// The bound that has been exceeded, if any.
     pub(crate) fn excess(&self) -> Option<Excess> {
         match (self.held > self.most, self.crypto > CRYPTO_FRAMES) {
             (_, true) => Some(Excess::Crypto),
@@ -121,14 +119,14 @@ impl Fragments {
         }
     }
 
-    /// The error and the reason, if STREAM_DATA_BLOCKED came for a stream that the client may not
-    /// have: quiche looks at no such frame.
+    /// The error and the reason, if STREAM_DATA_BLOCKED named a stream that the client must not
+    /// have. quiche does not check these frames.
     pub(crate) fn wrong_stream(&self) -> Option<(u64, &'static str)> {
         self.wrong_stream
     }
 
     /// Counts the frames of a datagram that quiche has decrypted. `is_over`: whether all of a
-    /// stream has been read, or quiche knows it no more.
+    /// stream has been read, or quiche no longer knows it.
     pub(crate) fn count(
         &mut self,
         datagram: &[u8],
@@ -136,7 +134,7 @@ impl Fragments {
         is_over: impl Fn(u64) -> bool + Copy,
     ) {
         if keys.early {
-            // quiche may have taken packets that were not seen here.
+            // quiche may have accepted packets that were not seen here.
             self.opened.bidi = self.opened.bidi.max(self.allowed.bidi);
             self.opened.uni = self.opened.uni.max(self.allowed.uni);
         }
@@ -164,7 +162,7 @@ impl Fragments {
         }
     }
 
-    /// A frame has come that opens this stream, if it is a client's (RFC 9000 section 2.1).
+    /// Records a frame that opens this stream, if it is a client's (RFC 9000 section 2.1).
     fn open(&mut self, id: u64) {
         if id & 1 == 0 {
             let is_bidi = id & 2 == 0;
@@ -173,15 +171,17 @@ impl Fragments {
         }
     }
 
-    /// RFC 9000 sections 4.6 and 19.13. quiche does not tell which limit it has given. It gives the
-    /// first until half of it is used; later, one more for each stream that is over, which are no
-    /// more than have been opened: so far beyond the limit a frame may then go unpunished.
+    /// RFC 9000 sections 4.6 and 19.13. quiche does not report its current limit. It keeps the
+    /// initial one until half of it is used, and then adds one for each finished stream. There are
+    /// at most as many of those as opened streams, so a frame up to that far beyond the limit may
+    /// go unpunished.
     fn check(&mut self, id: u64) {
         let (allowed, opened) = match id & 3 {
             0 => (self.allowed.bidi, self.opened.bidi),
             2 => (self.allowed.uni, self.opened.uni),
             _ => {
-                self.wrong_stream = Some((STREAM_STATE_ERROR, "no stream that a client sends on"));
+                self.wrong_stream =
+                    Some((STREAM_STATE_ERROR, "not a stream that a client sends on"));
                 return;
             }
         };
@@ -206,7 +206,7 @@ impl Fragments {
             return;
         }
         let held = if stream.old.count == 0 { &mut stream.old } else { &mut stream.new };
-        // A datagram is the most that it can be.
+        // A frame is at most a datagram long.
         let count = len.div_ceil(ORDINARY) as u32;
         held.count += count;
         held.end = held.end.max(at + len);
@@ -218,7 +218,7 @@ impl Fragments {
         index
     }
 
-    /// `len` octets of a stream have been read, the last of it if `is_end`.
+    /// Records that `len` octets of a stream have been read, up to its end if `is_end`.
     pub(crate) fn read(&mut self, id: u64, len: usize, is_end: bool) {
         if is_end {
             return self.forget(id);
@@ -234,16 +234,16 @@ impl Fragments {
         }
     }
 
-    /// A stream has ended or been reset.
+    /// Records that a stream has ended or been reset.
     pub(crate) fn forget(&mut self, id: u64) {
-        // Most requests come in one frame each, of which nothing is known here.
+        // Most requests are one frame, which leaves no record here.
         if let Ok(index) = self.streams.binary_search_by_key(&id, |stream| stream.id) {
             let stream = self.streams.remove(index);
             self.held -= stream.old.count + stream.new.count;
         }
     }
 
-    /// A stream will not be read any more, though more of it may come.
+    /// Records that a stream will no longer be read, although more of it may arrive.
     pub(crate) fn stop(&mut self, id: u64, is_over: impl Fn(u64) -> bool) {
         self.streams.retain(|stream| !stream.is_stopped || !is_over(stream.id));
         self.forget(id);
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::cid;
 
-    /// The tag behind every packet.
+    /// The authentication tag at the end of every packet.
     const TAG: usize = 16;
 
     const ALL: KnownKeys = KnownKeys { early: true, established: true };
@@ -323,7 +323,7 @@ mod tests {
             let datagram = short(&[frames, &stream(0, 9, b"x")].concat());
             fragments.count(&datagram, ALL, living);
             assert_eq!(fragments.held, 1, "{frames:x?}");
-            // Whatever is cut off, nothing is read beyond.
+            // Truncated packets are never read past their end.
             for end in 0..datagram.len() {
                 Fragments::new(10, STREAMS).count(&datagram[..end], ALL, living);
             }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_without_keys_are_not_looked_at() {
+    fn packets_without_keys_are_ignored() {
         let frames = stream(0, 9, b"x");
         let datagram =
             [long(0, &[6, 0, 1, 1]), long(2, &[6, 1, 1, 1]), long(1, &frames), short(&frames)];
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_or_whole_or_known_costs_nothing() {
+    fn long_whole_and_repeated_frames_are_free() {
         let mut fragments = Fragments::new(10, STREAMS);
         fragments.count(&short(&stream(0, 9, &[1; LONG as usize])), ALL, living);
         fragments.count(&short(&[0x0b, 4, 2, 1, 1]), ALL, living);
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(known, [0, 16]);
     }
 
-    /// quiche keeps the whole of a frame as long as one octet of it is new.
+    /// quiche keeps a whole frame if one octet of it is new.
     #[test]
     fn long_frames_that_overlap_are_counted() {
         for len in [LONG, 1350] {
@@ -372,7 +372,7 @@ mod tests {
             }
             assert_eq!(fragments.excess(), Some(Excess::Content), "{len}");
         }
-        // What comes late into holes is forgiven when it is read.
+        // Fragments that fill gaps are released when they are read.
         let mut fragments = Fragments::new(10, STREAMS);
         for n in [1, 3, 2, 0] {
             fragments.count(&short(&stream(0, n * LONG, &[1; LONG as usize])), ALL, living);
@@ -380,14 +380,14 @@ mod tests {
         assert_eq!(fragments.held, 2);
         fragments.read(0, 4 * LONG as usize, false);
         assert_eq!(fragments.held, 0);
-        // A frame of many ordinary ones' size holds as much as they.
+        // A frame as large as many ordinary ones counts as many.
         fragments.count(&short(&stream(0, 9000, &[1; 9000])), ALL, living);
         fragments.count(&short(&stream(0, 8999, &[1; 9000])), ALL, living);
         assert_eq!(fragments.held, 6);
     }
 
-    /// Row 93: the first stream above the limit, of either direction, and those that are none of a
-    /// client's; the limit grows no sooner than quiche's.
+    /// Row 93: the first stream above the limit, in either direction, and streams that a client
+    /// cannot send on. The limit grows no sooner than quiche's.
     #[test]
     fn row_93_blocked_streams_above_the_limit() {
         let blocked = |id: u64| short(&[&[0x15][..], &varint(id), &[1]].concat());
@@ -410,14 +410,14 @@ mod tests {
             (after(0, 1), after(0, 3)),
             (Some(STREAM_STATE_ERROR), Some(STREAM_STATE_ERROR))
         );
-        // Of early data quiche may have taken what was not seen.
+        // quiche may have accepted early data that was not seen here.
         let mut fragments = Fragments::new(10, STREAMS);
         fragments.count(&blocked(4 * 199), ALL, living);
         assert_eq!(fragments.wrong_stream(), None);
     }
 
     #[test]
-    fn wishes_to_stop_are_noted() {
+    fn stop_sending_frames_are_recorded() {
         let mut fragments = Fragments::new(10, STREAMS);
         fragments.count(&short(&[5, 4, 9, 5, 8, 9]), ALL, living);
         assert_eq!((fragments.stops(), fragments.has_stopped_ours()), (2, false));
@@ -425,9 +425,9 @@ mod tests {
         assert_eq!((fragments.stops(), fragments.has_stopped_ours()), (3, true));
     }
 
-    /// A stream with a hole at every time: what is read is forgiven all the same.
+    /// A stream that always has a gap: fragments are still released when they are read.
     #[test]
-    fn fragments_are_forgotten_as_they_are_read() {
+    fn fragments_are_released_as_they_are_read() {
         let mut fragments = Fragments::new(10, STREAMS);
         for at in 0..1000 {
             fragments.count(&short(&stream(0, at * 100 + 50, b"x")), ALL, living);
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_are_given_up_hold_nothing() {
+    fn abandoned_streams_hold_nothing() {
         let mut fragments = Fragments::new(10, STREAMS);
         for id in (0..400).step_by(4) {
             fragments.count(&short(&stream(id, 5, b"x")), ALL, living);

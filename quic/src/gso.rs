@@ -1,11 +1,11 @@
 //! Segment batches: datagrams of one size, laid end to end, that the kernel splits (UDP_SEGMENT),
-//! so that a burst costs one system call and one walk down the stack. Not for the control messages
-//! that say so to the kernel: those are the server's.
+//! so a burst costs one system call and one pass through the network stack. The control messages
+//! for the kernel are built elsewhere.
 
 use std::net::SocketAddr;
 
-/// The most segments the kernel takes in one message (`UDP_MAX_SEGMENTS` before Linux 6.9, and
-/// enough).
+/// The most segments per message (`UDP_MAX_SEGMENTS` before Linux 6.9, and enough for later
+/// kernels).
 pub const SEGMENTS_MAX: usize = 64;
 
 /// The most payload one UDP message can carry over IPv4.
@@ -16,13 +16,13 @@ pub const BYTES_MAX: usize = 65_507;
 pub struct Transmit {
     /// The peer.
     pub to: SocketAddr,
-    /// The local address to send from, which names the socket and, on a wildcard socket, goes into
+    /// The local address to send from. It selects the socket and, on a wildcard socket, goes into
     /// PKTINFO.
     pub from: SocketAddr,
     /// Bytes to send.
     pub len: usize,
-    /// The size of every datagram but the last, which may be shorter; `None` when there is just one
-    /// datagram, which needs no control message.
+    /// The size of every datagram but the last, which may be shorter; `None` for a single datagram,
+    /// which needs no control message.
     pub segment_size: Option<u16>,
 }
 
@@ -32,7 +32,7 @@ impl Transmit {
         self.segment_size.map_or(1, |size| self.len.div_ceil(usize::from(size)))
     }
 
-    /// The ranges of the datagrams, for a path on which segmentation does not work.
+    /// The ranges of the datagrams, for paths without segmentation.
     pub fn datagrams(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (len, size) = (self.len, self.segment_size.map_or(self.len, usize::from));
         (0..len).step_by(size.max(1)).map(move |at| at..(at + size).min(len))
@@ -56,7 +56,8 @@ impl Batch {
         Self { to, from, segment: len, len, segments: 1, ended: false }
     }
 
-    /// Whether a datagram that follows the batch in its buffer may join it; if so, it has joined.
+    /// Adds the datagram that follows the batch in its buffer, if it fits; returns whether it was
+    /// added.
     pub(crate) fn join(&mut self, to: SocketAddr, from: SocketAddr, len: usize) -> bool {
         let fits = !self.is_full() && len <= self.segment && (to, from) == (self.to, self.from);
         if fits {
@@ -77,7 +78,7 @@ impl Batch {
         self.len
     }
 
-    /// Where the batch ends when one more full segment has joined.
+    /// The end of the batch with one more full segment.
     pub(crate) fn next_end(&self) -> usize {
         self.len + self.segment
     }

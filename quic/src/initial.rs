@@ -1,8 +1,8 @@
-//! A CONNECTION_CLOSE in an Initial packet of our own making. quiche 0.30 says nothing where the
-//! first Initial of a client fails, and closes in a Handshake packet as soon as it has sent its
-//! part of the handshake, which a client cannot read before it has got that. RFC 9000 section
-//! 10.2.3 has the server say it in an Initial as well, the keys of which both sides have from the
-//! first datagram on (RFC 9001 section 5.2).
+//! A CONNECTION_CLOSE in an Initial packet of our own. quiche 0.30 sends nothing if the first
+//! Initial of a client fails. Once it has sent its part of the handshake, it closes in a Handshake
+//! packet, which a client cannot read before it has received that part. RFC 9000 section 10.2.3 has
+//! the server send an Initial as well, whose keys both sides have from the first datagram on (RFC
+//! 9001 section 5.2).
 
 use boring::symm::{Cipher, encrypt, encrypt_aead};
 
@@ -15,22 +15,22 @@ const SALT: [u8; 20] = [
     0xcc, 0xbb, 0x7f, 0x0a,
 ];
 
-/// Far beyond what quiche comes to, so that no number is used twice.
+/// Far above quiche's packet numbers, so no number is used twice.
 const NUMBER: [u8; 4] = [0, 0x10, 0, 0];
 
 const TAG: usize = 16;
 
-/// How much of a reason is told.
+/// Most octets of a reason phrase that are sent.
 const REASON_MAX: usize = 64;
 
-/// APPLICATION_ERROR (RFC 9000 section 20.1): what an application's reason becomes in an Initial.
+/// APPLICATION_ERROR (RFC 9000 section 20.1): replaces an application's error in an Initial.
 const APPLICATION_ERROR: u64 = 0x0c;
 
-/// What the Initial packets of a connection are made of.
+/// The parameters of a connection's Initial packets.
 pub(crate) struct Initial {
-    /// The Destination Connection ID of the client's Initial, which gives the keys.
+    /// The Destination Connection ID of the client's Initial, from which the keys are derived.
     pub(crate) destination: Vec<u8>,
-    /// What the client is called.
+    /// The client's connection ID.
     pub(crate) theirs: Vec<u8>,
     pub(crate) ours: Cid,
 }
@@ -38,13 +38,13 @@ pub(crate) struct Initial {
 struct Secrets {
     key: [u8; 16],
     iv: [u8; 12],
-    /// Of header protection.
+    /// The key of header protection.
     mask: [u8; 16],
 }
 
 impl Initial {
-    /// Writes a packet that closes with `error` to the front of `out`: its length, if there is room
-    /// for it. It wants no padding to 1,200 octets, because nobody acknowledges it.
+    /// Writes a packet that closes with `error` to the front of `out`; returns its length, if there
+    /// is room. It needs no padding to 1,200 octets, because it is not ack-eliciting.
     pub(crate) fn close(&self, error: &quiche::ConnectionError, out: &mut [u8]) -> Option<usize> {
         let (code, reason) = match error.is_app {
             true => (APPLICATION_ERROR, &b""[..]),
@@ -91,7 +91,7 @@ impl Initial {
     }
 }
 
-/// The server's of a client whose first destination is `destination`.
+/// The server's keys for a client whose first destination is `destination`.
 fn secrets(destination: &[u8]) -> Secrets {
     let server = expand(&keyed_hash(&SALT, destination), b"server in", 32);
     let (key, iv, mask) = (

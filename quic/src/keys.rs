@@ -1,7 +1,6 @@
-//! What the endpoint's secrets are made from: one master secret, which survives restarts and is
-//! shared by all workers, gives the keys of connection IDs, Retry tokens and stateless resets. Not
-//! for TLS ticket keys: those are derived from the same master by the module that owns
-//! certificates.
+//! Derivation of the endpoint's secrets: one master secret, which survives restarts and is shared
+//! by all workers, gives the keys of connection IDs, Retry tokens and stateless resets. TLS ticket
+//! keys are derived from the same master by the module that owns certificates.
 
 use boring::hash::hmac_sha256;
 
@@ -35,7 +34,7 @@ impl Keys {
     }
 }
 
-/// One HMAC block is all the key material any use needs, so HKDF-Expand reduces to it.
+/// No use needs more key material than one HMAC block, so HKDF-Expand reduces to one HMAC.
 fn expand(master: &[u8; 32], label: &[u8]) -> [u8; 32] {
     keyed_hash(master, label)
 }

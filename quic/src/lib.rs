@@ -2,9 +2,9 @@
 //! threads, no unsafe code. RFC 9000, 9001, 9002 and 9114. `now` is a parameter everywhere; quiche
 //! alone also reads its own clock.
 //!
-//! # For the glue that has the sockets
-//! One [`Endpoint`] and one [`http::Shared`] per worker. The endpoint's `T` is what the glue keeps
-//! with a connection: an [`http::Http`], made by `Default`, and its own requests under way.
+//! # For the code that owns the sockets
+//! One [`Endpoint`] and one [`http::Shared`] per worker. The endpoint's `T` is the caller's state
+//! of a connection: an [`http::Http`], made by `Default`, and the caller's requests under way.
 //!
 //! ```no_run
 //! # use std::{net::SocketAddr, time::Instant};
@@ -73,12 +73,12 @@
 //! # }
 //! ```
 //!
-//! About once a second, while [`http::Http::is_waiting`], call `expire` of the connection's `Http`:
-//! heads that do not come and responses that are not taken end there.
+//! While [`http::Http::is_waiting`], call `expire` of the connection's `Http` about once a second:
+//! it ends incomplete heads and responses that the client does not read.
 //!
-//! The endpoint keeps packets that the congestion controller releases later, and its timers; the
-//! glue's wheel holds one deadline for it. `Endpoint::tick` wants the seconds of Unix time, once a
-//! second. When the socket takes no more, keep that batch's bytes and call `transmit` again later.
+//! The endpoint keeps its timers, and packets that the congestion controller releases later; the
+//! caller keeps one deadline for it. Call `Endpoint::tick` once a second with the seconds of Unix
+//! time. When the socket is full, keep that batch's bytes and call `transmit` again later.
 #![forbid(unsafe_code)]
 
 mod amplification;

@@ -1,45 +1,44 @@
-//! The transport parameters of a client (RFC 9000 sections 7.4 and 18.2), judged before quiche
-//! reads them: quiche 0.30 closes in silence where the first Initial fails, and takes some that the
+//! The transport parameters of a client (RFC 9000 sections 7.4 and 18.2), checked before quiche
+//! reads them: quiche 0.30 closes silently if the first Initial fails, and accepts some that the
 //! RFC forbids. The certificate callback of the TLS context that goes into
-//! [`Settings::config`](crate::Settings::config) calls [`violation`] and [`note`], and lets the
-//! handshake wait; the connection finds the note and closes with TRANSPORT_PARAMETER_ERROR. Not for
-//! a missing extension: BoringSSL answers that one with the alert missing_extension (RFC 9001
-//! section 8.2).
+//! [`Settings::config`](crate::Settings::config) calls [`violation`] and [`note`], and pauses the
+//! handshake; the connection finds the note and closes with TRANSPORT_PARAMETER_ERROR. BoringSSL
+//! answers a missing extension with the alert missing_extension (RFC 9001 section 8.2).
 //!
-//! Out of reach are the parameters of a second ClientHello, after a HelloRetryRequest: BoringSSL
-//! goes by the first's, and so does quiche.
+//! The parameters of a second ClientHello, after a HelloRetryRequest, are not checked: BoringSSL
+//! and quiche use the first ones.
 
 use std::sync::OnceLock;
 
 use boring::ex_data::Index;
 use boring::ssl::{Ssl, SslRef};
 
-/// What a client did wrong, as the reason phrase that it is told.
+/// A client's violation, as the reason phrase of the close.
 pub type Violation = &'static str;
 
-/// What a connection and the certificate callback tell each other.
+/// The state that a connection and the certificate callback share.
 struct Hello {
     /// The Source Connection ID of the client's first Initial.
     source: Vec<u8>,
     violation: Option<Violation>,
 }
 
-/// Tells the certificate callback of `ssl` from which connection ID the client sends.
+/// Passes the client's source connection ID to the certificate callback of `ssl`.
 pub(crate) fn expect(ssl: &mut SslRef, source: &[u8]) {
     ssl.set_ex_data(index(), Hello { source: source.to_vec(), violation: None });
 }
 
-/// What [`note`] noted.
+/// The violation recorded by [`note`].
 pub(crate) fn noted(ssl: &SslRef) -> Option<Violation> {
     ssl.ex_data(index())?.violation
 }
 
-/// What is wrong with the content of a ClientHello's extension quic_transport_parameters.
+/// The violation in a ClientHello's extension quic_transport_parameters, if any.
 pub fn violation(ssl: &SslRef, extension: &[u8]) -> Option<Violation> {
     judge(extension, ssl.ex_data(index()).map(|hello| &hello.source[..])).err()
 }
 
-/// Notes a violation for the connection of `ssl`, which closes.
+/// Records a violation for the connection of `ssl`, which then closes.
 pub fn note(ssl: &mut SslRef, violation: Violation) {
     if let Some(hello) = ssl.ex_data_mut(index()) {
         hello.violation = Some(violation);
@@ -54,7 +53,7 @@ fn index() -> Index<Ssl, Hello> {
     })
 }
 
-/// `source`: what initial_source_connection_id must be, where it is known.
+/// `source`: the required initial_source_connection_id, if known.
 fn judge(extension: &[u8], source: Option<&[u8]>) -> Result<(), Violation> {
     let (mut rest, mut seen, mut has_source) = (extension, Vec::new(), false);
     while !rest.is_empty() {
@@ -104,7 +103,7 @@ fn one(id: u64, value: &[u8], source: Option<&[u8]>) -> Result<(), Violation> {
     }
 }
 
-/// The integer at the front (RFC 9000 section 16), which is taken off.
+/// Removes and returns the integer at the front (RFC 9000 section 16).
 fn varint(input: &mut &[u8]) -> Option<u64> {
     let len = 1 << (input.first()? >> 6);
     let bytes = input.split_off(..len)?;
@@ -133,19 +132,19 @@ mod tests {
     const MOST: [u8; 8] = [0xff; 8];
 
     #[test]
-    fn f2_what_is_allowed() {
+    fn f2_allowed_parameters() {
         assert!(is_good(&with(b"")));
         for id in [1, 3, 4, 5, 6, 7, 0x0e, 0x20] {
             assert!(is_good(&with(&parameter(id, &MOST))), "{id}");
         }
         assert!(is_good(&with(&parameter(0x0c, b""))));
-        // Unknown, reserved (section 18.1), and not in its shortest form.
+        // Unknown, reserved (section 18.1), and not in the shortest encoding.
         assert!(is_good(&with(&parameter(0x1b, b"anything"))));
         assert!(is_good(&with(&[0x40, 0x0a, 0x40, 0x02, 0x40, 20])));
         assert!(judge(&with(b""), None).is_ok());
     }
 
-    /// Each bound of section 18.2, and one less or more.
+    /// Each bound of section 18.2, and one below or above it.
     #[test]
     fn f2_ranges() {
         let number = |value: u64| (value | 0xc000_0000_0000_0000).to_be_bytes();
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn f2_what_is_malformed() {
+    fn f2_malformed_parameters() {
         assert!(!is_good(b""), "no source");
         assert!(!is_good(&parameter(0x0f, b"other")));
         assert!(!is_good(&with(&parameter(0x0f, SOURCE))), "twice");

@@ -1,8 +1,7 @@
-//! The register of early data (RFC 8446 section 8.2, RFC 8470): a process-wide memory of the
-//! ClientHellos of the last two minutes, so that a second copy of one is known as a replay and its
+//! The register of early data (RFC 8446 section 8.2, RFC 8470): a process-wide record of the
+//! ClientHellos of the last two minutes, so a second copy is recognised as a replay and its
 //! requests get 425. Two minutes are enough: BoringSSL refuses early data whose ticket age is off
-//! by more than one. Not for deciding what is safe to repeat: that is the server's, by the
-//! request's method.
+//! by more than one. The server decides which requests are safe to repeat, by their method.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -20,11 +19,12 @@ const KEPT_S: u64 = 130;
 const STAMP_BITS: u32 = 16;
 const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 
-/// A bounded set of recent ClientHellos, shared by all workers without a lock. When it is too small
-/// for the traffic it fails closed: an unremembered hello counts as a replay, which costs its
-/// client one round trip and nothing else.
+/// A bounded set of recent ClientHellos, shared by all workers without a lock. If it is too small
+/// for the traffic, it fails closed: a hello that cannot be recorded counts as a replay, which
+/// costs its client one round trip.
 pub struct Register {
-    /// 48 bits of keyed hash over 16 bits of the second at which it was seen, plus one; 0 is empty.
+    /// 48 bits of keyed hash above 16 bits of the second at which it was seen, plus one; 0 is
+    /// empty.
     entries: Box<[AtomicU64]>,
     hasher: RandomState,
 }
@@ -37,8 +37,8 @@ impl Register {
         Self { entries, hasher: RandomState::new() }
     }
 
-    /// Notes the ClientHello with this `random` at `now_s` (seconds of any clock) and says whether
-    /// it is the first.
+    /// Records the ClientHello with this `random` at `now_s` (seconds of any clock); returns
+    /// whether it is the first.
     pub fn first_use(&self, random: &[u8], now_s: u64) -> bool {
         let hash = self.hasher.hash_one(random);
         let print = hash & !STAMP_MASK;
@@ -56,7 +56,7 @@ impl Register {
         for slot in bucket {
             let held = slot.load(Ordering::Acquire);
             if held != 0 && is_fresh(held, now_s) {
-                // Another worker may have noted the same hello since the first look.
+                // Another worker may have recorded the same hello since the first look.
                 if held & !STAMP_MASK == print {
                     return false;
                 }
@@ -83,14 +83,14 @@ fn is_fresh(entry: u64, now_s: u64) -> bool {
     (now_s.wrapping_sub(entry & STAMP_MASK) & STAMP_MASK) <= KEPT_S
 }
 
-/// Notes on a connection's TLS state whether its ClientHello was a replay. For the
+/// Records in a connection's TLS state whether its ClientHello was a replay. For the
 /// select-certificate callback of the context that goes into
 /// [`Settings::config`](crate::Settings::config).
 pub fn mark(ssl: &mut SslRef, replayed: bool) {
     ssl.set_ex_data(index(), replayed);
 }
 
-/// What [`mark`] noted; `false` when nothing was.
+/// The result of [`mark`]; `false` if it was not called.
 pub(crate) fn marked(ssl: &SslRef) -> bool {
     ssl.ex_data(index()).copied().unwrap_or(false)
 }
@@ -117,7 +117,7 @@ mod tests {
         assert!(register.first_use(b"hello", 1001 + KEPT_S));
     }
 
-    /// Full buckets refuse, and are free again later.
+    /// Full buckets refuse, and have room again later.
     #[test]
     fn an_overfull_register_fails_closed() {
         let register = Register::new(8);

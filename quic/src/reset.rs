@@ -1,5 +1,5 @@
-//! Stateless resets (RFC 9000 section 10.3): what a client gets for a packet of a connection that
-//! we no longer know, so that it stops waiting. quiche advertises the tokens; the packet is made
+//! Stateless resets (RFC 9000 section 10.3): the answer to a packet of a connection that we no
+//! longer know, so the client stops waiting. quiche advertises the tokens; the packet is built
 //! here.
 
 use std::time::Instant;
@@ -9,18 +9,18 @@ use crate::keys::{Keys, keyed_hash, random};
 /// The shortest packet that can be a reset: a first byte, 4 bytes that look like the rest of a
 /// header, the token.
 const LEN_MIN: usize = 21;
-/// A reset this long cannot be told from a short packet of a live connection.
+/// A reset this long is indistinguishable from a short packet of a live connection.
 const LEN_MAX: usize = 43;
 const TOKEN: usize = 16;
 
-/// Makes reset tokens and packets, so many a second and no more.
+/// Makes reset tokens and a limited number of packets per second.
 pub struct Resets {
     key: [u8; 32],
     budget: Budget,
 }
 
 impl Resets {
-    /// A maker of resets under `keys` that gives at most `per_second` packets in any second.
+    /// A maker of resets under `keys`, at most `per_second` packets in any second.
     pub fn new(keys: &Keys, per_second: u32, now: Instant) -> Self {
         Self { key: keys.reset, budget: Budget::new(per_second, now) }
     }
@@ -33,9 +33,9 @@ impl Resets {
     }
 
     /// Writes the reset for a packet of `trigger` bytes that was sent to `cid` into `out` and
-    /// returns its length. `None` when the packet was too short to be answered by a shorter one
-    /// (which is what ends a loop of two endpoints that reset each other, RFC 9000 section 10.3.3),
-    /// or when this second's resets are spent.
+    /// returns its length. `None` if the packet was too short for a shorter answer (which ends a
+    /// loop of two endpoints that reset each other, RFC 9000 section 10.3.3), or if this second's
+    /// limit is reached.
     pub fn packet(
         &mut self,
         cid: &[u8],
@@ -57,8 +57,8 @@ impl Resets {
     }
 }
 
-/// A bucket of `per_second` that refills once a second: coarse, and enough to bound answers to the
-/// unknown.
+/// A bucket of `per_second` that refills once a second: coarse, but enough to bound answers to
+/// strangers.
 pub(crate) struct Budget {
     per_second: u32,
     left: u32,

@@ -1,6 +1,5 @@
-//! What an operator may set of the transport, with the defaults that protect, and how it becomes
-//! quiche's configuration. Certificates, ticket keys and the key log are not here: they come inside
-//! the TLS context.
+//! The operator's transport settings with protective defaults, and their conversion into quiche's
+//! configuration. Certificates, ticket keys and the key log are part of the TLS context instead.
 
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use quiche::CongestionControlAlgorithm;
 /// The only application protocol offered (RFC 9114 section 3.1).
 pub const ALPN: &[u8] = b"h3";
 
-/// Connection IDs a peer may hold at a time: the one in use, one for a path it moves to, and two
-/// for paths it probes.
+/// Connection IDs that a peer may have at a time: the one in use, one for a path it moves to, and
+/// two for paths it probes.
 const CONNECTION_IDS: u64 = 4;
 
 /// Unidirectional streams a client may open: control, QPACK encoder and decoder, and some of
-/// unknown types, which are to be tolerated (RFC 9114 section 6.2).
+/// unknown types, which must be tolerated (RFC 9114 section 6.2).
 const UNI_STREAMS: u64 = 16;
 
 /// Unidirectional streams carry settings and QPACK instructions, never bodies.
@@ -36,9 +35,9 @@ pub enum Congestion {
 /// Transport settings of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// A connection without traffic for this long is forgotten.
+    /// Idle timeout of a connection.
     pub idle_timeout: Duration,
-    /// A handshake must be done within this time.
+    /// Time limit of a handshake.
     pub handshake_timeout: Duration,
     /// Bytes a client may send on a request stream before they are read.
     pub stream_window: u64,
@@ -57,7 +56,7 @@ pub struct Settings {
     pub congestion: Congestion,
     /// Accept 0-RTT data.
     pub early_data: bool,
-    /// Let clients move to another address on purpose; a NAT may move them anyhow.
+    /// Allow active migration to another address. A NAT may still move clients.
     pub migration: bool,
     /// Send unknown values where the RFCs reserve them, so that peers keep tolerating them.
     pub grease: bool,
@@ -82,12 +81,12 @@ impl Default for Settings {
     }
 }
 
-/// What an endpoint gives its connections: quiche's configuration, and what quiche does not tell
-/// of it again.
+/// The configuration of an endpoint's connections: quiche's, and the values that cannot be read
+/// back from it.
 pub struct Config {
     pub(crate) quic: quiche::Config,
     pub(crate) idle_timeout: Duration,
-    /// Streams that a client may open at first, of either direction.
+    /// Initial stream limits of a client, by direction.
     pub(crate) streams: Streams,
 }
 
@@ -99,7 +98,7 @@ pub(crate) struct Streams {
 }
 
 impl Config {
-    /// For what [`Settings`] do not cover.
+    /// quiche's configuration, for options that [`Settings`] does not cover.
     pub fn quic(&mut self) -> &mut quiche::Config {
         &mut self.quic
     }
@@ -115,13 +114,13 @@ impl Settings {
         config.set_disable_active_migration(!self.migration);
         config.set_initial_max_streams_bidi(self.streams);
         config.set_initial_max_stream_data_bidi_remote(self.stream_window);
-        // A server opens no bidirectional streams, and quiche counts nothing against this.
+        // A server opens no bidirectional streams, so this limit does not matter to quiche.
         config.set_initial_max_stream_data_bidi_local(0);
         let streams = Streams { bidi: self.streams, uni: UNI_STREAMS };
         Ok(Config { quic: config, idle_timeout: self.idle_timeout, streams })
     }
 
-    /// What holds for either side of a connection.
+    /// Settings for both sides of a connection.
     fn apply(&self, config: &mut quiche::Config) -> Result<(), quiche::Error> {
         config.set_application_protos(&[ALPN])?;
         config.set_max_idle_timeout(self.idle_timeout.as_millis() as u64);
@@ -148,7 +147,7 @@ impl Settings {
     }
 }
 
-/// quiche grows a window that its reader keeps up with; uploads over long paths need it, up to
-/// these.
+/// quiche grows the window of a stream that is read promptly, which uploads over long paths need.
+/// These are the maxima.
 const MAX_STREAM_WINDOW: u64 = 1024 * 1024;
 const MAX_CONNECTION_WINDOW: u64 = 4 * 1024 * 1024;

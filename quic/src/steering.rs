@@ -1,7 +1,8 @@
 //! A classic BPF program for a group of UDP sockets (SO_ATTACH_REUSEPORT_CBPF), which gives each
-//! datagram to the worker that its connection ID names, so that a client that has moved needs no
-//! forwarding. The group's order must be the workers'. What it cannot read it leaves to the
-//! kernel's hash; what it misjudges the endpoint forwards. Not attached here.
+//! datagram to the worker named in its connection ID, so a client that has moved needs no
+//! forwarding. The sockets must be in the order of the workers. Datagrams that it cannot read are
+//! left to the kernel's hash, and the endpoint forwards misdirected ones. The program is not
+//! attached here.
 
 use crate::cid::LEN;
 
@@ -11,9 +12,9 @@ use crate::cid::LEN;
 pub struct Instruction {
     /// Operation.
     pub code: u16,
-    /// Instructions to pass over when a jump's test holds.
+    /// Instructions to skip if a jump's test holds.
     pub jt: u8,
-    /// The same when it does not.
+    /// Instructions to skip if it does not.
     pub jf: u8,
     /// Operand.
     pub k: u32,
@@ -33,7 +34,7 @@ const JUMP_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
 const RETURN_A: u16 = 0x16;
 
-/// No socket has this number, which makes the kernel hash.
+/// No socket has this number, so the kernel falls back to its hash.
 const HASH: u32 = u32::MAX;
 
 const fn plain(code: u16, k: u32) -> Instruction {
@@ -44,9 +45,8 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
-/// The program for `workers` sockets (at most 256, as a connection ID has a byte for them), with
-/// the [`steering`](crate::Endpoint::steering) key of their endpoints. It sees the datagram's
-/// payload.
+/// The program for `workers` sockets (at most 256: a connection ID has one byte for them), with the
+/// [`steering`](crate::Endpoint::steering) key of their endpoints. It sees the datagram's payload.
 pub fn program(key: u32, workers: u16) -> [Instruction; 24] {
     let workers = u32::from(workers);
     [
@@ -61,8 +61,8 @@ pub fn program(key: u32, workers: u16) -> [Instruction; 24] {
         plain(LOAD_X_MEMORY, 0),
         plain(XOR_X, 0),
         jump(JUMP_AT_LEAST, workers, 12, 13),
-        // A long header: a Handshake packet's destination is ours; those of Initial and 0-RTT
-        // packets are, or may be, the client's.
+        // A long header: a Handshake packet's destination is ours. Those of Initial and 0-RTT
+        // packets may be the client's.
         plain(AND, 0x30),
         jump(JUMP_EQUAL, 0x20, 0, 10),
         plain(LOAD_BYTE, 5),
@@ -86,7 +86,7 @@ mod tests {
     use crate::Keys;
     use crate::cid::{Cids, Origin};
 
-    /// What the kernel's interpreter does; `None` when a jump leaves the program.
+    /// The kernel's interpreter; `None` if a jump leaves the program.
     fn run(program: &[Instruction], packet: &[u8]) -> Option<u32> {
         let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0usize);
         loop {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_hashed() {
+    fn foreign_packets_are_hashed() {
         let mut cids = Cids::new(&Keys::derive(&[3; 32]));
         let program = program(cids.steering(), 4);
         let cid = cids.mint(Origin { worker: 9, generation: 5 });

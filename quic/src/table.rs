@@ -1,4 +1,4 @@
-//! The connections of an endpoint: a slab with generations, every connection ID that leads to each,
+//! The connections of an endpoint: a slab with generations, the connection IDs of each connection,
 //! and the timers. All three are bounded by the number of connections.
 
 use std::cmp::Reverse;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::conn::Conn;
 
-/// Names a connection of an endpoint. A name is never used again, though its slot is.
+/// Identifies a connection of an endpoint. Slots are reused, identifiers are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id {
     slot: u32,
@@ -15,18 +15,18 @@ pub struct Id {
 }
 
 impl Id {
-    /// The name of these parts, as [`slot`](Self::slot) and [`generation`](Self::generation) gave
-    /// them.
+    /// The identifier with these parts, from [`slot`](Self::slot) and
+    /// [`generation`](Self::generation).
     pub fn of(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// The place in the slab: dense from 0, reused.
+    /// The index in the slab: dense from 0, reused.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
 
-    /// Which of the place's tenants it is.
+    /// The generation of the slot.
     pub fn generation(self) -> u32 {
         self.generation
     }
@@ -58,13 +58,11 @@ impl Key {
 }
 
 pub(crate) struct Table<T> {
-    /// Boxed: a connection is some kilobytes, which neither a growing slab nor a removal should
-    /// move.
+    /// Boxed: a connection takes some kilobytes, which a growing slab or a removal should not move.
     slots: Vec<(u32, Option<Box<Entry<T>>>)>,
     free: Vec<u32>,
     by_cid: HashMap<Key, Id>,
-    /// Never later than the deadline of the connection; an entry that is not what `armed` says is
-    /// void.
+    /// Never later than the connection's deadline. An entry that differs from `armed` is void.
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
     dirty: VecDeque<Id>,
 }
@@ -134,7 +132,7 @@ impl<T> Table<T> {
         self.by_cid.get(&Key::of(cid)?).copied()
     }
 
-    /// Lets `cid` lead to `id` until it is forgotten or the connection removed.
+    /// Maps `cid` to `id` until it is forgotten or the connection is removed.
     pub(crate) fn learn(&mut self, cid: &[u8], id: Id) {
         let Some(key) = Key::of(cid) else { return };
         if self.by_cid.contains_key(&key) {
@@ -160,7 +158,7 @@ impl<T> Table<T> {
         self.by_cid.len()
     }
 
-    /// Puts `id` in the queue of those that may have something to send, if it is not there.
+    /// Adds `id` to the queue of connections that may have something to send, unless it is there.
     pub(crate) fn touch(&mut self, id: Id) {
         if let Some(entry) = self.get(id)
             && !std::mem::replace(&mut entry.queued, true)
@@ -173,7 +171,7 @@ impl<T> Table<T> {
         self.dirty.front().copied()
     }
 
-    /// Moves the front of the queue to its back, so that a long download does not hold up the rest.
+    /// Moves the front of the queue to its back, so a long download does not hold up the rest.
     pub(crate) fn rotate(&mut self) {
         if self.dirty.len() > 1 {
             self.dirty.rotate_left(1);
@@ -188,7 +186,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Makes sure that `id` comes up at `deadline` at the latest.
+    /// Ensures that `id` expires at `deadline` at the latest.
     pub(crate) fn arm(&mut self, id: Id, deadline: Option<Instant>) {
         let (Some(deadline), Some(entry)) = (deadline, self.get(id)) else { return };
         if entry.armed.is_none_or(|armed| deadline < armed) {

@@ -1,6 +1,6 @@
-//! Retry tokens (RFC 9000 section 8.1.2): what a client must echo to show that it owns its address,
-//! sealed so that it cannot be forged, moved to another address, or used for another attempt or
-//! after its time. Not for NEW_TOKEN frames, which quiche does not send.
+//! Retry tokens (RFC 9000 section 8.1.2): a client echoes one to show that it owns its address. A
+//! token is sealed, so it cannot be forged, moved to another address, or used for another attempt
+//! or after it has expired. quiche does not send NEW_TOKEN frames.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,7 +25,7 @@ pub struct Tokens {
 pub enum Refused {
     /// Not sealed by us for this address and this attempt.
     Forged,
-    /// Ours, but past its time.
+    /// Ours, but expired.
     Expired,
 }
 
@@ -36,8 +36,8 @@ impl Tokens {
     }
 
     /// A token for the client at `address` whose first Initial had the destination `original`, and
-    /// whose next one will have `retry`, the source of our Retry packet. It holds until `expires_s`
-    /// (seconds of Unix time).
+    /// whose next one will have `retry`, the source of our Retry packet. It is valid until
+    /// `expires_s` (seconds of Unix time).
     pub fn seal(
         &self,
         address: SocketAddr,
@@ -61,8 +61,8 @@ impl Tokens {
     }
 
     /// The original destination that `token` carries, if it was sealed for the client at `address`
-    /// and the Initial's destination `retry`, and `now_s` (seconds of Unix time) is not past its
-    /// time.
+    /// and the Initial's destination `retry`, and has not expired at `now_s` (seconds of Unix
+    /// time).
     pub fn open(
         &self,
         token: &[u8],
@@ -87,7 +87,7 @@ impl Tokens {
     }
 }
 
-/// The associated data: what a token holds for, which its bearer repeats in the clear.
+/// The associated data: what a token is bound to, which its bearer repeats in the clear.
 fn bound_to(address: SocketAddr, retry: &[u8]) -> Vec<u8> {
     let mut bound = Vec::with_capacity(1 + 16 + 2 + retry.len());
     match address.ip() {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_for_its_client_in_its_time() {
+    fn a_token_opens_for_its_client_until_it_expires() {
         let token = tokens(1).seal(CLIENT, b"original", b"retry", 100);
         for now in [0, 99, 100] {
             assert_eq!(tokens(1).open(&token, CLIENT, b"retry", now), Ok(b"original".to_vec()));

@@ -1,20 +1,20 @@
-//! What an endpoint counts: handshakes, answers, and dropped datagrams by reason.
+//! Counters of an endpoint: handshakes, answers, and dropped datagrams by reason.
 
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Drop {
-    /// Too short to be QUIC, or a header that ends early.
+    /// Too short to be QUIC, or a truncated header.
     Malformed,
     /// An Initial, or a packet of an unknown version, in a datagram under 1,200 bytes.
     ShortInitial,
-    /// A destination that nobody here made.
+    /// A destination connection ID that is not ours.
     UnknownCid,
     /// A long header other than Initial of no known connection.
     UnknownLong,
     /// A version negotiation, which clients do not send.
     VersionNegotiation,
-    /// This second's answers are spent, or the packet was too short to be reset.
+    /// This second's limit of answers is reached, or the packet was too short to be reset.
     Rationed,
     /// The table is full.
     Full,
@@ -57,36 +57,36 @@ impl Drop {
     }
 }
 
-/// What an endpoint has counted since it was made.
+/// Counts since the endpoint was created.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Connections begun.
     pub accepted: u64,
     /// Handshakes completed.
     pub established: u64,
-    /// Of these, resumed.
+    /// Completed handshakes that were resumed.
     pub resumed: u64,
-    /// Handshakes that ran out of time.
+    /// Handshakes that timed out.
     pub stalled: u64,
     /// Retry packets sent.
     pub retries: u64,
-    /// Tokens that came back and were good.
+    /// Valid tokens received.
     pub tokens_good: u64,
     /// Tokens that were forged or meant for another client; treated as absent.
     pub tokens_forged: u64,
-    /// Tokens past their time; treated as absent.
+    /// Expired tokens; treated as absent.
     pub tokens_expired: u64,
     /// Version negotiations sent.
     pub version_negotiations: u64,
     /// Stateless resets sent.
     pub resets: u64,
-    /// Datagrams that belong elsewhere.
+    /// Datagrams forwarded to another worker or process.
     pub forwarded: u64,
     /// Dropped datagrams by reason.
     pub dropped: [u64; Drop::COUNT],
     /// Connections that have ended.
     pub ended: u64,
-    /// Moves to another address, by connections that have ended.
+    /// Migrations to another address, counted when the connection ends.
     pub migrations: u64,
     /// Batches sent.
     pub batches: u64,

@@ -1,14 +1,13 @@
-//! What a client does wrong before the handshake is complete, and in the headers of packets: what
-//! quiche 0.30 passes over, or closes for without a word that the client can read.
+//! Violations before the handshake is complete and in packet headers: those that quiche 0.30
+//! ignores, or closes for without a packet that the client can read.
 //!
-//! Out of reach around quiche, because it keeps a copy of the packet and shows nothing of it:
-//! reserved bits of 0-RTT packets that came before the ClientHello was complete, up to ten. Their
-//! frames are judged: CRYPTO in one of them closes like in any other. Nothing is seen of 0-RTT
-//! packets whose keys never come because the ticket was not taken, nor of 1-RTT packets that come
-//! before the client's Finished: quiche drops both unread. And of a 1-RTT packet of PADDING alone
-//! it does not say whether it was forged, so that reserved bits count there only where packets are
-//! counted anyhow. Nor does it mind acknowledgements in the very first Initial, when it has sent
-//! nothing yet.
+//! Some cannot be checked from outside of quiche. It keeps up to ten 0-RTT packets that arrive
+//! before the ClientHello is complete, so their reserved bits are not visible. Their frames are
+//! checked: CRYPTO in one of them closes as in any other. 0-RTT packets whose keys never come
+//! because the ticket was refused, and 1-RTT packets before the client's Finished, are dropped
+//! unread. quiche does not report whether a 1-RTT packet of PADDING alone was forged, so reserved
+//! bits are checked there only if packets are counted anyway. It also accepts acknowledgements in
+//! the very first Initial, when it has sent nothing yet.
 
 use std::time::Instant;
 
@@ -32,17 +31,18 @@ const HANDSHAKE: u8 = 0x20;
 const RESERVED_OF_LONG: u8 = 0x0c;
 const RESERVED_OF_SHORT: u8 = 0x18;
 
-/// Header protection takes its sample so far behind where the packet number begins (RFC 9001
-/// section 5.4.2): four octets, and sixteen.
+/// End of the header protection sample, counted from the packet number's start (RFC 9001 section
+/// 5.4.2): four octets, and sixteen.
 const SAMPLED: usize = 20;
 
-/// The most that an Initial of ours takes which tells of the end.
+/// The most octets of our closing Initial.
 pub(super) const LAST_ROOM: usize = 150;
 
-/// The tag behind every packet (RFC 9001 section 5.3).
+/// The authentication tag at the end of every packet (RFC 9001 section 5.3).
 const TAG: usize = 16;
 
-/// Whether a packet is none of version 1, to be discarded (RFC 9000 sections 17.2 and 17.3.1).
+/// Whether a packet is not of version 1, so that it is discarded (RFC 9000 sections 17.2 and
+/// 17.3.1).
 pub(crate) fn is_unfixed(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & FIXED == 0)
 }
@@ -52,8 +52,8 @@ pub(super) fn is_handshake(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & (LONG | KIND) == LONG | HANDSHAKE)
 }
 
-/// Where the first packet of a datagram ends (RFC 9000 section 12.2). Of what is no long packet, or
-/// is cut, the end of the datagram.
+/// Where the first packet of a datagram ends (RFC 9000 section 12.2). The end of the datagram for a
+/// short or truncated packet.
 pub(super) fn packet_end(datagram: &[u8]) -> usize {
     long(datagram).map_or(datagram.len(), |(_, end)| end)
 }
@@ -86,16 +86,16 @@ fn varint(input: &[u8], at: &mut usize) -> Option<usize> {
     usize::try_from(value).ok()
 }
 
-/// Whether the first packet of a connection failed by what was in it, rather than by being cut or
-/// forged.
+/// Whether the first packet of a connection failed because of its content, not because it was
+/// truncated or forged.
 fn is_judged(packet: &[u8], error: Error) -> bool {
     let is_whole = long(packet).is_some_and(|(number, end)| end - number >= SAMPLED);
     is_whole && error != Error::CryptoFail
 }
 
 impl Conn {
-    /// Closes for what is wrong with a packet that quiche has taken. `is_new`, where it is known:
-    /// whether it was authentic and had not come before.
+    /// Closes for a violation in a packet that quiche has processed. `is_new`, if known: whether it
+    /// was authentic and not a repetition.
     pub(super) fn judge(
         &mut self,
         packet: &[u8],
@@ -126,13 +126,13 @@ impl Conn {
         }
     }
 
-    /// `Done` says that it is closed already.
+    /// `Done` means that it is already closed.
     fn violation(&mut self, code: u64, what: &str) {
         let _ = self.quic.close(false, code, what.as_bytes());
     }
 
-    /// Whether the plaintext of a 1-RTT packet lies where it came: quiche leaves zeros of one that
-    /// is forged, and the ciphertext where it has no keys or has not tried.
+    /// Whether a 1-RTT packet was decrypted in place: quiche leaves zeros for a forged one, and the
+    /// ciphertext if it has no keys or has not tried.
     fn is_opened(&self, packet: &[u8]) -> bool {
         let number = 1 + cid::LEN;
         let frames = number + 1 + usize::from(packet[0] & 3)..packet.len().saturating_sub(TAG);
@@ -141,9 +141,9 @@ impl Conn {
         has_tried && frames.is_some_and(|frames| frames.iter().any(|octet| *octet != 0))
     }
 
-    /// The first datagram that tells of the end, for a client that may not be able to read
-    /// Handshake packets. What quiche says goes behind ours, in the same datagram; where it says it
-    /// in an Initial, ours is not needed.
+    /// The first closing datagram, for a client that may be unable to read Handshake packets.
+    /// quiche's packet follows ours in the same datagram. If quiche closes in an Initial, ours is
+    /// not needed.
     pub(super) fn make_last(
         &mut self,
         initial: &Initial,
@@ -159,7 +159,7 @@ impl Conn {
             }
             Ok((more, info)) => Some((len + more, info)),
             Err(_) => {
-                // Not to where the last datagram came from, which may have been made up.
+                // Not to the last datagram's source, which may be spoofed.
                 let path = self.quic.path_stats().find(|path| path.active)?;
                 Some((len, SendInfo { from: path.local_addr, to: path.peer_addr, at: now }))
             }

@@ -14,8 +14,8 @@ use crate::table::Id;
 use crate::token::Refused;
 
 impl<T: Default> Endpoint<T> {
-    /// RFC 9000 section 6.1: only for datagrams that could begin a connection, so that the answer
-    /// is the smaller.
+    /// RFC 9000 section 6.1: only for datagrams that could begin a connection, so the answer is
+    /// smaller.
     pub(super) fn negotiate(
         &mut self,
         header: &Header<'_>,
@@ -76,7 +76,7 @@ impl<T: Default> Endpoint<T> {
         };
         let Ok(mut quic) = quic else { return Err(Received::Dropped(Drop::Refused)) };
         self.begin_qlog(&mut quic, &scid);
-        // A token of ours has come back from where it was sent to.
+        // Our token came back from the address that it was sent to.
         let unvalidated = match original {
             Some(_) => Unvalidated::default(),
             None => Unvalidated::handshake(to, from),
@@ -93,9 +93,9 @@ impl<T: Default> Endpoint<T> {
         Ok(id)
     }
 
-    /// The destination of the client's very first Initial, when this one brings a good token of
-    /// ours. A bad token is treated as none (RFC 9000 section 8.1.3): quiche cannot make the
-    /// stateless close that is the alternative.
+    /// The destination of the client's very first Initial, if this one carries a valid token of
+    /// ours. An invalid token is treated as absent (RFC 9000 section 8.1.3): quiche cannot build
+    /// the stateless close that is the alternative.
     fn original(&mut self, header: &Header<'_>, from: SocketAddr) -> Option<Vec<u8>> {
         let token = header.token.as_deref().filter(|token| !token.is_empty())?;
         match self.tokens.open(token, from, &header.dcid, self.unix_s) {

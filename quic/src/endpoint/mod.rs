@@ -1,7 +1,7 @@
-//! The endpoint of one worker: which connection a datagram belongs to, and what a datagram that
-//! belongs to none gets: a new connection, a Retry, a version negotiation, a stateless reset,
-//! another worker, or nothing. RFC 9000 sections 5.2, 6, 8.1 and 10.3. Not for sockets, and not for
-//! what the streams mean.
+//! The endpoint of one worker. It finds the connection of each datagram. A datagram without one
+//! gets a new connection, a Retry, a version negotiation, a stateless reset, is forwarded to
+//! another worker, or is dropped. RFC 9000 sections 5.2, 6, 8.1 and 10.3. Sockets and the meaning
+//! of streams are handled elsewhere.
 
 mod begin;
 
@@ -27,26 +27,26 @@ const INITIAL_CID_MIN: usize = 8;
 
 const CONNECTION_REFUSED: u64 = 0x2;
 
-/// What an endpoint is and how much it may hold.
+/// An endpoint's identity and limits.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Who we are: goes into every connection ID.
+    /// Our identity, encoded in every connection ID.
     pub origin: Origin,
     /// A process that this one replaces and that still serves its connections.
     pub predecessor: Option<u16>,
-    /// Connections at a time; the Initials of more are dropped.
+    /// Most connections at a time; further Initials are dropped.
     pub connections: usize,
-    /// From this many unfinished handshakes on, clients must show that they own their address. 0:
+    /// From this many unfinished handshakes on, clients must validate their address by Retry. 0:
     /// always.
     pub retry_from: usize,
-    /// How long a Retry token holds.
+    /// Lifetime of a Retry token.
     pub token_lifetime: Duration,
     /// A handshake that takes longer is forgotten.
     pub handshake_timeout: Duration,
-    /// Version negotiations and stateless resets, each, in a second.
+    /// Version negotiations per second, and stateless resets per second.
     pub answers_per_second: u32,
-    /// Fragments of content that are held for a connection until they are read: frames under 512
-    /// octets, or that came behind a later one; more closes it with H3_EXCESSIVE_LOAD.
+    /// Most unread content fragments of a connection: frames under 512 octets, or frames that
+    /// arrived after a later one. More close it with H3_EXCESSIVE_LOAD.
     pub fragments: u32,
 }
 
@@ -66,14 +66,14 @@ impl Policy {
     }
 }
 
-/// What became of a datagram.
+/// The result of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// It went to this connection.
     Connection(Id),
     /// It began this connection.
     Accepted(Id),
-    /// It is answered without a connection: send this from the buffer that was filled.
+    /// It is answered without a connection: send this from the filled buffer.
     Reply(Transmit),
     /// It belongs to a connection of another worker, or of the process that this one replaces:
     /// forward it as it is.
@@ -86,7 +86,7 @@ pub enum Received {
 pub struct Ended<T> {
     /// Its name.
     pub id: Id,
-    /// What the caller kept with it.
+    /// The caller's state.
     pub state: T,
     /// The connection, for its statistics and errors.
     pub conn: Conn,
@@ -95,7 +95,7 @@ pub struct Ended<T> {
 /// Makes the writer of a connection's qlog from its first connection ID.
 pub type QlogOpener = Box<dyn FnMut(&[u8]) -> Option<Box<dyn std::io::Write + Send + Sync>>>;
 
-/// All QUIC connections of a worker. `T` is what the caller keeps with each.
+/// All QUIC connections of a worker. `T` is the caller's state of each.
 pub struct Endpoint<T> {
     policy: Policy,
     config: Config,
@@ -139,7 +139,7 @@ impl<T: Default> Endpoint<T> {
         self.unix_s = unix_s;
     }
 
-    /// Gives connections that begin from now on another configuration, with new certificates.
+    /// Replaces the configuration, with its certificates, for new connections.
     pub fn replace_config(&mut self, config: Config) {
         self.config = config;
     }
@@ -149,13 +149,13 @@ impl<T: Default> Endpoint<T> {
         self.qlog = Some(opener);
     }
 
-    /// Takes no new connections from now on.
+    /// Refuses new connections from now on.
     pub fn drain(&mut self) {
         self.is_draining = true;
     }
 
     /// Takes one datagram (one segment of what UDP_GRO delivers), decrypting it in place. `out`, of
-    /// at least 1,200 bytes, is for an answer that needs no connection.
+    /// at least 1,200 bytes, receives an answer that needs no connection.
     pub fn receive(
         &mut self,
         datagram: &mut [u8],
@@ -185,8 +185,8 @@ impl<T: Default> Endpoint<T> {
         }
     }
 
-    /// Takes a connection back that has just been [`Accepted`](Received::Accepted): its client is
-    /// told CONNECTION_REFUSED (RFC 9000 section 20.1), and nothing of it is kept.
+    /// Refuses a connection that has just been [`Accepted`](Received::Accepted): its client gets
+    /// CONNECTION_REFUSED (RFC 9000 section 20.1), and nothing of it is kept.
     pub fn refuse(&mut self, id: Id, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         let mut entry = self.table.remove(id)?;
         self.half_open -= usize::from(!entry.established);
@@ -198,8 +198,8 @@ impl<T: Default> Endpoint<T> {
     }
 
     /// The next batch to send, from the front of `out`, which should have room for
-    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes. Call until `None`; stop sooner when the socket
-    /// is full, and go on later.
+    /// [`BYTES_MAX`](crate::gso::BYTES_MAX) bytes. Call until `None`; stop earlier if the socket is
+    /// full, and continue later.
     pub fn transmit(&mut self, out: &mut [u8], now: Instant) -> Option<(Id, Transmit)> {
         while let Some(id) = self.table.front() {
             let sent = self.table.get(id).and_then(|entry| entry.conn.transmit(out, now));
@@ -220,7 +220,7 @@ impl<T: Default> Endpoint<T> {
         self.table.deadline()
     }
 
-    /// Lets the timers due at `now` take effect; [`transmit`](Self::transmit) afterwards.
+    /// Fires the timers due at `now`. Call [`transmit`](Self::transmit) afterwards.
     pub fn expire(&mut self, now: Instant) {
         while let Some(id) = self.table.due(now) {
             let timeout = self.policy.handshake_timeout;
@@ -235,14 +235,14 @@ impl<T: Default> Endpoint<T> {
         }
     }
 
-    /// The connection `id` and what is kept with it, and a note that it may have something to send.
+    /// The connection `id` and its state. Also marks it as possibly having something to send.
     pub fn get(&mut self, id: Id) -> Option<(&mut Conn, &mut T)> {
         self.table.touch(id);
         self.table.get(id).map(|entry| (&mut entry.conn, &mut entry.state))
     }
 
-    /// The connection `id` and what is kept with it, to look at: it is not thought to have anything
-    /// to send because of that.
+    /// The connection `id` and its state, for inspection: it is not marked as having something to
+    /// send.
     pub fn peek(&mut self, id: Id) -> Option<(&mut Conn, &mut T)> {
         self.table.get(id).map(|entry| (&mut entry.conn, &mut entry.state))
     }
@@ -252,26 +252,24 @@ impl<T: Default> Endpoint<T> {
         self.table.ids()
     }
 
-    /// A connection that has ended since the last call, and is forgotten. Ask until `None` after
-    /// [`transmit`](Self::transmit).
+    /// Removes a connection that has ended. Call until `None` after [`transmit`](Self::transmit).
     pub fn next_ended(&mut self) -> Option<Ended<T>> {
         self.ended.pop()
     }
 
-    /// A connection that said in the last [`transmit`](Self::transmit) that it had nothing to send,
-    /// and may be wrong: see [`Http::unstick`](crate::http::Http::unstick). Ask until `None`, and
-    /// then [`transmit`](Self::transmit) again.
+    /// A connection that reported in the last [`transmit`](Self::transmit) that it had nothing to
+    /// send, and may be wrong: see [`Http::unstick`](crate::http::Http::unstick). Call until
+    /// `None`, then [`transmit`](Self::transmit) again.
     pub fn next_stuck(&mut self) -> Option<Id> {
         self.stuck.pop()
     }
 
-    /// Number of connections, of unfinished handshakes among them, and of connection IDs that lead
-    /// to them.
+    /// Number of connections, of unfinished handshakes among them, and of their connection IDs.
     pub fn load(&self) -> (usize, usize, usize) {
         (self.table.len(), self.half_open, self.table.cids())
     }
 
-    /// What was counted so far.
+    /// The counters.
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -339,7 +337,7 @@ impl<T: Default> Endpoint<T> {
         self.begin(&header, from, to, now, out).map(|id| (id, true))
     }
 
-    /// A connection of another worker, or of our predecessor, is served there.
+    /// Connections of another worker, or of our predecessor, are served there.
     fn divert_foreign(&mut self, cid: &[u8]) -> Result<(), Received> {
         let Some(origin) = self.cids.decode(cid) else { return Ok(()) };
         let ours = self.policy.origin;
@@ -360,15 +358,16 @@ impl<T: Default> Endpoint<T> {
     ) {
         if let Some(entry) = self.table.get(id) {
             entry.conn.heard(now);
-            // quiche keeps the error and tells the peer; the caller finds the connection ending.
+            // quiche keeps the error and reports it to the peer; the caller sees the connection
+            // end.
             let _ = entry.conn.receive(datagram, from, to);
         }
         self.supply_cids(id);
         self.table.touch(id);
     }
 
-    /// RFC 9000 section 5.1.1: a peer gets as many connection IDs as it will hold, and fresh ones
-    /// for those it retires.
+    /// RFC 9000 section 5.1.1: a peer gets as many connection IDs as it accepts, and new ones for
+    /// those it retires.
     fn supply_cids(&mut self, id: Id) {
         let Some(entry) = self.table.get(id) else { return };
         if !entry.conn.is_established() {
@@ -397,7 +396,7 @@ impl<T: Default> Endpoint<T> {
         }
     }
 
-    /// After a connection has sent all it has: when to come back to it, unless it has ended.
+    /// After a connection has sent everything: reschedules it, unless it has ended.
     fn settle(&mut self, id: Id) {
         let Some(entry) = self.table.get(id) else { return };
         if entry.conn.is_closed() {
@@ -421,7 +420,7 @@ impl<T: Default> Endpoint<T> {
     }
 }
 
-/// A datagram back to where one came from.
+/// A datagram back to the sender of one.
 fn answer(from: SocketAddr, to: SocketAddr, len: usize) -> Transmit {
     Transmit { to: from, from: to, len, segment_size: None }
 }

@@ -1,22 +1,22 @@
-//! The frames of packets that quiche has decrypted where they lay. Only those that are counted come
-//! out; how, is [`super`]'s.
+//! The frames of packets that quiche has decrypted in place. Only those that [`super`] counts are
+//! returned.
 
 use crate::cid;
 
-/// The tag behind every packet (RFC 9001 section 5.3).
+/// The authentication tag at the end of every packet (RFC 9001 section 5.3).
 const TAG: usize = 16;
 
-/// Which kinds of packets quiche had keys for, so that what lies in the datagram is their plaintext
-/// (or zeros, where a packet was forged). Of a handshake's it has, unless it takes none of them.
+/// The kinds of packets that quiche had keys for, so the datagram holds their plaintext (or zeros
+/// for a forged packet). It has those of the handshake, unless it ignores such packets.
 #[derive(Clone, Copy)]
 pub(crate) struct KnownKeys {
-    /// Of 0-RTT packets.
+    /// 0-RTT packets.
     pub(crate) early: bool,
-    /// Of 1-RTT packets.
+    /// 1-RTT packets.
     pub(crate) established: bool,
 }
 
-/// The frames of the first packet of which the keys were there (RFC 9000 section 17).
+/// The frames of the first packet with available keys (RFC 9000 section 17).
 pub(super) fn next_packet<'a>(rest: &mut &'a [u8], keys: KnownKeys) -> Option<&'a [u8]> {
     loop {
         let packet = *rest;
@@ -53,13 +53,13 @@ pub(super) fn next_packet<'a>(rest: &mut &'a [u8], keys: KnownKeys) -> Option<&'
     }
 }
 
-/// What is counted.
+/// A counted frame.
 pub(super) enum Frame {
     Crypto,
     Stop {
         id: u64,
     },
-    /// `is_held`: there is something in it, and it is not all of its stream.
+    /// `is_held`: it is not empty, and not all of its stream.
     Stream {
         id: u64,
         at: u64,
@@ -79,8 +79,8 @@ pub(super) enum Frame {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
-    /// The next frame that is to be counted. quiche has read all of them before: at one that is not
-    /// known here it has closed the connection (RFC 9000 section 19).
+    /// The next counted frame. quiche has already read them all: at an unknown one it has closed
+    /// the connection (RFC 9000 section 19).
     pub(super) fn next_frame(&mut self) -> Option<Frame> {
         loop {
             let kind = self.octet()?;
