@@ -114,7 +114,7 @@ impl Settings {
         config.set_disable_active_migration(!self.migration);
         config.set_initial_max_streams_bidi(self.streams);
         config.set_initial_max_stream_data_bidi_remote(self.stream_window);
-        // A server opens no bidirectional streams, so this limit does not matter to quiche.
+        // A server opens no bidirectional streams, so this window is unused.
         config.set_initial_max_stream_data_bidi_local(0);
         let streams = Streams { bidi: self.streams, uni: UNI_STREAMS };
         Ok(Config { quic: config, idle_timeout: self.idle_timeout, streams })

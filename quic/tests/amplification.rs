@@ -1,6 +1,7 @@
-//! F1 and row 97: to an address that has not shown to be the client's goes at most three times what
-//! came from it, for ever (RFC 9000 section 8.1). quiche reads the clock itself; so that its timers
-//! go through what takes many minutes, the first round trip is taken to be a millisecond.
+//! F1 and row 97: an unvalidated address gets at most three times the octets received from it,
+//! without time limit (RFC 9000 section 8.1). quiche reads the clock itself. The initial round trip
+//! is set to a millisecond, so that its timers go through in seconds what otherwise takes many
+//! minutes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod pair;
@@ -14,18 +15,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// At a first probe after 3 ms that is as far as ten minutes at the usual one after a second.
+/// With a first probe after 3 ms, this equals ten minutes with the usual first probe after a
+/// second.
 const SILENCE: Duration = Duration::from_millis(1800);
 
-/// Timers that may be due in that time: each probe is twice as far off as the one before.
+/// Most timers due in that time: each probe is twice as far off as the previous one.
 const TIMERS_MAX: usize = 40;
 
 fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// A world whose server waits long, expects a round trip of a millisecond, and has a chain of so
-/// many certificates more.
+/// A world whose server waits long, expects a round trip of a millisecond, and has a chain with
+/// this many extra certificates.
 fn world(chain: usize, retry: bool) -> World {
     let wait = Duration::from_secs(600);
     let settings = Settings { idle_timeout: wait, ..Settings::default() };
@@ -69,7 +71,7 @@ fn first_of(mut client: Client) -> (Client, Vec<Vec<u8>>) {
     (client, sent)
 }
 
-/// These datagrams reach the server from `from`.
+/// Delivers these datagrams to the server from `from`.
 fn arrive(world: &mut World, from: &str, datagrams: &[Vec<u8>]) {
     for datagram in datagrams {
         let mut bytes = datagram.clone();
@@ -78,7 +80,7 @@ fn arrive(world: &mut World, from: &str, datagrams: &[Vec<u8>]) {
     world.server.turn(&mut world.net);
 }
 
-/// The server hears nothing for a long time. What it sent until then.
+/// The server receives nothing for a long time. Returns what it sent.
 fn silence(world: &mut World) -> Vec<Vec<u8>> {
     let (begun, mut timers) = (Instant::now(), 0);
     while begun.elapsed() < SILENCE {
@@ -112,15 +114,15 @@ fn f1_row_97_silence_after_the_first_datagrams() {
         let (sent, came) = (len(&sent), len(flight));
         println!("a chain of {chain}: {sent} octets for {came}");
         assert!(sent > 0 && sent <= 3 * came, "{sent} octets for {came}");
-        // Half a ClientHello is acknowledged, no more.
+        // Half a ClientHello is only acknowledged.
         assert!(sent >= 2 * came || !is_whole, "and not much less: {sent} for {came}");
     }
 }
 
-/// A blocked server goes on where it was when the client is heard again, whether what it sent until
-/// then has been lost or not; a chain of 12 KB gets through, also where much is lost.
+/// A blocked server continues when the client sends again, whether its earlier packets were lost or
+/// not. A chain of 12 KB gets through, even with heavy loss.
 #[test]
-fn f1_a_client_that_speaks_again_gets_through() {
+fn f1_a_client_that_sends_again_gets_through() {
     for (is_lost, loss) in [(true, 0), (false, 0), (true, 100), (false, 100)] {
         let mut world = world(long_chain(), false);
         let (mut client, flight) = client();
@@ -142,7 +144,7 @@ fn f1_a_client_that_speaks_again_gets_through() {
     }
 }
 
-/// Packets that look like a Handshake's validate nothing, alone or behind an Initial that is one.
+/// Packets that look like Handshake packets validate nothing, alone or after a genuine Initial.
 #[test]
 fn f1_a_forged_handshake_packet_validates_nothing() {
     let mut world = world(long_chain(), false);
@@ -170,10 +172,10 @@ fn f1_a_forged_handshake_packet_validates_nothing() {
     }
 }
 
-/// The end of a connection is told within the limit, and in what little is left of it where a
-/// padded Initial would not fit any more.
+/// Closes stay within the limit, and use what is left of it even if a padded Initial no longer
+/// fits.
 #[test]
-fn f1_row_97_closings_keep_to_the_limit() {
+fn f1_row_97_closes_keep_to_the_limit() {
     for is_application in [false, true] {
         for chain in [0, long_chain()] {
             let mut world = world(chain, false);
@@ -181,7 +183,7 @@ fn f1_row_97_closings_keep_to_the_limit() {
             arrive(&mut world, "127.0.0.1:1001", &one);
             let mut sent = len(&silence(&mut world));
             let id = world.server.endpoint.ids().next().unwrap();
-            // A little more may go, but no datagram of full size.
+            // A little more is allowed, but no full-size datagram.
             let little = vec![vec![0xc0; 40]];
             let (conn, _) = world.server.endpoint.get(id).unwrap();
             let _ = conn.quic().close(is_application, 0x1, b"");
@@ -203,9 +205,9 @@ fn silence_for(world: &mut World, time: Duration) -> Vec<Vec<u8>> {
     world.net.take_all().into_iter().map(|(_, _, bytes)| bytes).collect()
 }
 
-/// A violation in the second Initial is told although less than 1,200 octets are left.
+/// A violation in the second Initial is reported although less than 1,200 octets are left.
 #[test]
-fn f1_an_end_is_told_where_a_padded_initial_does_not_fit() {
+fn f1_a_close_is_sent_without_room_for_a_padded_initial() {
     let mut world = world(long_chain(), false);
     let (mut client, flight) = client();
     arrive(&mut world, "127.0.0.1:1001", &flight);
@@ -213,7 +215,7 @@ fn f1_an_end_is_told_where_a_padded_initial_does_not_fit() {
         client.datagram(&mut datagram, at(SERVER), at("127.0.0.1:1001"));
     }
     let id = world.server.endpoint.ids().next().unwrap();
-    // quiche takes what is no packet of this connection as nothing, but its octets count.
+    // quiche ignores packets of no connection, but their octets count.
     let header = {
         let mut first = flight[0].clone();
         quiche::Header::from_slice(&mut first, cid::LEN).unwrap().dcid.to_vec()
@@ -235,7 +237,8 @@ fn f1_an_end_is_told_where_a_padded_initial_does_not_fit() {
 }
 
 /// A Retry and a version negotiation are smaller than three times their cause, even with the
-/// longest connection IDs; a token of ours lifts the limit, as it came back from where it was sent.
+/// longest connection IDs; our token lifts the limit, because it came back from the address that it
+/// was sent to.
 #[test]
 fn f1_row_97_retry_and_version_negotiation() {
     let mut world = world(long_chain(), true);
@@ -262,9 +265,9 @@ fn f1_row_97_retry_and_version_negotiation() {
     assert!(sent > 3 * len(&second), "{sent} octets for {}", len(&second));
 }
 
-/// Somebody sends a client's datagrams from another address before they come from its own, and the
-/// server follows it there: to that address goes three times what came from it, also in probes of
-/// the path and of what was lost, until a PATH_RESPONSE comes.
+/// An attacker sends a client's datagrams from another address before they arrive from its own, and
+/// the server follows. That address gets three times the octets received from it, path probes and
+/// retransmissions included, until a PATH_RESPONSE arrives.
 #[test]
 fn f1_row_97_migration_to_an_address_that_is_not_validated() {
     let mut world = world(0, false);
@@ -301,10 +304,10 @@ fn f1_row_97_migration_to_an_address_that_is_not_validated() {
     }
     println!("{sent} octets to another for {came}");
     assert!(sent > 0, "the server has followed");
-    // The client itself is heard again, and is served.
+    // The real client sends again, and is served.
     let id = world.clients[0].request("GET", "/", b"");
     world.run(|world| world.clients[0].responses[&id].is_over());
-    // Where an address answers the challenge, it gets all.
+    // An address that answers the challenge gets everything.
     world.clients[0].rebind(2002);
     let id = world.clients[0].request("GET", "/shared/500000", b"");
     let whole = server::body(500_000);

@@ -1,4 +1,4 @@
-//! How a connection ends when its handshake is not over for both sides.
+//! How a connection ends before its handshake is complete on both sides.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod pair;
@@ -8,7 +8,7 @@ use ringway_quic::{Buffers, Conn, gso, quiche};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// All datagrams that `conn` has to send now, until it has none, or more than a sane one has.
+/// All datagrams that `conn` sends now, up to a bound that no sane connection exceeds.
 fn datagrams(conn: &mut Conn) -> Vec<Vec<u8>> {
     let (mut out, mut all) = (vec![0; gso::BYTES_MAX], Vec::new());
     while all.len() < 1000
@@ -19,10 +19,10 @@ fn datagrams(conn: &mut Conn) -> Vec<Vec<u8>> {
     all
 }
 
-/// One that closes while a probe of its handshake is due sends a few datagrams and is silent.
-/// quiche alone would send acknowledgements for ever.
+/// A connection that closes while a probe of its handshake is due sends a few datagrams and then
+/// nothing. quiche alone would send acknowledgements forever.
 #[test]
-fn an_end_amid_the_handshake_is_told_in_few_datagrams() {
+fn a_close_during_the_handshake_takes_few_datagrams() {
     let mut world = World::plain();
     let (from, to): (SocketAddr, SocketAddr) =
         ("127.0.0.1:1001".parse().unwrap(), SERVER.parse().unwrap());

@@ -1,4 +1,5 @@
-//! The endpoint without a protocol on top: who a datagram belongs to, and what strangers get.
+//! The endpoint without a protocol on top: which connection a datagram belongs to, and the answers
+//! to strangers.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
 
 mod pair;
@@ -38,7 +39,7 @@ fn dropped(reason: Drop) -> Received {
     Received::Dropped(reason)
 }
 
-/// D6: connection IDs are of our making, more than one, and all lead here.
+/// D6: a connection has several connection IDs, all made by us and all leading here.
 #[test]
 fn d6_a_connection_has_spare_ids_of_ours() {
     let mut world = World::plain();
@@ -58,7 +59,7 @@ fn d6_a_connection_has_spare_ids_of_ours() {
     assert_eq!(endpoint(&mut world).load(), (1, 0, 5));
 }
 
-/// Connections that come and go, in whatever way, leave nothing behind.
+/// Ended connections leave nothing behind, however they ended.
 #[test]
 fn connections_that_come_and_go_leave_no_state() {
     let mut world = World::plain();
@@ -98,9 +99,10 @@ fn retry_always_and_from_a_number_of_handshakes_on() {
     assert!((1..=2).contains(&endpoint(&mut world).totals().retries));
 }
 
-/// Row 70: a token of another client, or of another time, is none: the answer is another Retry.
+/// Row 70: a token of another client, or an expired one, is treated as absent: the answer is
+/// another Retry.
 #[test]
-fn row_70_tokens_that_are_not_good() {
+fn row_70_invalid_tokens() {
     let mut world = world(|policy, _| policy.retry_from = 0);
     let mut client = Client::new(1001);
     let mut wire = World::plain().net;
@@ -134,7 +136,8 @@ fn row_70_tokens_that_are_not_good() {
     assert_eq!(totals.tokens_forged, 1 + token.len() as u64);
 }
 
-/// Row 68: short Initials, version negotiation once a datagram and never in answer to one.
+/// Row 68: short Initials are dropped; version negotiation is sent once per datagram, and never in
+/// answer to another.
 #[test]
 fn row_68_versions_and_sizes() {
     let mut world = world(|policy, _| policy.answers_per_second = 5);
@@ -170,8 +173,8 @@ fn version_negotiation_leads_to_a_connection() {
     assert!((1..=2).contains(&endpoint(&mut world).totals().version_negotiations));
 }
 
-/// D6, row 76: a packet of a connection that is forgotten gets a reset, which its client believes;
-/// a packet of nobody's gets nothing.
+/// D6, row 76: a packet of a forgotten connection gets a reset that its client accepts. Packets
+/// with a foreign connection ID get nothing.
 #[test]
 fn row_76_stateless_resets() {
     let mut world = World::plain();
@@ -189,7 +192,7 @@ fn row_76_stateless_resets() {
     let (received, mut reset) = alone(endpoint(&mut world), &packet, from);
     assert!(matches!(received, Received::Reply(_)));
     assert!(reset.len() < packet.len() && reset.len() >= 21);
-    // It does not start an exchange of resets, whoever gets it.
+    // The reset does not start an exchange of resets, whoever receives it.
     let (received, _) = alone(endpoint(&mut world), &reset, from);
     assert_eq!(received, dropped(Drop::UnknownCid));
     world.clients[0].datagram(&mut reset, SERVER.parse().unwrap(), from);
@@ -202,7 +205,7 @@ fn row_76_stateless_resets() {
     assert_eq!(received, dropped(Drop::Rationed));
 }
 
-/// Row 67: what goes to an address that has shown nothing is three times what came from it.
+/// Row 67: an unvalidated address gets at most three times the octets received from it.
 #[test]
 fn row_67_amplification() {
     let mut world = World::plain();
@@ -213,7 +216,7 @@ fn row_67_amplification() {
     assert!(sent > 0 && sent <= 3 * first.len(), "{sent} for {}", first.len());
 }
 
-/// Row 69: handshakes that stay half open are few, cost a Retry, and go in time.
+/// Row 69: half-open handshakes are limited, cost a Retry, and time out.
 #[test]
 fn row_69_half_open_handshakes() {
     let mut world = world(|policy, _| {
@@ -244,7 +247,7 @@ fn the_table_is_bounded_and_a_drain_takes_no_more() {
     assert_eq!(endpoint(&mut world).totals().dropped[Drop::Full as usize], 1);
 }
 
-/// Packets of another worker's connection, or of the process before, go there.
+/// Packets of another worker's or a previous process's connection are forwarded.
 #[test]
 fn foreign_connection_ids_are_forwarded() {
     let mut world = world(|policy, _| policy.predecessor = Some(0));
@@ -273,7 +276,7 @@ fn foreign_connection_ids_are_forwarded() {
     assert!(matches!(send(long_gone, false), Received::Reply(_)));
 }
 
-/// Garbage, truncated and coalesced packets: dropped or answered, never more.
+/// Garbage, truncated and coalesced packets are dropped or answered, without other effect.
 #[test]
 fn noise_changes_nothing() {
     let mut world = World::plain();
@@ -312,10 +315,10 @@ fn noise_changes_nothing() {
     assert_eq!(world.clients[0].responses[&id].status(), "200");
 }
 
-/// Row 73: what can wait out of order on a stream is bounded by its window. (Holes themselves are
-/// sent in the server's tests, by a client that can.)
+/// Row 73: out-of-order data on a stream is bounded by its window. (The server's tests have a
+/// client that sends actual gaps.)
 #[test]
-fn row_73_what_waits_on_a_stream_is_bounded_by_its_window() {
+fn row_73_unread_data_of_a_stream_is_bounded_by_its_window() {
     let mut world = World::plain();
     world.client(Client::with(1001, &mut client::config(), None));
     world.run(|world| world.clients[0].conn.is_established());

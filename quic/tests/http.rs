@@ -1,4 +1,4 @@
-//! HTTP/3 over the endpoint, by a client that keeps the rules and one that does not.
+//! HTTP/3 over the endpoint, with a conforming and a misbehaving client.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
 
 mod pair;
@@ -11,7 +11,7 @@ use ringway_quic::http::Early;
 use ringway_quic::{Policy, Settings, quiche};
 use std::time::{Duration, Instant};
 
-/// A world with a client that has opened its streams and asked nothing yet.
+/// A world with a client that has opened its streams and sent no request yet.
 fn connect(mut world: World) -> World {
     world.client(Client::new(1001));
     world.run(|world| world.clients[0].conn.is_established());
@@ -110,7 +110,7 @@ fn requests_with_content_hints_and_heads() {
     assert_eq!((responses[&head].status(), responses[&head].body.len()), ("200", 0));
 }
 
-/// D2 and C34: whatever the link does, every byte arrives.
+/// D2 and C34: every byte arrives, whatever the link does.
 #[test]
 fn a_bad_link_changes_nothing_but_time() {
     for seed in 1..=3 {
@@ -133,8 +133,9 @@ fn a_bad_link_changes_nothing_but_time() {
     }
 }
 
-/// An end that becomes known when all content has left is not lost with its packet while earlier
-/// content is sent again (with an end alone in its frame, the eighth seed waits for ever).
+/// The end of a stream that becomes known after all content was sent survives the loss of its
+/// packet while earlier content is retransmitted. (With the end alone in its frame, the eighth seed
+/// would hang.)
 #[test]
 fn a_late_end_survives_losses() {
     for seed in 6..=9 {
@@ -163,7 +164,8 @@ fn d10_congestion_control_is_a_choice() {
     }
 }
 
-/// D7: the client's address changes in the middle of a download, by a NAT and by its own will.
+/// D7: the client's address changes in the middle of a download, through a NAT and by active
+/// migration.
 #[test]
 fn d7_downloads_survive_a_change_of_address() {
     for by_nat in [true, false] {
@@ -188,7 +190,7 @@ fn d7_downloads_survive_a_change_of_address() {
     }
 }
 
-/// D5 and row 78: early data is served when it is safe and new; a repetition is not.
+/// D5 and row 78: early data is served if it is safe and new; a replay is not.
 #[test]
 fn d5_row_78_early_data() {
     let mut world = connected();
@@ -197,7 +199,7 @@ fn d5_row_78_early_data() {
 
     let mut config = client::config();
     let mut again = Client::with(1002, &mut config, Some(&session));
-    // The first flight, copied on its way as an attacker would.
+    // The first flight, copied on its way, as by an attacker.
     let mut wire = World::plain().net;
     again.flush(&mut wire);
     assert!(again.conn.is_in_early_data());
@@ -220,7 +222,7 @@ fn d5_row_78_early_data() {
     world.run(|world| world.clients[at].all_over());
     assert_eq!(world.clients[at].responses[&late].status(), "200");
 
-    // The copy arrives at a server that has forgotten the connection but not the ClientHello.
+    // The copy arrives at a server that has forgotten the connection, but not the ClientHello.
     let register = std::sync::Arc::clone(&world.server.register);
     let other = Server::with_register(server::policy(), Settings::default(), register);
     let mut world = World::new(1, Link::default(), other);
@@ -233,7 +235,7 @@ fn d5_row_78_early_data() {
     assert!(repeated.iter().all(|(_, _, early)| *early == Early::Repeated), "{repeated:?}");
 }
 
-/// The switch: without early data the requests wait for the handshake.
+/// The setting: without early data, requests wait for the handshake.
 #[test]
 fn early_data_can_be_off() {
     let settings = Settings { early_data: false, ..Settings::default() };
@@ -249,7 +251,7 @@ fn early_data_can_be_off() {
     assert!(world.clients[1].conn.is_resumed());
 }
 
-/// What a client's bytes on its streams bring it: the code of the connection's close, or nothing.
+/// The close code that these bytes on a client's streams cause, if any.
 fn closes(streams: &[(u64, &[u8], bool)]) -> Option<u64> {
     let mut world = World::plain();
     world.client(Client::new(1001));
@@ -258,7 +260,7 @@ fn closes(streams: &[(u64, &[u8], bool)]) -> Option<u64> {
         world.clients[0].raw(*id, bytes, *fin);
         world.run_for(Duration::from_millis(3));
     }
-    // Long enough for a machine at work on other things; what is no error takes all of it.
+    // Long enough for a busy machine. Input without an error takes all of it.
     let end = Instant::now() + Duration::from_secs(1);
     world.run(|world| world.clients[0].conn.peer_error().is_some() || Instant::now() >= end);
     let error = world.clients[0].conn.peer_error()?;
@@ -266,7 +268,7 @@ fn closes(streams: &[(u64, &[u8], bool)]) -> Option<u64> {
     Some(error.error_code)
 }
 
-/// Rows 58 to 65 as they travel; the codec's tests have them all.
+/// Rows 58 to 65 over the wire; the codec's tests cover all of them.
 #[test]
 fn rows_58_to_65_close_with_their_codes() {
     let control = [&[0][..], &frame(kind::SETTINGS, &[])].concat();
@@ -325,7 +327,7 @@ fn row_65_too_large_a_head_is_431() {
 }
 
 #[test]
-fn clients_may_change_their_minds() {
+fn clients_may_cancel_and_reprioritise() {
     let mut world = connected();
     let client = &mut world.clients[0];
     let stopped = client.request("GET", "/pull/5000000", b"");
@@ -343,7 +345,7 @@ fn clients_may_change_their_minds() {
     assert_eq!(world.clients[0].responses[&fine].status(), "200");
 }
 
-/// A client that reads nothing is sent no more than its window.
+/// A client that reads nothing gets no more than its window.
 #[test]
 fn backpressure_holds_the_body_back() {
     let mut world = World::plain();
@@ -362,7 +364,7 @@ fn backpressure_holds_the_body_back() {
     assert!(world.clients[0].responses[&id].body == body(1_000_000));
 }
 
-/// Row 25: a head that does not come whole is answered 408 in its time, whatever else goes on.
+/// Row 25: an incomplete head is answered with 408 in time, whatever else happens.
 #[test]
 fn row_25_slow_heads() {
     let mut world = connected();
@@ -380,7 +382,7 @@ fn row_25_slow_heads() {
     assert_eq!(world.clients[0].responses[&0].status(), "408");
 }
 
-/// Row 27: a response that the client does not take is given up, and the server told.
+/// Row 27: a response that the client does not read is abandoned, and the server is notified.
 #[test]
 fn row_27_responses_that_are_not_read() {
     let mut world = World::plain();
@@ -407,7 +409,8 @@ fn row_27_responses_that_are_not_read() {
     });
 }
 
-/// A drain loses nothing: what was asked is served, later requests are rejected, then all is over.
+/// A drain loses nothing: earlier requests are served, later ones are rejected, then the connection
+/// ends.
 #[test]
 fn a_drain_in_two_steps() {
     let mut world = connected();
@@ -426,7 +429,7 @@ fn a_drain_in_two_steps() {
     let responses = &world.clients[0].responses;
     assert!(responses[&early].body == body(500_000));
     assert_eq!((responses[&between].status(), responses[&late].reset), ("200", Some(0x10b)));
-    // What is not acknowledged may have to be sent again.
+    // Unacknowledged data may have to be sent again.
     world.run(|world| {
         let (conn, state) = world.server.endpoint.get(id).unwrap();
         state.http.is_done(conn, &world.server.shared)
@@ -437,10 +440,10 @@ fn a_drain_in_two_steps() {
     assert_eq!(world.clients[0].conn.peer_error().unwrap().error_code, 0x100);
 }
 
-/// Row 73's other side: content in very many small fragments, over a link that loses, is no offence
-/// as long as it is read as it comes.
+/// The converse of row 73: content in very many small fragments over a lossy link is accepted if it
+/// is read as it arrives.
 #[test]
-fn small_fragments_that_are_read_are_no_offence() {
+fn small_fragments_that_are_read_are_accepted() {
     let link = Link { loss: 20, delay: Duration::from_millis(1), ..Link::default() };
     let policy = Policy { fragments: 1000, ..server::policy() };
     let mut world = connect(World::new(5, link, Server::with(policy, Settings::default())));

@@ -1,6 +1,6 @@
-//! Row 77: lives of connections and streams that end anyhow, from a seed: resets, stops, moves,
-//! goodbyes and disappearances at any time, over a link that loses and reorders, while the server's
-//! configuration is replaced. Meant for AddressSanitizer too: `scripts/harden.sh asan`.
+//! Row 77: connections and streams that end in every way, from a seed: resets, stops, migrations,
+//! closes and disappearances at any time, over a link that loses and reorders, while the server's
+//! configuration is replaced. Also run under AddressSanitizer: `scripts/harden.sh asan`.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
 
 mod pair;
@@ -28,7 +28,7 @@ impl Dice {
     }
 }
 
-/// One thing that a client does of itself. False: it is seen no more.
+/// One random action of a client. Returns false if the client has disappeared.
 fn act(client: &mut Client, dice: &mut Dice, port: u16) -> bool {
     let any = client.responses.keys().next_back().copied().unwrap_or(0);
     match dice.roll(10) {
@@ -36,7 +36,7 @@ fn act(client: &mut Client, dice: &mut Dice, port: u16) -> bool {
         2 => drop(client.request("GET", "/shared/30000", b"")),
         3 => drop(client.request("POST", "/echo", &server::body(9_000))),
         4 => drop(client.request("GET", "/hang", b"")),
-        // Neither need concern a stream that still is.
+        // Both may name a stream that is already gone.
         5 => drop(client.conn.stream_shutdown(any, quiche::Shutdown::Read, 0x10c)),
         6 => drop(client.conn.stream_shutdown(any, quiche::Shutdown::Write, 0x10c)),
         7 => client.rebind(port),
@@ -78,7 +78,7 @@ fn lives(seed: u64, steps: u16) {
     world.run(|world| world.server.endpoint.load() == (0, 0, 0));
     println!("seed {seed}: {begun} lives, {} resets", world.server.resets.len());
     assert!(begun > u64::from(steps) / 50, "{begun} lives");
-    // The endpoint serves as before.
+    // The endpoint still serves.
     let last = world.client(Client::new(999));
     world.run(|world| world.clients[last].conn.is_established());
     world.clients[last].begin();
@@ -88,7 +88,7 @@ fn lives(seed: u64, steps: u16) {
 }
 
 #[test]
-fn row_77_lives_that_end_anyhow() {
+fn row_77_lives_that_end_in_every_way() {
     for seed in 1..=3 {
         lives(seed, 200);
     }

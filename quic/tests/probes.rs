@@ -1,4 +1,4 @@
-//! What becomes of streams when probes are sent (RFC 9002 section 6.2).
+//! The effect of probes on streams (RFC 9002 section 6.2).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod pair;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A world with a client whose handshake is out of the way.
+/// A world with a client whose handshake is complete.
 fn quiet() -> World {
     let mut world = World::plain();
     world.client(Client::new(1001));
@@ -20,7 +20,7 @@ fn quiet() -> World {
     world
 }
 
-/// What the server sends, while it hears nothing, until a probe is among it.
+/// The server's datagrams, while it receives nothing, up to and including a probe.
 fn until_probed(world: &mut World) -> Vec<Vec<u8>> {
     let (before, mut sent) = (world.server.probes(), Vec::new());
     while world.server.probes() == before {
@@ -32,26 +32,26 @@ fn until_probed(world: &mut World) -> Vec<Vec<u8>> {
     sent
 }
 
-/// Responses that have begun and wait for their application are to be sent again, as a probe is
-/// due, and acknowledged before they can be: quiche 0.30 comes to their streams ever after, finds
-/// nothing, and says that there is nothing to send, whatever others have.
+/// Responses that have begun and wait for their application are due for retransmission by a probe,
+/// and are acknowledged before that. quiche 0.30 then returns to their streams forever, finds
+/// nothing, and reports that there is nothing to send, whatever other streams have.
 #[test]
-fn probes_that_were_for_nothing_hold_up_no_other() {
+fn needless_probes_hold_up_no_other_stream() {
     let mut world = quiet();
     let server: SocketAddr = SERVER.parse().unwrap();
     let client = world.clients[0].addresses[0];
     let urgent = [("priority", "u=1")];
     let begin = |_| world.clients[0].request_with("GET", "/begin", b"", &urgent);
     let begun: Vec<u64> = (0..4).map(begin).collect();
-    // Each has a packet of its own. No more of them are late: with each, probes are due later.
+    // Each has a packet of its own. There are not more late ones, because each delays the probes.
     let mut heads = world.exchange();
     let mut under_way = VecDeque::from(heads.split_off(begun.len().min(heads.len())));
-    // So much that some of it waits for room, and goes before a head when a probe is sent.
+    // Enough content that some waits for room and is sent before a head when a probe is due.
     world.clients[0].request("GET", "/pull/100000", b"");
     under_way.extend(world.exchange());
     for mut head in heads {
         under_way.extend(until_probed(&mut world));
-        // The client has it after all, and says so.
+        // The client has received it after all, and acknowledges it.
         world.clients[0].datagram(&mut head, server, client);
         under_way.extend(world.exchange());
     }
@@ -65,7 +65,7 @@ fn probes_that_were_for_nothing_hold_up_no_other() {
         world.run(|world| world.clients[0].responses[&id].is_over());
         assert_eq!(world.clients[0].responses[&id].body, b"Hello, World!");
     }
-    // What they had to give way for then comes behind them again.
+    // The content that overtook them then follows them again.
     let later = [("priority", "u=5")];
     let later = world.clients[0].request_with("GET", "/pull/900000", b"", &later);
     world.server.go_on(100_000);
@@ -74,8 +74,8 @@ fn probes_that_were_for_nothing_hold_up_no_other() {
     world.run(|world| world.clients[0].all_over());
 }
 
-/// A server that has heard nothing for some probes still sends the more urgent response first,
-/// whatever the client says meanwhile.
+/// A server that has received nothing for some probes still sends the more urgent response first,
+/// whatever the client sends meanwhile.
 #[test]
 fn probes_leave_priorities_as_they_are() {
     let mut world = quiet();
@@ -85,7 +85,7 @@ fn probes_leave_priorities_as_they_are() {
     for _ in 0..2 {
         until_probed(&mut world);
     }
-    // Nothing is acknowledged with this: the next probe stays as far off as it is.
+    // This acknowledges nothing, so the next probe is not moved.
     let sooner = [("priority", "u=1, i")];
     let sooner = world.clients[0].request_with("GET", "/pull/2000000", b"", &sooner);
     world.run(|world| world.clients[0].responses[&sooner].is_over());

@@ -1,4 +1,5 @@
-//! A quiche client with just enough HTTP/3 to ask, read answers, and break every rule on request.
+//! A quiche client with just enough HTTP/3 to send requests, read responses, and break every rule
+//! on demand.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ impl Response {
 
 pub struct Client {
     pub conn: Connection,
-    /// Where it can be reached.
+    /// Its reachable address.
     pub addresses: Vec<SocketAddr>,
     pub responses: BTreeMap<u64, Response>,
     encoder: qpack::Encoder,
@@ -46,9 +47,9 @@ pub struct Client {
     pub encoder_bytes: usize,
     pub received: usize,
     pub reads: bool,
-    /// Its own address, and the one that a NAT shows of it.
+    /// Its own address, and its address after NAT.
     nat: Option<(SocketAddr, SocketAddr)>,
-    /// What quiche has not taken of what is to be sent.
+    /// Output that quiche has not taken yet.
     unsent: Vec<(u64, Vec<u8>, bool)>,
 }
 
@@ -58,7 +59,7 @@ pub fn config() -> Config {
     config
 }
 
-/// What every client wants.
+/// The settings of every client.
 pub fn set(config: &mut Config) {
     config.set_application_protos(&[b"h3"]).unwrap();
     config.verify_peer(false);
@@ -131,7 +132,7 @@ impl Client {
         out
     }
 
-    /// Sends a request and returns its stream. Content is sent as far as the window goes.
+    /// Sends a request and returns its stream. Content is sent as far as the window allows.
     pub fn request(&mut self, method: &str, path: &str, body: &[u8]) -> u64 {
         self.request_with(method, path, body, &[])
     }
@@ -187,8 +188,8 @@ impl Client {
         self.responses.values().all(Response::is_over)
     }
 
-    /// Pretends that a NAT gave this client another port and forgot the former: what is under way
-    /// to that is lost. The client sends a PING, or nobody would notice.
+    /// Simulates a NAT rebinding to another port: packets under way to the old one are lost. The
+    /// client sends a PING so that the server notices.
     pub fn rebind(&mut self, port: u16) {
         let outside = format!("127.0.0.1:{port}").parse().unwrap();
         self.nat = Some((self.addresses[0], outside));
@@ -212,7 +213,8 @@ impl Client {
         while let Ok((len, info)) = self.conn.send(&mut out) {
             let outside = self.nat.filter(|(own, _)| *own == info.from);
             net.send(outside.map_or(info.from, |(_, outside)| outside), info.to, &out[..len]);
-            // One that closes while a probe of its handshake is due would acknowledge for ever.
+            // A connection that closes while a probe of its handshake is due would send
+            // acknowledgements forever.
             if self.conn.local_error().is_some() {
                 break;
             }
@@ -237,7 +239,7 @@ impl Client {
                         response.raw.extend_from_slice(&chunk[..len]);
                         response.fin |= fin;
                     }
-                    // It says so for ever, as long as the other direction is open.
+                    // It reports this as long as the other direction is open.
                     Err(quiche::Error::StreamReset(code)) => {
                         self.responses.entry(id).or_default().reset = Some(code);
                         break;
@@ -261,7 +263,7 @@ impl Client {
         }
     }
 
-    /// Takes whole frames off the fronts of all responses.
+    /// Removes complete frames from the front of every response.
     fn parse(&mut self) {
         let limits = qpack::FieldLimits { list_bytes: 65_536, fields: 100 };
         for (id, response) in &mut self.responses {

@@ -16,17 +16,17 @@ use ringway_quic::{Endpoint, Received};
 pub use server::Server;
 
 pub const SERVER: &str = "127.0.0.1:4433";
-/// Far beyond what any test takes, so that only a hang is caught.
+/// Far longer than any test takes, so only a hang exceeds it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the link does to datagrams, each way, in thousandths.
+/// The link's effects on datagrams, in each direction, in thousandths.
 #[derive(Clone, Copy, Default)]
 pub struct Link {
     pub loss: u64,
     pub duplicates: u64,
     pub reordered: u64,
     pub delay: Duration,
-    /// Datagrams longer than this vanish; 0: none.
+    /// Datagrams longer than this are dropped; 0: none.
     pub mtu: usize,
 }
 
@@ -94,7 +94,7 @@ impl Net {
     }
 }
 
-/// Everything: one server and any number of clients.
+/// One server, any number of clients, and the link.
 pub struct World {
     pub net: Net,
     pub server: Server,
@@ -125,7 +125,7 @@ impl World {
         self.clients.len() - 1
     }
 
-    /// Lets everything happen until `done`.
+    /// Runs the world until `done`.
     pub fn run(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let begun = Instant::now();
         loop {
@@ -133,12 +133,12 @@ impl World {
             if done(self) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "nothing came of it in {PATIENCE:?}");
+            assert!(begun.elapsed() < PATIENCE, "not done after {PATIENCE:?}");
             self.rest();
         }
     }
 
-    /// Lets everything happen for `time`.
+    /// Runs the world for `time`.
     pub fn run_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         self.run(|_| Instant::now() >= end);
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// What the first client has to send reaches the server; what that sends then.
+    /// Delivers the first client's output to the server; returns what the server then sends.
     pub fn exchange(&mut self) -> Vec<Vec<u8>> {
         self.clients[0].flush(&mut self.net);
         for (from, to, mut bytes) in self.net.take_all() {
@@ -184,7 +184,7 @@ impl World {
     }
 }
 
-/// A datagram of no connection: what the endpoint makes of it.
+/// The endpoint's reaction to a datagram of no connection.
 pub fn alone<T: Default>(
     endpoint: &mut Endpoint<T>,
     bytes: &[u8],

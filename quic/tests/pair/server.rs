@@ -1,4 +1,4 @@
-//! A small server: what a worker's glue does, with a few resources.
+//! A small server with a few resources, standing in for a worker.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use ringway_quic::{Endpoint, Id, Keys, Policy, Received, Settings, cid::Origin, 
 
 use super::Net;
 
-/// The byte of every body of ours at `at`.
+/// The byte at offset `at` of every body.
 pub fn pattern(at: usize) -> u8 {
     (at * 7 + at / 251) as u8
 }
@@ -42,7 +42,7 @@ struct Work {
     at: usize,
     len: usize,
     trailers: bool,
-    /// The end becomes known a turn after the content.
+    /// The end becomes known one turn after the content.
     late: bool,
 }
 
@@ -55,11 +55,11 @@ pub struct State {
 pub struct Server {
     pub endpoint: Endpoint<State>,
     pub shared: Shared,
-    /// Method and path of every request, with how it came.
+    /// Method and path of every request, and how it arrived.
     pub requests: Vec<(String, String, Early)>,
     pub resets: Vec<(u64, bool)>,
     pub ended: usize,
-    /// Times that a connection was got going again.
+    /// Number of times that a connection was unstuck.
     pub segments_max: usize,
     pub pulled: usize,
     pub register: Arc<replay::Register>,
@@ -196,14 +196,14 @@ impl Server {
         }
     }
 
-    /// Probes that were due on its one connection.
+    /// Probes due on its only connection.
     pub fn probes(&mut self) -> usize {
         let id = self.endpoint.ids().next().unwrap();
         let quic = self.endpoint.peek(id).unwrap().0.transport();
         quic.path_stats().map(|path| path.total_pto_count).sum()
     }
 
-    /// The responses that have only begun have so many octets of content, on all connections.
+    /// Gives the responses that have only begun this many octets of content, on all connections.
     pub fn go_on(&mut self, len: usize) {
         for id in self.endpoint.ids().collect::<Vec<_>>() {
             let (_, State { http, work }) = self.endpoint.get(id).unwrap();
@@ -215,7 +215,7 @@ impl Server {
         }
     }
 
-    /// Lets what takes too long expire, as if it were `now`.
+    /// Runs the timeouts as if it were `now`.
     pub fn expire(&mut self, now: Instant) {
         for id in self.endpoint.ids().collect::<Vec<_>>() {
             let (conn, State { http, .. }) = self.endpoint.get(id).unwrap();
@@ -299,7 +299,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether a request in early data may be a repetition that changes something (RFC 8470).
+/// Whether a request in early data may be a replay with side effects (RFC 8470).
 fn is_too_early(request: &http::Request) -> bool {
     let safe = matches!(request.head.method, Method::Get | Method::Head);
     request.early == Early::Repeated || (request.early == Early::First && !safe)
