@@ -1,6 +1,5 @@
-//! HTTP/2, both ends of a request without a socket: a read buffer with 100 HEADERS in, 100 HEADERS
-//! and DATA out. The first requests have filled both dynamic tables, as on any connection that has
-//! been up for a moment.
+//! HTTP/2 requests and responses without a socket: a read buffer with 100 HEADERS in, 100 HEADERS
+//! and DATA out. Earlier requests have filled both dynamic tables, as on any warm connection.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::field::Known;
@@ -17,7 +16,7 @@ struct Client {
 }
 
 impl Client {
-    /// HEADERS of one request, as h2load sends them; `vary` gives every request another path.
+    /// HEADERS of one request, as h2load sends them; with `vary`, every request has another path.
     fn request(&mut self, out: &mut Vec<u8>, vary: bool) {
         let at = out.len();
         out.extend([0, 0, 0, 1, 5]);
@@ -36,7 +35,7 @@ impl Client {
     }
 }
 
-/// One connection and what a client sends on it.
+/// One connection, and a client's input on it.
 struct Rig {
     conn: Conn,
     shared: Shared,
@@ -70,7 +69,7 @@ impl Rig {
         rig
     }
 
-    /// What the server does with a read buffer.
+    /// The server's processing of a read buffer.
     fn serve(&mut self, input: &[u8]) -> usize {
         let mut io = Io { shared: &mut self.shared, out: &mut self.out, now: Time(1) };
         let (mut at, mut served) = (0, 0);

@@ -1,6 +1,6 @@
-//! What TLS costs per record and per handshake: `ringway::tls` beside rustls' own unbuffered API,
+//! The cost of TLS per record and per handshake: `ringway::tls` beside rustls' own unbuffered API,
 //! and the memory of an idle session. `cargo bench -p ringway-bench --bench tls`; the figures and
-//! their reading are in `bench/results/notes-tls.md`.
+//! their discussion are in `bench/results/notes-tls.md`.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs)]
@@ -64,7 +64,7 @@ fn give(client: &mut ClientConnection, mut wire: &[u8]) {
     }
 }
 
-/// A handshake, and the time that the server's side of it took.
+/// A handshake, and the time of its server side.
 fn establish(acceptor: &mut Acceptor, client: &mut ClientConnection) -> (Session, Duration) {
     let (mut out, mut spent) = (Vec::new(), Duration::ZERO);
     let start = Instant::now();
@@ -220,7 +220,7 @@ fn sealed(client: &mut ClientConnection, data: &[u8]) -> Vec<u8> {
     take(client)
 }
 
-/// What a session pays for having rested: both keys expanded anew for one record each way.
+/// The cost of waking an idle session: both keys expanded again for one record each way.
 fn waking(c: &mut Criterion) {
     let tls = Tls::self_signed().unwrap();
     let mut acceptor = tls.acceptor(&[Alpn::H2]).unwrap();
@@ -251,7 +251,7 @@ fn handshakes(c: &mut Criterion) {
     group.finish();
 }
 
-/// Private memory in bytes, as the kernel counts it: the C library's share included.
+/// Private memory in bytes, as counted by the kernel, C libraries included.
 fn resident() -> i64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4096
@@ -327,7 +327,7 @@ fn memory() {
 criterion_group!(benches, records, waking, handshakes);
 
 fn main() {
-    // With a filter or an option only the benchmarks are wanted.
+    // With a filter or an option, only the benchmarks run.
     if std::env::args().skip(1).all(|arg| arg == "--bench") {
         memory();
     }

@@ -1,5 +1,5 @@
-//! Finds the C peers of the codec benchmarks: libnghttp2 as the system has it, ls-qpack as
-//! fetch-peers.sh brings it. A benchmark says which it went without.
+//! Finds the C peers of the codec benchmarks: the system's libnghttp2, and ls-qpack from
+//! fetch-peers.sh. A benchmark reports missing peers.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Shared pieces of ringway's benchmarks.
 
-/// The integer that `text` is in decimal digits, with a sign or without; the arena's handler and
-/// its rivals' read numbers the same way.
+/// Parses `text` as a decimal integer with an optional sign. The arena's handler and its rivals'
+/// read numbers the same way.
 pub fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -11,7 +11,7 @@ pub fn integer(text: &[u8]) -> Option<i64> {
     if digits.is_empty() {
         return None;
     }
-    // So few digits cannot pass the largest number.
+    // So few digits cannot overflow.
     if digits.len() <= 18 {
         let mut number = 0;
         for digit in digits {

@@ -1,6 +1,6 @@
 //! The arena application answers what the public benchmark asks for, endpoint by endpoint, over
 //! HTTP/1.1. The dataset and the static files are third-party data beside the repository; where
-//! they are absent, what needs them is named as skipped.
+//! they are absent, the tests that need them are reported as skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

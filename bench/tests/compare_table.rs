@@ -1,5 +1,5 @@
-//! The comparisons in README.md and bench/README.md are those that were measured: each table is
-//! made from the JSON that it names, and carries that file's hash.
+//! The comparison tables in README.md and bench/README.md match the measurements: each is made from
+//! the JSON that it names, and carries that file's hash.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
 //! The lab, run as a person runs it: a page, round trips and first flights over a link of its own.
-//! What is asserted holds on a busy machine too. Needs root and a TUN device.
+//! The assertions hold on a busy machine too. Needs root and a TUN device.
 
 #![cfg(feature = "lab")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -9,13 +9,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The figures of a quick run; none where the machine has no links.
+/// The figures of a quick run; `None` if the machine allows no links.
 fn figures(experiment: &str) -> Option<Value> {
     let lab = env!("CARGO_BIN_EXE_lab");
     let possible = Command::new(lab).args(["run", "--", "true"]).output().unwrap();
     if !possible.status.success() {
         let why = String::from_utf8_lossy(&possible.stderr).trim().to_string();
-        // Everything was to be installed, iproute2 too; a device or rights may lack.
+        // Every tool should be installed, iproute2 too; the device or the rights may be missing.
         let complete = std::env::var_os("RINGWAY_TEST_COMPLETE").is_some();
         let missing = Path::new("/dev/net/tun").exists() && why.contains("No such file");
         assert!(!(complete && missing), "{why}");

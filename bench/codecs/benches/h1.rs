@@ -1,7 +1,7 @@
 //! HTTP/1.1 heads: every backend beside httparse and picohttpparser.
 //!
-//! The peers get headers that are not initialised, their fastest; ours knows the names as well.
-//! picohttpparser is there when fetch-peers.sh has brought the Python package gunicorn-h1c, which
+//! The peers get uninitialised headers, their fastest mode; ours also classifies the names.
+//! picohttpparser is included if fetch-peers.sh has fetched the Python package gunicorn-h1c, which
 //! ships its source. `tables.rs` prints the ratios afterwards.
 
 #[path = "../../peers/c.rs"]
@@ -129,7 +129,7 @@ fn chunks(c: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        // httparse knows the size lines only; the walk from one to the next is the caller's.
+        // httparse parses only the size lines; the caller walks from one to the next.
         group.bench_function("httparse", |b| {
             b.iter(|| {
                 let (mut rest, mut total) = (black_box(&body[..]), 0);

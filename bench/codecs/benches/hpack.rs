@@ -1,6 +1,6 @@
 //! HPACK blocks of a browser's request and of a response, beside libnghttp2 and fluke-hpack: the
-//! first on a connection, the steady state (all that a table can take is in it), and literals only.
-//! All decode the same blocks, which nghttp2 made; ringway copies every field out, as the server
+//! first on a connection, the steady state (everything indexable is in the table), and literals
+//! only. All decode the same blocks, made by nghttp2; ringway copies every field out, as the server
 //! needs it.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
@@ -83,7 +83,7 @@ fn encode(group: &mut Group<'_>, list: &lists::List) {
     });
 }
 
-/// The blocks that everybody decodes: (first, steady, literal).
+/// The blocks that every decoder gets: (first, steady, literal).
 fn wires(list: &lists::List) -> [Vec<u8>; 3] {
     #[cfg(nghttp2)]
     {

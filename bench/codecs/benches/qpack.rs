@@ -36,7 +36,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// A connection on which the list has come a few times.
+    /// A connection warmed up by encoding the list a few times.
     fn new(backend: Backend, capacity: u32, list: &Fields) -> Self {
         let mut encoder = Encoder::new(backend, capacity);
         encoder.set_peer_settings(capacity.into(), 16);

@@ -1,4 +1,5 @@
-//! Not a benchmark: prints what those before it measured. cargo runs them by name, this one last.
+//! Not a benchmark: prints the results of the others. cargo runs them in order of name, this one
+//! last.
 
 #![allow(missing_docs, reason = "a benchmark")]
 
@@ -33,7 +34,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the table between the marks in bench/README.md.
+/// Writes the table between the marks in bench/README.md.
 fn write_readme(file: &Path, table: &str) -> io::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let found = text.find(BEGIN).and_then(|at| {

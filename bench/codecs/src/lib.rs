@@ -1,8 +1,8 @@
-//! How the codecs are measured, and what of it is printed.
+//! Measuring the codecs, and printing the results.
 //!
-//! `cargo bench` runs each codec beside its peers and ends with the tables, whose last lines say
-//! what each target asks for and what was measured. With `RINGWAY_WRITE=1` they go into
-//! `bench/results/codecs.md` and bench/README.md too.
+//! `cargo bench` runs each codec beside its peers and ends with the tables, whose last lines
+//! compare each target with the measurement. With `RINGWAY_WRITE=1` they are also written to
+//! `bench/results/codecs.md` and bench/README.md.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub mod machine;
 pub mod results;
 pub mod targets;
 
-/// Short measurements: the fastest of the samples is what is reported, so many short ones say
-/// more on a busy machine than few long ones.
+/// Short measurements: the fastest sample is reported, so many short samples are better on a busy
+/// machine than few long ones.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)

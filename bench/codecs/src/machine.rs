@@ -1,8 +1,8 @@
-//! What was measured when, and on what.
+//! Date, commit and machine of the measurements.
 
 use std::process::Command;
 
-/// Date, commit and CPU, as they stand above the tables.
+/// Date, commit and CPU, as printed above the tables.
 pub fn line() -> String {
     let date = said("date", &["-u", "+%Y-%m-%d"]);
     let commit = said("git", &["rev-parse", "--short", "HEAD"]);
@@ -15,7 +15,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
     text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "an unknown place".into())
 }
 
-/// Name, family, model and number of CPUs, as Linux tells them.
+/// Name, family, model and number of CPUs, from Linux.
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let value = |key: &str| {

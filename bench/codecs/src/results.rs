@@ -1,9 +1,10 @@
-//! What criterion measured, as tables in Markdown: our rows, their peers, and the ratios.
+//! criterion's measurements as tables in Markdown: our rows, their peers, and the ratios.
 //!
 //! Reads `criterion/GROUP/FUNCTION/new/{benchmark,sample}.json` in the target directory. A function
 //! `KIND/NAME` belongs to a table of its own, for its group and kind; our names begin with
 //! `ringway`, each other one is a peer. Times are of the fastest sample, which a busy machine
-//! disturbs least. The ratio is the peer's time over ours: 2.00 means that ours takes half of it.
+//! disturbs least. The ratio is the peer's time over ours: 2.00 means that ours takes half the
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,10 +13,10 @@ use std::path::{Path, PathBuf};
 /// Nanoseconds by name.
 pub type Times = BTreeMap<String, f64>;
 
-/// By benchmark, which is group and kind, and by function.
+/// By benchmark (group and kind), then by function.
 pub type Rows = BTreeMap<String, Times>;
 
-/// What criterion left in a directory.
+/// Reads criterion's results from a directory.
 pub fn read(criterion: &Path) -> Rows {
     let mut rows = Rows::new();
     for function in folders(criterion).iter().flat_map(|group| folders(group)) {
@@ -61,13 +62,13 @@ pub fn tables(rows: &Rows) -> String {
     text
 }
 
-/// What a benchmark's name begins with.
+/// The prefix of a benchmark's name.
 fn codec(row: &str) -> &str {
     row.split([' ', '-']).next().unwrap_or(row)
 }
 
-/// One codec's benchmarks: a line for each, a column for whatever was measured in any of them. Ours
-/// have, in brackets, the ratio to each peer, in the order of the peers' columns.
+/// One codec's benchmarks: a line for each, and a column for each function measured in any of them.
+/// Ours show in brackets the ratio to each peer, in the order of the peers' columns.
 fn table(rows: &[(&str, &Times)]) -> String {
     let names: BTreeSet<&String> = rows.iter().flat_map(|(_, times)| times.keys()).collect();
     let (ours, peers): (Vec<_>, Vec<_>) =

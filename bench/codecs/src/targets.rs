@@ -1,4 +1,4 @@
-//! What each codec is to reach, beside what it did: the table of bench/README.md.
+//! The targets of each codec and the measured results: the table of bench/README.md.
 
 use std::fmt::Write as _;
 
@@ -7,19 +7,19 @@ use crate::results::Rows;
 /// Octets that a run of the Huffman benchmarks decodes or encodes: a browser's ten values.
 pub const HUFFMAN_OCTETS: u64 = 522;
 
-/// What is asked for.
+/// A target.
 #[derive(Clone, Copy)]
 enum Goal {
-    /// The time of this peer over ours.
+    /// This peer's time divided by ours.
     Times(&'static str),
     /// Gigabytes of decoded text a second.
     Rate,
-    /// At most so many nanoseconds, with whatever instructions.
+    /// At most this many nanoseconds, with any instruction set.
     Nanos,
 }
 
 struct Target {
-    /// The benchmark; for a peer that was measured in another, that one stands behind a `|`.
+    /// The benchmark. If the peer was measured in another one, that follows after a `|`.
     row: String,
     goal: Goal,
     /// With AVX-512, and with AVX2.
@@ -59,7 +59,7 @@ fn targets() -> Vec<Target> {
     all
 }
 
-/// A line for each target that the measurements can be held against.
+/// A line for each target with measurements.
 pub fn table(rows: &Rows) -> String {
     let mut text =
         String::from("| work | measure | target | AVX-512 | AVX2 |\n|---|---|---|---|---|\n");

@@ -1,17 +1,14 @@
-//! Counts the instructions that each codec takes for one unit of work, and holds them against the
-//! record.
+//! Counts the instructions of each codec for one unit of work, and compares them with the record.
 //!
-//! Wall time on shared machines drifts by a factor of two; instruction counts do not move at all
-//! until the code or the compiler does. So they are the gate: `record.csv` beside this file holds
-//! one count per row and backend, and a count that grows by more than 3 % fails unless the record
-//! changes in the same commit (`cargo run --release -p ringway-icount -- --record`). Counted by
-//! callgrind, as the difference between 2 N and N units, so that setting up does not count.
-//! callgrind 3.19 knows AVX2 and not AVX-512, so scalar, sse and avx2 are gated. A new row is a
-//! line in `rows`.
+//! Wall time on shared machines drifts by a factor of two; instruction counts change only with the
+//! code or the compiler. So they are the gate: `record.csv` holds one count per row and backend,
+//! and a count that grows by more than 3 % fails unless the record changes in the same commit
+//! (`cargo run --release -p ringway-icount -- --record`). Counted by callgrind as the difference
+//! between 2 N and N units, so setup does not count. callgrind 3.19 supports AVX2 but not AVX-512,
+//! so scalar, sse and avx2 are gated. A new row is a line in `rows`.
 //!
 //! Without arguments: count and compare. `--record`: count and write the record. `run ROW BACKEND
-//! N`: do the work N times (what callgrind is put over). Names of rows, or beginnings of them,
-//! restrict.
+//! N`: do the work N times (run under callgrind). Names of rows, or prefixes of them, select rows.
 
 #[path = "../../peers/lists.rs"]
 mod lists;
@@ -24,7 +21,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Growth beyond this fails.
+/// The gate fails on growth beyond this fraction.
 const TOLERANCE: f64 = 0.03;
 /// Units of work in the shorter of the two runs.
 const UNITS: u64 = 200;
@@ -91,7 +88,7 @@ fn count(names: &[&str]) -> Result<Counts, Stop> {
     Ok(counts)
 }
 
-/// Instructions of one whole run, as callgrind sums them up.
+/// Instructions of one whole run: callgrind's total.
 fn executed(row: &str, backend: Backend, units: u64) -> Result<u64, Stop> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

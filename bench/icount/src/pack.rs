@@ -102,7 +102,7 @@ pub(crate) fn hpack_decode_literal(backend: Backend) -> Work {
     hpack_decode(backend, 0)
 }
 
-/// Both ends of one direction of a connection, on which the list has come a few times.
+/// Both ends of one direction of a connection, warmed up by encoding the list a few times.
 struct Rig {
     encoder: qpack::Encoder,
     decoder: qpack::Decoder,

@@ -1,4 +1,4 @@
-//! What is counted: one line per row, a name and a function that prepares the work of one unit.
+//! The counted rows: one line each, a name and a function that prepares one unit of work.
 
 use crate::pack;
 use ringway_codec::date::Date;
@@ -11,7 +11,7 @@ use std::hint::black_box;
 /// Prepares a row's work for a backend.
 pub(crate) type Prepare = fn(Backend) -> Box<dyn FnMut()>;
 
-/// Every row. Names begin with the codec's.
+/// Every row. Names begin with the codec's name.
 pub(crate) const ROWS: &[(&str, Prepare)] = &[
     ("h1-request-47", |b| request(b, include_bytes!("../../data/head-47.http"))),
     ("h1-request-382", |b| request(b, include_bytes!("../../data/head-382.http"))),

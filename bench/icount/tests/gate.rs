@@ -1,4 +1,4 @@
-//! The gate: fails when a codec takes over 3 % more instructions than `record.csv` says.
+//! The gate: fails if a codec takes over 3 % more instructions than recorded in `record.csv`.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -6,7 +6,8 @@ use std::process::Command;
 
 #[test]
 fn no_count_grew() {
-    // What ships is what counts, so the release build is counted whatever this test was built as.
+    // Only the shipped build matters, so the release build is counted, whatever profile this test
+    // was built in.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--release", "-p", "ringway-icount"])

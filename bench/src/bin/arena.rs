@@ -1,5 +1,5 @@
 //! The arena application: the endpoints on which a public benchmark measures every framework,
-//! served through ringway's public library API and nothing else.
+//! served through ringway's public library API alone.
 //!
 //! `arena --http ADDR [--https ADDR --cert PEM --key PEM] [--h2c ADDR] [--workers N] [--data DIR]
 //! [--metrics ADDR] [--batch-wait US]`
@@ -132,7 +132,7 @@ fn plain(body: impl Into<ringway::Body>) -> Response {
     Response::typed("text/plain", body)
 }
 
-/// One piece so often that they are 1 GiB, for long downloads.
+/// One piece, repeated up to 1 GiB, for long downloads.
 fn gibibyte(piece: &'static [u8]) -> Response {
     let length = 1 << 30;
     Response::stream_of_length("application/octet-stream", length, async move |mut out| {
@@ -208,8 +208,8 @@ struct Rating {
     count: u32,
 }
 
-/// An item by reference, with its total. The fields stand here again because `serde(flatten)` would
-/// go through a map.
+/// An item by reference, with its total. The fields are repeated because `serde(flatten)` would go
+/// through a map.
 #[derive(Serialize)]
 struct Priced<'a> {
     id: u32,
@@ -275,7 +275,7 @@ fn compressed(request: &Request<'_>, body: Vec<u8>) -> Response {
     }
 }
 
-/// Whether a list of codings has this one with a weight above zero (RFC 9110, section 12.5.3).
+/// Whether a list of codings contains this one with a weight above zero (RFC 9110, section 12.5.3).
 fn accepts(list: &[u8], coding: &str) -> bool {
     let list = std::str::from_utf8(list).unwrap_or_default();
     list.split(',').any(|entry| {

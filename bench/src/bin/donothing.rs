@@ -1,9 +1,10 @@
-//! The do-nothing ring: what io_uring and the kernel's loopback cost when the server does nothing.
+//! The do-nothing ring: the cost of io_uring and the kernel's loopback with a server that does
+//! nothing.
 //!
-//! Accept, receive, send a constant reply. No parsing, no limits, no timers, no care for short
-//! writes: it is the ceiling that ringway is measured against, not a server. The length of the
-//! first request of a connection is taken as that of all its requests, so that pipelined requests
-//! get as many replies as they are without looking at them.
+//! It accepts, receives, and sends a constant reply. No parsing, limits, timers or handling of
+//! short writes: it is the ceiling that ringway is measured against, not a server. All requests of
+//! a connection are assumed to be as long as its first, so pipelined requests are counted without
+//! being parsed.
 //!
 //! `donothing --http 127.0.0.1:PORT [--recv multishot|single] [--descriptors direct|plain]`
 
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::{BufRingEntry, Fd, Fixed};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-/// As long as the reply of the arena application to `GET /baseline11?a=13&b=42`.
+/// As long as the arena application's reply to `GET /baseline11?a=13&b=42`.
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nserver: ringway\r\n\
     date: Sat, 21 Nov 2026 22:00:00 GMT\r\n\
     content-type: text/plain\r\ncontent-length: 2\r\n\r\n55";
@@ -79,9 +80,9 @@ impl Options {
 
 #[derive(Clone, Copy, Default)]
 struct Connection {
-    /// Length of one request, 0 until the first one has come.
+    /// Length of one request, 0 until the first one has arrived.
     request: usize,
-    /// Bytes received that no reply was owed for yet.
+    /// Bytes received that do not make a whole request yet.
     received: usize,
     owed: usize,
     sending: bool,
@@ -220,7 +221,7 @@ impl Loop {
         } else if result != -libc::ENOBUFS {
             connection.closed = true;
         }
-        // A single-shot receive goes into the queue behind the reply, in `flush`.
+        // A single-shot receive is queued after the reply, in `flush`.
         if !more && !connection.closed && self.options.multishot {
             self.receive(id);
         }
@@ -282,7 +283,7 @@ impl Loop {
     }
 }
 
-/// A single-shot receive that polls first: it is queued behind the reply, so no data waits yet.
+/// A single-shot receive that polls first: it is queued after the reply, so no data is waiting yet.
 fn single(receive: opcode::Recv) -> squeue::Entry {
     const RECVSEND_POLL_FIRST: u16 = 1;
     receive.ioprio(RECVSEND_POLL_FIRST).buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT)

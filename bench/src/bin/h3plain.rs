@@ -1,6 +1,6 @@
-//! HTTP/3 on `ringway-quic` with a plain socket and poll(2): what the transport costs without the
-//! server around it, as `donothing` is for TCP. `/` is 13 bytes, `/N` is N bytes that are never
-//! copied before quiche. Usage: `h3plain [ADDR]`; prints `listening h3 ADDR`.
+//! HTTP/3 on `ringway-quic` with a plain socket and poll(2): the cost of the transport without the
+//! server around it, as `donothing` for TCP. `/` is 13 bytes; `/N` is N bytes that are not copied
+//! before quiche. Usage: `h3plain [ADDR]`; prints `listening h3 ADDR`.
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -146,7 +146,7 @@ impl Plain {
         let one = [ControlMessage::UdpGsoSegments(&size)];
         let control = if transmit.segment_size.is_some() { &one[..] } else { &[] };
         match sendmsg(self.udp.as_raw_fd(), &data, control, MsgFlags::empty(), Some(&to)) {
-            // A full socket loses the batch as a full router would; QUIC sends it again.
+            // A full socket drops the batch as a full router would; QUIC retransmits it.
             Ok(_) | Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::ENOBUFS) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -189,7 +189,7 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
 }
 
-/// A context with a certificate for `localhost`, signed by itself.
+/// A context with a self-signed certificate for `localhost`.
 fn tls() -> Result<SslContextBuilder, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;

@@ -1,8 +1,8 @@
-//! What routes and layers cost: instructions of a handler's call through a router, literal, nested,
-//! with a parameter, and behind three layers. Counted by callgrind, as the difference between 2 N
-//! and N calls, so that setting up does not count.
+//! The cost of routes and layers: instructions of a handler's call through a router: literal,
+//! nested, with a parameter, and behind three layers. Counted by callgrind as the difference
+//! between 2 N and N calls, so setup does not count.
 //!
-//! Without arguments: count and print. `run ROW N`: make N calls (what callgrind is put over).
+//! Without arguments: count and print. `run ROW N`: make N calls (run under callgrind).
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -14,7 +14,7 @@ use ringway::{Handler, Reply, Request, Response, Router};
 /// Calls in the shorter of the two runs.
 const CALLS: u64 = 10_000;
 
-/// What is counted, and what is asked for.
+/// The counted rows, and their request paths.
 const ROWS: [(&str, &str); 4] = [
     ("literal", "/plaintext"),
     ("nested", "/api/plaintext"),
@@ -36,7 +36,7 @@ fn hello(_: &Request<'_>) -> Response {
     Response::text("hello")
 }
 
-/// Passes the request on, and looks at the answer.
+/// Passes the request on and inspects the answer.
 fn looks(request: &Request<'_>, next: Next<'_>) -> Reply {
     next.run(request).map(|response| {
         black_box(response.status_code());
@@ -76,7 +76,7 @@ fn count(row: &str) -> Option<()> {
     Some(())
 }
 
-/// Instructions of one whole run, as callgrind sums them up.
+/// Instructions of one whole run: callgrind's total.
 fn executed(row: &str, calls: u64) -> Option<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

@@ -1,9 +1,9 @@
-//! Decodes files of HPACK and QPACK test vectors, compares, encodes again and decodes that: for a
-//! person with vectors of their own, or for CI. `vectors hpack FILE…` takes the JSON stories of
-//! hpack-test-case, `vectors qpack QIF ENCODED…` the files of the QPACK offline interop, whose
-//! names end in `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; a failure makes the
-//! exit code 1. For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE
-//! BLOCKED` write what our encoders make of the lists.
+//! Decodes files of HPACK and QPACK test vectors, compares, re-encodes and decodes that, for CI or
+//! for vectors of your own. `vectors hpack FILE…` takes the JSON stories of hpack-test-case,
+//! `vectors qpack QIF ENCODED…` the files of the QPACK offline interop, whose names end in
+//! `.TABLE.BLOCKED.ACK`. The last line is `N passed, M failed`; a failure makes the exit code 1.
+//! For scripts/check-codecs.py, `hpack-encode FILE` and `qpack-encode QIF TABLE BLOCKED` write our
+//! encoders' output for the lists.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -91,7 +91,7 @@ fn hex(text: &str) -> Outcome<Vec<u8>> {
         .collect()
 }
 
-/// A story: decoded as it stands, then encoded again (with the same table sizes) and decoded.
+/// A story: decoded as given, then re-encoded (with the same table sizes) and decoded.
 fn hpack_story(file: &str) -> Outcome<String> {
     let text = fs::read(file).map_err(|error| error.to_string())?;
     let story: serde_json::Value =
@@ -168,7 +168,7 @@ fn lists(text: &[u8]) -> Vec<Pairs> {
     lists
 }
 
-/// An encoded file: decoded as it stands, then encoded again with the same bounds and decoded.
+/// An encoded file: decoded as given, then re-encoded with the same bounds and decoded.
 fn qpack_file(file: &str, lists: &[Pairs]) -> Outcome<String> {
     let mut numbers = file.rsplit('.').map(|part| part.parse::<u32>().ok());
     let (Some(acknowledged), Some(blocked), Some(capacity)) =
@@ -200,7 +200,7 @@ fn qpack_file(file: &str, lists: &[Pairs]) -> Outcome<String> {
     Ok(format!("{} lists in {} octets, by us in {own}", lists.len(), input.len()))
 }
 
-/// A decoder whose peer uses the whole capacity, as these files take for granted.
+/// A decoder whose peer uses the whole capacity, as these files assume.
 fn new_decoder(capacity: u32, blocked: u16) -> Outcome<qpack::Decoder> {
     let mut decoder = qpack::Decoder::new(Backend::detect(), capacity, blocked);
     let (mut announced, mut rest) = (vec![0x20 | capacity.min(31) as u8], capacity);
@@ -227,7 +227,7 @@ fn records(mut input: &[u8]) -> Outcome<Vec<(u64, &[u8])>> {
     if input.is_empty() { Ok(records) } else { Err("half a record at the end".into()) }
 }
 
-/// Decodes the blocks that can be; those that wait on.
+/// Decodes the blocks that are ready; returns the blocked ones.
 fn qpack_decode<'a>(
     decoder: &mut qpack::Decoder,
     waiting: Vec<(u64, &'a [u8])>,
@@ -252,7 +252,7 @@ fn qpack_decode<'a>(
     Ok(blocked)
 }
 
-/// The octets that our encoder needs, each block decoded before its instructions come when the
+/// The size of our encoding in octets. Each block is decoded before its instructions arrive, if the
 /// peer allows that.
 fn qpack_again(capacity: u32, blocked: u16, acknowledges: bool, lists: &[Pairs]) -> Outcome<usize> {
     let mut encoder = qpack::Encoder::new(Backend::detect(), capacity);
@@ -283,7 +283,7 @@ fn qpack_again(capacity: u32, blocked: u16, acknowledges: bool, lists: &[Pairs])
     Ok(octets)
 }
 
-/// Our block for each case of a story, a line of hexadecimal digits each.
+/// Our block for each case of a story, one line of hexadecimal digits each.
 fn hpack_encode(file: &str) -> Outcome<Vec<u8>> {
     let text = fs::read(file).map_err(|error| error.to_string())?;
     let story: serde_json::Value =

@@ -33,7 +33,7 @@ usage: ringway-h3load [OPTIONS] URI...
 
 All URIs are of one server: https://HOST[:PORT]/PATH. Exits with 1 if any answer was a 4xx or 5xx.";
 
-/// One URI: where it is and the request for it, ready to be sent.
+/// One URI: its server, and its request, ready to be sent.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) host: String,
@@ -59,7 +59,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// `None`: the help was wanted, and given.
+    /// `None` if help was requested and printed.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut args = args;
         let mut found = Self {
@@ -83,7 +83,7 @@ impl Args {
         let mut method = "GET".to_string();
         let mut warm_up = None;
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or(format!("{arg} wants a value"));
+            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
             match arg.as_str() {
                 "-c" | "--connections" => found.connections = number(&arg, &value()?)?,
                 "-m" | "--streams" => found.streams = number(&arg, &value()?)?,
@@ -133,28 +133,28 @@ impl Args {
     fn check(&self) -> Result<(), String> {
         let first = self.targets.first().ok_or("no URI given; see --help")?;
         if self.targets.iter().any(|target| target.address != first.address) {
-            return Err("the URIs are of more than one server".into());
+            return Err("the URIs name more than one server".into());
         }
         if self.connections == 0 || self.streams == 0 || self.rate.is_some_and(|rate| rate <= 0.0) {
-            return Err("connections, streams and rate are at least 1".into());
+            return Err("connections, streams and rate must be at least 1".into());
         }
         if self.resume && !self.short || self.early && !self.resume {
-            return Err("--resume goes with --short, and --early with both".into());
+            return Err("--resume needs --short, and --early needs both".into());
         }
         if !(1200..=16_383).contains(&self.datagram_bytes) {
-            return Err("--datagram is from 1200 to 16383".into());
+            return Err("--datagram must be from 1200 to 16383".into());
         }
         Ok(())
     }
 }
 
 fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{option} wants a number, not {value}"))
+    value.parse().map_err(|_| format!("{option} needs a number, not {value}"))
 }
 
 fn seconds(option: &str, value: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number(option, value.trim_end_matches('s'))?)
-        .map_err(|_| format!("{option} wants seconds, not {value}"))
+        .map_err(|_| format!("{option} needs seconds, not {value}"))
 }
 
 fn target(uri: &str, method: &str, headers: &[(String, String)]) -> Result<Target, String> {
@@ -175,7 +175,7 @@ fn target(uri: &str, method: &str, headers: &[(String, String)]) -> Result<Targe
     Ok(Target { address, host, head: head(method, authority, path, headers) })
 }
 
-/// A HEADERS frame that refers to the static table only, so that it serves any connection.
+/// A HEADERS frame that uses the static table only, so it is valid on any connection.
 fn head(method: &str, authority: &str, path: &str, headers: &[(String, String)]) -> Vec<u8> {
     let (mut block, mut none) = (Vec::new(), Vec::new());
     let mut encoder = qpack::Encoder::new(Backend::Scalar, 0);

@@ -1,4 +1,4 @@
-//! One connection: requests out as prepared bytes, responses counted and checked for their status.
+//! One connection: sends requests as prepared bytes, counts responses and checks their status.
 
 use crate::socket::{RECEIVE_MAX, Socket};
 use crate::{Outcome, Target};
@@ -9,11 +9,11 @@ use ringway_quic::{Buffers, Conn, quiche};
 use std::io;
 use std::time::Instant;
 
-/// What all connections share.
+/// State shared by all connections.
 pub(crate) struct Shared {
     pub(crate) datagrams: Vec<u8>,
     pub(crate) chunk: Vec<u8>,
-    /// The last head that was decoded and its status: most are alike.
+    /// The last decoded head and its status: most are equal.
     last_head: (Vec<u8>, u16),
 }
 
@@ -26,7 +26,7 @@ impl Shared {
         }
     }
 
-    /// The status that an encoded section begins with; 0 when it cannot be read.
+    /// The status at the front of an encoded section; 0 if it cannot be read.
     fn status(&mut self, block: &[u8]) -> u16 {
         if self.last_head.0 == block {
             return self.last_head.1;
@@ -53,10 +53,10 @@ struct Request {
     since: Instant,
     status: u16,
     body: u64,
-    /// Bytes of the frame at hand still to come, and whether they are content.
+    /// Bytes left of the current frame, and whether they are content.
     left: u64,
     is_data: bool,
-    /// A frame's head, or a whole HEADERS frame, that has come in part.
+    /// A partially received frame head or HEADERS frame.
     partial: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A connection that is to be established, from a session if there is one to resume.
+    /// Starts a connection, resuming a session if there is one.
     pub(crate) fn connect(
         target: &Target,
         config: &mut quiche::Config,
@@ -108,7 +108,7 @@ impl Client {
         self.conn.is_open()
     }
 
-    /// Whether it was asked something, all of which is answered.
+    /// Whether it has sent requests and all are answered.
     pub(crate) fn is_done(&self) -> bool {
         self.next_id > 0 && self.requests.is_empty() && self.conn.is_established()
     }
@@ -134,7 +134,7 @@ impl Client {
         let target = &targets[self.next_target % targets.len()];
         match quic.stream_send(self.next_id, &target.head, true) {
             Ok(sent) if sent == target.head.len() => {}
-            // A window that does not hold a request's head is full of others.
+            // A window without room for a request's head is filled by other requests.
             _ => return false,
         }
         self.requests.push(Request {
@@ -151,14 +151,14 @@ impl Client {
         true
     }
 
-    /// Takes what has arrived.
+    /// Receives what has arrived.
     pub(crate) fn receive(
         &mut self,
         shared: &mut Shared,
         done: &mut Vec<Outcome>,
     ) -> io::Result<()> {
         let (from, to) = (self.peer(), self.socket.local);
-        // A few messages at a time, so that one connection does not hold up the others.
+        // A few messages at a time, so one connection does not hold up the others.
         for _ in 0..8 {
             let Some((len, segment)) = self.socket.receive(&mut shared.datagrams)? else { break };
             for datagram in shared.datagrams[..len].chunks_mut(segment) {
@@ -171,7 +171,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends what there is. `false`: the socket is full.
+    /// Sends pending output. `false`: the socket is full.
     pub(crate) fn flush(&mut self, out: &mut [u8], now: Instant) -> io::Result<bool> {
         if let Some((transmit, bytes)) = self.unsent.take()
             && !self.socket.send(&transmit, &bytes)?
@@ -208,7 +208,7 @@ impl Client {
         let mut chunk = std::mem::take(&mut shared.chunk);
         loop {
             match self.conn.quic().stream_recv(id, &mut chunk) {
-                // The server's own streams say nothing that a load generator needs.
+                // A load generator needs nothing from the server's own streams.
                 Ok(_) if id & 3 != 0 => {}
                 Ok((len, fin)) => {
                     let at = self.requests.iter().position(|request| request.id == id);
@@ -233,14 +233,14 @@ impl Client {
         shared.chunk = chunk;
     }
 
-    /// The requests that will not be answered any more.
+    /// The requests that will no longer be answered.
     pub(crate) fn give_up(&mut self, done: &mut Vec<Outcome>) {
         done.extend(self.requests.drain(..).map(|request| request.outcome(false)));
     }
 }
 
 impl Request {
-    /// Works `bytes` off; `None` when they are not HTTP/3.
+    /// Processes `bytes`; `None` if they are not HTTP/3.
     fn read(&mut self, mut bytes: &[u8], shared: &mut Shared) -> Option<()> {
         loop {
             let take = self.left.min(bytes.len() as u64);
@@ -266,12 +266,12 @@ impl Request {
                 self.partial = input.to_vec();
                 return (self.partial.len() < 1 << 20).then_some(());
             }
-            // What is left of `input` is the end of `bytes`.
+            // The rest of `input` is the end of `bytes`.
             bytes = &bytes[bytes.len() - (input.len() - rest)..];
         }
     }
 
-    /// Reads one frame's head, and the whole of a HEADERS frame: how much was used, 0 when more is
+    /// Reads one frame's head, or a whole HEADERS frame. Returns the octets used, 0 if more are
     /// needed.
     fn frame(&mut self, input: &[u8], shared: &mut Shared) -> Option<usize> {
         let Some((kind, used)) = frame::read_varint(input) else { return Some(0) };

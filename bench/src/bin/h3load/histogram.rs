@@ -1,5 +1,5 @@
 //! Latencies in a histogram of bounded relative error: exact below 256 microseconds, then 128 steps
-//! to each doubling, which is under 0.8 %.
+//! per doubling, an error under 0.8 %.
 
 const SUB_BITS: u32 = 7;
 const LINEAR: u64 = 2 << SUB_BITS;
@@ -25,7 +25,7 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
-    /// The value below which the fraction `of` lies; 0 when nothing was recorded.
+    /// The value below which the fraction `of` lies; 0 if nothing was recorded.
     pub(crate) fn quantile(&self, of: f64) -> u64 {
         let wanted = (of * self.total as f64).ceil().max(1.0) as u64;
         let mut seen = 0;

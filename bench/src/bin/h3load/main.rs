@@ -1,6 +1,6 @@
-//! `ringway-h3load`: load on an HTTP/3 server, by one thread. Closed loop: every connection keeps
-//! so many requests under way. Open loop (`--rate`): requests begin when they are due, and latency
-//! counts from then, so that a server that stalls cannot hide it.
+//! `ringway-h3load`: a single-threaded load generator for HTTP/3. Closed loop: every connection
+//! keeps a fixed number of requests under way. Open loop (`--rate`): requests begin when they are
+//! due, and latency counts from then, so a server cannot hide stalls.
 
 mod args;
 mod client;
@@ -20,20 +20,20 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A request that is over.
+/// A finished request.
 struct Outcome {
     since: Instant,
-    /// 0 when no head came.
+    /// 0 if no head arrived.
     status: u16,
     /// Bytes of content.
     body: u64,
-    /// It ended as HTTP/3 wants it.
+    /// It ended without a protocol error.
     is_whole: bool,
 }
 
-/// How long connections may take to be established.
+/// Time limit for establishing the connections.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The longest sleep: progress and the end are looked at that often.
+/// The longest sleep: progress and the end are checked that often.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
@@ -116,13 +116,13 @@ struct Load<'a> {
     due: Instant,
     turn: usize,
     config: quiche::Config,
-    /// Sessions that can be resumed.
+    /// Resumable sessions.
     sessions: Vec<Vec<u8>>,
     handshakes: Handshakes,
 }
 
 impl<'a> Load<'a> {
-    /// All connections, established.
+    /// Establishes all connections.
     fn connect(args: &'a Args) -> io::Result<Self> {
         let mut config = config(args).map_err(io::Error::other)?;
         let target = &args.targets[0];
@@ -159,7 +159,7 @@ impl<'a> Load<'a> {
         Ok(load)
     }
 
-    /// Begins the requests that are due.
+    /// Starts the requests that are due.
     fn ask(&mut self, now: Instant) {
         let most = self.args.requests.unwrap_or(u64::MAX);
         let Some(rate) = self.args.rate else {
@@ -186,7 +186,7 @@ impl<'a> Load<'a> {
                     && client.request(&self.args.targets, self.due)
             });
             if !taken {
-                // The next chance comes with an answer; the latency counts from when it was due.
+                // The next chance comes with an answer; latency still counts from when it was due.
                 return;
             }
             self.turn = (self.turn + 1) % count;
@@ -215,7 +215,7 @@ impl<'a> Load<'a> {
             .iter()
             .map(|client| PollFd::new(client.socket.as_fd(), PollFlags::POLLIN))
             .collect();
-        // Under a millisecond is no sleep: an open loop must be on time.
+        // No sleep under a millisecond: an open loop must be on time.
         let timeout = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         match poll(&mut fds, PollTimeout::from(timeout)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -237,7 +237,7 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Says goodbye, so that the server need not wait for its timers.
+    /// Closes the connections, so the server need not wait for its timers.
     fn finish(mut self, report: &mut Report) -> io::Result<()> {
         for client in &mut self.clients {
             let stats = client.conn.transport().stats();

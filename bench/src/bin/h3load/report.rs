@@ -1,4 +1,4 @@
-//! What came of it.
+//! The results.
 
 use crate::Outcome;
 use crate::args::Args;
@@ -15,7 +15,7 @@ pub(crate) struct Report {
     streams: usize,
     rate: Option<f64>,
     latency: Histogram,
-    /// By the first digit of the status; 0: none came.
+    /// By the first digit of the status; 0: no status arrived.
     statuses: [u64; 10],
     failed: u64,
     body: u64,
@@ -48,7 +48,7 @@ impl Report {
         }
     }
 
-    /// Notes a request that ended at `now`, for the result only if it `counts`.
+    /// Records a request that ended at `now`; it enters the result only if it `counts`.
     pub(crate) fn add(&mut self, outcome: &Outcome, now: Instant, counts: bool) {
         self.all += 1;
         if !counts {
@@ -69,7 +69,7 @@ impl Report {
         eprintln!("{:3} s  {since} answers, {} failed", elapsed.as_secs(), self.failed);
     }
 
-    /// Whether every answer was a good one.
+    /// Whether every request succeeded.
     pub(crate) fn is_clean(&self) -> bool {
         let good = self.statuses[2] + self.statuses[3];
         self.failed == 0

@@ -1,4 +1,4 @@
-//! Connections that end with their first answer, and are followed by others.
+//! Short connections: each ends with its first answer and is replaced by another.
 
 use crate::Load;
 use crate::client::Client;
@@ -13,13 +13,13 @@ const ACCEPTED: u32 = 2;
 pub(crate) struct Handshakes {
     pub(crate) full: u64,
     pub(crate) resumed: u64,
-    /// Resumed with early data that the server took.
+    /// Resumed with early data that the server accepted.
     pub(crate) early: u64,
     pub(crate) failed: u64,
 }
 
 impl Handshakes {
-    /// Counts a connection that ends.
+    /// Counts an ending connection.
     pub(crate) fn note(&mut self, client: &Client) {
         let quic = client.conn.transport();
         *match (quic.is_established(), quic.is_resumed()) {
@@ -30,11 +30,11 @@ impl Handshakes {
         } += 1;
     }
 
-    /// What was asked for and did not happen once, if that is so.
+    /// The requested feature that never happened, if any.
     pub(crate) fn missing(&self, resume: bool, early: bool) -> Option<String> {
         let Self { full, resumed, early: taken, failed } = self;
         let what = match (resume, early) {
-            (_, true) if *taken == 0 => "no early data was taken",
+            (_, true) if *taken == 0 => "no early data was accepted",
             (true, _) if resumed + taken == 0 => "no session was given, or none was resumed",
             _ => return None,
         };
@@ -43,8 +43,8 @@ impl Handshakes {
 }
 
 impl Load<'_> {
-    /// Ends connections that have had their answer, and opens others in their place. Where sessions
-    /// are to be resumed, a connection lives until it has been given one.
+    /// Closes answered connections and opens others in their place. If sessions are resumed, a
+    /// connection stays open until it has received one.
     pub(crate) fn renew(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for at in 0..self.clients.len() {
@@ -58,8 +58,8 @@ impl Load<'_> {
                 self.sessions.extend(session.map(<[u8]>::to_vec));
             }
             self.handshakes.note(client);
-            // The answer to early data can be here before our Finished is out, and one that closes
-            // sends none: the server would wait for it.
+            // The answer to early data can arrive before our Finished is sent, and a closing
+            // connection sends none: the server would wait for it.
             client.flush(&mut self.out, now)?;
             client.conn.close(0x100, b"");
             client.flush(&mut self.out, now)?;

@@ -26,7 +26,7 @@ impl Socket {
         let udp = UdpSocket::bind(any)?;
         udp.connect(server)?;
         udp.set_nonblocking(true)?;
-        // Refused on old kernels, and then datagrams come one by one.
+        // Old kernels refuse this; datagrams then arrive one by one.
         let _ = setsockopt(&udp, sockopt::UdpGroSegment, &true);
         let _ = setsockopt(&udp, sockopt::RcvBuf, &(4 << 20));
         let local = udp.local_addr()?;
@@ -52,7 +52,7 @@ impl Socket {
             match self.udp.send(&bytes[range]) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                // An ICMP answer to something earlier; QUIC's timers deal with it.
+                // An ICMP error for an earlier datagram; QUIC's timers handle it.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(error),
             }
@@ -60,7 +60,7 @@ impl Socket {
         Ok(true)
     }
 
-    /// Receives into `buffer`: the number of bytes and the size of each datagram in them.
+    /// Receives into `buffer`; returns the number of bytes and the size of each datagram.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
         let mut control = cmsg_space!(i32);
         let mut data = [IoSliceMut::new(buffer)];

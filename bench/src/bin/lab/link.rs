@@ -1,6 +1,6 @@
 //! The link: carries packets between two sides with a delay, a rate with a queue before it, losses,
-//! duplicates and packets that are overtaken, all from a seed; and a NAT before the client, whose
-//! outer address can change while connections are open.
+//! duplicates and reordering, all from a seed. A NAT in front of the client can change its outer
+//! address while connections are open.
 //!
 //! A packet's way: NAT, then the dice (lost, twice, late), then the queue (dropped when it is
 //! full), then the wire at the link's rate, then the delay. One thread sleeps until the next packet
@@ -24,15 +24,15 @@ use std::time::{Duration, Instant};
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
-/// Larger than any packet of a device whose MTU is 1,500 bytes.
+/// Larger than any packet of a device with an MTU of 1,500 bytes.
 const PACKET_MAX: usize = 2048;
 
-/// What the link does to packets, in each direction alike.
+/// The link's properties, the same in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Shape {
     /// One way.
     pub(crate) delay: Duration,
-    /// Bits per second; without limit when none.
+    /// Bits per second; unlimited if `None`.
     pub(crate) rate: Option<u64>,
     /// Bytes that may wait for the wire; more are dropped.
     pub(crate) queue_bytes: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Shape {
     pub(crate) loss: f64,
     pub(crate) duplicate: f64,
     pub(crate) reorder: f64,
-    /// How much later a reordered packet comes.
+    /// Extra delay of a reordered packet.
     pub(crate) late: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Shape {
     }
 }
 
-/// A direction, and the side that packets of it are for.
+/// A direction, named by the side that receives its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) enum Way {
     /// From the client to the server.
@@ -74,7 +74,7 @@ pub(crate) enum Way {
     Down,
 }
 
-/// What became of the packets of one direction.
+/// Counters of one direction's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) packets: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Counts {
     pub(crate) reordered: u64,
 }
 
-/// A packet as it came to the link.
+/// A packet on arrival at the link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) at: Instant,
@@ -93,21 +93,21 @@ pub(crate) struct Seen {
     pub(crate) payload: usize,
 }
 
-/// The NAT's outer address for the client. Nothing is remembered of former ones, so what is sent to
-/// them is dropped.
+/// The NAT's outer address for the client. Former ones are forgotten, so packets to them are
+/// dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Nat {
     outer: Ipv4Addr,
     port_shift: u16,
 }
 
-/// One direction's dice and wire.
+/// One direction's random generator and wire.
 struct Lane {
     dice: Dice,
     /// When the wire is free again.
     free_at: Instant,
     counts: Counts,
-    /// Packets with payload still to pass before one is dropped on purpose.
+    /// Packets with payload to let pass before one is dropped on purpose.
     drop_after: Option<u64>,
 }
 
@@ -120,7 +120,7 @@ struct State {
     number: u64,
 }
 
-/// A packet on its way; the earliest, then the first to come, is the least.
+/// A packet under way, ordered by due time, then by arrival.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Instant,
@@ -129,7 +129,7 @@ struct Due {
     packet: Vec<u8>,
 }
 
-/// Two sides and what is between them.
+/// Two sides and the link between them.
 pub(crate) struct Link {
     pub(crate) client: Arc<Side>,
     pub(crate) server: Arc<Side>,
@@ -171,12 +171,12 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the link under open connections; what is on its way already is not touched.
+    /// Changes the link under open connections; packets already under way are not affected.
     pub(crate) fn reshape(&self, shape: Shape) {
         self.state().shape = shape;
     }
 
-    /// The client comes from another address and port from now on, TCP and UDP alike.
+    /// Moves the client to another outer address and port, for TCP and UDP.
     pub(crate) fn rebind(&self) {
         let mut state = self.state();
         let [a, b, c, d] = state.nat.outer.octets();
@@ -184,17 +184,17 @@ impl Link {
         state.nat = Nat { outer: Ipv4Addr::new(a, b, c + 1, d), port_shift };
     }
 
-    /// Drops the packet with payload that comes after `passed` further ones.
+    /// Drops the packet with payload that follows `passed` further ones.
     pub(crate) fn drop_after(&self, way: Way, passed: u64) {
         self.state().lanes[way as usize].drop_after = Some(passed);
     }
 
-    /// Starts to note packets, forgetting what was noted.
+    /// Starts recording packets, discarding earlier records.
     pub(crate) fn watch(&self) {
         self.state().seen = Some(Vec::new());
     }
 
-    /// What was noted since.
+    /// The packets recorded since then.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state().seen.take().unwrap_or_default()
     }
@@ -208,7 +208,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.waker = None;
         if let Some(thread) = self.thread.take() {
-            // What it failed with, the experiment has met as silence.
+            // The experiment has seen its failure as silence.
             let _ = thread.join();
         }
     }
@@ -216,7 +216,7 @@ impl Drop for Link {
 
 /// The link's thread.
 struct Carrier {
-    /// Where packets of each way go; they come from the other.
+    /// The destination device of each direction; its packets come from the other one.
     sides: [Arc<Side>; 2],
     state: Arc<Mutex<State>>,
     woken: UnixStream,
@@ -224,7 +224,7 @@ struct Carrier {
 
 impl Carrier {
     fn run(self) -> io::Result<()> {
-        // The default slack of 50 µs would be seen in every delay.
+        // The default timer slack of 50 µs would show in every delay.
         nix::sys::prctl::set_timerslack(1)?;
         let mut buffer = [0; PACKET_MAX];
         loop {
@@ -259,14 +259,14 @@ impl Carrier {
         let now = Instant::now();
         while state.queue.peek().is_some_and(|Reverse(due)| due.at <= now) {
             let Some(Reverse(due)) = state.queue.pop() else { return };
-            // A device that is full or gone loses packets, as networks do.
+            // A full or closed device drops packets, as networks do.
             let _ = self.sides[due.way].send(&due.packet);
         }
     }
 }
 
 impl State {
-    /// A packet has come for `way`.
+    /// Handles a packet for `way`.
     fn take(&mut self, way: usize, packet: &mut [u8], now: Instant) {
         let payload = packet::payload_len(packet);
         if !self.translate(way, packet) {
@@ -278,7 +278,8 @@ impl State {
         }
         let (shape, lane) = (self.shape, &mut self.lanes[way]);
         lane.counts.packets += 1;
-        // Three throws for every packet, so that one share does not move another's losses.
+        // Three random numbers for every packet, so that changing one share does not change
+        // another's pattern.
         let [lost, twice, late] =
             [shape.loss, shape.duplicate, shape.reorder].map(|share| lane.dice.throw() < share);
         if lost || lane.is_chosen(payload) {
@@ -296,7 +297,7 @@ impl State {
         }
     }
 
-    /// The NAT's part: false when nobody is known by the address.
+    /// Applies the NAT; false if the address is unknown.
     fn translate(&self, way: usize, packet: &mut [u8]) -> bool {
         let Nat { outer, port_shift } = self.nat;
         if outer == CLIENT && port_shift == 0 {
@@ -313,7 +314,7 @@ impl State {
 }
 
 impl Lane {
-    /// Whether this is the packet that an experiment wants dropped.
+    /// Whether this is the packet to drop on purpose.
     fn is_chosen(&mut self, payload: usize) -> bool {
         match &mut self.drop_after {
             Some(0) if payload > 0 => {
@@ -328,7 +329,7 @@ impl Lane {
         }
     }
 
-    /// When the packet's last bit is on the wire; none when the queue is full.
+    /// When the packet's last bit is on the wire; `None` if the queue is full.
     fn wire(&mut self, shape: &Shape, len: usize, now: Instant) -> Option<Instant> {
         let Some(rate) = shape.rate else { return Some(now) };
         let begin = self.free_at.max(now);

@@ -1,7 +1,7 @@
-//! `lab`: what each protocol buys, measured over a network whose delay, rate, losses, reordering,
-//! duplicates and address changes are set. The network is a link between two namespaces of this
-//! process's own (see `link`); ringway serves at one end of it, a client of the lab's asks at the
-//! other, and the kernel's TCP and quiche's QUIC do what they do in the field.
+//! `lab`: the benefit of each protocol, measured over a network with configurable delay, rate,
+//! loss, reordering, duplication and address changes. The network is a link between two namespaces
+//! of this process (see `link`). ringway serves at one end, the lab's client sends requests at the
+//! other, and the kernel's TCP and quiche's QUIC work as in the field.
 
 mod client;
 mod experiment;
@@ -141,7 +141,7 @@ fn command(args: &Args) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{program}: {status}"))) }
 }
 
-/// When, where and of what the figures are.
+/// Date, machine and version of the figures.
 fn about(name: &str, args: &Args) -> Value {
     let output = |program: &str, arguments: &[&str]| {
         let done = Command::new(program).args(arguments).output().ok()?;
@@ -164,7 +164,7 @@ fn about(name: &str, args: &Args) -> Value {
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "kernel": read("/proc/sys/kernel/osrelease"),
             "congestion_control": side::CONGESTION_CONTROL,
-            // Others at work on the machine show here; the links sleep most of the time.
+            // Shows other load on the machine; the links sleep most of the time.
             "load_average": load.split(' ').next(),
         },
     })

@@ -1,5 +1,5 @@
-//! IPv4 packets as the link sees them: what they carry, and the rewriting of one end's address and
-//! port that a NAT does (RFC 3022), with the checksums put right (RFC 1624).
+//! IPv4 packets on the link: their transport and payload, and a NAT's rewriting of one end's
+//! address and port (RFC 3022) with corrected checksums (RFC 1624).
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ pub(crate) enum Transport {
     Other,
 }
 
-/// Which end of a packet is meant.
+/// One end of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Source,
@@ -20,7 +20,7 @@ pub(crate) enum End {
 
 const IP_CHECKSUM: usize = 10;
 
-/// The length of the IPv4 header; none where this is no IPv4 packet.
+/// The length of the IPv4 header; `None` if this is not an IPv4 packet.
 fn header_len(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     let len = usize::from(first & 15) * 4;
@@ -61,7 +61,7 @@ const fn address_at(end: End) -> usize {
     }
 }
 
-/// Gives one end another address, and adds `port_shift` to its port.
+/// Replaces one end's address, and adds `port_shift` to its port.
 pub(crate) fn rewrite(packet: &mut [u8], end: End, to: Ipv4Addr, port_shift: u16) {
     let Some(ip) = header_len(packet) else { return };
     let (kind, at) = (transport(packet), address_at(end));
@@ -70,7 +70,7 @@ pub(crate) fn rewrite(packet: &mut [u8], end: End, to: Ipv4Addr, port_shift: u16
         Transport::Udp => Some(ip + 6),
         Transport::Other => None,
     }
-    // A UDP checksum of 0 says that there is none (RFC 768).
+    // A UDP checksum of 0 means no checksum (RFC 768).
     .filter(|at| kind == Transport::Tcp || packet.get(*at..*at + 2).is_some_and(|c| c != [0, 0]));
     for (word, bytes) in to.octets().chunks_exact(2).enumerate() {
         let new = u16::from_be_bytes([bytes[0], bytes[1]]);

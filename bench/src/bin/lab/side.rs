@@ -13,12 +13,13 @@ use tappers::{Interface, Tun};
 
 const DEVICE: &str = "lab0";
 
-/// What most servers have, and what QUIC's default is here too, whatever this machine is set to.
+/// The congestion control of most servers, and of QUIC here by default, whatever this machine is
+/// set to.
 pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 
-/// What differs from the kernel's defaults inside a side, and why.
+/// Differences from the kernel's defaults inside a side, and the reasons.
 const SYSCTLS: [(&str, &str); 5] = [
-    // Each experiment starts with a fresh slow start, not with what the last one learnt.
+    // Each experiment begins with a fresh slow start, not with metrics of the last one.
     ("net/ipv4/tcp_no_metrics_save", "1"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
     // A rebound address is answered through the same device, whatever it is.
@@ -45,12 +46,12 @@ impl Side {
             tun.set_nonblocking(true)?;
             ip(&["link", "set", "lo", "up"])?;
             ip(&["addr", "add", &format!("{address}/32"), "dev", DEVICE])?;
-            // What TCP sends in one go waits in the device until the link takes it.
+            // A burst of TCP waits in the device until the link takes it.
             ip(&["link", "set", DEVICE, "up", "txqueuelen", "10000"])?;
-            // By the route, since a namespace may only choose among what its machine has allowed.
+            // Set by the route, because a namespace can only choose what its machine allows.
             ip(&["route", "add", "default", "dev", DEVICE, "congctl", CONGESTION_CONTROL])?;
             for (name, value) in SYSCTLS {
-                // Absent without IPv6, and in kernels to come.
+                // Absent without IPv6, and perhaps in later kernels.
                 let _ = fs::write(format!("/proc/sys/{name}"), value);
             }
             Ok(Self { namespace, tun })

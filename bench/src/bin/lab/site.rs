@@ -1,4 +1,4 @@
-//! What the lab serves, and a whole lab: a link, ringway on its far side, and how to reach it.
+//! The lab's site, and a whole lab: a link, ringway on its far side, and how to reach it.
 
 use crate::client::{Ask, Connection, Protocol, Setup, Tls, finish};
 use crate::link::{Dice, Link, SERVER, Shape};
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Whom the certificate names.
+/// The name in the certificate.
 pub(crate) const NAME: &str = "localhost";
 
 /// The most resources that a page refers to.
 pub(crate) const RESOURCES: usize = 60;
 /// How long `/slow` takes to answer.
 pub(crate) const SLOW: Duration = Duration::from_millis(500);
-/// Bytes of the page that shows the first flight: 28 segments, which 10 and 20 do not hold.
+/// Bytes of the page that shows the first flight: 28 segments, more than 10 or 20.
 pub(crate) const FORTY: usize = 40_000;
 /// Bytes of the large image.
 pub(crate) const IMAGE: usize = 10 << 20;
@@ -71,7 +71,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // What is left of a failed run is in the directory for temporary files.
+        // Leftovers of a failed run are in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -87,7 +87,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// The server is started and its files are in its memory before the link becomes `shape`.
+    /// The server is started and has cached its files before the link becomes `shape`.
     pub(crate) fn new(site: &Site, shape: Shape, seed: u64) -> io::Result<Self> {
         Self::with(site, shape, seed, |server| server)
     }
@@ -163,7 +163,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if let Ok(Some(server)) = self.server.get_mut().map(Option::take) {
             server.stop();
-            // Its threads belong to the namespace, which is to end.
+            // Its threads belong to the namespace, which must end.
             let _ = server.join();
         }
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(crate) struct H1 {
     under_way: VecDeque<Got>,
     head: Vec<u8>,
-    /// Content still to come of the first answer, once its head is read.
+    /// Content left of the first answer, once its head is read.
     left: Option<u64>,
     pub(crate) content: u64,
 }

@@ -9,8 +9,8 @@ use ringway_codec::scan::Backend;
 use std::io;
 use std::time::Instant;
 
-/// What the server may send, on a stream and in all: more than an experiment takes, so that no
-/// update is ever due.
+/// Flow control windows, per stream and per connection: more than an experiment needs, so no update
+/// is ever due.
 const WINDOW: u32 = 1 << 28;
 
 pub(crate) struct H2 {
@@ -19,7 +19,7 @@ pub(crate) struct H2 {
     encoder: Encoder,
     decoder: Decoder,
     input: Vec<u8>,
-    /// A header block whose CONTINUATION has not come.
+    /// A header block that waits for CONTINUATION.
     block: Vec<u8>,
     pub(crate) content: u64,
 }
@@ -148,7 +148,7 @@ impl H2 {
     }
 }
 
-/// What a request consists of in HTTP/2 and HTTP/3.
+/// The fields of a request in HTTP/2 and HTTP/3.
 pub(crate) fn fields(ask: &Ask) -> impl Iterator<Item = (&str, &str)> {
     let own = ask.fields.iter().map(|(name, value)| (*name, value.as_str()));
     let pseudo =

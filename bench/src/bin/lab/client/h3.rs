@@ -15,9 +15,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-/// What the server may send unread, on a stream and in all.
+/// Flow control windows, per stream and per connection.
 const WINDOW: u64 = 1 << 28;
-/// The dynamic table that our decoder offers, and the streams that may wait for it.
+/// The dynamic table of our decoder, and the streams that may be blocked.
 const TABLE: u32 = 4096;
 const BLOCKED: u16 = 16;
 /// Our streams: control, QPACK encoder and decoder.
@@ -25,7 +25,7 @@ const CONTROL: u64 = 2;
 const ENCODER: u64 = 6;
 const DECODER: u64 = 10;
 
-/// A session that a later connection can resume.
+/// A session for a later connection.
 pub(crate) type Ticket = Vec<u8>;
 
 pub(crate) struct Quic {
@@ -37,9 +37,9 @@ pub(crate) struct Quic {
     decoder: Decoder,
     waiting: Vec<Ask>,
     requests: HashMap<u64, Request>,
-    /// What came on the server's own streams, until it is understood.
+    /// Unparsed input of the server's own streams.
     theirs: HashMap<u64, Vec<u8>>,
-    /// Bytes for our own streams that flow control has not let through.
+    /// Bytes for our own streams held back by flow control.
     unsent: Vec<(u64, Vec<u8>)>,
     next_id: u64,
     is_open: bool,
@@ -50,9 +50,9 @@ pub(crate) struct Quic {
 
 struct Request {
     got: Got,
-    /// A frame's head, or a HEADERS frame, that has come in part.
+    /// A partially received frame head or HEADERS frame.
     partial: Vec<u8>,
-    /// Content of the DATA frame at hand still to come.
+    /// Content left of the current DATA frame.
     left: u64,
     /// A block that waits for the encoder stream.
     blocked: Option<Vec<u8>>,
@@ -158,7 +158,7 @@ impl Quic {
         while let Some(id) = self.conn.stream_readable_next() {
             self.read(id, done)?;
         }
-        // Before the first packet is made quiche does not know whether early data is possible.
+        // quiche does not know whether early data is possible before it has built the first packet.
         self.send()?;
         if self.conn.is_established() || self.conn.is_in_early_data() {
             self.write()?;
@@ -173,11 +173,11 @@ impl Quic {
             match self.udp.recv(&mut datagram) {
                 Ok(len) => {
                     let info = quiche::RecvInfo { from: self.peer, to: self.local };
-                    // What is wrong with it ends the connection, which is seen later.
+                    // Errors end the connection, which is noticed later.
                     let _ = self.conn.recv(&mut datagram[..len], info);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                // An ICMP answer to something earlier.
+                // An ICMP error for an earlier datagram.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(error),
             }
@@ -186,7 +186,7 @@ impl Quic {
 
     fn send(&mut self) -> io::Result<()> {
         let mut datagram = [0; 1500];
-        // quiche 0.30 has no end of datagrams for one that closes while a probe is due.
+        // quiche 0.30 sends endless datagrams if a connection closes while a probe is due.
         let most = if self.conn.local_error().is_some() { 4 } else { usize::MAX };
         for _ in 0..most {
             match self.conn.send(&mut datagram) {
@@ -330,7 +330,7 @@ impl Quic {
 }
 
 impl Request {
-    /// Works bytes of its stream off: how many of them were content.
+    /// Processes bytes of its stream; returns how many were content.
     fn receive(&mut self, id: u64, bytes: &[u8], decoder: &mut Decoder) -> io::Result<u64> {
         let mut content = 0;
         self.partial.extend_from_slice(bytes);
@@ -383,7 +383,7 @@ fn qpack(error: impl std::fmt::Debug) -> io::Error {
     io::Error::other(format!("QPACK: {error:?}"))
 }
 
-/// The two QPACK settings, once the whole SETTINGS frame has come.
+/// The two QPACK settings, once the whole SETTINGS frame has arrived.
 fn settings(bytes: &[u8]) -> Option<(u64, u64)> {
     let (_, used) = frame::read_varint(bytes)?;
     let (len, more) = frame::read_varint(&bytes[used..])?;

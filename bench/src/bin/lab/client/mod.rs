@@ -1,5 +1,5 @@
-//! The lab's client: one thread, any number of connections of any protocol, each as plain as its
-//! protocol allows. What it adds to a measurement is microseconds; what it measures is network.
+//! The lab's client: one thread, any number of connections of any protocol, each as simple as its
+//! protocol allows. It adds microseconds to a measurement; the network takes milliseconds.
 
 mod h1;
 mod h2;
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 pub(crate) use h3::Ticket;
 pub(crate) use tls::Tls;
 
-/// How long an exchange may take before the experiment gives up.
+/// Time limit of an exchange.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What is spoken, each over TLS but for the first.
+/// The protocols, all over TLS except the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) enum Protocol {
     /// HTTP/1.1 in the clear.
@@ -44,10 +44,10 @@ impl Protocol {
 /// A GET.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
-    /// What the answer will be known by.
+    /// The identifier of the answer.
     pub(crate) tag: usize,
     pub(crate) path: String,
-    /// Fields beside the usual ones, in lower case.
+    /// Additional fields, in lower case.
     pub(crate) fields: Vec<(&'static str, String)>,
 }
 
@@ -62,14 +62,14 @@ impl Ask {
     }
 }
 
-/// An answer: whole, once it is handed out.
+/// A complete answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) tag: usize,
     pub(crate) status: u16,
     /// Bytes of content.
     pub(crate) body: u64,
-    /// Bytes that the request's fields took on the wire, and the answer's.
+    /// Bytes on the wire of the request's fields, and of the answer's.
     pub(crate) asked_bytes: usize,
     pub(crate) head_bytes: usize,
     pub(crate) first: Option<Instant>,
@@ -92,7 +92,7 @@ impl Got {
         }
     }
 
-    /// Something of the answer has come.
+    /// A part of the answer has arrived.
     fn arrived(&mut self, body: usize) {
         let now = Instant::now();
         if self.first.is_none() {
@@ -105,13 +105,13 @@ impl Got {
     }
 }
 
-/// Where to, and how.
+/// Destination and protocol.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) address: SocketAddr,
     pub(crate) clear: SocketAddr,
     pub(crate) tls: Tls,
-    /// A session to resume QUIC with, and whether to send the first request within it at once.
+    /// A QUIC session to resume, and whether to send the first request as early data.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) early: bool,
 }
@@ -138,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// Requests that are not answered yet.
+    /// Number of unanswered requests.
     pub(crate) fn under_way(&self) -> usize {
         match self {
             Self::Tcp(tcp) => tcp.under_way(),
@@ -146,7 +146,7 @@ impl Connection {
         }
     }
 
-    /// When the handshake was over.
+    /// When the handshake was complete.
     pub(crate) fn ready_at(&self) -> Option<Instant> {
         match self {
             Self::Tcp(tcp) => tcp.ready_at(),
@@ -154,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Bytes of content that have come, of requests under way too.
+    /// Bytes of content received, including requests under way.
     pub(crate) fn content(&self) -> u64 {
         match self {
             Self::Tcp(tcp) => tcp.content(),
@@ -191,7 +191,7 @@ impl AsFd for Connection {
     }
 }
 
-/// Turns the connections, then waits until one has something to do or `until` has come.
+/// Turns the connections, then waits until one is ready or `until` is reached.
 pub(crate) fn step(
     connections: &mut [Connection],
     done: &mut Vec<Got>,
@@ -223,7 +223,7 @@ pub(crate) fn step(
     Ok(())
 }
 
-/// Turns the connections until `wanted` answers have come in all.
+/// Turns the connections until `wanted` answers have arrived in total.
 pub(crate) fn finish(
     connections: &mut [Connection],
     done: &mut Vec<Got>,

@@ -1,4 +1,4 @@
-//! A TCP connection, with TLS or without, and the protocol on it.
+//! A TCP connection with or without TLS, and the protocol on it.
 
 use super::{Ask, Got, Protocol, Setup, h1::H1, h2::H2};
 use crate::site::NAME;
@@ -127,7 +127,7 @@ impl Tcp {
         }
     }
 
-    /// Plain bytes out of the records that have come.
+    /// Plaintext from the received records.
     fn opened(&mut self, chunk: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(tls) = &mut self.tls else { return Ok(None) };
         tls.process_new_packets().map_err(io::Error::other)?;

@@ -1,5 +1,5 @@
-//! The client's side of TLS over TCP. It trusts the server's own certificate and nothing else, so
-//! that verification costs what it costs in the field.
+//! The client's side of TLS over TCP. It trusts only the server's own certificate, so verification
+//! costs as much as in the field.
 
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
@@ -7,7 +7,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::io;
 use std::sync::Arc;
 
-/// Configurations that differ in what they offer by ALPN; they share their sessions.
+/// Configurations with different ALPN offers; they share their sessions.
 #[derive(Clone)]
 pub(crate) struct Tls {
     pub(crate) h1: Arc<ClientConfig>,

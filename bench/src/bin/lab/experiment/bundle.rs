@@ -1,4 +1,4 @@
-//! Sixty small files beside one that holds them all (A16): whether bundling still pays.
+//! Sixty small files compared with one bundle of them (A16): whether bundling still pays.
 
 use super::{Experiment, Extent, in_parallel, median, page, table};
 use crate::link::Shape;

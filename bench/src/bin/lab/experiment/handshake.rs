@@ -15,7 +15,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
     run,
 };
 
-/// Long beside every computation, so that round trips can be counted by time.
+/// Long compared with every computation, so round trips can be counted by time.
 const RTT_MS: f64 = 100.0;
 
 struct Row {
@@ -42,7 +42,7 @@ const ROWS: [Row; 8] = [
     Row { early: true, ..row("QUIC, 0-RTT", Protocol::H3, true, true) },
 ];
 
-/// What one connection took.
+/// The cost of one connection.
 struct Taken {
     ready_ms: f64,
     first_ms: f64,

@@ -1,5 +1,5 @@
-//! Bytes that the fields of a request and of its answer take, the first time and the hundredth:
-//! text (HTTP/1.1), HPACK (RFC 7541), QPACK (RFC 9204).
+//! Bytes of the fields of a request and of its answer, the first time and the hundredth: text
+//! (HTTP/1.1), HPACK (RFC 7541), QPACK (RFC 9204).
 
 use super::{Experiment, Extent, check, table};
 use crate::client::{Ask, Connection, Got, finish};
@@ -16,7 +16,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
 
 const REQUESTS: usize = 100;
 
-/// What a browser sends with every request: 700 bytes, most of them the same each time.
+/// A browser's fields of every request: 700 bytes, mostly the same each time.
 const FIELDS: [(&str, &str); 9] = [
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),

@@ -59,8 +59,8 @@ fn beside_slow(lab: &Lab, protocol: Protocol) -> io::Result<(f64, f64)> {
     })
 }
 
-/// Asks for many files at once over a connection that is warm enough to send them in one flight;
-/// when each was whole. One packet is dropped after `passed` others.
+/// Requests many files at once over a connection that is warm enough to send them in one flight;
+/// returns when each was complete. One packet is dropped after `passed` others.
 fn many(
     lab: &Lab,
     protocol: Protocol,

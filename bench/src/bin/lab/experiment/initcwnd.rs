@@ -1,6 +1,6 @@
-//! The first flight (E9): how many segments a server sends before the first acknowledgement, as the
-//! route says and as `ringway tune` sets it, and as `http3.initial_window` says for QUIC; and what
-//! that is worth to a page of 40 KB.
+//! The first flight (E9): how many segments a server sends before the first acknowledgement, with
+//! the route's default, as set by `ringway tune`, and as set by `http3.initial_window` for QUIC;
+//! and the effect on a page of 40 KB.
 
 use super::{Experiment, Extent, fetch, median, ms, table};
 use crate::client::{Connection, Protocol};
@@ -67,7 +67,7 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     Ok(json!({ "rtt_ms": RTT_MS, "bytes": FORTY, "rows": found }))
 }
 
-/// What `ringway tune --only route` does, inside the server's namespace.
+/// The effect of `ringway tune --only route`, inside the server's namespace.
 fn tuned(action: Action, journal: &Path) -> io::Result<()> {
     let options = Options {
         profile: Profile::Throughput,
@@ -85,8 +85,8 @@ fn tuned(action: Action, journal: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Over a connection that has carried nothing but its handshake, so that its window is the initial
-/// one. The time is that from the end of the handshake, when the request leaves.
+/// Uses a connection that has carried only its handshake, so its window is the initial one. The
+/// time counts from the end of the handshake, when the request leaves.
 fn page(lab: &Lab, protocol: Protocol) -> io::Result<Flight> {
     let (took, first) = lab.client(|| {
         lab.link.watch();

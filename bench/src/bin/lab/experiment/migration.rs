@@ -1,5 +1,5 @@
-//! The client's address changes in the middle of a download (RFC 9000 section 9): QUIC goes on, TCP
-//! must connect anew and ask for the rest.
+//! The client's address changes in the middle of a download (RFC 9000 section 9): QUIC continues;
+//! TCP must reconnect and request the rest.
 
 use super::{Experiment, Extent, check, median, ms, table};
 use crate::client::{Ask, Connection, Got, Protocol, step};
@@ -17,7 +17,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
 
 const RTT_MS: f64 = 50.0;
 const RATE: u64 = 40_000_000;
-/// A client that has got nothing for so long connects anew.
+/// A client that has received nothing for this long reconnects.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes after which the address changes.
 const AFTER: u64 = 4 << 20;
@@ -66,7 +66,7 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     Ok(json!({ "rtt_ms": RTT_MS, "rate": RATE, "rows": found }))
 }
 
-/// Downloads the image over as many connections as it takes.
+/// Downloads the image over as many connections as needed.
 fn download(lab: &Lab, protocol: Protocol, moves: bool) -> io::Result<Download> {
     let (begun, mut have, mut connections) = (Instant::now(), 0, 0);
     let (mut has_moved, mut gap, mut last) = (!moves, 0.0_f64, None);
@@ -98,7 +98,7 @@ fn download(lab: &Lab, protocol: Protocol, moves: bool) -> io::Result<Download> 
                 lab.link.rebind();
             }
             match end {
-                // What TCP says of an address that nobody knows any more.
+                // TCP's answer to an unknown address.
                 Err(error) if is_broken(&error) => break,
                 other => other?,
             }

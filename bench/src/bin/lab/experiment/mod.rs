@@ -1,5 +1,5 @@
-//! The experiments. Each takes what a protocol promises, measures it over the link, prints a table
-//! and gives the figures as JSON.
+//! The experiments. Each takes a promise of a protocol, measures it over the link, prints a table
+//! and returns the figures as JSON.
 
 pub(crate) mod bundle;
 pub(crate) mod handshake;
@@ -17,17 +17,17 @@ use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How much of an experiment to do.
+/// The extent of an experiment.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) repeats: usize,
     /// Links that run side by side: most of their time is sleep.
     pub(crate) jobs: usize,
-    /// The smallest set that shows something.
+    /// The smallest set that shows the effect.
     pub(crate) quick: bool,
 }
 
-/// What an experiment is: its name, what it shows, and how.
+/// An experiment: its name, its subject, and its function.
 pub(crate) struct Experiment {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
@@ -60,7 +60,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Does `jobs` pieces of work at a time; the results in their order. The first failure ends it.
+/// Runs `jobs` pieces of work at a time; returns the results in order. The first failure ends it.
 pub(crate) fn in_parallel<W: Send, R: Send>(
     work: Vec<W>,
     jobs: usize,
@@ -90,14 +90,14 @@ fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     queue.lock().ok()?.next()
 }
 
-/// A connection whose handshake is over and that has answered once.
+/// A connection that has completed its handshake and answered once.
 pub(crate) fn opened(protocol: Protocol, setup: &Setup) -> io::Result<[Connection; 1]> {
     let mut one = [Connection::open(protocol, setup)?];
     fetch(&mut one, "/tiny.txt")?;
     Ok(one)
 }
 
-/// One request and its answer, which must be a good one.
+/// One request and its answer, which must be a success.
 pub(crate) fn fetch(one: &mut [Connection; 1], path: &str) -> io::Result<Got> {
     let mut done = Vec::new();
     one[0].ask(&Ask::new(0, path));
@@ -119,7 +119,7 @@ pub(crate) fn since(begun: Instant, got: &Got) -> f64 {
     ms(got.last - begun)
 }
 
-/// A table of Markdown, which is what a terminal shows too.
+/// A table in Markdown, readable in a terminal too.
 pub(crate) fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     println!("\n{title}\n");
     println!("| {} |", columns.join(" | "));

@@ -1,5 +1,5 @@
-//! A page and its resources over fresh connections (E12, C34, D10, D12, A7): the document, then, as
-//! browsers do, all that it refers to.
+//! A page and its resources over fresh connections (E12, C34, D10, D12, A7): the document, then
+//! everything that it refers to, as browsers do.
 
 use super::{Experiment, Extent, check, in_parallel, median, ms, table};
 use crate::client::{Ask, Connection, Got, Protocol, Setup, finish, step};
@@ -16,15 +16,15 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
     run,
 };
 
-/// 100 Mbit/s: a good line, whose rate decides little at these sizes.
+/// 100 Mbit/s: a good line, whose rate matters little at these sizes.
 const RATE: u64 = 100_000_000;
 
 /// How a page is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fetch {
-    /// One connection for each resource, one after another, as of old (RFC 1945).
+    /// One connection for each resource, one after another (RFC 1945).
     OnePer,
-    /// Six connections that are kept, as browsers do.
+    /// Six persistent connections, as in browsers.
     Six,
     H2,
     H3,
@@ -137,7 +137,7 @@ fn cell(site: &Site, one: Work, sizes: &[usize]) -> io::Result<Vec<(Work, usize,
     for &size in sizes {
         let rest: Vec<String> = (0..size).map(resource).collect();
         for way in Fetch::ALL.into_iter().filter(|way| *way != Fetch::H3 || lab.speaks_h3) {
-            // Sixty-one handshakes that each lose something take minutes, and show nothing new.
+            // Sixty-one handshakes with losses take minutes and show nothing new.
             if way == Fetch::OnePer && size > 10 && one.loss > 0.0 {
                 continue;
             }

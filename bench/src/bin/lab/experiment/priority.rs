@@ -1,5 +1,5 @@
-//! Urgent CSS behind a large image (RFC 9218): asked for while the image is on its way, with
-//! priorities and without.
+//! Urgent CSS behind a large image (RFC 9218): requested while the image is under way, with and
+//! without priorities.
 
 use super::{Experiment, Extent, check, median, ms, opened, table};
 use crate::client::{Ask, Connection, Got, Protocol, step};
@@ -17,7 +17,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
 
 const RTT_MS: f64 = 50.0;
 const RATE: u64 = 20_000_000;
-/// Bytes of the image that have come when the CSS is asked for.
+/// Bytes of the image received before the CSS is requested.
 const AFTER: u64 = 1 << 20;
 
 #[derive(Clone, Copy)]
@@ -66,7 +66,7 @@ fn run(site: &Site, extent: Extent) -> io::Result<Value> {
     Ok(json!({ "rtt_ms": RTT_MS, "rate": RATE, "rows": found }))
 }
 
-/// When the CSS was whole, after it was asked for; the image is given up then.
+/// Time from the request of the CSS until it is complete; the image is abandoned then.
 fn css(lab: &Lab, case: Case) -> io::Result<f64> {
     let mut open: Vec<Connection> = opened(case.protocol, &lab.setup)?.into();
     if case.own {

@@ -8,12 +8,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A link, or none where the machine does not allow one.
+/// A link, or `None` if the machine does not allow one.
 fn link(name: &str, shape: Shape, seed: u64) -> Option<Link> {
     match Link::new(shape, seed) {
         Ok(link) => Some(link),
         Err(error) => {
-            // Everything was to be installed, iproute2 too; a device or rights may lack.
+            // Every tool should be installed, iproute2 too; the device or the rights may be
+            // missing.
             let complete = std::env::var_os("RINGWAY_TEST_COMPLETE").is_some();
             let there = std::path::Path::new("/dev/net/tun").exists();
             let missing = error.kind() == io::ErrorKind::NotFound;
@@ -62,7 +63,7 @@ fn a_round_trip_takes_twice_the_delay() {
     let delayed = pings(&client, &server, 20);
     println!("median round trips: {:.3} ms bare, {:.3} ms of 30", bare[10], delayed[10]);
     assert!(delayed[0] >= 30.0, "{delayed:?}");
-    // No limit of time: even on a busy machine one of twenty is not late by the whole delay.
+    // Not a time limit: even on a busy machine, one of twenty is not late by the whole delay.
     assert!(bare[0] < 30.0 && delayed[0] < 60.0, "{bare:?}, {delayed:?}");
 }
 
@@ -88,12 +89,12 @@ fn the_rate_spaces_packets_and_a_full_queue_drops() {
     }
     let counts = link.counts(Way::Up);
     assert_eq!(counts.packets, 20);
-    // A machine that stalls between two sends gives the wire time to take more.
+    // If the machine stalls between two sends, the wire has time to take more.
     assert!((1..=16).contains(&counts.overflowed), "{counts:?}");
 }
 
 #[test]
-fn losses_duplicates_and_reordering_come_at_their_shares_and_again_from_the_same_seed() {
+fn losses_duplicates_and_reordering_keep_their_shares_and_repeat_with_the_seed() {
     const SENT: u64 = 4000;
     let shape = Shape {
         loss: 0.05,
@@ -107,7 +108,7 @@ fn losses_duplicates_and_reordering_come_at_their_shares_and_again_from_the_same
         let (client, server) = sockets(&link);
         for number in 0..SENT {
             client.send(&number.to_be_bytes()).unwrap();
-            // Late is later than what follows, so that it is seen to be overtaken.
+            // Late packets are later than the next ones, so they are seen to be overtaken.
             if number % 50 == 49 {
                 std::thread::sleep(Duration::from_micros(500));
             }
