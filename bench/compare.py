@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""ringway beside its peers on the same works: the tables of README.md and bench/README.md, plots, and all figures as JSON.
+"""ringway and its peers under the same loads: the tables of README.md and bench/README.md, plots, and all figures as JSON.
 
     bench/compare.py [--quick] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
-    bench/compare.py --resume FILE     what a run that was ended has not measured, with its settings
-    bench/compare.py --report FILE     the table and the plots of figures measured before
-    bench/compare.py --check           whether those tables are those of the JSON they name
+    bench/compare.py --resume FILE     the rest of an interrupted run, with its settings
+    bench/compare.py --report FILE     the table and the plots of earlier figures
+    bench/compare.py --check           whether the tables match the JSON that they name
 
 Every server has one worker and is pinned to CPU 0, the load generator to CPU 1; rounds alternate and
 the figures are medians (see measure.py). For each work and server: CPU time and system calls a

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fetches the peers of the codec benchmarks that no crate brings: ls-qpack's C, out of the source
-# package of PyPI's pylsqpack, and picohttpparser's, out of gunicorn-h1c's. bench/codecs/build.rs builds what
-# it finds.
+# Fetches the peers of the codec benchmarks that no crate contains: ls-qpack's C code from the
+# source package of PyPI's pylsqpack, and picohttpparser's from gunicorn-h1c's.
+# bench/codecs/build.rs builds what it finds.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p target/peers

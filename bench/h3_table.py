@@ -2,7 +2,7 @@
 """HTTP/3's table: ringway beside quiche, tokio-quiche, quinn + h3, tquic and caddy.
 
     bench/h3_table.py [PART...] [--rounds N] [--seconds S] [--bin DIR] [--profile NAME] [--results DIR]
-    bench/h3_table.py --report FILE     the table of figures measured before
+    bench/h3_table.py --report FILE     the table of earlier figures
 
 Parts: works (baseline2 over 64 x 64, files of 10 KB and 1 MB), download (1 GiB on one connection),
 handshakes (full, resumed, 0-RTT), segments (datagrams in a sendmsg), idle (memory of connections);

@@ -3,7 +3,7 @@
 
     bench/lab_report.py [DIR]       default: bench/results; writes DIR/lab.html and DIR/lab-*.svg
 
-Every sentence with a figure is made from the JSON beside it, and says whether what was expected
+Every sentence with a figure is made from the JSON, and states whether the expectation
 came true.
 """
 

@@ -6,8 +6,8 @@
 A WORK is a load and the servers that it is put on (see WORKS below; all of them when none is
 named). The servers run pinned to CPU 0 with one worker each, the load generator pinned to CPU 1.
 Rounds alternate, A B C A B C, because a shared machine's speed drifts by more than the differences
-that matter: what is compared is the ratio of two servers within one round, and the figure is the
-median of those ratios with its quartiles. The absolute figures are medians too, and worth less.
+that matter. The comparison is the ratio of two servers within one round, and the figure is the
+median of those ratios with its quartiles. The absolute figures are medians too, but less reliable.
 
 The generator is often the bottleneck, so requests per second say little about a server: its CPU
 time (user and system, all threads, as the kernel accounts it) is what one request costs.

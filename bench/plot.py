@@ -1,4 +1,4 @@
-"""SVG plots for the reports: lines and horizontal bars, nothing else. Text has the page's own font."""
+"""SVG plots for the reports: lines and horizontal bars. Text uses the page's own font."""
 
 from html import escape
 

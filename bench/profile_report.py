@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What scripts/profile.sh prints: bench/profile_report.py DIR SECONDS EVENT
+"""The report of scripts/profile.sh: bench/profile_report.py DIR SECONDS EVENT
 
 Reads DIR/folded (collapsed stacks), DIR/stat.csv (perf stat) and DIR/load.log. Exits with 1 when a
 frame of the server's own binary has no name.

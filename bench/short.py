@@ -3,8 +3,8 @@
 
     bench/short.py PORT SECONDS CONNECTIONS
 
-So many connections are open at a time. Prints `N requests in S` and `Requests/sec`, as wrk does.
-A slow generator is enough where the server's CPU time per request is what is measured.
+CONNECTIONS is the number open at a time. Prints `N requests in S` and `Requests/sec`, as wrk does.
+A slow generator is enough, because the server's CPU time per request is measured.
 """
 
 import selectors

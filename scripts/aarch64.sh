@@ -39,7 +39,7 @@ build_dir=$target/aarch64
 root_packages=(rustc cargo libstd-rust-dev:arm64 qemu-user gcc libc6-dev gcc-aarch64-linux-gnu
     libc6-dev-arm64-cross g++ g++-aarch64-linux-gnu make cmake git libclang-dev)
 
-# mirror: where this machine's apt has Debian from.
+# mirror: the Debian mirror of this machine's apt.
 mirror() {
     apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1
@@ -60,7 +60,7 @@ make_root() {
     [ -n "$from" ] || die "apt knows no Debian mirror here: name one in RINGWAY_DEBIAN_MIRROR"
     say "making a root of Debian $suite in $chroot_dir from $from: ${root_packages[*]}"
     as_root rm -rf --one-file-system "$part" "$chroot_dir"
-    # A mirror that lags is good enough for a compiler: what it serves is signed all the same.
+    # A stale mirror is good enough for a compiler: its files are signed too.
     as_root mmdebstrap --mode=root --variant=essential --architectures=amd64,arm64 \
         --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Languages "none"' \
         --include="$(IFS=,; echo "${root_packages[*]}")" "$suite" "$part" "$from" ||
@@ -71,8 +71,8 @@ make_root() {
     as_root mv "$part" "$chroot_dir"
 }
 
-# What runs as root, in a mount namespace of its own, before the chroot.
-# Arguments: root, owner, repository, target directory, registry, command.
+# Runs as root, in a mount namespace of its own, before the chroot. Arguments: root, owner,
+# repository, target directory, registry, command.
 enter='
 set -e
 cd "$1"
@@ -135,7 +135,7 @@ prepare() {
     toolchain
     make_root
     mkdir -p "$build_dir"
-    cargo fetch --quiet --locked || die "cargo could not fetch the crates that Cargo.lock names"
+    cargo fetch --quiet --locked || die "cargo could not fetch the crates in Cargo.lock"
     inside true || die "cannot enter $chroot_dir: this needs the right to mount and to chroot" \
         "(in a container: --cap-add SYS_ADMIN and no seccomp or AppArmor rule against mount)"
     say "in $chroot_dir: $(inside rustc --version), $(inside qemu-aarch64 --version | head -n 1)"

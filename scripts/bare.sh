@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a folder of commands as a bare machine has them: Debian's base, the Rust toolchain, and what
-# the named packages bring. A test that needs anything else then fails for want of it.
+# Makes a folder with the commands of a bare machine: Debian's base, the Rust toolchain, and those
+# of the named packages. A test that needs anything else then fails.
 #
 #   scripts/bare.sh DIR PACKAGE...     makes DIR/bin (for PATH) and DIR/cargo (for CARGO_HOME)
 set -euo pipefail
@@ -15,13 +15,13 @@ toolchain
 rm -rf "$dir"
 mkdir -p "$dir/bin" "$dir/cargo"
 
-# The base of every Debian, and what the named packages depend on.
+# Debian's base, and the dependencies of the named packages.
 base=$(dpkg-query -W -f '${Package} ${Priority} ${Essential}\n' |
     awk '$2 == "required" || $2 == "important" || $3 == "yes" { print $1 }')
 closure=$(apt-cache depends --recurse --installed --no-suggests --no-enhances --no-recommends \
     --no-conflicts --no-breaks --no-replaces $base "$@" | sed -n 's/^\([a-z0-9][^ :]*\).*/\1/p' | sort -u)
 
-# A link belongs to the package that its end belongs to: /bin is /usr/bin, and alternatives chain.
+# A link belongs to its target's package: /bin is /usr/bin, and alternatives chain.
 files=$(dpkg-query -W -f '${Package} ${binary:Package}\n' | sort |
     join - <(printf '%s\n' "$closure") | cut -d ' ' -f 2 | xargs dpkg -L |
     grep -E '/s?bin/|/lib/|^/opt/' | xargs -d '\n' readlink -m | sort -u)
@@ -33,8 +33,8 @@ done | sort | join - <(printf '%s\n' "$files") | while read -r _ path; do
     ln -sf "$path" "$dir/bin/"
 done
 
-# Of the toolchain what rustup installs by default. cargo looks for its subcommands in
-# CARGO_HOME/bin as well, so that folder is left out there.
+# The toolchain's default rustup components. cargo also looks for subcommands in CARGO_HOME/bin, so
+# that folder is left out.
 for name in cargo rustc rustdoc rustfmt cargo-fmt cargo-clippy clippy-driver; do
     path=$(command -v "$name") || die "$name is missing: rustup component add rustfmt clippy"
     ln -sf "$path" "$dir/bin/"

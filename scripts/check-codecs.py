@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks ringway's HPACK and QPACK encoders with decoders of other authors (PyPI: hpack, pylsqpack).
+"""Checks ringway's HPACK and QPACK encoders with independent decoders (PyPI: hpack, pylsqpack).
 
     python3 -m pip install hpack pylsqpack
     cargo build --release -p ringway-bench --bin vectors
     scripts/check-codecs.py target/release/vectors [hpack STORY.json ...] [qpack LIST.qif ...]
 
-`vectors` writes what our encoders make of the lists; each block is decoded here and compared.
+`vectors` writes our encoders' output for the lists; each block is decoded here and compared.
 """
 
 import json

@@ -15,7 +15,7 @@ set -euo pipefail
 
 toolchain
 packages "${build_packages[@]}" python3 util-linux openssl wrk nghttp2-client nginx-light
-# Where the distribution lacks one of these, the comparison names it.
+# The comparison reports packages that the distribution lacks.
 for peer in h2o caddy haproxy linux-perf; do
     (packages "$peer") || say "$peer cannot be installed: going on without"
 done

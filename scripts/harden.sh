@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What looks for faults in the codecs, in QUIC, and in the TLS record layer, beyond scripts/test.sh.
+# Looks for faults in the codecs, in QUIC, and in the TLS record layer, beyond scripts/test.sh.
 #
 #   scripts/harden.sh [STEP...]      steps: simd asan (when none is named), asan-server, miri, fuzz,
 #                                    clean
@@ -11,7 +11,8 @@
 #   miri    the suite's scalar half under Miri (hours; FILTER=NAME restricts it)
 #   fuzz    each fuzz target for 60 s (SECONDS_EACH=N); TARGETS="h2 hpack" restricts them
 #
-# asan needs no other compiler than ours; miri and fuzz need a nightly toolchain, fuzz cargo-fuzz.
+# asan works with the stable compiler; miri and fuzz need a nightly toolchain, and fuzz needs
+# cargo-fuzz.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 toolchain
@@ -42,10 +43,9 @@ simd() {
     done
 }
 
-# The standard library is not instrumented, so the checks are of our own accesses, and of those of
-# the libraries that are built here: quiche too, and BoringSSL's and aws-lc's C, but not their
-# assembler. Row 77 of the attack list: no finding.
-# BoringSSL has a table twice under one name, each static, so that is not looked for.
+# The standard library is not instrumented. The checks cover our own accesses and those of the
+# libraries built here: quiche, and the C of BoringSSL and aws-lc, but not their assembler. Row 77
+# of the attack list: no finding. BoringSSL has two static tables of one name, so that check is off.
 sanitised() {
     ASAN_OPTIONS=detect_odr_violation=0${ASAN_OPTIONS:+:$ASAN_OPTIONS} \
         RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$target/asan CARGO_BUILD_TARGET=$triple \
@@ -56,17 +56,18 @@ asan() {
     sanitised cargo test -q -p ringway-codec -p ringway-quic --lib --tests --profile tested
 }
 
-# What is meant to live as long as the process: the names in routes, the test application's bytes.
+# Allocations that live as long as the process on purpose: the names in routes, the test
+# application's bytes.
 leaks_meant=('ringway::app::router::Pattern>::new' 'ringway::app::router::Router>::endpoint'
     '::harness::pattern')
-# The server's tests that cannot hold there, each with its reason.
+# The server's tests that cannot pass there, each with its reason.
 asan_skips=(
     'alone_a18_ten_thousand_idle_connections measures memory and nothing else'
 )
 
-# ringway_asan takes the binary's own allocator away, tells the sanitizer what the kernel is lent
-# (server/src/ring/asan.rs), and has the tests' harness see no memory grow: it would be the
-# sanitizer's. Leaks are looked for in each process that ends by itself.
+# ringway_asan removes the binary's own allocator, tells the sanitizer which memory the kernel uses
+# (server/src/ring/asan.rs), and turns off the harness's checks of memory growth, which would
+# measure the sanitizer. Leaks are checked in each process that ends by itself.
 asan-server() {
     local status=0 skip reports=$target/asan/reports meant=$target/asan/leaks-meant
     local run=(test -p ringway --lib --bins --tests --examples --no-fail-fast --profile tested --)
@@ -84,7 +85,7 @@ asan-server() {
     ASAN_OPTIONS=detect_leaks=1:log_path=$reports/report \
         LSAN_OPTIONS=suppressions=$meant:print_suppressions=0 \
         sanitised cargo "${run[@]}" || status=$?
-    # A server that its test had killed, or looked at no more, may have reported all the same.
+    # A server that its test killed or abandoned may still have written a report.
     if [ -n "$(ls "$reports")" ]; then
         cat "$reports"/*
         die "there are reports, of $(ls "$reports" | wc -l) processes: $reports"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set the first flight of TCP on every route: how many segments leave before the first answer.
+# Set TCP's initial congestion window on every route: how many segments leave before the first
+# answer.
 #
 #   scripts/initcwnd.sh N         set it (the kernel's default is 10: 14 KB; 32 carries 46 KB)
 #   scripts/initcwnd.sh show      what each route has

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measure what each protocol buys over a network whose delay and losses are set, and write the report.
+# Measure the benefit of each protocol over a network with configurable delay and loss, and write
+# the report.
 #
 #   scripts/lab.sh                      every experiment (about 20 minutes), bench/results/lab.html
 #   scripts/lab.sh EXPERIMENT... [OPTIONS]      as the binary's: see `scripts/lab.sh --help`
@@ -21,7 +22,7 @@ case "${1:-all}" in
 run) exec "$lab" "$@" ;;
 esac
 [ $# -gt 0 ] || set -- all --jobs 12
-# Ahead of other work on the machine, which would lengthen the links.
+# Runs with priority over other work on the machine, which would add delay to the links.
 nice -n -10 "$lab" "$@" --results bench/results
 python3 bench/lab_report.py bench/results
 say "the report: bench/results/lab.html"

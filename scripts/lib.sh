@@ -10,7 +10,7 @@ die() {
     exit 1
 }
 
-# as_root COMMAND...: run as root, through sudo where we are not.
+# as_root COMMAND...: run as root, through sudo if necessary.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -21,7 +21,7 @@ as_root() {
     fi
 }
 
-# packages NAME...: install those of Debian's packages that are missing, and say which.
+# packages NAME...: install the missing Debian packages, and name them.
 packages() {
     local missing=() name
     for name in "$@"; do
@@ -30,7 +30,7 @@ packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null ||
-        die "install these first, there is no apt-get here to do it: ${missing[*]}"
+        die "install these first, as apt-get is not available: ${missing[*]}"
     say "installing Debian packages: ${missing[*]}"
     if [ -z "${apt_updated:-}" ]; then
         as_root apt-get update -q >&2 || die "apt-get update failed"
@@ -41,13 +41,13 @@ packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
-# toolchain: stop with the missing thing named when there is no Rust toolchain.
+# toolchain: without a Rust toolchain, stop and name what is missing.
 toolchain() {
     [ -x "$HOME/.cargo/bin/cargo" ] && PATH="$PATH:$HOME/.cargo/bin"
     command -v cargo >/dev/null || die "cargo is missing: install Rust 1.89 or newer (rustup.rs)"
     command -v rustc >/dev/null || die "rustc is missing: install Rust 1.89 or newer (rustup.rs)"
 }
 
-# What a build needs besides Rust: a C and C++ compiler; cmake, libclang and git (its build script
+# Build requirements besides Rust: a C and C++ compiler; cmake, libclang and git (its build script
 # applies patches) for QUIC's BoringSSL.
 build_packages=(gcc g++ libc6-dev make cmake libclang-dev git)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Where the CPU time goes: perf with frame pointers, a flame graph, the top functions by crate, system
-# calls and cycles a request.
+# Profile of the CPU time: perf with frame pointers, a flame graph, the top functions by crate,
+# system calls and cycles a request.
 #
 #   scripts/profile.sh [OPTIONS] -- LOAD COMMAND        a fresh server: the arena application
 #   scripts/profile.sh --pid PID -- LOAD COMMAND        a running one
@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
         ;;
     *) die "unknown option $1; see --help" ;;
     esac
-    shift 2 || die "$1 wants a value"
+    shift 2 || die "$1 needs a value"
 done
 load=("$@")
 
@@ -63,10 +63,10 @@ if [ -z "$pid" ]; then
         [ -z "$port" ] || break
         sleep 0.1
     done
-    [ -n "$port" ] || die "the server does not listen: $(cat "$out/server.log")"
+    [ -n "$port" ] || die "the server is not listening: $(cat "$out/server.log")"
 fi
 if [ ${#load[@]} -eq 0 ]; then
-    [ -n "$port" ] || die "a load command is wanted after --"
+    [ -n "$port" ] || die "a load command is needed after --"
     packages wrk nghttp2-client
     more=$((seconds + 3))
     case $kind in
@@ -86,7 +86,7 @@ say "load: ${load[*]//PORT/$port}"
 loader=$!
 started+=("$loader")
 sleep 1
-# The PMU where there is one; a timer's interrupts where not.
+# The PMU if there is one, otherwise a timer's interrupts.
 event=cycles
 perf stat -e cycles -- true 2>&1 | grep -q 'not supported' && event=cpu-clock
 perf record -q -e $event -F 997 --call-graph fp -p "$pid" -o "$out/perf.data" -- sleep "$seconds" &

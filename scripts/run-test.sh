@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs one binary of tests for `cargo test`, which scripts/test.sh tells to call this.
+# Runs one test binary for `cargo test`, as configured by scripts/test.sh.
 #
 #   scripts/run-test.sh BINARY [ARGUMENT...]
 #
-# nextest gives a test that watches a latency the machine to itself; .config/nextest.toml lists
-# them. `cargo test` knows no such list, so here the tests of a listed binary, and those whose names
-# begin with alone_, run one after another behind the others.
+# nextest runs latency-sensitive tests alone; .config/nextest.toml lists them. `cargo test` has no
+# such list, so here the tests of a listed binary, and those with names that begin with alone_, run
+# one after another after the others.
 set -euo pipefail
 binary=$1
 shift

@@ -3,9 +3,9 @@
 #
 #   scripts/serve.sh [DIR] [ringway's own options...]
 #
-# DIR is the site that this repository ships when none is given. Installs what the build needs;
-# running it again only rebuilds what changed. Options are those of `ringway serve --help`,
-# for example: scripts/serve.sh ~/site --http 0.0.0.0:8080 --workers 2
+# DIR defaults to the site in this repository. Installs the build requirements; running it again
+# rebuilds only what changed. Options are those of `ringway serve --help`, for example:
+# scripts/serve.sh ~/site --http 0.0.0.0:8080 --workers 2
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

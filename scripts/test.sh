@@ -28,7 +28,8 @@ bare=
 if [ "${1:-}" = --bare ]; then
     bare=$target/bare
     shift
-    # Until the packages are there: Debian's folders and the toolchain's, nothing from /usr/local.
+    # Until the packages are installed: Debian's folders and the toolchain's, nothing from
+    # /usr/local.
     toolchain
     PATH=$(dirname "$(command -v cargo)"):/usr/sbin:/usr/bin:/sbin:/bin
 fi
@@ -82,14 +83,14 @@ prepare() {
     fi
     export RINGWAY_TEST_HTTPWG=$target/tools/bin/httpwg
     export RINGWAY_TEST_PYTHON=$venv/bin/python
-    # Everything is there now: a test that misses a tool fails instead of skipping.
+    # Everything is installed now, so a test without its tool fails instead of skipping.
     export RINGWAY_TEST_COMPLETE=1
 }
 
 passed=0
 failed=0
-# Every step builds in this profile and with these features, so that each C library is compiled
-# once: build scripts are built anew where a feature of one of their dependencies changes.
+# Every step builds with this profile and these features, so that each C library is compiled once: a
+# build script is rebuilt if a feature of one of its dependencies changes.
 profile=tested
 scope=(--workspace --features ringway-bench/peers,ringway/tower)
 
@@ -109,15 +110,15 @@ check() {
     if [ $status -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
 
-# sum PATTERN LOG: add up the numbers that stand before a word in a runner's summary lines.
+# sum PATTERN LOG: add up the numbers before a word in a runner's summary lines.
 sum() {
-    # No match is a sum of nothing, not a failure.
+    # No match means a sum of 0, not a failure.
     sed -e 's/\x1b\[[0-9;]*m//g' "$2" | { grep -oE "[0-9]+ $1" || true; } |
         awk '{ n += $1 } END { print n + 0 }'
 }
 
-# Rust's tests: one build, then every test. `cargo test` builds no examples when it is told which
-# targets to run, and the tests of the examples start them, so they are built first.
+# Rust's tests: one build, then every test. `cargo test` with named targets builds no examples, but
+# the tests of the examples start them, so they are built first.
 run_tests() {
     if has_nextest; then
         step test cargo nextest run "${scope[@]}" --no-fail-fast --cargo-profile $profile
@@ -131,8 +132,8 @@ run_tests() {
     tally
 }
 
-# Both runners know the same tests: `cargo test` says which through the runner, the binary's name
-# first, and nextest says the binary in front of each test.
+# Both runners must run the same tests. `cargo test` lists them through the runner, the binary's
+# name first; nextest prints the binary before each test.
 same_names() {
     cargo --config "target.'cfg(unix)'.runner = 'scripts/run-test.sh'" \
         test "${scope[@]}" --profile $profile --tests -- --list --format terse 2>/dev/null |
@@ -144,7 +145,7 @@ for suite in json.load(sys.stdin)["rust-suites"].values():
     for name in suite["testcases"]:
         print(name)' | sort >"$logs/names-nextest"
     diff "$logs/names-cargo" "$logs/names-nextest" || return 1
-    [ -s "$logs/names-cargo" ] && echo "$(wc -l <"$logs/names-cargo") tests by both runners"
+    [ -s "$logs/names-cargo" ] && echo "$(wc -l <"$logs/names-cargo") tests in both runners"
 }
 
 run_doc_tests() {
@@ -160,7 +161,7 @@ run_simd() {
     tally
 }
 
-# What ships is built otherwise than what is tested: a server of that build outlives its
+# The release profile differs from the tested one: a server of that build must survive its
 # application's panics.
 run_release() {
     check release-build cargo build --release -p ringway --example panics
@@ -177,7 +178,7 @@ run_aarch64() {
     tally
 }
 
-# tally: add a runner's summary lines to the totals; no summary at all is a failure of its own.
+# tally: add a runner's summary lines to the totals. A missing summary is a failure.
 tally() {
     local ok bad
     echo "$summaries" >"$logs/summary"

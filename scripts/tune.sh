@@ -3,8 +3,9 @@
 #
 #   scripts/tune.sh check|apply|restore [--profile throughput|latency|bench] [--dry-run] ...
 #
-# The options are those of `ringway tune --help`; apply and restore go through sudo. What was there
-# before is journalled, and restore puts back exactly that. `ringway doctor` explains each setting.
+# The options are those of `ringway tune --help`; apply and restore go through sudo. Previous values
+# are recorded in a journal, and restore puts them back exactly. `ringway doctor` explains each
+# setting.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
