@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringway_codec::Time;
 use ringway_codec::date::Date;
@@ -44,8 +45,13 @@ pub(crate) struct File {
     /// The file changed so shortly before it was read that a later change might have the same time
     /// stamps: the next check must compare content.
     pub(crate) racy: bool,
-    /// When it last matched the disk, by the worker's clock.
-    pub(crate) checked: Cell<Time>,
+    /// The name contains a percent sign: a request's path that is the same text, not decoded, means
+    /// another file.
+    pub(crate) escaped: bool,
+    /// Until when it is answered without a check of the disk, by the worker's clock.
+    pub(crate) fresh_until: Cell<Time>,
+    /// From when on one request does that check for all.
+    pub(crate) check_from: Cell<Time>,
     /// Whether a check of the disk is under way.
     pub(crate) looking: Cell<bool>,
 }
@@ -132,9 +138,24 @@ impl File {
             content_type,
             max_age: cache_control.and_then(max_age).filter(|_| settings.expires),
             racy,
-            checked: Cell::new(Time(0)),
+            escaped: path.contains(&b'%'),
+            fresh_until: Cell::new(Time::ZERO),
+            check_from: Cell::new(Time::ZERO),
             looking: Cell::new(false),
         }
+    }
+
+    /// It matched the disk at `now`, which holds for `fresh_for`.
+    pub(crate) fn checked(&self, now: Time, fresh_for: Duration) {
+        self.fresh_until.set(now + fresh_for);
+        self.check_from.set(now + fresh_for / 2);
+        self.looking.set(false);
+    }
+
+    /// Whether it may be answered as it is; a check that is due is under way.
+    #[inline]
+    pub(crate) fn is_fresh(&self, now: Time) -> bool {
+        now < self.check_from.get() || (self.looking.get() && now < self.fresh_until.get())
     }
 
     /// The form with that coding.

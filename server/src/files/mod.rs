@@ -212,29 +212,22 @@ impl Files {
         site.follow().map(|()| site)
     }
 
-    fn refuse(&self, status: StatusCode) -> Reply {
-        if self.settings.pages.iter().all(|(of, _)| *of != status) {
-            return Reply::Ready(status.into());
-        }
-        match self.site() {
-            Ok(site) => Reply::Later(Box::pin(async move { site.refuse(status).await })),
-            Err(_) => Reply::Ready(status.into()),
-        }
-    }
-}
-
-impl Handler for Files {
-    fn start(&self) {
-        self.settings.start();
+    /// The answer to the ordinary request: see [`Site::at_once`].
+    #[inline]
+    fn at_once(&self, request: &Request<'_>) -> Option<Response> {
+        let (Method::Get | Method::Head) = request.line.method else { return None };
+        let path = request.line.path.of(request.bytes);
+        let below = path.strip_prefix(self.settings.prefix.as_bytes())?;
+        let accept_encoding = RequestFields::plain(request.fields, request.bytes)?;
+        SITES.with_borrow(|sites| {
+            let (_, site) = sites.iter().find(|(id, _)| *id == self.id)?;
+            site.at_once(below, accept_encoding)
+        })
     }
 
-    fn nested(&mut self, prefix: &str) {
-        assert!(!prefix.contains('{'), "files are not served below a parameter: {prefix}");
-        let prefix = format!("{prefix}{}", self.settings.prefix);
-        *self = self.clone().prefix(&prefix);
-    }
-
-    fn call(&self, request: &Request<'_>) -> Reply {
+    /// Answers whatever was not answered at once.
+    #[inline(never)]
+    fn answer(&self, request: &Request<'_>) -> Reply {
         match request.line.method {
             Method::Get | Method::Head => {}
             Method::Options => return Reply::Ready(allow(StatusCode::NO_CONTENT.into())),
@@ -288,6 +281,35 @@ impl Handler for Files {
             json: listing::wants_json(request.known(Known::Accept)),
             location: location(request),
         })))
+    }
+
+    fn refuse(&self, status: StatusCode) -> Reply {
+        if self.settings.pages.iter().all(|(of, _)| *of != status) {
+            return Reply::Ready(status.into());
+        }
+        match self.site() {
+            Ok(site) => Reply::Later(Box::pin(async move { site.refuse(status).await })),
+            Err(_) => Reply::Ready(status.into()),
+        }
+    }
+}
+
+impl Handler for Files {
+    fn start(&self) {
+        self.settings.start();
+    }
+
+    fn nested(&mut self, prefix: &str) {
+        assert!(!prefix.contains('{'), "files are not served below a parameter: {prefix}");
+        let prefix = format!("{prefix}{}", self.settings.prefix);
+        *self = self.clone().prefix(&prefix);
+    }
+
+    fn call(&self, request: &Request<'_>) -> Reply {
+        match self.at_once(request) {
+            Some(response) => Reply::Ready(response),
+            None => self.answer(request),
+        }
     }
 
     fn body_mode(&self, _: &Request<'_>) -> BodyMode {

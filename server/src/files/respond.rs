@@ -31,7 +31,17 @@ pub(crate) fn respond(
 ) -> Response {
     let form = accepted.choose(file.codings).and_then(|coding| file.form(coding));
     let Some(form) = form else { return not_acceptable() };
-    let mut response = decide(file, form, head, asked);
+    with_expiry(file, decide(file, form, head, asked))
+}
+
+/// Answers a request without conditions for a form of `file`.
+#[inline]
+pub(crate) fn ordinary(file: &File, form: &Form) -> Response {
+    with_expiry(file, whole(form))
+}
+
+#[inline]
+fn with_expiry(file: &File, mut response: Response) -> Response {
     if let Some(seconds) = file.max_age
         && matches!(response.status_code().as_u16(), 200 | 206 | 304)
     {
@@ -109,6 +119,7 @@ pub(crate) fn page(file: &File, status: StatusCode) -> Response {
     Response::typed(file.content_type, body).status(status)
 }
 
+#[inline]
 fn whole(form: &Form) -> Response {
     let body = match &form.content {
         FileContent::Memory(bytes) => Body::Local(Rc::clone(bytes), 0..bytes.len()),
@@ -164,6 +175,7 @@ fn parts(form: &Form, ranges: Vec<Range<u64>>, size: u64, content_type: &str) ->
     response
 }
 
+#[inline]
 fn shared(status: StatusCode, fields: &Rc<SharedFields>, body: Body) -> Response {
     let mut response = Response::new(status);
     response.shared = Some(Rc::clone(fields));

@@ -23,7 +23,7 @@ use super::respond;
 use super::root::is_exhausted;
 use super::settings::SiteSettings;
 use super::store::Store;
-use crate::app::content_coding::Recent;
+use crate::app::content_coding::{Coding, Recent};
 use crate::app::response::Response;
 use crate::rt::thread_state;
 
@@ -120,16 +120,36 @@ impl Site {
     pub(crate) fn held(&self, path: &[u8]) -> Held {
         let store = self.store.borrow();
         let Some(file) = store.find(path) else { return Held::Nothing };
-        let age = thread_state::with(|thread| thread.now()).since(file.checked.get());
-        if age >= self.settings.fresh_for {
+        let now = thread_state::with(|thread| thread.now());
+        if now >= file.fresh_until.get() {
             return Held::Nothing;
         }
         // At half time one request does the check for all, so that they need not all wait at the
         // end.
-        if age >= self.settings.fresh_for / 2 && !file.looking.replace(true) {
+        if now >= file.check_from.get() && !file.looking.replace(true) {
             return Held::Ageing;
         }
         Held::Fresh(Rc::clone(file))
+    }
+
+    /// The answer to a request without conditions for a file in memory that needs no check yet;
+    /// `path` is as it came. `None` for everything else.
+    #[inline]
+    pub(crate) fn at_once(&self, path: &[u8], accept_encoding: Option<&[u8]>) -> Option<Response> {
+        if self.root.borrow().0 != self.settings.root.generation() {
+            return None;
+        }
+        let store = self.store.borrow();
+        let file = store.find(path)?;
+        let now = thread_state::with(|thread| thread.now());
+        if !file.is_fresh(now) || file.escaped {
+            return None;
+        }
+        let coding = match accept_encoding {
+            None => Coding::Identity,
+            value => self.accepted.borrow_mut().parse(value).choose(file.codings)?,
+        };
+        file.form(coding).map(|form| respond::ordinary(file, form))
     }
 
     /// Answers GET and HEAD (`head`) of a file.
@@ -138,9 +158,31 @@ impl Site {
         respond::respond(file, head, asked, accepted)
     }
 
-    /// Answers a request with the help of the disk.
+    /// Answers a request that memory could not answer at once.
     pub(crate) async fn answer(self: Rc<Self>, ask: Ask) -> Response {
-        let error = match self.find(&ask.path, ask.look).await {
+        if !ask.look
+            && let Some(file) = self.wait(&ask.path).await
+        {
+            return self.respond(&file, ask.head, &ask.asked);
+        }
+        // Thousands may wait for one check: only the request that does it needs the memory for it.
+        Box::pin(self.answer_from_disk(ask)).await
+    }
+
+    /// The file at `path` from memory, after the check of it that is under way.
+    async fn wait(&self, path: &[u8]) -> Option<Rc<File>> {
+        let gate = self.looking.borrow().get(path).map(Rc::clone);
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        match self.held(path) {
+            Held::Fresh(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    async fn answer_from_disk(&self, ask: Ask) -> Response {
+        let error = match self.look(&ask.path).await {
             Ok(Found::File(file)) => return self.respond(&file, ask.head, &ask.asked),
             Ok(Found::Directory) => return redirect(&ask.location),
             Err(error) => error,
@@ -151,7 +193,7 @@ impl Site {
                 return response;
             }
             if let Some(fallback) = &self.settings.fallback
-                && let Ok(Found::File(file)) = self.find(fallback, false).await
+                && let Ok(Found::File(file)) = self.find(fallback).await
             {
                 return self.respond(&file, ask.head, &ask.asked);
             }
@@ -163,25 +205,24 @@ impl Site {
     pub(crate) async fn refuse(&self, status: StatusCode) -> Response {
         let page = self.settings.pages.iter().find(|(of, _)| *of == status);
         if let Some((_, path)) = page
-            && let Ok(Found::File(file)) = self.find(path, false).await
+            && let Ok(Found::File(file)) = self.find(path).await
         {
             return respond::page(&file, status);
         }
         status.into()
     }
 
-    /// The file or directory at `path`; a path with a slash at its end, and the empty one, stand
-    /// for the directory's index.
-    async fn find(&self, path: &[u8], look: bool) -> io::Result<Found> {
-        if !look {
-            let gate = self.looking.borrow().get(path).map(Rc::clone);
-            if let Some(gate) = gate {
-                gate.pass().await;
-            }
-            if let Held::Fresh(file) = self.held(path) {
-                return Ok(Found::File(file));
-            }
+    /// The file or directory at `path`.
+    async fn find(&self, path: &[u8]) -> io::Result<Found> {
+        match self.wait(path).await {
+            Some(file) => Ok(Found::File(file)),
+            None => self.look(path).await,
         }
+    }
+
+    /// What the disk has at `path`; one with a slash at its end, and the empty one, stand for the
+    /// directory's index.
+    async fn look(&self, path: &[u8]) -> io::Result<Found> {
         let _looking = Looking::start(&self.looking, path);
         let mut on_disk = path.to_vec();
         if is_directory(path) {
@@ -220,14 +261,13 @@ impl Site {
             Seen::Directory(_) => return Ok(Found::Directory),
         };
         if let Some(file) = self.unchanged(path, &look) {
-            file.checked.set(now);
-            file.looking.set(false);
+            file.checked(now, self.settings.fresh_for);
             return Ok(Found::File(file));
         }
         let stored = self.store.borrow().bytes();
         let room = look.weight(&self.settings).and_then(|bytes| self.budget.reserve(bytes, stored));
         let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
-        file.checked.set(now);
+        file.checked(now, self.settings.fresh_for);
         match file.bytes() {
             // Nothing is kept of a directory that was replaced meanwhile.
             _ if generation != self.settings.root.generation() => {}
