@@ -397,7 +397,7 @@ mod tests {
             assert!(of(get().uri("/%zz")).contains("percent sign"));
             assert!(of(get().uri("/a b")).contains("blank"));
             assert!(of(get().uri("/a\r\nx: y")).contains("control character"));
-            assert!(of(get().header("a b", "c")).contains("no token"));
+            assert!(of(get().header("a b", "c")).contains("not a token"));
             assert!(of(get().header("x", "a\nb")).contains("`x`"));
             assert!(of(get().header("content-length", "4").body("hello")).contains("length"));
             assert!(get().header("content-length", "x").build().is_err());
