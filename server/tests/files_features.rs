@@ -149,6 +149,7 @@ fn row_b3_the_tag_changes_when_the_content_does() {
 fn row_b4_if_none_match() {
     let site = site();
     let server = Process::serve(site.path(), &[]);
+    server.await_content_tag("/large.bin");
     for target in ["/assets/app-3f2a9c1b.js", "/large.bin"] {
         let tag = get(&server, target, "").field("etag").unwrap().to_owned();
         for value in [tag.clone(), format!("W/{tag}"), "*".into(), format!("\"x\", {tag}, \"y\"")] {

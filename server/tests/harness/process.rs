@@ -132,6 +132,14 @@ impl Process {
         self.listening().remove(kind)
     }
 
+    /// Waits until a large file's entity tag is of its content: a thread reads it once it has been
+    /// asked for, and the tag changes then.
+    pub fn await_content_tag(&self, path: &str) {
+        let tag = || self.client().request("HEAD", path, "", b"").field("etag").map(str::to_owned);
+        let first = tag();
+        eventually("the content of the large file has been read", || tag() != first);
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.http())
     }
