@@ -70,7 +70,14 @@ fn summary(config: &Config, records: &[String]) -> String {
             let _ = writeln!(out, "  {name} on {address}");
         }
     }
-    let _ = writeln!(out, "  serving {}", config.files.root.display());
+    if config.site.is_empty() {
+        let _ = writeln!(out, "  serving {}", config.files.root.display());
+    }
+    for site in &config.site {
+        let hosts: Vec<&str> = site.hosts.iter().map(|host| host.0.as_str()).collect();
+        let hosts = if hosts.is_empty() { "all other hosts".to_owned() } else { hosts.join(", ") };
+        let _ = writeln!(out, "  {hosts}: {}", site.root.display());
+    }
     if !records.is_empty() {
         let _ = writeln!(out, "  for the DNS, so that clients begin with HTTP/3:");
     }

@@ -49,10 +49,10 @@ pub struct LinkField(pub HeaderValue);
 pub struct Hsts(pub HeaderValue);
 
 /// A written table whose keys are all known.
-struct Block<'a, 'b>(&'a [Entry<'b>]);
+pub(super) struct Block<'a, 'b>(&'a [Entry<'b>]);
 
 impl<'a, 'b> Block<'a, 'b> {
-    fn of(written: &'a Written<'b>, keys: &[&str]) -> Result<Self, Wrong> {
+    pub(super) fn of(written: &'a Written<'b>, keys: &[&str]) -> Result<Self, Wrong> {
         let Shape::Block(entries) = &written.shape else {
             let keys = keys.join(", ");
             let found = written.shape.name();
@@ -69,7 +69,7 @@ impl<'a, 'b> Block<'a, 'b> {
         Ok(Self(entries))
     }
 
-    fn maybe<T: Typed>(&self, key: &str) -> Result<Option<T>, Wrong> {
+    pub(super) fn maybe<T: Typed>(&self, key: &str) -> Result<Option<T>, Wrong> {
         let Some(Entry { value, .. }) = self.0.iter().find(|entry| entry.name == key) else {
             return Ok(None);
         };
@@ -79,7 +79,7 @@ impl<'a, 'b> Block<'a, 'b> {
         })
     }
 
-    fn need<T: Typed>(&self, key: &str) -> Result<T, Wrong> {
+    pub(super) fn need<T: Typed>(&self, key: &str) -> Result<T, Wrong> {
         self.maybe(key)?.ok_or_else(|| Wrong::new(format!("`{key}` is missing")))
     }
 }
@@ -171,7 +171,7 @@ impl Typed for ContentTypes {
 }
 
 /// A table in one line, without what is not set.
-fn inline(entries: &[(&str, String)]) -> String {
+pub(super) fn inline(entries: &[(&str, String)]) -> String {
     let set = entries.iter().filter(|(_, value)| !value.is_empty());
     let pairs: Vec<_> = set.map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", pairs.join(", "))

@@ -5,7 +5,7 @@ use super::error::{Error, Errors, ValueOrigin};
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
-use super::{Address, Config, Limits};
+use super::{Address, Config, Limits, site};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -42,12 +42,21 @@ pub struct Loaded {
     /// Warnings, a line each.
     pub warnings: Vec<String>,
     origins: BTreeMap<&'static str, ValueOrigin>,
+    /// Of each site its own place, by the empty key, and those of its keys.
+    sites: Vec<BTreeMap<String, ValueOrigin>>,
 }
 
 impl Loaded {
     /// Where the value of `key` came from.
     pub fn origin(&self, key: &str) -> &ValueOrigin {
         self.origins.get(key).unwrap_or(&ValueOrigin::Default)
+    }
+
+    /// Where a key of the site with this number was set; the site's own place where it was not.
+    pub fn site_origin(&self, site: usize, key: &str) -> &ValueOrigin {
+        let places = self.sites.get(site);
+        let place = places.and_then(|places| places.get(key).or_else(|| places.get("")));
+        place.unwrap_or_else(|| self.origin("site"))
     }
 }
 
@@ -62,6 +71,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
             config: Config::default(),
             warnings: Vec::new(),
             origins: BTreeMap::new(),
+            sites: Vec::new(),
         },
         errors: Vec::new(),
     };
@@ -175,6 +185,9 @@ impl Layers {
         match setting.set(&mut self.loaded.config, &written) {
             Ok(()) => {
                 self.loaded.origins.insert(setting.key, file.origin(key_at));
+                if setting.key == "site" {
+                    self.loaded.sites = site_places(file, &written);
+                }
             }
             Err(wrong) => {
                 let origin = file.origin(wrong.at.unwrap_or(value_at));
@@ -296,11 +309,59 @@ impl Layers {
         if config.http3.required && !config.http3.enabled {
             found.push(("http3.required", "`http3.enabled` is false".into()));
         }
+        found.extend(site_contradictions(&self.loaded));
+        for (site, key, message, hint) in site::contradictions(config) {
+            let origin = self.loaded.site_origin(site, key).clone();
+            self.errors.push(Error { origin, message, hint });
+        }
         for (key, message) in found {
             let origin = self.loaded.origin(key).clone();
             self.errors.push(Error { origin, message, hint: None });
         }
     }
+}
+
+/// What stands beside `[[site]]` and means nothing there, or only there.
+fn site_contradictions(loaded: &Loaded) -> Vec<(&'static str, String)> {
+    let config = &loaded.config;
+    let mut found: Vec<(&str, String)> = Vec::new();
+    let unknown_host = config.unknown_host.is_some();
+    if config.site.is_empty() {
+        if unknown_host {
+            let message = "`unknown_host`: without [[site]] all hosts get the same files";
+            found.push(("unknown_host", message.into()));
+        }
+        return found;
+    }
+    for key in ["files.root", "files.browse", "files.types"] {
+        if loaded.origins.contains_key(key) {
+            let name = key.trim_start_matches("files.");
+            let message = format!(
+                "`{key}` beside [[site]]: write `{name}` into a [[site]], without `hosts` for the \
+                 default one"
+            );
+            found.push((key, message));
+        }
+    }
+    if unknown_host && config.site.iter().any(|site| site.hosts.is_empty()) {
+        let message = "`unknown_host`: the site without `hosts` answers for all other hosts";
+        found.push(("unknown_host", message.into()));
+    }
+    found
+}
+
+/// Where each site and its keys stand.
+fn site_places(file: &File<'_>, written: &Written<'_>) -> Vec<BTreeMap<String, ValueOrigin>> {
+    let sites = match &written.shape {
+        Shape::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(written),
+    };
+    let places = sites.iter().map(|site| {
+        let Shape::Block(entries) = &site.shape else { return BTreeMap::new() };
+        let keys = entries.iter().map(|entry| (entry.name.to_owned(), file.origin(entry.value.at)));
+        keys.chain([(String::new(), file.origin(site.at))]).collect()
+    });
+    places.collect()
 }
 
 fn tls_contradictions(config: &Config) -> Vec<(&'static str, String)> {

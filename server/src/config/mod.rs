@@ -12,6 +12,7 @@ mod paths;
 mod print;
 mod scheme;
 mod settings;
+mod site;
 mod suggest;
 mod value;
 
@@ -25,6 +26,10 @@ pub use paths::missing_paths;
 pub use print::{print, reference};
 pub use scheme::Scheme;
 pub use settings::{Flag, SETTINGS, Setting, Takes};
+pub use site::{
+    AnswerRule, CacheRule, Cleartext, ErrorPage, Extension, HostPattern, PathPattern, Preset,
+    RedirectRule, RewriteRule, RootedPath, SITE_KEYS, SiteConfig, SiteFields, Target, UnknownHost,
+};
 pub use suggest::nearest;
 
 pub use ringway_quic::Congestion;
@@ -60,6 +65,10 @@ pub struct Config {
     pub hints: Vec<Hints>,
     /// What is pushed along with pages.
     pub push: Vec<Push>,
+    /// Sites by host; none leaves all hosts to the static file service.
+    pub site: Vec<SiteConfig>,
+    /// What requests get for a host that no site answers for; none means 421.
+    pub unknown_host: Option<UnknownHost>,
     /// The static file service.
     pub files: FilesConfig,
     /// Certificates.

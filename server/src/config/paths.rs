@@ -11,16 +11,13 @@ pub fn missing_paths(loaded: &Loaded) -> Vec<Error> {
     let config = &loaded.config;
     let mut errors = Vec::new();
     let mut expect = |key: &str, path: &Path, is_directory: bool| {
-        let wrong = match File::open(path).and_then(|file| file.metadata()) {
-            Ok(found) if found.is_dir() == is_directory => return,
-            Ok(_) if is_directory => "is not a directory".to_owned(),
-            Ok(_) => "is a directory".to_owned(),
-            Err(error) => format!("cannot be opened: {error}"),
-        };
+        let Err(wrong) = look(path, is_directory) else { return };
         let message = format!("`{key}`: {} {wrong}", path.display());
         errors.push(Error { origin: loaded.origin(key).clone(), message, hint: None });
     };
-    expect("files.root", &config.files.root, true);
+    if config.site.is_empty() {
+        expect("files.root", &config.files.root, true);
+    }
     let tls = &config.tls;
     for (key, path) in [
         ("tls.cert", &tls.cert),
@@ -40,5 +37,46 @@ pub fn missing_paths(loaded: &Loaded) -> Vec<Error> {
     if let Some(directory) = &config.qlog {
         expect("qlog", directory, true);
     }
+    errors.extend(missing_of_sites(loaded));
     errors
+}
+
+/// An error for every path of a site that cannot be used.
+fn missing_of_sites(loaded: &Loaded) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for (at, site) in loaded.config.site.iter().enumerate() {
+        let mut expect = |key: &str, path: &Path, is_directory: bool| {
+            if let Err(wrong) = look(path, is_directory) {
+                let origin = loaded.site_origin(at, key).clone();
+                let message = format!("`{key}`: {} {wrong}", path.display());
+                errors.push(Error { origin, message, hint: None });
+            }
+        };
+        expect("root", &site.root, true);
+        if let Some(certificate) = &site.certificate {
+            for path in [&certificate.cert, &certificate.key].into_iter().chain(&certificate.ocsp) {
+                expect("certificate", path, false);
+            }
+        }
+        if !site.root.is_dir() {
+            continue;
+        }
+        if let Some(file) = &site.fallback {
+            expect("fallback", &site.root.join(&file.0), false);
+        }
+        for page in &site.errors {
+            expect("errors", &site.root.join(&page.file.0), false);
+        }
+    }
+    errors
+}
+
+/// Why a path cannot be used, if so.
+fn look(path: &Path, is_directory: bool) -> Result<(), String> {
+    match File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_dir() == is_directory => Ok(()),
+        Ok(_) if is_directory => Err("is not a directory".to_owned()),
+        Ok(_) => Err("is a directory".to_owned()),
+        Err(error) => Err(format!("cannot be opened: {error}")),
+    }
 }

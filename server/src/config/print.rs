@@ -4,7 +4,7 @@
 use super::load::Loaded;
 use super::settings::{SETTINGS, Setting, show_amount};
 use super::value::show_bytes;
-use super::{Config, Unit};
+use super::{Config, Preset, SITE_KEYS, Unit};
 use std::fmt::Write;
 
 /// Every setting with its value and its origin, as a TOML file. Loading it gives the same
@@ -17,7 +17,11 @@ pub fn print(loaded: &Loaded) -> String {
             block = setting.block();
             let _ = write!(out, "\n[{block}]\n");
         }
-        let value = setting.show(&loaded.config);
+        // What may not stand beside sites is not said beside them.
+        let value = match setting.block() {
+            "files" if !loaded.config.site.is_empty() => String::new(),
+            _ => setting.show(&loaded.config),
+        };
         let origin = loaded.origin(setting.key);
         let line = match value.as_str() {
             "" => format!("# {} is not set", setting.name()),
@@ -27,6 +31,21 @@ pub fn print(loaded: &Loaded) -> String {
             format!(", {} to {}", show_amount(row.unit, row.min), show_amount(row.unit, row.max))
         });
         let _ = writeln!(out, "{line:<40} # {origin}{}", range.unwrap_or_default());
+        if setting.key == "site" {
+            out.push_str(&presets(&loaded.config));
+        }
+    }
+    out
+}
+
+/// The fields of the presets that sites use, as comments.
+fn presets(config: &Config) -> String {
+    let used = |preset: &Preset| config.site.iter().any(|site| site.preset.contains(preset));
+    let mut out = String::new();
+    for preset in Preset::all().filter(used) {
+        for (name, value) in preset.fields() {
+            let _ = writeln!(out, "#   preset \"{}\": {name}: {value}", preset.name());
+        }
     }
     out
 }
@@ -54,6 +73,16 @@ pub fn reference() -> String {
             // A block's name is no link.
             setting.doc.replace('[', "\\["),
         );
+    }
+    let _ = write!(out, "\nThe keys of `[[site]]`:\n\n| Key | Meaning |\n|---|---|\n");
+    for (key, doc) in SITE_KEYS {
+        let _ = writeln!(out, "| `{key}` | {} |", doc.replace('[', "\\["));
+    }
+    out.push_str("\nThe fields of each preset:\n\n| Preset | Fields |\n|---|---|\n");
+    for preset in Preset::all() {
+        let fields = preset.fields().iter().map(|(name, value)| format!("`{name}: {value}`"));
+        let fields: Vec<_> = fields.collect();
+        let _ = writeln!(out, "| `{}` | {} |", preset.name(), fields.join(", "));
     }
     out
 }

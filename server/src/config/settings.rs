@@ -247,6 +247,14 @@ fn process_fields() -> Vec<Setting> {
             "[[hints]] with path and links: Link fields of that page, in 103 where it has to wait"),
         field!(list "push", push, None,
             "[[push]] with path and push: the paths that are pushed along with that page"),
+        field!(list "site", site, None,
+            "[[site]] with hosts, root and the keys below: the files of a directory, for some hosts"),
+        field!(
+            "unknown_host",
+            unknown_host,
+            None,
+            "what requests get for a host that no site answers for, where none is the default one"
+        ),
     ]
 }
 

@@ -25,10 +25,12 @@ mod route;
 mod settings;
 mod sidecar;
 mod site;
+mod sites;
 mod store;
 mod tags;
 
 pub(crate) use root::reopen;
+pub(crate) use sites::Sites;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -72,7 +74,8 @@ pub struct Files {
 }
 
 thread_local! {
-    /// The sites that this worker has opened, by the service's number. There are a few at most.
+    /// The sites that this worker has opened, by the service's number and in
+    /// its order.
     static SITES: RefCell<Vec<(usize, Rc<Site>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -155,7 +158,26 @@ impl Files {
     /// Answers paths that name no file with this file and 200, as single-page applications want.
     #[must_use]
     pub fn fallback(self, path: &str) -> Self {
-        self.with(|settings| settings.fallback = Some(path.trim_start_matches('/').into()))
+        self.with(|settings| {
+            settings.fallback = Some(path.trim_start_matches('/').into());
+            settings.fallback_for_all = true;
+        })
+    }
+
+    /// As [`Self::fallback`], but for paths whose last part has a dot: a script or an image that is
+    /// missing is 404.
+    #[must_use]
+    pub fn fallback_for_pages(self, path: &str) -> Self {
+        self.fallback(path).with(|settings| settings.fallback_for_all = false)
+    }
+
+    /// Answers `/a` with the file `a.html`, for `extensions(["html"])`, where there is no file `a`;
+    /// the first of the extensions with which there is one.
+    #[must_use]
+    pub fn extensions(self, extensions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with(|settings| {
+            settings.extensions = extensions.into_iter().map(Into::into).collect();
+        })
     }
 
     /// Sends this file as the body of responses with that status (400, 403, 404).
@@ -200,13 +222,15 @@ impl Files {
     /// This worker's side of the service, or what to answer while there is nothing to serve.
     fn site(&self) -> Result<Rc<Site>, StatusCode> {
         let site = SITES.with_borrow_mut(|sites| {
-            if let Some((_, site)) = sites.iter().find(|(id, _)| *id == self.id) {
-                return Rc::clone(site);
+            // In order of their numbers: there may be hundreds.
+            if let Ok(at) = sites.binary_search_by_key(&self.id, |(id, _)| *id) {
+                return Rc::clone(&sites[at].1);
             }
             // Services that are gone (a reload) leave nothing behind.
             sites.retain(|(_, site)| !site.is_last());
             let site = Rc::new(Site::new(Arc::clone(&self.settings)));
-            sites.push((self.id, Rc::clone(&site)));
+            let at = sites.partition_point(|(id, _)| *id < self.id);
+            sites.insert(at, (self.id, Rc::clone(&site)));
             site
         });
         site.follow().map(|()| site)

@@ -80,7 +80,7 @@ pub(crate) fn escape_name(name: &[u8], out: &mut Vec<u8>) {
 
 /// Copies `text`, which may hold percent-escapes already; every byte that is neither a `pchar`
 /// (RFC 3986, 3.3) nor in `also` is percent-encoded.
-fn escape(text: &[u8], also: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape(text: &[u8], also: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         let plain = byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
         if plain || also.contains(&byte) {
@@ -95,7 +95,8 @@ fn hex(digit: &u8) -> Option<u8> {
     char::from(*digit).to_digit(16).map(|value| value as u8)
 }
 
-fn segments(path: &[u8]) -> Result<(), BadPath> {
+/// Whether the decoded path may name a file: it has no dot segments, and nothing hidden.
+pub(super) fn segments(path: &[u8]) -> Result<(), BadPath> {
     if path.is_empty() {
         return Ok(());
     }

@@ -39,6 +39,10 @@ pub(crate) struct SiteSettings {
     pub(crate) precompressed: bool,
     /// The file that answers for every path that names none, with 200 (single-page applications).
     pub(crate) fallback: Option<Vec<u8>>,
+    /// Whether it also answers for paths whose last part has a dot, which mean a file of a type.
+    pub(crate) fallback_for_all: bool,
+    /// Extensions that a path may leave out, without their dots.
+    pub(crate) extensions: Vec<String>,
     /// Files that are the bodies of error responses.
     pub(crate) pages: Vec<(StatusCode, Vec<u8>)>,
     /// Bytes of files that a worker keeps in memory.
@@ -74,6 +78,8 @@ impl SiteSettings {
             browse: false,
             precompressed: true,
             fallback: None,
+            fallback_for_all: true,
+            extensions: Vec::new(),
             pages: Vec::new(),
             cache_bytes: 64 << 20,
             cache_file_bytes: 2 << 20,
@@ -136,6 +142,13 @@ impl SiteSettings {
             crate::rt::console::note!("ringway: {} {what}", shown.escape_debug());
             warned.insert(name);
         }
+    }
+
+    /// The file that answers for `path`, which names none.
+    pub(crate) fn fallback_of(&self, path: &[u8]) -> Option<&[u8]> {
+        let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let answers = self.fallback_for_all || !last.contains(&b'.');
+        self.fallback.as_deref().filter(|_| answers)
     }
 
     /// The content type of the file at `path`.

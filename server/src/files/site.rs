@@ -182,7 +182,13 @@ impl Site {
     }
 
     async fn answer_from_disk(&self, ask: Ask) -> Response {
-        let error = match self.look(&ask.path).await {
+        let found = self.look(&ask.path).await;
+        if !matches!(found, Ok(Found::File(_)))
+            && let Some(file) = self.extended(&ask.path).await
+        {
+            return self.respond(&file, ask.head, &ask.asked);
+        }
+        let error = match found {
             Ok(Found::File(file)) => return self.respond(&file, ask.head, &ask.asked),
             Ok(Found::Directory) => return redirect(&ask.location),
             Err(error) => error,
@@ -192,7 +198,7 @@ impl Site {
             if let Some(response) = self.list(&ask.path, ask.json).await {
                 return response;
             }
-            if let Some(fallback) = &self.settings.fallback
+            if let Some(fallback) = self.settings.fallback_of(&ask.path)
                 && let Ok(Found::File(file)) = self.find(fallback).await
             {
                 return self.respond(&file, ask.head, &ask.asked);
@@ -205,11 +211,33 @@ impl Site {
     pub(crate) async fn refuse(&self, status: StatusCode) -> Response {
         let page = self.settings.pages.iter().find(|(of, _)| *of == status);
         if let Some((_, path)) = page
-            && let Ok(Found::File(file)) = self.find(path).await
+            && let Some(page) = self.page(status, path).await
         {
-            return respond::page(&file, status);
+            return page;
         }
         status.into()
+    }
+
+    /// The file at `path` as the body of an error response, if it is there.
+    pub(crate) async fn page(&self, status: StatusCode, path: &[u8]) -> Option<Response> {
+        match self.find(path).await {
+            Ok(Found::File(file)) => Some(respond::page(&file, status)),
+            _ => None,
+        }
+    }
+
+    /// The file whose name is `path` with one of the extensions that paths may leave out.
+    async fn extended(&self, path: &[u8]) -> Option<Rc<File>> {
+        if is_directory(path) {
+            return None;
+        }
+        for extension in &self.settings.extensions {
+            let name = [path, b".", extension.as_bytes()].concat();
+            if let Ok(Found::File(file)) = self.find(&name).await {
+                return Some(file);
+            }
+        }
+        None
     }
 
     /// The file or directory at `path`.

@@ -8,16 +8,24 @@ use std::fmt::Write;
 
 /// The banner: the directory, and a URL and the protocols of each listener.
 pub(crate) fn text(config: &Config, listeners: &[(Scheme, Bound)], workers: usize) -> String {
-    let root = &config.files.root;
-    let root = std::path::absolute(root).unwrap_or_else(|_| root.clone());
     let version = env!("CARGO_PKG_VERSION");
-    let mut out = format!("ringway {version} serves {}\n", root.display());
+    let mut out = format!("ringway {version} serves {}\n", served(config));
     for (scheme, bound) in listeners {
         let _ = writeln!(out, "  {:<32} {}", url(*scheme, bound), spoken(*scheme, config));
     }
     let workers = if workers == 1 { "1 worker".into() } else { format!("{workers} workers") };
     let _ = writeln!(out, "  {workers}; Ctrl-C stops");
     out
+}
+
+/// What is served: the directory, or how many sites.
+fn served(config: &Config) -> String {
+    let root = match config.site.as_slice() {
+        [] => &config.files.root,
+        [site] => &site.root,
+        sites => return format!("{} sites", sites.len()),
+    };
+    std::path::absolute(root).unwrap_or_else(|_| root.clone()).display().to_string()
 }
 
 /// A URL for a browser on this machine.
@@ -44,13 +52,17 @@ fn spoken(scheme: Scheme, config: &Config) -> &'static str {
     match scheme {
         Scheme::Http => "HTTP/1.1, HTTP/2 with prior knowledge",
         Scheme::H2c => "HTTP/2 with prior knowledge",
-        Scheme::Https if config.tls.cert.is_none() => {
+        Scheme::Https if is_self_signed(config) => {
             "HTTP/2, HTTP/1.1 (self-signed: a browser will ask)"
         }
         Scheme::Https => "HTTP/2, HTTP/1.1",
         Scheme::H3 => "HTTP/3",
         Scheme::Metrics => "metrics: /metrics, /stats.json",
     }
+}
+
+fn is_self_signed(config: &Config) -> bool {
+    config.tls.cert.is_none() && config.site.iter().all(|site| site.certificate.is_none())
 }
 
 #[cfg(test)]

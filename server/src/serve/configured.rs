@@ -1,6 +1,7 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::app::error::Error;
+use crate::app::handler::Handler;
 use crate::app::preload::Preload;
 use crate::config::Scheme;
 use crate::config::{Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, TlsVersion};
@@ -8,6 +9,7 @@ use crate::files;
 use crate::rt::console::note;
 use crate::serve::banner;
 use crate::serve::handle::ServerHandle;
+use crate::serve::listener::Bound;
 use crate::serve::server::Server;
 use crate::tls::{CertificateFiles, Flaw, Options, Tls};
 use ringway_codec::scan::Backend;
@@ -17,6 +19,31 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts the server that a configuration describes.
 pub fn start(config: &Config) -> Result<ServerHandle, Error> {
+    let tls = match config.https.is_empty() {
+        true => None,
+        false => Some(tls(config)?),
+    };
+    if config.site.is_empty() {
+        return finish(with_hints(default_files(config), config), config, tls);
+    }
+    let certificates = match &tls {
+        Some(tls) if !certificates(config).is_empty() => tls.certificates(),
+        _ => Vec::new(),
+    };
+    let covers = |host: &str| certificates.iter().any(|each| each.covers(host));
+    let sites = files::Sites::compile(config, covers);
+    let port = sites.https_port();
+    let running = finish(with_hints(sites, config), config, tls)?;
+    let https = running.local_addrs().iter().find_map(|(scheme, bound)| match bound {
+        Bound::Ip(address) if *scheme == Scheme::Https => Some(address.port()),
+        _ => None,
+    });
+    port.learn(https.unwrap_or(443));
+    Ok(running)
+}
+
+/// The files of `[files]`, for all hosts.
+fn default_files(config: &Config) -> files::Files {
     let mut files = files::Files::new(config.files.root.clone())
         .browse(config.files.browse)
         .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
@@ -24,10 +51,18 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     for (extension, value) in &config.files.types.0 {
         files = files.content_type(extension, value.clone());
     }
-    let server = match Preload::new(files, config) {
-        Ok(files) => Server::new(files),
-        Err(files) => Server::new(files),
-    };
+    files
+}
+
+fn with_hints(app: impl Handler, config: &Config) -> Server {
+    match Preload::new(app, config) {
+        Ok(app) => Server::new(app),
+        Err(app) => Server::new(app),
+    }
+}
+
+/// Tells the server the rest of what the configuration says, and starts it.
+fn finish(server: Server, config: &Config, tls: Option<Tls>) -> Result<ServerHandle, Error> {
     let mut server = server
         .limits(config.limits.clone())
         .http2(config.http2.clone())
@@ -47,8 +82,8 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     for address in &config.h2c {
         server = server.listen(Scheme::H2c, Ok(address.clone()));
     }
-    if !config.https.is_empty() {
-        server = server.tls(tls(config)?);
+    if let Some(tls) = tls {
+        server = server.tls(tls);
     }
     for address in &config.https {
         server = server.listen(Scheme::Https, Ok(address.clone()));
@@ -99,7 +134,9 @@ fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
 fn certificates(config: &Config) -> Vec<CertificateFiles> {
     let tls = &config.tls;
     let first = tls.cert.iter().zip(&tls.key).map(|(cert, key)| (cert, key, &tls.ocsp));
-    let further = tls.certificates.iter().map(|each| (&each.cert, &each.key, &each.ocsp));
+    let of_sites = config.site.iter().filter_map(|site| site.certificate.as_ref());
+    let further = tls.certificates.iter().chain(of_sites);
+    let further = further.map(|each| (&each.cert, &each.key, &each.ocsp));
     let files = first.chain(further);
     files
         .map(|(cert, key, ocsp)| CertificateFiles {

@@ -1,0 +1,90 @@
+//! What is wrong with sites beside each other, or beside the rest of a configuration.
+
+use super::super::Config;
+use super::{Cleartext, Preset, SiteConfig};
+use std::collections::HashMap;
+
+/// A mistake: the number of the site, the key in its block, what is wrong, and what was meant.
+pub(in super::super) type SiteMistake = (usize, &'static str, String, Option<String>);
+
+/// All mistakes of the sites.
+pub(in super::super) fn contradictions(config: &Config) -> Vec<SiteMistake> {
+    let mut found = Vec::new();
+    let mut hosts: HashMap<&str, &SiteConfig> = HashMap::new();
+    let mut others: Option<&SiteConfig> = None;
+    for (at, site) in config.site.iter().enumerate() {
+        if site.hosts.is_empty() && others.replace(site).is_some() {
+            let message = "two sites without `hosts`: only one can answer for all other hosts";
+            found.push((at, "hosts", message.to_owned(), None));
+        }
+        for host in &site.hosts {
+            if let Some(first) = hosts.insert(&host.0, site) {
+                let message = match std::ptr::eq(first, site) {
+                    true => format!("`hosts`: \"{}\" is there twice", host.0),
+                    false => format!(
+                        "`hosts`: \"{}\" is a host of the site of {} already",
+                        host.0,
+                        first.root.display()
+                    ),
+                };
+                found.push((at, "hosts", message, None));
+            }
+        }
+        if config.https.is_empty() {
+            if site.cleartext == Some(Cleartext::Redirect) {
+                let message = "`cleartext`: nothing listens for https, where it would lead";
+                found.push((at, "cleartext", message.to_owned(), Some("\"serve\"".to_owned())));
+            }
+            if site.certificate.is_some() {
+                let message = "`certificate`: nothing listens for https";
+                found.push((at, "certificate", message.to_owned(), None));
+            }
+        }
+        found.extend(fields(at, site));
+        found.extend(circles(at, site));
+    }
+    found
+}
+
+/// Fields that are taken away and were never there.
+fn fields(at: usize, site: &SiteConfig) -> impl Iterator<Item = SiteMistake> {
+    let is_set = |name: &str| {
+        let mut sets = site.preset.iter().flat_map(|preset| preset.fields());
+        sets.any(|(other, _)| *other == name)
+    };
+    let empty = site.headers.0.iter().filter(|(_, value)| value.is_empty());
+    empty.filter(move |(name, _)| !is_set(name.as_str())).map(move |(name, _)| {
+        let of = Preset::all().find(|preset| preset.fields().iter().any(|(of, _)| of == name));
+        let hint = of.map(|preset| format!("`preset = [\"{}\"]`", preset.name()));
+        (at, "headers", format!("`headers`: no preset of the site sets `{name}`"), hint)
+    })
+}
+
+/// Redirects that lead back to themselves: each rule is followed from a path that it matches.
+fn circles(at: usize, site: &SiteConfig) -> Option<SiteMistake> {
+    // What stands for a `*` matters to no usual rule.
+    const SAMPLE: &str = "x";
+    for rule in &site.redirect {
+        let mut path = rule.from.glob().replacen('*', SAMPLE, 1);
+        if !path.starts_with('/') {
+            path.insert(0, '/');
+        }
+        let start = path.clone();
+        for _ in 0..=site.redirect.len() {
+            let is_answered =
+                site.answer.iter().any(|each| each.path.capture(path.as_bytes()).is_some());
+            let next =
+                site.redirect.iter().find(|each| each.from.capture(path.as_bytes()).is_some());
+            let Some(next) = next.filter(|_| !is_answered).and_then(|rule| rule.lead(&path)) else {
+                path.clear();
+                break;
+            };
+            path = next;
+        }
+        if !path.is_empty() {
+            let message = format!("`redirect`: from {start} it goes on without end");
+            return Some((at, "redirect", message, None));
+        }
+    }
+    None
+}
