@@ -5,6 +5,7 @@
 //! * [TLS](tls): certificates, tickets, 421
 //! * [HTTP/3](http3): UDP, firewalls, early data, clients that move
 //! * [Static files](static_files): caching, compression, ranges
+//! * [Sites](sites): many hosts, redirects, error pages, fields
 //! * [Operating](operating): signals, logs, metrics, limits, containers
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean
@@ -22,6 +23,7 @@ macro_rules! definitions {
 [tls.md]: crate::manual::tls
 [http3.md]: crate::manual::http3
 [static-files.md]: crate::manual::static_files
+[sites.md]: crate::manual::sites
 [operating.md]: crate::manual::operating
 [tuning.md]: crate::manual::tuning
 [performance.md]: crate::manual::performance
@@ -48,6 +50,7 @@ pages! {
     tls "tls.md"
     http3 "http3.md"
     static_files "static-files.md"
+    sites "sites.md"
     operating "operating.md"
     tuning "tuning.md"
     performance "performance.md"

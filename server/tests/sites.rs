@@ -6,7 +6,7 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use harness::h2::{END_HEADERS, END_STREAM, H2, HEADERS, block, frame};
 use harness::process::{Process, RINGWAY};
@@ -74,12 +74,6 @@ fn serve(dir: &TempDir) -> Process {
     let server = Process::start(&mut command);
     server.wait_for("http,https,h3");
     server
-}
-
-fn check(dir: &TempDir, more: &[&str]) -> Output {
-    let mut command = Command::new(RINGWAY.unwrap());
-    command.args(["check", "-c"]).arg(dir.path().join("ringway.toml")).args(more);
-    command.output().unwrap()
 }
 
 fn h1(mut stream: impl Read + Write, way: &'static str, request: &str) -> Answer {
@@ -344,13 +338,12 @@ fn row_103_l3_no_spelling_slips_past() {
     }
 }
 
-/// A rewritten path is answered as its file is: HEAD, ranges, conditions, compressed siblings; once.
+/// A rewritten path is answered as its file is: HEAD, ranges, conditions, siblings; once.
 #[test]
 fn l3_rewritten_paths_are_their_files() {
     let dir = folder(RULES, RULES_FILES);
     let plain = "text that is compressed ".repeat(20);
     dir.write("r/v2/big.txt", plain.as_bytes());
-    // gzip of the same, stored without compression, would be larger: a real one.
     let made = Command::new("gzip").arg("-k").arg(dir.path().join("r/v2/big.txt")).status();
     assert!(made.unwrap().success());
     let server = serve(&dir);
@@ -611,138 +604,4 @@ fn row_102_certificates_of_sites() {
         assert!(body.is_empty() || answer.body == body, "{name} {host}");
     }
     assert_eq!(clear(&server, "a.test", "/").status, 308, "its certificate covers it");
-}
-
-/// Every mistake is named by its place, with what is wrong and what to write instead.
-#[test]
-fn l7_mistakes_have_their_place() {
-    let mut wrong = Vec::new();
-    for (text, wanted) in [
-        ("[[site]]\nhosts = [\"a.test\"]", "4:1: `site`: `root` is missing"),
-        (
-            "[[site]]\nroot = \"a\"\nhost = []",
-            "6:1: `site`: unknown key `host`; did you mean `hosts`",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nhosts = [\"b.test\", \"a.test:80\"]",
-            "6:20: `site`: `hosts`: expected a host like \"www.example.com\" or \
-             \"*.example.com\", found \"a.test:80\"; did you mean \"a.test\"",
-        ),
-        ("[[site]]\nroot = \"no\"", "5:8: `root`: "),
-        (
-            "[[site]]\nroot = \"a\"\nhosts = [\"a.test\"]\n[[site]]\nroot = \"a\"\nhosts = [\"A.test.\"]",
-            "9:9: `hosts`: \"a.test\" is a host of the site of ",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\n[[site]]\nroot = \"a\"",
-            "6:1: two sites without `hosts`: only one can answer for all other hosts",
-        ),
-        (
-            "files.browse = true\n[[site]]\nroot = \"a\"",
-            "4:7: `files.browse` beside [[site]]: write `browse` into a [[site]], without `hosts` \
-             for the default one",
-        ),
-        (
-            "unknown_host = \"404\"\n[[site]]\nroot = \"a\"",
-            "4:1: `unknown_host`: the site without `hosts` answers for all other hosts",
-        ),
-        (
-            "unknown_host = \"404\"",
-            "4:1: `unknown_host`: without [[site]] all hosts get the same files",
-        ),
-        (
-            "unknown_host = \"close\"",
-            "4:16: `unknown_host`: expected one of 421, 404, found \"close\"",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\ncleartext = \"redirects\"",
-            "6:13: `site`: `cleartext`: expected one of redirect, serve, 421, found \"redirects\"; \
-             did you mean \"redirect\"",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nredirect = [{ from = \"/a/*\", to = \"/a/b/$1\" }]",
-            "6:12: `redirect`: from /a/x it goes on without end",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nredirect = [{ from = \"/a\", to = \"/b\" }, { from = \"/b\", to = \"/a\" }]",
-            "6:12: `redirect`: from /a it goes on without end",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nredirect = [{ from = \"/a\", to = \"//b\" }]",
-            "6:33: `site`: `redirect`: `to`: \"//b\" would lead to another host; did you mean \"https://b\"",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nredirect = [{ from = \"/a\", to = \"/b\", status = 200 }]",
-            "6:48: `site`: `redirect`: `status`: 200 is no redirect: 301, 302, 303, 307 or 308",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nanswer = [{ path = \"/a\", status = 301 }]",
-            "6:35: `site`: `answer`: `status`: 301 leads nowhere; did you mean `redirect`",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nrewrite = [{ from = \"/a/*/*\", to = \"/b\" }]",
-            "6:21: `site`: `rewrite`: `from`: \"/a/*/*\" has more than one `*`",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nerrors = { \"44\" = \"x\" }",
-            "6:12: `site`: `errors`: \"44\" is no status of an error: \"404\", \"4xx\", \"5xx\"",
-        ),
-        ("[[site]]\nroot = \"a\"\nerrors = { \"404\" = \"no.html\" }", "6:10: `errors`: "),
-        (
-            "[[site]]\nroot = \"a\"\nfallback = \"../x\"",
-            "6:12: `site`: `fallback`: expected a file below",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nheaders = { cache-control = \"no-store\" }",
-            "6:13: `site`: `headers`: `cache-control` is made by the server itself; did you mean \
-             the site's `cache`",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nheaders = { referrer-policy = \"\" }",
-            "6:11: `headers`: no preset of the site sets `referrer-policy`; did you mean \
-             `preset = [\"secure\"]`",
-        ),
-        (
-            "[[site]]\nroot = \"a\"\nextensions = [\".html\"]",
-            "6:15: `site`: `extensions`: expected an extension",
-        ),
-    ] {
-        let dir = folder(&format!("{text}\n"), TWO_FILES);
-        let said = check(&dir, &[]);
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        if !said.contains(&format!("ringway.toml:{wanted}")) {
-            wrong.push(format!("{said}{wanted}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let dir = folder(TWO, TWO_FILES);
-    let mut command = Command::new(RINGWAY.unwrap());
-    command.args(["serve", "a", "-c", "ringway.toml"]).current_dir(dir.path());
-    let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
-    assert!(said.contains("a: `files.root` beside [[site]]"), "{said}");
-}
-
-/// `check` says what is served, and `check --print` what a file would say, with the fields of
-/// presets.
-#[test]
-fn l4_check_shows_sites() {
-    let dir =
-        folder(&format!("{DRESSED}[[site]]\nhosts = [\"a.test\"]\nroot = \"d\"\n"), DRESSED_FILES);
-    let said = check(&dir, &[]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("  all other hosts: ") && said.contains("  a.test: "), "{said}");
-    let printed = check(&dir, &["--print"]).stdout;
-    let text = String::from_utf8_lossy(&printed).into_owned();
-    assert!(text.contains("#   preset \"secure\": x-content-type-options: nosniff"), "{text}");
-    dir.write("ringway.toml", &printed);
-    let again = check(&dir, &["--print"]);
-    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-    let values = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| line.starts_with("site = "));
-        lines.map(|line| line.rsplit_once(" # ").unwrap().0.trim_end().to_owned()).collect()
-    };
-    let again = String::from_utf8_lossy(&again.stdout).into_owned();
-    assert_eq!(values(&again), values(&text));
-    assert_eq!(values(&text).len(), 1);
 }

@@ -5,7 +5,7 @@ use super::error::{Error, Errors, ValueOrigin};
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
-use super::{Address, Config, Limits, site};
+use super::{Address, Config, Limits, site_check};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -310,7 +310,9 @@ impl Layers {
             found.push(("http3.required", "`http3.enabled` is false".into()));
         }
         found.extend(site_contradictions(&self.loaded));
-        for (site, key, message, hint) in site::contradictions(config) {
+        for (site, key, message, hint) in
+            site_check::contradictions(&config.site, !config.https.is_empty())
+        {
             let origin = self.loaded.site_origin(site, key).clone();
             self.errors.push(Error { origin, message, hint });
         }

@@ -13,6 +13,7 @@ mod print;
 mod scheme;
 mod settings;
 mod site;
+mod site_check;
 mod suggest;
 mod value;
 
@@ -267,7 +268,7 @@ impl Simd {
     /// The word that stands for it in a configuration: `auto`, `scalar`, `sse`, `avx2`, `avx512` or
     /// `neon`.
     pub fn name(self) -> &'static str {
-        settings::name_of(settings::SIMD, self)
+        value::name_of(settings::SIMD, self)
     }
 }
 

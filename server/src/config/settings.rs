@@ -3,7 +3,7 @@
 //! these.
 
 use super::limits::{Limit, Limits, Unit};
-use super::value::{self, Shape, Typed, Written, Wrong, quote};
+use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
 use super::{
     Config, Congestion, Cpus, KeyLogMode, LogFormat, Misdirected, Simd, TlsVersion, Trace,
 };
@@ -392,8 +392,6 @@ fn engine_fields() -> Vec<Setting> {
     ]
 }
 
-type Words<T> = &'static [(&'static str, T)];
-
 pub(super) const SIMD: Words<Simd> = &[
     ("auto", Simd::Auto),
     ("scalar", Simd::Scalar),
@@ -412,10 +410,6 @@ const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
 const KEY_LOG: Words<KeyLogMode> = &[("off", KeyLogMode::Off), ("env", KeyLogMode::Env)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
-
-pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
-    words.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
-}
 
 macro_rules! typed_words {
     ($($type:ty, $words:ident);*) => { $(impl Typed for $type {

@@ -246,6 +246,14 @@ pub(super) fn word<T: Copy>(written: &Written<'_>, words: &[(&str, T)]) -> Resul
     })
 }
 
+/// The words that a value can be.
+pub(super) type Words<T> = &'static [(&'static str, T)];
+
+/// The word for a value.
+pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
+    words.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
+}
+
 /// A basic string as TOML writes it.
 pub(super) fn quote(text: &str) -> String {
     let mut out = String::from("\"");

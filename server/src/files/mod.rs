@@ -25,12 +25,11 @@ mod route;
 mod settings;
 mod sidecar;
 mod site;
-mod sites;
+pub(crate) mod sites;
 mod store;
 mod tags;
 
 pub(crate) use root::reopen;
-pub(crate) use sites::Sites;
 
 use std::cell::RefCell;
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use crate::app::preload::Preload;
 use crate::config::Scheme;
 use crate::config::{Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, TlsVersion};
 use crate::files;
+use crate::files::sites::Sites;
 use crate::rt::console::note;
 use crate::serve::banner;
 use crate::serve::handle::ServerHandle;
@@ -31,7 +32,7 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
         _ => Vec::new(),
     };
     let covers = |host: &str| certificates.iter().any(|each| each.covers(host));
-    let sites = files::Sites::compile(config, covers);
+    let sites = Sites::compile(config, covers);
     let port = sites.https_port();
     let running = finish(with_hints(sites, config), config, tls)?;
     let https = running.local_addrs().iter().find_map(|(scheme, bound)| match bound {

@@ -1,7 +1,6 @@
 //! Fields that a site adds to its answers: named sets, and its own.
 
-use super::super::settings::name_of;
-use super::super::value::{self, Entry, Shape, Typed, Written, Wrong, quote};
+use super::super::value::{self, Entry, Shape, Typed, Written, Wrong, name_of, quote};
 use http::{HeaderName, HeaderValue};
 
 /// A named set of fields.

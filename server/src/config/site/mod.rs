@@ -2,7 +2,6 @@
 //! keys of the block are stands in [`SITE_KEYS`]; what their values may hold, in the modules below.
 
 mod answer;
-mod check;
 mod fields;
 mod host;
 mod pattern;
@@ -12,11 +11,8 @@ pub use fields::{Preset, SiteFields};
 pub use host::HostPattern;
 pub use pattern::{PathPattern, RootedPath, Target};
 
-pub(super) use check::contradictions;
-
 use super::block::{Block, CertificateConfig, ContentTypes, inline};
-use super::settings::name_of;
-use super::value::{self, Typed, Written, Wrong, quote};
+use super::value::{self, Typed, Written, Wrong, name_of, quote};
 use std::path::PathBuf;
 
 /// `[[site]]`: the files of a directory, for some hosts.

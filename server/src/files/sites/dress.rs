@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::super::Files;
 use super::super::site::Site;
-use super::{Files, Reply, Response};
+use crate::app::handler::Reply;
+use crate::app::response::Response;
 use crate::config::ErrorPage;
 
 /// Additions to the answers of one site.

@@ -13,8 +13,14 @@ use http::{HeaderValue, StatusCode};
 use ringway_codec::authority;
 use ringway_codec::h1::request::Method;
 
-use super::{Ask, BodyMode, Files, Handler, Held, Known, Reply, Request, RequestFields, Response};
-use super::{listing, location};
+use ringway_codec::field::Known;
+
+use super::conditional::RequestFields;
+use super::site::{Ask, Held};
+use super::{Files, listing, location};
+use crate::app::handler::{BodyMode, Handler, Reply};
+use crate::app::request::Request;
+use crate::app::response::Response;
 use crate::config::{Address, Cleartext, Config, SiteConfig, UnknownHost};
 use dress::Dress;
 use rules::{Rules, Verdict};

@@ -8,7 +8,8 @@ use ringway_codec::path::push_escaped;
 
 pub(super) use super::super::path::escape;
 use super::super::path::{self, BadPath};
-use super::{Request, Response};
+use crate::app::request::Request;
+use crate::app::response::Response;
 use crate::config::{AnswerRule, RedirectRule, RewriteRule, SiteConfig, Target};
 
 /// The rules of one site.

@@ -1,18 +1,17 @@
 //! What is wrong with sites beside each other, or beside the rest of a configuration.
 
-use super::super::Config;
-use super::{Cleartext, Preset, SiteConfig};
+use super::site::{Cleartext, Preset, SiteConfig};
 use std::collections::HashMap;
 
 /// A mistake: the number of the site, the key in its block, what is wrong, and what was meant.
-pub(in super::super) type SiteMistake = (usize, &'static str, String, Option<String>);
+pub(super) type SiteMistake = (usize, &'static str, String, Option<String>);
 
-/// All mistakes of the sites.
-pub(in super::super) fn contradictions(config: &Config) -> Vec<SiteMistake> {
+/// All mistakes of the sites; `has_https` says whether something listens for https.
+pub(super) fn contradictions(sites: &[SiteConfig], has_https: bool) -> Vec<SiteMistake> {
     let mut found = Vec::new();
     let mut hosts: HashMap<&str, &SiteConfig> = HashMap::new();
     let mut others: Option<&SiteConfig> = None;
-    for (at, site) in config.site.iter().enumerate() {
+    for (at, site) in sites.iter().enumerate() {
         if site.hosts.is_empty() && others.replace(site).is_some() {
             let message = "two sites without `hosts`: only one can answer for all other hosts";
             found.push((at, "hosts", message.to_owned(), None));
@@ -30,7 +29,7 @@ pub(in super::super) fn contradictions(config: &Config) -> Vec<SiteMistake> {
                 found.push((at, "hosts", message, None));
             }
         }
-        if config.https.is_empty() {
+        if !has_https {
             if site.cleartext == Some(Cleartext::Redirect) {
                 let message = "`cleartext`: nothing listens for https, where it would lead";
                 found.push((at, "cleartext", message.to_owned(), Some("\"serve\"".to_owned())));
