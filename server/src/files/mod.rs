@@ -73,8 +73,8 @@ pub struct Files {
 }
 
 thread_local! {
-    /// The sites that this worker has opened, by the service's number and in
-    /// its order.
+    /// The sites that this worker has opened, in the order of their services' numbers: there may
+    /// be hundreds.
     static SITES: RefCell<Vec<(usize, Rc<Site>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -218,12 +218,17 @@ impl Files {
         self
     }
 
+    /// This worker's side of the service, once it is opened.
+    fn opened<'a>(&self, sites: &'a [(usize, Rc<Site>)]) -> Option<&'a Rc<Site>> {
+        let at = sites.binary_search_by_key(&self.id, |(id, _)| *id).ok()?;
+        sites.get(at).map(|(_, site)| site)
+    }
+
     /// This worker's side of the service, or what to answer while there is nothing to serve.
     fn site(&self) -> Result<Rc<Site>, StatusCode> {
         let site = SITES.with_borrow_mut(|sites| {
-            // In order of their numbers: there may be hundreds.
-            if let Ok(at) = sites.binary_search_by_key(&self.id, |(id, _)| *id) {
-                return Rc::clone(&sites[at].1);
+            if let Some(site) = self.opened(sites) {
+                return Rc::clone(site);
             }
             // Services that are gone (a reload) leave nothing behind.
             sites.retain(|(_, site)| !site.is_last());
@@ -242,10 +247,7 @@ impl Files {
         let path = request.line.path.of(request.bytes);
         let below = path.strip_prefix(self.settings.prefix.as_bytes())?;
         let accept_encoding = RequestFields::plain(request.fields, request.bytes)?;
-        SITES.with_borrow(|sites| {
-            let (_, site) = sites.iter().find(|(id, _)| *id == self.id)?;
-            site.at_once(below, accept_encoding)
-        })
+        SITES.with_borrow(|sites| self.opened(sites)?.at_once(below, accept_encoding))
     }
 
     /// Answers whatever was not answered at once.
