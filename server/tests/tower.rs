@@ -497,7 +497,7 @@ fn p10_a_body_may_be_read_on_another_thread() {
     // Who leaves half-way is an error to the reader.
     let mut client = server.client();
     client.send("POST /elsewhere HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhalf");
-    eventually("it is being read", || text_of(&server, "/running") == "1");
+    eventually("it is being read", || text_of(&server, "/elsewhere-read") == "4");
     drop(client);
     eventually("the reader is told", || {
         let result = text_of(&server, "/elsewhere-result");

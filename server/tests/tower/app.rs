@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -59,6 +59,7 @@ fn router() -> Router {
         .route("/panics-later", get(panics_later))
         .route("/fails/{after}", get(fails))
         .route("/produce/{mib}", get(produce))
+        .route("/elsewhere-read", get(async || ELSEWHERE_READ.load(Ordering::Relaxed).to_string()))
         .route("/running", get(async || RUNNING.load(Ordering::Relaxed).to_string()))
         .route("/elsewhere", post(elsewhere))
         .route("/elsewhere-result", get(async || ELSEWHERE.lock().unwrap().clone()))
@@ -193,15 +194,21 @@ async fn produce(Path(mib): Path<usize>) -> Body {
 }
 
 static ELSEWHERE: Mutex<String> = Mutex::new(String::new());
+/// Octets of the body that is being read elsewhere.
+static ELSEWHERE_READ: AtomicUsize = AtomicUsize::new(0);
 
 /// Has a task of tokio's read the body; the answer does not wait for it.
 async fn elsewhere(mut body: Body) -> StatusCode {
+    ELSEWHERE_READ.store(0, Ordering::Relaxed);
     let running = Running::new();
     tokio::spawn(async move {
         let (_running, mut len) = (running, 0);
         let result = loop {
             match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-                Some(Ok(frame)) => len += frame.data_ref().map_or(0, Bytes::len),
+                Some(Ok(frame)) => {
+                    len += frame.data_ref().map_or(0, Bytes::len);
+                    ELSEWHERE_READ.store(len, Ordering::Relaxed);
+                }
                 Some(Err(error)) => break format!("{len} {error}"),
                 None => break format!("{len} {}", thread()),
             }

@@ -134,7 +134,7 @@ impl H2 {
     /// A whole header block of a stream: its status, unless it is informational.
     fn section(&mut self, stream: u32) -> io::Result<()> {
         let block = std::mem::take(&mut self.block);
-        let limits = Limits { list_bytes: 1 << 16, fields: 200 };
+        let limits = FieldLimits { list_bytes: 1 << 16, fields: 200 };
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         self.decoder.decode(&block, &limits, &mut bytes, &mut fields).map_err(io::Error::other)?;
         let status = fields.first().map(|field| field.value(&bytes).to_vec());

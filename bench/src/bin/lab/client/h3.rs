@@ -365,7 +365,7 @@ impl Request {
     }
 
     fn section(&mut self, id: u64, block: Vec<u8>, decoder: &mut Decoder) -> io::Result<()> {
-        let limits = Limits { list_bytes: 1 << 16, fields: 200 };
+        let limits = FieldLimits { list_bytes: 1 << 16, fields: 200 };
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         match decoder.decode(id, &block, &limits, &mut bytes, &mut fields).map_err(qpack)? {
             Decoded::Blocked => self.blocked = Some(block),
