@@ -19,7 +19,7 @@ mod c;
 #[path = "../../peers/lists.rs"]
 mod lists;
 
-const LIMITS: Limits = Limits { list_bytes: 32_768, fields: 100 };
+const LIMITS: FieldLimits = FieldLimits { list_bytes: 32_768, fields: 100 };
 const TABLE: u32 = 4096;
 
 type Fields = Vec<(Known, &'static [u8], &'static [u8])>;
