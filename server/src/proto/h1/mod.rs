@@ -246,8 +246,7 @@ impl Http1 {
                 self.refuse(Refusal::BODY_TOO_SLOW, output, cx);
             }
         } else if self.exchange.partial {
-            cx.tally.counters.slow_heads += 1;
-            self.refuse_unread(Refusal::HEAD_TOO_SLOW, b"", output, cx);
+            self.refuse_slow_head(output, cx);
         } else {
             output.close(false, cx);
         }

@@ -160,13 +160,25 @@ impl Http1 {
         output: &mut Output,
         cx: &mut Context<'_>,
     ) {
-        self.exchange = Exchange::default();
-        self.since = cx.now;
-        self.begin_entry_unparsed(bytes, cx);
+        self.begin_unread(bytes, cx);
         match self.is_misplaced() {
             true => self.refuse_cleartext(None, output, cx),
             false => self.refuse(refusal, output, cx),
         }
+    }
+
+    /// Refuses a head that did not come in time, whatever it was to be.
+    pub(super) fn refuse_slow_head(&mut self, output: &mut Output, cx: &mut Context<'_>) {
+        cx.tally.counters.slow_heads += 1;
+        self.begin_unread(b"", cx);
+        self.refuse(Refusal::HEAD_TOO_SLOW, output, cx);
+    }
+
+    /// Begins the exchange of a request that reaches no handler.
+    fn begin_unread(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
+        self.exchange = Exchange::default();
+        self.since = cx.now;
+        self.begin_entry_unparsed(bytes, cx);
     }
 
     /// Refuses a request without TLS on a TLS port, and names the https URL.
