@@ -94,7 +94,8 @@ impl Rig {
         served
     }
 
-    fn serve(&mut self) {
+    /// The same requests again, under new stream ids.
+    fn round(&mut self) {
         for at in &self.ids {
             self.input[*at..*at + 4].copy_from_slice(&self.next.to_be_bytes());
             self.next += 2;
@@ -119,7 +120,7 @@ fn requests(c: &mut Criterion) {
                 if rig.next > 1 << 29 {
                     rig = Rig::new(vary);
                 }
-                rig.serve();
+                rig.round();
             });
         });
     }
