@@ -295,17 +295,7 @@ impl Files {
         if path != below {
             held = site.held(&path);
         }
-        if let Held::Fresh(file) = held {
-            return Reply::Ready(site.respond(&file, head, &asked));
-        }
-        Reply::Later(Box::pin(site.answer(Ask {
-            path,
-            asked: asked.into_owned(),
-            head,
-            look: matches!(held, Held::Ageing),
-            json: listing::wants_json(request.known(Known::Accept)),
-            location: location(request),
-        })))
+        file_at(site, path, held, asked, request)
     }
 
     fn refuse(&self, status: StatusCode) -> Reply {
@@ -347,6 +337,29 @@ impl Handler for Files {
 fn number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Answers GET and HEAD with the file at the decoded `path`: from memory where what is `held` there
+/// is fresh, else with the help of the disk.
+fn file_at(
+    site: Rc<Site>,
+    path: Vec<u8>,
+    held: Held,
+    asked: RequestFields<'_>,
+    request: &Request<'_>,
+) -> Reply {
+    let head = request.line.method == Method::Head;
+    if let Held::Fresh(file) = held {
+        return Reply::Ready(site.respond(&file, head, &asked));
+    }
+    Reply::Later(Box::pin(site.answer(Ask {
+        path,
+        asked: asked.into_owned(),
+        head,
+        look: matches!(held, Held::Ageing),
+        json: listing::wants_json(request.known(Known::Accept)),
+        location: location(request),
+    })))
 }
 
 /// Where the directory that the request means is.

@@ -12,6 +12,7 @@ use super::Context;
 use super::tls_io::CertificateScope;
 use crate::app::request::{Peer, Protocol, Request};
 use crate::app::response::Response;
+use crate::app::router::METHODS;
 use crate::config::Limits;
 use crate::observe::metrics::Tally;
 
@@ -72,7 +73,7 @@ impl Refusal {
         if status != StatusCode::METHOD_NOT_ALLOWED {
             return response;
         }
-        let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        let all = HeaderValue::from_static(METHODS);
         response.header(header::ALLOW, all)
     }
 }

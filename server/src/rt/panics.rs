@@ -16,17 +16,22 @@ pub(crate) fn count() -> u64 {
 /// What `work` gives, or nothing where it panics.
 #[inline]
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    caught_with_message(work).ok()
+    // Spares the way through `catch_unwind` and its copy of the answer where nothing unwinds.
+    if cfg!(panic = "abort") {
+        return Some(work());
+    }
+    // What was half changed belongs to the application, or is dropped with the request.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(value) => Some(value),
+        Err(_) => {
+            CAUGHT.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
 }
 
 /// What `work` gives, or what it said when it panicked.
-#[inline]
 pub(crate) fn caught_with_message<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // Spares the way through `catch_unwind` and its copy of the answer where nothing unwinds.
-    if cfg!(panic = "abort") {
-        return Ok(work());
-    }
-    // What was half changed belongs to the application, or is dropped with the request.
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(&*payload))
 }
 

@@ -153,13 +153,16 @@ impl Router {
     }
 }
 
+/// The methods of the server as a whole, for `Allow`.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// The answer without a route and without a fallback.
 struct NotFound;
 
 impl Handler for NotFound {
     fn call(&self, request: &Request<'_>) -> Reply {
         // `OPTIONS *` concerns the server as a whole.
-        let all = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        let all = HeaderValue::from_static(METHODS);
         Reply::Ready(match request.line.method {
             Verb::Options if request.path() == "*" => {
                 Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, all)

@@ -2,7 +2,7 @@
 //! its files. In this order: host, cleartext, answer, redirect, rewrite, file or listing, fallback;
 //! then the page of an error and the site's fields.
 
-mod dress;
+mod additions;
 mod rules;
 
 use std::collections::HashMap;
@@ -13,16 +13,13 @@ use http::{HeaderValue, StatusCode};
 use ringway_codec::authority;
 use ringway_codec::h1::request::Method;
 
-use ringway_codec::field::Known;
-
 use super::conditional::RequestFields;
-use super::site::{Ask, Held};
-use super::{Files, listing, location};
+use super::{Files, file_at};
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::config::{Address, Cleartext, Config, SiteConfig, UnknownHost};
-use dress::Dress;
+use additions::Additions;
 use rules::{Rules, Verdict};
 
 /// The sites of a configuration, found by the host that a request is for.
@@ -68,7 +65,7 @@ struct Hosted {
     /// None where every path names its file.
     rules: Option<Rules>,
     /// None where nothing is added to what the files are.
-    dress: Option<Arc<Dress>>,
+    additions: Option<Arc<Additions>>,
 }
 
 impl Sites {
@@ -158,7 +155,7 @@ impl Hosted {
             files,
             cleartext: site.cleartext.unwrap_or(usual),
             rules: Rules::new(site),
-            dress: Dress::new(fields, &site.errors).map(Arc::new),
+            additions: Additions::new(fields, &site.errors).map(Arc::new),
         }
     }
 
@@ -195,19 +192,8 @@ impl Hosted {
         let bytes = request.bytes;
         let lines = request.fields.iter().map(|field| (field.known, field.value(bytes)));
         let asked = RequestFields::gather(lines);
-        let head = request.line.method == Method::Head;
         let held = site.held(&path);
-        if let Held::Fresh(file) = held {
-            return Reply::Ready(site.respond(&file, head, &asked));
-        }
-        Reply::Later(Box::pin(site.answer(Ask {
-            path,
-            asked: asked.into_owned(),
-            head,
-            look: matches!(held, Held::Ageing),
-            json: listing::wants_json(request.known(Known::Accept)),
-            location: location(request),
-        })))
+        file_at(site, path, held, asked, request)
     }
 }
 
@@ -247,9 +233,9 @@ impl Handler for Sites {
             return Reply::Ready(self.unknown.into());
         };
         let reply = site.call(self, request);
-        match &site.dress {
+        match &site.additions {
             None => reply,
-            Some(dress) => dress.put_on(&site.files, reply),
+            Some(additions) => additions.add_to(&site.files, reply),
         }
     }
 

@@ -13,14 +13,14 @@ use crate::app::response::Response;
 use crate::config::ErrorPage;
 
 /// Additions to the answers of one site.
-pub(super) struct Dress {
+pub(super) struct Additions {
     /// Files have them among their own.
     fields: Vec<(HeaderName, HeaderValue)>,
     /// Paths below the root, by status; the first that matches.
     pages: Vec<(RangeInclusive<u16>, Vec<u8>)>,
 }
 
-impl Dress {
+impl Additions {
     /// None where there is nothing to add.
     pub(super) fn new(fields: Vec<(HeaderName, HeaderValue)>, pages: &[ErrorPage]) -> Option<Self> {
         let pages = pages.iter().map(|page| (page.statuses.clone(), page.file.0.clone().into()));
@@ -29,7 +29,7 @@ impl Dress {
     }
 
     /// Adds to an answer of the site whose files are `files`.
-    pub(super) fn put_on(self: &Arc<Self>, files: &Files, reply: Reply) -> Reply {
+    pub(super) fn add_to(self: &Arc<Self>, files: &Files, reply: Reply) -> Reply {
         match reply {
             Reply::Ready(response) if self.page(&response).is_none() => {
                 Reply::Ready(self.with_fields(response))
