@@ -60,7 +60,7 @@ pub(crate) enum Begun {
     Stream(BodyChannel, Reply),
 }
 
-/// Begins a request that has no [`refusal`](super::refusal::refusal).
+/// Begins a request that has no [refusal](super::refusal::check_request).
 #[inline]
 pub(crate) fn begin(
     request: &Request<'_>,

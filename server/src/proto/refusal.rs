@@ -81,7 +81,7 @@ impl Refusal {
 /// The refusal of an HTTP/2 or HTTP/3 head before it becomes a request. HTTP/1's parser makes the
 /// same checks.
 #[inline]
-pub(crate) fn unfit(head: &message::RequestHead, limits: &Limits) -> Option<Refusal> {
+pub(crate) fn check_head(head: &message::RequestHead, limits: &Limits) -> Option<Refusal> {
     if head.target.len > limits.request_line {
         return Some(Refusal::parsed(Error::LineTooLong));
     }
@@ -95,7 +95,7 @@ pub(crate) fn unfit(head: &message::RequestHead, limits: &Limits) -> Option<Refu
 /// Method and target of a head that exceeds the limits. Both come first, so they are among the
 /// fields read.
 #[cold]
-pub(crate) fn asked(fields: &[Field], bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn request_line(fields: &[Field], bytes: &[u8]) -> Vec<u8> {
     let of = |wanted| {
         let found = fields.iter().find(|field| field.known == wanted);
         found.map_or(&[][..], |field| field.value(bytes))
@@ -121,7 +121,7 @@ pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Co
 /// is badly escaped or not text. Or the authority is invalid. Or the certificate, whose names are
 /// `scope`, does not cover the host (421, RFC 9110 section 7.4).
 #[inline]
-pub(crate) fn refusal(
+pub(crate) fn check_request(
     request: &Request<'_>,
     scope: Option<&mut CertificateScope>,
 ) -> Option<Refusal> {

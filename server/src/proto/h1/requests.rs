@@ -12,7 +12,7 @@ use ringway_codec::scan::{PAD, Padded};
 
 use super::super::exchange::{self, Begun, Content};
 use super::super::output::Output;
-use super::super::refusal::{Refusal, refusal};
+use super::super::refusal::{Refusal, check_request};
 use super::super::request_body::Sink;
 use super::super::upgrade::{SWITCHING, Upgrade};
 use super::super::{CommonKind, Context};
@@ -228,7 +228,7 @@ impl Http1 {
             return head.len as usize;
         }
         let scope = self.extra.as_mut().and_then(|extra| extra.scope.as_deref_mut());
-        if let Some(refusal) = refusal(&request, scope) {
+        if let Some(refusal) = check_request(&request, scope) {
             self.refuse(refusal, output, cx);
             return head.len as usize;
         }

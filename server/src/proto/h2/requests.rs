@@ -5,7 +5,7 @@ use ringway_codec::h2::{self, Key};
 use super::super::Context;
 use super::super::exchange::{self, Begun, Content, abort};
 use super::super::output::Output;
-use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
+use super::super::refusal::{Refusal, check_head, check_request, malformed, request_line};
 use super::super::request_body::Sink;
 use super::{Http2, io, stream_of};
 use crate::app::extensions::Attached;
@@ -22,7 +22,7 @@ impl Http2 {
         match event {
             h2::Event::Request(request) => self.begin(&request, output, cx),
             h2::Event::TooLarge { key } => {
-                let asked = asked(&cx.h2.fields, &cx.h2.bytes);
+                let asked = request_line(&cx.h2.fields, &cx.h2.bytes);
                 self.exchanges.note_unread(stream_of(key), self.peer(), &asked, cx);
                 self.refuse(key, Refusal::HEAD_TOO_LARGE, output, cx);
             }
@@ -44,7 +44,7 @@ impl Http2 {
     }
 
     fn begin(&mut self, asked: &h2::Request, output: &mut Output, cx: &mut Context<'_>) {
-        let unfit = unfit(&asked.head, cx.limits);
+        let unfit = check_head(&asked.head, cx.limits);
         cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h2 += 1;
         let (key, line, attached) = (asked.key, asked.head.line(), Attached::default());
@@ -55,7 +55,7 @@ impl Http2 {
             self.authority.extend_from_slice(asked.head.authority.of(request.bytes));
         }
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
-        let refused = unfit.or_else(|| refusal(&request, self.scope.as_deref_mut()));
+        let refused = unfit.or_else(|| check_request(&request, self.scope.as_deref_mut()));
         if let Some(refusal) = refused {
             return self.refuse(key, refusal, output, cx);
         }

@@ -7,7 +7,7 @@ use ringway_quic::http::{self as quic, Early, Key};
 
 use super::super::CommonKind;
 use super::super::exchange::{self, Begun, Content, abort};
-use super::super::refusal::{Refusal, asked, malformed, refusal, unfit};
+use super::super::refusal::{Refusal, check_head, check_request, malformed, request_line};
 use super::super::request_body::Sink;
 use super::super::tls_io::CertificateScope;
 use super::{Http3, Io, stream_of};
@@ -26,7 +26,7 @@ impl Http3 {
                         (Refusal::HEAD_TOO_SLOW, Vec::new())
                     }
                     _ => {
-                        let asked = asked(&io.shared.h3.fields, &io.shared.h3.bytes);
+                        let asked = request_line(&io.shared.h3.fields, &io.shared.h3.bytes);
                         (Refusal::HEAD_TOO_LARGE, asked)
                     }
                 };
@@ -61,7 +61,7 @@ impl Http3 {
 
     fn begin(&mut self, asked: &quic::Request, io: &mut Io<'_, '_>) {
         let (key, cx) = (asked.key, &mut *io.cx);
-        let unfit = unfit(&asked.head, cx.limits);
+        let unfit = check_head(&asked.head, cx.limits);
         cx.tally.counters.requests += u64::from(unfit.is_none());
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
@@ -79,7 +79,7 @@ impl Http3 {
             let names = io.tls.names(io.conn.transport().server_name());
             CertificateScope::new(names, CommonKind::OVER_TLS)
         });
-        let refused = unfit.or_else(|| refusal(&request, Some(scope)));
+        let refused = unfit.or_else(|| check_request(&request, Some(scope)));
         let counters = &mut cx.tally.counters;
         if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {
             return self.refuse(key, refusal, io);
