@@ -68,7 +68,7 @@ pub use rt::oneshot::oneshot;
 pub use rt::sleep::sleep;
 pub use rt::task::{spawn, spawn_blocking};
 pub use rt::timeout::timeout;
-pub use serve::{Bound, Server, ServerHandle, test};
+pub use serve::{Bound, Late, Receipt, Server, ServerHandle, test};
 
 // For the command, the benchmarks and tests of the engine.
 #[doc(hidden)]

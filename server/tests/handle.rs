@@ -164,3 +164,49 @@ fn p7_a_worker_does_not_wait_for_itself() {
     server.stop();
     server.join().unwrap();
 }
+
+/// The handler is replaced on open connections; what had begun ends as it began.
+#[test]
+fn p7_another_handler_answers_the_requests_from_then_on() {
+    let (old, begun) = app(Duration::from_millis(300));
+    let server = Server::new(old).workers(2).http("127.0.0.1:0").start().unwrap();
+    let address = server.local_addr(Scheme::Http).unwrap();
+    let mut open: Vec<_> = (0..8).map(|_| Client::connect(address)).collect();
+    open.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "hello"));
+    let mut slow = Client::connect(address);
+    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+    begun.recv_timeout(PATIENCE).unwrap();
+    let new = Router::new().get("/", |_: &Request<'_>| Response::text("new"));
+    server.replace(new).wait(PATIENCE).unwrap();
+    open.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "new"));
+    assert_eq!(slow.response("GET").text(), "slow");
+    assert_eq!(slow.get("/slow").status, 404, "no longer there");
+    server.stop();
+    server.join().unwrap();
+    server.replace(Router::new()).wait(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn p7_a_worker_that_does_not_listen_is_named() {
+    let (goes_on, waits) = mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    let (begins, begun) = mpsc::channel();
+    let app = Router::new().get("/stuck", move |_: &Request<'_>| {
+        begins.send(()).unwrap();
+        waits.lock().unwrap().recv().unwrap();
+        Response::text("at last")
+    });
+    let server = Server::new(app).workers(1).http("127.0.0.1:0").start().unwrap();
+    let mut client = Client::connect(server.local_addr(Scheme::Http).unwrap());
+    client.send("GET /stuck HTTP/1.1\r\nHost: test\r\n\r\n");
+    begun.recv_timeout(PATIENCE).unwrap();
+    let given = server.replace(Router::new());
+    let late = given.wait(Duration::from_millis(20)).unwrap_err();
+    assert_eq!(late.to_string(), "worker 0 held up by a handler");
+    goes_on.send(()).unwrap();
+    given.wait(PATIENCE).unwrap();
+    assert_eq!(client.response("GET").text(), "at last");
+    assert_eq!(client.get("/stuck").status, 404);
+    server.stop();
+    server.join().unwrap();
+}

@@ -129,6 +129,18 @@ impl WorkerState {
             self.common.push(Common { lines: Vec::new(), fields });
         }
         self.refresh_second();
+        // Heads made with other fields in this second.
+        self.heads = Heads::default();
+    }
+
+    /// The worker's number.
+    pub(crate) fn number(&self) -> u32 {
+        self.worker
+    }
+
+    /// Has `app` answer the requests that begin from now on.
+    pub(crate) fn use_app(&mut self, app: Arc<dyn Handler>) {
+        self.app = app;
     }
 
     /// The turn's time.

@@ -13,10 +13,11 @@ use crate::serve::handle::ServerHandle;
 use crate::serve::listener::Bound;
 use crate::serve::server::Server;
 use crate::tls::{CertificateFiles, Flaw, Options, Tls};
+use crate::worker::Order;
 use ringway_codec::scan::Backend;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Starts the server that a configuration describes.
 pub fn start(config: &Config) -> Result<ServerHandle, Error> {
@@ -121,7 +122,11 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
 }
 
 /// Keys that a reload applies. Others take effect at the next start.
-const LIVE: [&str; 4] = ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates"];
+const LIVE: [&str; 6] =
+    ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates", "tls.hsts", "trace"];
+
+/// How long workers have to take what a reload gives them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
     for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
@@ -130,6 +135,13 @@ fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
         }
     }
     running.replace_certificates(certificates(fresh));
+    let hsts = fresh.tls.hsts.as_ref().map(|hsts| hsts.0.clone());
+    let given =
+        running.order(|| vec![Order::Hsts(hsts.clone()), Order::Trace(fresh.trace.clone())]);
+    match given.wait(PATIENCE) {
+        Ok(took) => note!("the configuration is in use (all workers after {took:.1?})"),
+        Err(late) => note!("the configuration is in use, but not yet everywhere: {late}"),
+    }
 }
 
 fn certificates(config: &Config) -> Vec<CertificateFiles> {

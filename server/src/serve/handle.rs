@@ -11,16 +11,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::listener::{Bound, Listener};
 use crate::app::error::Error;
+use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::observe::log::Writer;
 use crate::observe::metrics::{Endpoint, Published};
-use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
-use crate::serve::workers::{Alive, WorkerThread};
+use crate::serve::receipt::Receipt;
+use crate::serve::workers::{Alive, Post, WorkerThread};
 use crate::tls::{CertificateFiles, Change, Tls};
-use crate::worker::Control;
+use crate::worker::{Control, Order};
 
 /// How long the last log lines may take: a pipe that nobody reads must not keep the server from
 /// ending.
@@ -78,7 +79,7 @@ pub(super) struct Serving {
     bound: Vec<(Scheme, Bound)>,
     /// The address families of each: see [`Listener::families`].
     families: Vec<&'static str>,
-    mailboxes: Vec<Arc<Mailbox>>,
+    posts: Vec<Post>,
     alive: Arc<Alive>,
     /// Held by the one that joins, while the others wait.
     end: Mutex<End>,
@@ -105,7 +106,7 @@ impl Serving {
         Self {
             bound,
             families,
-            mailboxes: Vec::new(),
+            posts: Vec::new(),
             alive: Arc::default(),
             end: Mutex::default(),
             log: Mutex::new(log),
@@ -121,7 +122,7 @@ impl Serving {
     }
 
     pub(super) fn add(&mut self, worker: WorkerThread) {
-        self.mailboxes.push(worker.mailbox);
+        self.posts.push(worker.post);
         lock(&self.end).threads.push(worker.thread);
     }
 
@@ -153,7 +154,7 @@ impl Serving {
     }
 
     fn tell(&self, control: Control) {
-        for mailbox in &self.mailboxes {
+        for Post { mailbox, .. } in &self.posts {
             // An error means that the worker has ended already.
             let _ = mailbox.post(Token::new(OpKind::Control, control as u8, Id::default()), 0);
         }
@@ -187,7 +188,7 @@ impl ServerHandle {
 
     /// How many workers it has.
     pub fn workers(&self) -> usize {
-        self.0.mailboxes.len()
+        self.0.posts.len()
     }
 
     /// Stops accepting, and lets what is in flight, and the tasks of the application, finish
@@ -206,6 +207,39 @@ impl ServerHandle {
     /// Has every worker print what it is doing to standard error.
     pub fn report(&self) {
         self.0.tell(Control::Report);
+    }
+
+    /// Has `app` answer the requests that begin from now on, on connections that are open too.
+    /// What the former handler has begun it finishes, with the settings that it had; a request
+    /// whose body is still being gathered for it has not begun. Returns at once: see [`Receipt`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use ringway::{Request, Response, Router, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = |text: &'static str| {
+    ///     Router::new().get("/", move |_: &Request| Response::text(text))
+    /// };
+    /// let server = Server::new(app("old")).http("127.0.0.1:8080").start()?;
+    /// server.replace(app("new")).wait(Duration::from_secs(1))?;
+    /// server.drain();
+    /// # server.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replace<K>(&self, app: impl IntoHandler<K>) -> Receipt {
+        let app = Guarded(app.into_handler());
+        app.start();
+        let app: Arc<dyn Handler> = Arc::new(app);
+        self.order(|| vec![Order::App(Arc::clone(&app))])
+    }
+
+    /// Gives every worker the orders that `make` makes.
+    pub(super) fn order(&self, mut make: impl FnMut() -> Vec<Order>) -> Receipt {
+        let give = |post: &Post| (post.clone(), post.orders.give(make(), &post.mailbox));
+        Receipt::of(self.0.posts.iter().map(give))
     }
 
     /// Opens the access log's file again by its name: after it was rotated.

@@ -291,7 +291,7 @@ impl Server {
                 published: metrics.as_ref().map(|_| Arc::clone(&published[number])),
             };
             let worker = plan.start(parts).inspect_err(|_| serving.stop())?;
-            forwarder.started(number, &worker.mailbox);
+            forwarder.started(number, &worker.post.mailbox);
             serving.add(worker);
         }
         if let Some(address) = metrics {

@@ -1,5 +1,6 @@
 //! The threads of the workers: how one is started, and who is told that it has ended.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -24,7 +25,7 @@ use crate::rt::descriptors;
 use crate::rt::executor::Executor;
 use crate::rt::threads::Threads;
 use crate::udp::Setup;
-use crate::worker::{Listeners, Worker};
+use crate::worker::{Listeners, Orders, Worker};
 
 /// What all workers of a server have in common.
 pub(super) struct Plan {
@@ -54,8 +55,21 @@ pub(super) struct Parts {
 
 /// A worker's thread, and where to reach it.
 pub(super) struct WorkerThread {
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) post: Post,
     pub(super) thread: JoinHandle<io::Result<()>>,
+}
+
+/// Where to reach a worker.
+#[derive(Clone)]
+pub(super) struct Post {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) orders: Arc<Orders>,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.orders.fmt(f)
+    }
 }
 
 /// How many workers of a server live, and who is to be told when one ends.
@@ -79,19 +93,23 @@ impl Alive {
 }
 
 /// Counts a worker as living until it is dropped, be it by a panic.
-struct Life(Arc<Alive>);
+struct Life {
+    alive: Arc<Alive>,
+    orders: Arc<Orders>,
+}
 
 impl Life {
-    fn begin(alive: &Arc<Alive>) -> Self {
+    fn begin(alive: &Arc<Alive>, orders: &Arc<Orders>) -> Self {
         alive.workers.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(alive))
+        Self { alive: Arc::clone(alive), orders: Arc::clone(orders) }
     }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        let watchers = self.0.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.workers.fetch_sub(1, Ordering::Relaxed);
+        self.orders.end();
+        let watchers = self.alive.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.alive.workers.fetch_sub(1, Ordering::Relaxed);
         watchers.iter().for_each(Waker::wake_by_ref);
     }
 }
@@ -106,7 +124,8 @@ impl Plan {
         let settings = self.settings(udp.is_some());
         let (ready, started) = mpsc::channel();
         let is_chosen = self.cpus_chosen;
-        let life = Life::begin(&self.alive);
+        let orders = Arc::<Orders>::default();
+        let (life, theirs) = (Life::begin(&self.alive, &orders), Arc::clone(&orders));
         let body = move || {
             let _life = life;
             if let Some(cpu) = cpu
@@ -124,12 +143,12 @@ impl Plan {
             state.hsts = hsts;
             let udp = udp.map(|setup| Box::new(setup.build(&state)));
             state.trace = Tracer::new(number, &trace);
-            Worker::new(ring, listeners, state, udp).run()
+            Worker::new(ring, listeners, state, udp, theirs).run()
         };
         let name = format!("ringway-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
         match started.recv() {
-            Ok(Ok(mailbox)) => Ok(WorkerThread { mailbox, thread }),
+            Ok(Ok(mailbox)) => Ok(WorkerThread { post: Post { mailbox, orders }, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Worker(io::Error::other("it ended before it had started"))),
         }

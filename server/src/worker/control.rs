@@ -10,10 +10,14 @@ pub(crate) enum Control {
     Stop = 2,
     /// Print what you are doing.
     Report = 3,
+    /// Take the orders that wait for you.
+    Orders = 4,
 }
 
 impl Control {
     pub(crate) fn from_aux(aux: u8) -> Option<Self> {
-        [Self::Drain, Self::Stop, Self::Report].into_iter().find(|control| *control as u8 == aux)
+        [Self::Drain, Self::Stop, Self::Report, Self::Orders]
+            .into_iter()
+            .find(|control| *control as u8 == aux)
     }
 }

@@ -6,9 +6,11 @@
 
 mod control;
 mod listeners;
+mod orders;
 mod shed;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_codec::Time;
@@ -28,12 +30,14 @@ use crate::worker::shed::{GRACE, Shed};
 
 pub(crate) use control::Control;
 pub(crate) use listeners::{AltSvc, ListenerConfig, Listeners};
+pub(crate) use orders::{Order, Orders};
 
 /// A worker, on its own thread.
 pub(crate) struct Worker {
     ring: Ring,
     connections: Connections,
     listeners: Listeners,
+    orders: Arc<Orders>,
     state: WorkerState,
     /// QUIC, where it listens.
     udp: Option<Box<Udp>>,
@@ -73,6 +77,7 @@ impl Worker {
         listeners: Listeners,
         mut state: WorkerState,
         udp: Option<Box<Udp>>,
+        orders: Arc<Orders>,
     ) -> Self {
         let now = state.now();
         state.advertise(&listeners.alt_svc_values);
@@ -86,6 +91,7 @@ impl Worker {
                 shed: Shed::default(),
             },
             listeners,
+            orders,
             state,
             udp,
             sleeps: Wheel::new(now),
@@ -388,6 +394,7 @@ impl Worker {
                 self.stop_at = Some(self.state.now());
             }
             Some(Control::Report) => self.report(),
+            Some(Control::Orders) => self.take_orders(),
             None => {}
         }
     }
