@@ -92,7 +92,7 @@ failed=0
 # Every step builds with this profile and these features, so that each C library is compiled once: a
 # build script is rebuilt if a feature of one of its dependencies changes.
 profile=tested
-scope=(--workspace --features ringway-bench/peers,ringway/tower)
+scope=(--workspace --features ringway-bench/peers,ringway-icount/server,ringway/tower)
 
 # step NAME COMMAND...: run a step with its output shown and kept.
 step() {
@@ -162,9 +162,11 @@ run_simd() {
 }
 
 # The release profile differs from the tested one: a server of that build must survive its
-# application's panics.
+# application's panics, and its path may not take more instructions than recorded.
 run_release() {
-    check release-build cargo build --release -p ringway --example panics
+    check release-build cargo build --release -p ringway -p ringway-icount \
+        --features ringway-icount/server --example panics --bin ringway-icount
+    check icount-server "$target/release/ringway-icount" server
     RINGWAY_TEST_RELEASE=$target/release step release \
         cargo test "${scope[@]}" --profile $profile --test panics
     summaries=$(grep -aE '^test result:' "$logs/release.log" || true)

@@ -1,6 +1,8 @@
 //! The counted rows: one line each, a name and a function that prepares one unit of work.
 
 use crate::pack;
+#[cfg(feature = "server")]
+use crate::server;
 use ringway_codec::date::Date;
 use ringway_codec::h1::chunked::{ChunkedDecoder, Item};
 use ringway_codec::h1::request::{self, Limits, Resume};
@@ -11,7 +13,7 @@ use std::hint::black_box;
 /// Prepares a row's work for a backend.
 pub(crate) type Prepare = fn(Backend) -> Box<dyn FnMut()>;
 
-/// Every row. Names begin with the codec's name.
+/// Every row. Names begin with the codec's name, or with `server`.
 pub(crate) const ROWS: &[(&str, Prepare)] = &[
     ("h1-request-47", |b| request(b, include_bytes!("../../data/head-47.http"))),
     ("h1-request-382", |b| request(b, include_bytes!("../../data/head-382.http"))),
@@ -27,6 +29,12 @@ pub(crate) const ROWS: &[(&str, Prepare)] = &[
     ("huffman-encode", pack::huffman_encode),
     ("qpack-decode-dynamic", pack::qpack_decode),
     ("qpack-encode-dynamic", pack::qpack_encode),
+    #[cfg(feature = "server")]
+    ("server-h1", server::h1),
+    #[cfg(feature = "server")]
+    ("server-h2", server::h2_single),
+    #[cfg(feature = "server")]
+    ("server-h2-100-streams", server::h2_many),
 ];
 
 fn request(backend: Backend, head: &'static [u8]) -> Box<dyn FnMut()> {

@@ -197,7 +197,12 @@ impl<'a> Request<'a> {
     /// section 6.2.3), so that equal origins compare equal: lower case, no trailing dot, no default
     /// port. [`Self::header`] returns the raw Host field.
     pub fn authority(&self) -> Option<&'a str> {
-        self.line.authority.map(|authority| ascii(authority.of(self.bytes)))
+        self.authority_bytes().map(ascii)
+    }
+
+    /// Same as [`Self::authority`], for comparisons at each request: it is not proven to be text.
+    pub(crate) fn authority_bytes(&self) -> Option<&'a [u8]> {
+        self.line.authority.map(|authority| authority.of(self.bytes))
     }
 
     /// True if the request came over TLS or QUIC.

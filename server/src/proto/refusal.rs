@@ -133,6 +133,5 @@ pub(crate) fn check_request(
         return Some(Refusal::BAD_PATH);
     }
     // Only HTTP/1.0 may omit the authority.
-    let authority = request.authority()?;
-    scope?.is_misdirected(authority).then_some(Refusal::MISDIRECTED)
+    scope?.is_misdirected(request.authority_bytes()?).then_some(Refusal::MISDIRECTED)
 }

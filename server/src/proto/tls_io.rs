@@ -88,16 +88,17 @@ impl CertificateScope {
 
     /// True if the certificate does not cover a canonical authority. The client has mistaken this
     /// server for another one (RFC 9110 section 7.4) and gets 421.
-    pub(super) fn is_misdirected(&mut self, authority: &str) -> bool {
-        if authority.as_bytes() == self.last {
+    pub(super) fn is_misdirected(&mut self, authority: &[u8]) -> bool {
+        if authority == self.last {
             return false;
         }
-        if !self.names.covers(authority::host(authority)) {
-            return true;
+        let is_covered = str::from_utf8(authority)
+            .is_ok_and(|authority| self.names.covers(authority::host(authority)));
+        if is_covered {
+            self.last.clear();
+            self.last.extend_from_slice(authority);
         }
-        self.last.clear();
-        self.last.extend_from_slice(authority.as_bytes());
-        false
+        !is_covered
     }
 }
 

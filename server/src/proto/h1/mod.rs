@@ -83,7 +83,7 @@ impl Extra {
         let is_plain = self.upgrade.is_none() && self.entry.is_none();
         let is_fast = is_plain && !self.misplaced && !self.last;
         let scope = self.scope.as_deref_mut().filter(|_| is_fast)?;
-        let is_in_scope = !scope.is_misdirected(request.authority()?);
+        let is_in_scope = !scope.is_misdirected(request.authority_bytes()?);
         is_in_scope.then_some(scope.kind)
     }
 }

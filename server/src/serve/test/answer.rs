@@ -45,6 +45,11 @@ impl Answer {
         }
     }
 
+    /// What an answer of any protocol is as bytes: its pieces are what was received.
+    pub(super) fn unparsed() -> Self {
+        Self { stage: Stage::UntilEnd, ..Self::new(false) }
+    }
+
     /// True if nothing more is expected.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Done | Stage::Broken)

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::answer::Answer;
 use super::machine::{self, Machine, Message};
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Limits;
@@ -88,6 +89,13 @@ impl Client {
     /// Advances the clock. Everything that becomes due happens in order.
     pub fn advance(&self, duration: Duration) {
         self.with(move |machine| machine.advance(duration));
+    }
+
+    /// Opens a connection for bytes of any protocol, for the instruction counts of `bench/icount`.
+    #[doc(hidden)]
+    pub fn unparsed(&self) -> UnparsedConnection<'_> {
+        let id = self.with(|machine| machine.connect(Vec::new(), Answer::unparsed()));
+        UnparsedConnection(ClientExchange { client: self, id })
     }
 
     /// Runs `work` on the worker's thread and returns its result.
@@ -201,7 +209,8 @@ impl<'c> ClientRequest<'c> {
             head.extend_from_slice(body.as_deref().unwrap_or_default());
         }
         let (client, head_only) = (self.client, self.method == Method::HEAD);
-        let id = client.with(move |machine| machine.connect(head, head_only));
+        let answer = Answer::new(head_only);
+        let id = client.with(move |machine| machine.connect(head, answer));
         let exchange = ClientExchange { client, id };
         if let Some(first) = body.filter(|_| streams) {
             exchange.push(first);
@@ -312,10 +321,7 @@ impl ClientExchange<'_> {
         self.client.with(move |machine| machine.send(id, &bytes));
     }
 
-    fn look<R: Send + 'static>(
-        &self,
-        look: impl FnOnce(&mut super::answer::Answer) -> R + Send + 'static,
-    ) -> R {
+    fn look<R: Send + 'static>(&self, look: impl FnOnce(&mut Answer) -> R + Send + 'static) -> R {
         let id = self.id;
         match self.client.with(move |machine| machine.answer(id).map(look)) {
             Some(result) => result,
@@ -330,6 +336,23 @@ impl Drop for ClientExchange<'_> {
         let leave = Message::Do(Box::new(move |machine| machine.leave(id)));
         // An error means that the worker has failed, which was already reported.
         let _ = self.client.messages.send(leave);
+    }
+}
+
+/// A connection that transfers bytes as they are, see [`Client::unparsed`].
+#[doc(hidden)]
+pub struct UnparsedConnection<'c>(ClientExchange<'c>);
+
+impl UnparsedConnection<'_> {
+    /// Sends segments of at most 16 KiB, each after the answer to the one before, and returns what
+    /// was received.
+    pub fn exchange(&self, segments: Vec<Vec<u8>>) -> Vec<u8> {
+        let id = self.0.id;
+        let work = move |machine: &mut Machine| {
+            segments.iter().for_each(|segment| machine.send(id, segment));
+            machine.answer(id).map(|answer| Vec::from(std::mem::take(&mut answer.pieces)).concat())
+        };
+        self.0.client.with(work).unwrap_or_default()
     }
 }
 

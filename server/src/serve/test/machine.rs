@@ -138,7 +138,7 @@ impl Machine {
     }
 
     /// Connects a client that sends `input`.
-    pub(super) fn connect(&mut self, input: Vec<u8>, head_only: bool) -> Id {
+    pub(super) fn connect(&mut self, input: Vec<u8>, answer: Answer) -> Id {
         let state = &mut self.state;
         let id = self.peers.insert_with(|id| Peer {
             conn: Conn::new(id, -1, Arrival::Http, &mut state.cx()),
@@ -147,7 +147,7 @@ impl Machine {
             cancelling: false,
             gone: false,
             sending: None,
-            answer: Answer::new(head_only),
+            answer,
             takes_all: false,
             taken: 0,
         });

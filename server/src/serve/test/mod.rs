@@ -54,4 +54,4 @@ mod answer;
 mod client;
 mod machine;
 
-pub use client::{Client, ClientExchange, ClientRequest, ClientResponse};
+pub use client::{Client, ClientExchange, ClientRequest, ClientResponse, UnparsedConnection};
