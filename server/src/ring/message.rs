@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use io_uring::{IoUring, opcode, types::Fd};
 
+use super::operations;
 use super::token::Token;
 
 /// Where a worker's messages go.
@@ -39,7 +40,7 @@ impl Mailbox {
     pub(super) fn new(ring: RawFd) -> io::Result<Self> {
         let mut spare = spare();
         if spare.is_none() {
-            *spare = Some(IoUring::new(4)?);
+            *spare = Some(sender()?);
         }
         // SAFETY: the caller's ring is open for the duration of this call.
         let ring = unsafe { BorrowedFd::borrow_raw(ring) }.try_clone_to_owned()?;
@@ -70,7 +71,7 @@ impl Mailbox {
             if let Some(ring) = sender {
                 return post_from(ring, target, token, value);
             }
-            match IoUring::new(4) {
+            match self::sender() {
                 Ok(ring) => post_from(sender.insert(ring), target, token, value),
                 Err(error) => match spare().as_mut() {
                     Some(ring) => post_from(ring, target, token, value),
@@ -79,6 +80,13 @@ impl Mailbox {
             }
         })
     }
+}
+
+/// A small ring that posts and does nothing else.
+fn sender() -> io::Result<IoUring> {
+    let io = IoUring::builder().setup_r_disabled().build(4)?;
+    operations::enable(&io, operations::SENDER)?;
+    Ok(io)
 }
 
 fn post_from(ring: &mut IoUring, target: Fd, token: Token, value: i32) -> io::Result<()> {

@@ -13,6 +13,7 @@ mod buffers;
 pub(crate) mod datagram;
 pub(crate) mod job;
 pub(crate) mod message;
+mod operations;
 pub(crate) mod probe;
 pub(crate) mod reserve;
 pub(crate) mod send;
@@ -205,6 +206,7 @@ impl Ring {
         if let Some((incoming, outgoing)) = settings.udp {
             ring.open_udp(incoming, outgoing)?;
         }
+        operations::enable(&ring.io, operations::WORKER)?;
         if settings.batch_wait_us > 0 {
             // A kernel that does not know the field refuses it.
             ring.enter(Some(Duration::ZERO))
@@ -482,7 +484,7 @@ impl Drop for Ring {
     }
 }
 
-/// Sets the ring up with the best flags that the kernel accepts.
+/// Sets the ring up, disabled, with the best flags that the kernel accepts.
 fn build(settings: &RingSettings) -> io::Result<IoUring> {
     let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
     builder
@@ -490,6 +492,7 @@ fn build(settings: &RingSettings) -> io::Result<IoUring> {
         .setup_clamp()
         .setup_cqsize(settings.completions)
         .setup_submit_all()
+        .setup_r_disabled()
         .setup_single_issuer()
         .setup_defer_taskrun();
     // NO_SQARRAY is of Linux 6.6; only EINVAL says that it is unknown, anything else is a refusal.

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, cqueue, squeue};
+
+use super::operations::{SENDER, WORKER};
 
 /// The oldest kernel that has all that ringway uses: deferred task work, multishot receives,
 /// provided buffer rings, SENDMSG_ZC.
@@ -35,25 +37,12 @@ pub fn probe() -> io::Result<Found> {
     };
     let mut operations = Probe::new();
     io.submitter().register_probe(&mut operations)?;
-    let wanted = [
-        opcode::AcceptMulti::CODE,
-        opcode::RecvMulti::CODE,
-        opcode::RecvMsgMulti::CODE,
-        opcode::Send::CODE,
-        opcode::SendMsg::CODE,
-        opcode::AsyncCancel2::CODE,
-        opcode::Close::CODE,
-        opcode::OpenAt2::CODE,
-        opcode::Statx::CODE,
-        opcode::Read::CODE,
-        opcode::MsgRingData::CODE,
-        opcode::SendMsgZc::CODE,
-    ];
+    let mut wanted = WORKER.iter().chain(SENDER);
     Ok(Found {
         defer_taskrun: true,
         no_sqarray,
         no_iowait: io.params().is_feature_no_iowait(),
         min_wait: io.params().is_feature_min_timeout(),
-        operations: wanted.iter().all(|code| operations.is_supported(*code)),
+        operations: wanted.all(|code| operations.is_supported(*code)),
     })
 }
