@@ -34,6 +34,9 @@ pub struct Policy {
     pub origin: Origin,
     /// A process that this one replaces and that still serves its connections.
     pub predecessor: Option<u16>,
+    /// Among how many workers new connections are spread by the ID that their client has chosen:
+    /// where some workers receive for all. 0 or 1: whoever receives one takes it.
+    pub spread: u16,
     /// Most connections at a time; further Initials are dropped.
     pub connections: usize,
     /// From this many unfinished handshakes on, clients must validate their address by Retry. 0:
@@ -56,6 +59,7 @@ impl Policy {
         Self {
             origin,
             predecessor: None,
+            spread: 0,
             connections: 16_384,
             retry_from: 100,
             token_lifetime: Duration::from_secs(15),
@@ -328,6 +332,7 @@ impl<T: Default> Endpoint<T> {
             return Err(self.negotiate(&header, datagram.len(), from, to, now, out));
         }
         self.divert_foreign(&header.dcid)?;
+        self.spread(&header.dcid)?;
         if header.ty != Type::Initial || is_unfixed(datagram) {
             return Err(Received::Dropped(Drop::UnknownLong));
         }
@@ -335,6 +340,22 @@ impl<T: Default> Endpoint<T> {
             return Err(Received::Dropped(Drop::ShortInitial));
         }
         self.begin(&header, from, to, now, out).map(|id| (id, true))
+    }
+
+    /// Where few workers receive for all, the ID that a client has chosen says who takes its
+    /// connection. Every datagram with that ID goes there, also what comes in 0-RTT.
+    fn spread(&mut self, cid: &[u8]) -> Result<(), Received> {
+        let Policy { origin, spread, .. } = self.policy;
+        if spread <= 1 || self.cids.decode(cid).is_some() {
+            return Ok(());
+        }
+        // FNV-1a. Clients choose their IDs at random, or harm themselves only.
+        let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        let worker = cid.iter().fold(0x811c_9dc5, mix) % u32::from(spread);
+        if worker == u32::from(origin.worker) {
+            return Ok(());
+        }
+        Err(Received::Forward(Origin { worker: worker as u8, ..origin }))
     }
 
     /// Connections of another worker, or of our predecessor, are served there.

@@ -101,8 +101,32 @@ pub(crate) fn steer(fd: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A new descriptor for the same open file.
+/// A new descriptor for the same open file; an error where the number is not open.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the caller holds the descriptor open.
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: borrowed for this call only, which asks the kernel whether the number is open.
     unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+}
+
+/// Has a descriptor closed when this process starts another program.
+pub(crate) fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: an integer goes in; a number that is not open is an error.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Removes variables from the environment, so that no child takes them for its own. In a process
+/// that has threads already they stay: one of them could be reading.
+pub(crate) fn forget_variables(names: &[&str]) {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads == 1 {
+        for name in names {
+            // SAFETY: there is no other thread that could read or write the environment.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
 }

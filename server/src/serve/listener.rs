@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::inherited;
 use crate::app::error::Error;
-use crate::config::{Address, Descriptor, Scheme};
-use crate::ring::sys;
+use crate::config::{Address, Scheme};
 use crate::udp;
 
 /// Connections that the kernel keeps for us to accept; it cuts the number to `net.core.somaxconn`.
@@ -104,7 +104,8 @@ pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<
         Address::Any(port) => tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false, workers)
             .or_else(|_| tcp((Ipv4Addr::UNSPECIFIED, *port).into(), true, workers)),
         Address::Unix(path) => unix(path, workers),
-        Address::Fd(descriptor) => inherited(descriptor, workers),
+        Address::Fd(descriptor) => inherited::listener(descriptor)
+            .and_then(|socket| Ok((bound_at(&socket)?, shared(socket, workers)?))),
     }
     .map_err(failed)?;
     Ok(Listener { scheme, bound, sockets, udp: Vec::new() })
@@ -124,8 +125,14 @@ pub(crate) fn bind_both(
     for left in (0..TRIES).rev() {
         let mut listener = bind(Scheme::Https, address, workers)?;
         let Bound::Ip(bound) = listener.bound else { return Ok((listener, Ok(buffer))) };
-        let only_v6 = !matches!(address, Address::Any(_));
-        let source = match udp::bind(bound, only_v6, workers.min(udp::WORKERS_MAX), buffer) {
+        let (only_v6, workers) =
+            (!matches!(address, Address::Any(_)), workers.min(udp::WORKERS_MAX));
+        let made = match address {
+            Address::Fd(_) => inherited::udp(bound)
+                .and_then(|(here, socket)| udp::share(here, socket, workers, buffer)),
+            _ => udp::bind(bound, only_v6, workers, buffer),
+        };
+        let source = match made {
             Ok((sockets, granted)) => {
                 listener.udp = sockets;
                 return Ok((listener, Ok(granted)));
@@ -198,30 +205,18 @@ fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
     Ok((Bound::Unix(path.into()), shared(socket.into(), workers)?))
 }
 
-fn inherited(descriptor: &Descriptor, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
-    let number = match descriptor {
-        Descriptor::Number(number) => *number,
-        Descriptor::Name(name) => named(name)?,
-    };
-    let socket = Socket::from(sys::duplicate(number)?);
-    if !socket.is_listener()? {
-        return Err(io::Error::other("the descriptor is not a listening socket"));
+/// Where a socket is bound.
+fn bound_at(socket: &OwnedFd) -> io::Result<Bound> {
+    let address = socket2::SockRef::from(socket).local_addr()?;
+    if let Some(address) = address.as_socket() {
+        return Ok(Bound::Ip(address));
     }
-    let address = socket.local_addr()?;
-    let bound = match address.as_socket() {
-        Some(address) => Bound::Ip(address),
-        None => Bound::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()),
+    let abstracted = || {
+        let name = address.as_abstract_namespace()?;
+        Some(format!("@{}", String::from_utf8_lossy(name)).into())
     };
-    Ok((bound, shared(socket.into(), workers)?))
-}
-
-/// The descriptor that the service manager gave this name (sd_listen_fds(3)).
-fn named(name: &str) -> io::Result<i32> {
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let at = names.split(':').position(|other| other == name);
-    at.map(|at| at as i32 + 3).ok_or_else(|| {
-        io::Error::other(format!("no descriptor is named {name} in LISTEN_FDNAMES ({names})"))
-    })
+    let path = address.as_pathname().map(Path::to_owned).or_else(abstracted);
+    Ok(Bound::Unix(path.unwrap_or_default()))
 }
 
 fn shared(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {

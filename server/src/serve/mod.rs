@@ -4,6 +4,7 @@
 mod banner;
 mod configured;
 mod handle;
+mod inherited;
 mod listener;
 mod receipt;
 mod server;
@@ -13,6 +14,7 @@ mod workers;
 
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
 pub use handle::ServerHandle;
+pub use inherited::adopt_descriptors;
 pub use listener::Bound;
 pub use receipt::{Late, Receipt};
 pub use server::Server;

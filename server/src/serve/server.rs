@@ -8,6 +8,7 @@ use http::HeaderValue;
 use ringway_codec::scan::Backend;
 use ringway_tuning::start;
 
+use super::inherited;
 use super::listener::{self, Bound, Listener};
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
@@ -360,7 +361,13 @@ impl Server {
             Ok(address) => listener::bind(*scheme, address, workers),
             Err(why) => Err(Error::Address(why.clone())),
         };
-        self.listeners.iter().map(bind).collect()
+        let expanded = self.listeners.iter().flat_map(|(scheme, address)| match address {
+            Ok(address) => {
+                inherited::expand(address).into_iter().map(|each| (*scheme, Ok(each))).collect()
+            }
+            Err(why) => vec![(*scheme, Err(why.clone()))],
+        });
+        expanded.map(|listener| bind(&listener)).collect()
     }
 
     /// Whether to speak HTTP/3. Not if clients must present certificates, which QUIC does not ask
@@ -403,11 +410,13 @@ impl Server {
     ) -> Result<Vec<Setup>, Error> {
         let Some(tls) = &self.tls else { return Ok(Vec::new()) };
         let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
+        let spreads = sockets.iter().flatten().any(|socket| !socket.receives);
         let generation = udp::generation();
         let setup = |(worker, sockets): (usize, _)| {
             Ok(Setup {
                 worker: worker as u8,
                 workers,
+                spreads,
                 generation,
                 sockets,
                 http3: self.http3.clone(),

@@ -28,7 +28,7 @@ use forward::Forwarded;
 
 pub(crate) use forward::Forwarder;
 pub(crate) use setup::{Setup, config, generation};
-pub(crate) use sockets::{Socket, WORKERS_MAX, bind};
+pub(crate) use sockets::{Socket, WORKERS_MAX, bind, share};
 
 /// How often all connections are checked for timeouts.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ impl Udp {
     /// Starts receiving on every socket that is not receiving yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
         for (index, bound) in self.sockets.iter_mut().enumerate() {
-            if !std::mem::replace(&mut bound.receiving, true) {
+            if bound.socket.receives && !std::mem::replace(&mut bound.receiving, true) {
                 let id = Id { index: index as u32, generation: 0 };
                 ring.receive_datagrams(id, bound.socket.fd.as_raw_fd());
             }

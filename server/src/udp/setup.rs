@@ -26,6 +26,8 @@ use crate::tls::{ConfigError, Tls, boring};
 pub(crate) struct Setup {
     pub(crate) worker: u8,
     pub(crate) workers: usize,
+    /// Some workers receive for all: they spread new connections.
+    pub(crate) spreads: bool,
     pub(crate) generation: u16,
     /// One for each listener.
     pub(crate) sockets: Vec<Socket>,
@@ -98,6 +100,7 @@ impl Setup {
             handshake_timeout: limits.handshake_timeout,
             answers_per_second: limits.h3_answers,
             fragments: limits.h3_fragments,
+            spread: if self.spreads { self.workers as u16 } else { 0 },
             ..Policy::new(origin)
         };
         let keys = Keys::derive(&self.tls.tickets().endpoint());
@@ -106,7 +109,7 @@ impl Setup {
         if let Some(dir) = self.qlog {
             endpoint.write_qlog(opener(dir));
         }
-        if self.http3.steering && self.worker == 0 {
+        if self.http3.steering && self.worker == 0 && !self.spreads {
             let program = steering::program(endpoint.steering(), self.workers as u16);
             for socket in &self.sockets {
                 if let Err(error) = sys::steer(&socket.fd, &program) {

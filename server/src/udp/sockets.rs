@@ -14,6 +14,8 @@ pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     /// The bound address, possibly unspecified.
     pub(crate) local: SocketAddr,
+    /// Whether the worker receives from it; if not, another one does, and this one only sends.
+    pub(crate) receives: bool,
 }
 
 /// Connection IDs have one byte for the worker; further workers do not speak QUIC.
@@ -40,8 +42,25 @@ pub(crate) fn bind(
     for _ in 0..workers {
         let fd = socket(address, only_v6, true)?;
         granted = granted.min(adjust(&fd, address, buffer)?);
-        sockets.push(Socket { fd, local: address });
+        sockets.push(Socket { fd, local: address, receives: true });
     }
+    Ok((sockets, granted))
+}
+
+/// One socket for all of `workers` workers: the first one receives, and hands on what is not its
+/// own; all send.
+pub(crate) fn share(
+    address: SocketAddr,
+    socket: OwnedFd,
+    workers: usize,
+    buffer: usize,
+) -> io::Result<(Vec<Socket>, usize)> {
+    let granted = adjust(&socket, address, buffer)?;
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(Socket { fd: socket.try_clone()?, local: address, receives: false });
+    }
+    sockets.insert(0, Socket { fd: socket, local: address, receives: true });
     Ok((sockets, granted))
 }
 
