@@ -6,7 +6,8 @@
 //! * [HTTP/3](http3): UDP, firewalls, early data, clients that move
 //! * [Static files](static_files): caching, compression, ranges
 //! * [Sites](sites): many hosts, redirects, error pages, fields
-//! * [Operating](operating): signals, logs, metrics, limits, containers
+//! * [Operating](operating): signals, logs, limits, containers
+//! * [Metrics](metrics): the page, what to watch, who may read them
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean
 //! * [From HTTP/1.1 to HTTP/3](http1_to_http3): what each protocol buys
@@ -25,6 +26,7 @@ macro_rules! definitions {
 [static-files.md]: crate::manual::static_files
 [sites.md]: crate::manual::sites
 [operating.md]: crate::manual::operating
+[metrics.md]: crate::manual::metrics
 [tuning.md]: crate::manual::tuning
 [performance.md]: crate::manual::performance
 [http1-to-http3.md]: crate::manual::http1_to_http3
@@ -52,6 +54,7 @@ pages! {
     static_files "static-files.md"
     sites "sites.md"
     operating "operating.md"
+    metrics "metrics.md"
     tuning "tuning.md"
     performance "performance.md"
     http1_to_http3 "http1-to-http3.md"

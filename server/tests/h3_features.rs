@@ -357,7 +357,7 @@ fn e11_counts_of_http3() {
     }
     let stats = || {
         let mut client = Client::connect(server.at("metrics"));
-        serde_json::from_str::<serde_json::Value>(client.get("/stats.json").text()).unwrap()
+        serde_json::from_str::<serde_json::Value>(client.get_local("/stats.json").text()).unwrap()
     };
     eventually("three connections and two moves", || {
         let stats = stats();

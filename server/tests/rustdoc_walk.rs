@@ -288,7 +288,7 @@ fn alone_a_browser_opens_the_shipped_site_by_http3() {
     assert!(!dom.contains("<td>HTTP/2</td>") && !dom.contains("<td>HTTP/1.1</td>"), "{dom}");
     assert!(dom.contains("48 files over HTTP/3 in "), "{dom}");
     let mut client = harness::client::Client::connect(server.at("metrics"));
-    let stats = client.get("/stats.json").text().to_owned();
+    let stats = client.get_local("/stats.json").text().to_owned();
     println!("{stats}");
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert!(stats["http3"]["connections"].as_u64().unwrap() > before, "{stats}");

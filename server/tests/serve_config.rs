@@ -370,7 +370,7 @@ fn row_28_connections_of_one_address_are_bounded() {
     // Metrics are another server's; the count stands there, and TLS counts like the rest.
     let metrics = server.at("metrics");
     eventually("the refusal is counted", || {
-        let text = Client::connect(metrics).get("/metrics").text().to_owned();
+        let text = Client::connect(metrics).get_local("/metrics").text().to_owned();
         text.contains("\nringway_connections_refused_total{kind=\"per_ip\"} 1\n")
     });
     let at = server.at("https");
@@ -391,7 +391,7 @@ fn row_83_bad_reloads_are_counted() {
     let at = server.at("metrics");
     let count = |result: &str, n: u64| {
         let line = format!("\nringway_reload_{result}_total {n}\n");
-        eventually(&line, || Client::connect(at).get("/metrics").text().contains(&line));
+        eventually(&line, || Client::connect(at).get_local("/metrics").text().contains(&line));
     };
     count("failure", 0);
     server.signal("HUP");
@@ -399,7 +399,7 @@ fn row_83_bad_reloads_are_counted() {
     dir.write("a.key", b"half");
     server.signal("HUP");
     eventually("it is said", || server.output().contains("certificates not loaded"));
-    let text = Client::connect(at).get("/metrics");
+    let text = Client::connect(at).get_local("/metrics");
     let line = text.text().lines().find(|line| line.starts_with("ringway_reload_failure_total"));
     let failures: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(failures >= 1, "{failures}");
@@ -450,7 +450,7 @@ fn c24_round_trips_are_measured() {
     server.wait_for("metrics");
     let metrics = server.at("metrics");
     let figure = |name: &str| -> u64 {
-        let text = Client::connect(metrics).get("/metrics");
+        let text = Client::connect(metrics).get_local("/metrics");
         let line = text.text().lines().find(|line| line.starts_with(&format!("{name} ")));
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     };

@@ -126,7 +126,7 @@ fn p8_a_panic_ends_its_task_or_closure_alone_and_the_handle_says_so() {
     }
     assert_eq!(client.get("/into").status, 500);
     let mut metrics = Client::connect(server.local_addr(Scheme::Metrics).unwrap());
-    let metrics = metrics.get("/metrics");
+    let metrics = metrics.get_local("/metrics");
     let counted =
         metrics.text().lines().find_map(|line| line.strip_prefix("ringway_panics_total "));
     assert!(counted.unwrap().parse::<u64>().unwrap() >= 3, "{}", metrics.text());

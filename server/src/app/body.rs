@@ -220,6 +220,11 @@ impl BodyWriter {
         .await
     }
 
+    /// Bytes that are queued and were not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.channel.len()
+    }
+
     /// Sets the trailers (RFC 9110 section 6.5). They are sent over HTTP/2 and HTTP/3, and over
     /// HTTP/1.1 if the body is chunked.
     pub fn trailers<'a>(&mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) {

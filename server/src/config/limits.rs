@@ -159,6 +159,8 @@ limits! {
         "such work that waits for a thread; further work is refused"
     "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
+    "limits.metrics_pages" metrics_pages: u32, Count = 16, 0 => 1024;
+        "pages of the metrics listener that may be open at once; a further one is answered 503"
     "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
         "bytes of file contents that each worker keeps in memory"
     "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 2 * MIB, 0 => GIB;

@@ -52,6 +52,8 @@ pub struct Config {
     pub h2c: Vec<Address>,
     /// Where metrics are served, on loopback or a Unix socket; none keeps them unserved.
     pub metrics: Option<Address>,
+    /// Hosts that requests for metrics may be for, besides addresses and `localhost`.
+    pub metrics_hosts: Vec<HostPattern>,
     /// Worker threads; none means one for each CPU that the process may use.
     pub workers: Option<u16>,
     /// The CPUs that workers are pinned to, in worker order; none means the allowed ones.

@@ -222,6 +222,8 @@ fn process_fields() -> Vec<Setting> {
             takes("metrics", "ADDR"),
             "serve metrics here; loopback or a Unix socket only"
         ),
+        field!(list "metrics_hosts", metrics_hosts, None,
+            "hosts that requests for metrics may be for, besides addresses and localhost"),
         field!(
             "workers",
             workers,

@@ -9,6 +9,7 @@
 mod budget;
 mod cache_control;
 mod conditional;
+mod counts;
 mod etag;
 mod file;
 mod hash;
@@ -29,6 +30,7 @@ pub(crate) mod sites;
 mod store;
 mod tags;
 
+pub(crate) use counts::cache_counts;
 pub(crate) use root::reopen;
 
 use std::cell::RefCell;

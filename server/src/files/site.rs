@@ -16,6 +16,7 @@ use http::StatusCode;
 
 use super::budget::Budget;
 use super::conditional::RequestFields;
+use super::counts;
 use super::file::{File, FileContent};
 use super::listing;
 use super::load::{self, Look, Seen};
@@ -129,6 +130,7 @@ impl Site {
         if now >= file.check_from.get() && !file.looking.replace(true) {
             return Held::Ageing;
         }
+        counts::hit();
         Held::Fresh(Rc::clone(file))
     }
 
@@ -149,7 +151,9 @@ impl Site {
             None => Coding::Identity,
             value => self.accepted.borrow_mut().parse(value).choose(file.codings)?,
         };
-        file.form(coding).map(|form| respond::ordinary(file, form))
+        let form = file.form(coding)?;
+        counts::hit();
+        Some(respond::ordinary(file, form))
     }
 
     /// Answers GET and HEAD (`head`) of a file.
@@ -290,10 +294,12 @@ impl Site {
         };
         if let Some(file) = self.unchanged(path, &look) {
             file.checked(now, self.settings.fresh_for);
+            counts::check();
             return Ok(Found::File(file));
         }
         let stored = self.store.borrow().bytes();
         let room = look.weight(&self.settings).and_then(|bytes| self.budget.reserve(bytes, stored));
+        counts::miss();
         let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
         file.checked(now, self.settings.fresh_for);
         match file.bytes() {

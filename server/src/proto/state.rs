@@ -18,6 +18,7 @@ use super::{self as proto, Action, Common, Context, Heads};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::{Http2Config, Limits};
+use crate::files;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Published, Tally};
 use crate::observe::trace::Tracer;
@@ -263,6 +264,10 @@ impl WorkerState {
         counters.enters = ring.enters;
         counters.queue_full = ring.queue_full;
         counters.overflows = ring.overflows;
+        let cache = files::cache_counts();
+        counters.cache_hits = cache.hits;
+        counters.cache_checks = cache.checks;
+        counters.cache_misses = cache.misses;
         published.publish(&self.tally, &self.h2.counters);
     }
 

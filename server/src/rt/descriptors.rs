@@ -16,7 +16,7 @@ const WORKER: u64 = 4 + OVER as u64;
 /// Descriptors that the process opens after the start: certificates, ticket keys, a reopened log,
 /// threads.
 const PROCESS: u64 = 4;
-/// Connections for the readers of metrics.
+/// Connections for the readers of metrics, besides the pages that stay connected.
 pub(crate) const METRICS: u32 = 8;
 /// Connections above the bound that a worker may have while it closes as many others.
 pub(crate) const OVER: u32 = 4;
@@ -41,7 +41,8 @@ pub(crate) fn fit(
 ) -> Option<Fitted> {
     let Usage { limit, open } = usage;
     let kept = (limit / 4).clamp(KEPT_MIN, KEPT_MAX);
-    let metrics = if measured { WORKER + u64::from(METRICS) + 1 } else { 0 };
+    let readers = u64::from(METRICS + limits.metrics_pages);
+    let metrics = if measured { WORKER + readers + 1 } else { 0 };
     let workers = workers.max(1) as u64;
     let others = open + kept + PROCESS + metrics + workers * WORKER;
     let most = (limit.saturating_sub(others) / workers).max(LEAST);

@@ -57,7 +57,7 @@ fn spoken(scheme: Scheme, config: &Config) -> &'static str {
         }
         Scheme::Https => "HTTP/2, HTTP/1.1",
         Scheme::H3 => "HTTP/3",
-        Scheme::Metrics => "metrics: /metrics, /stats.json",
+        Scheme::Metrics => "metrics: a page, /metrics, /stats.json",
     }
 }
 

@@ -101,6 +101,7 @@ fn finish(server: Server, config: &Config, tls: Option<Tls>) -> Result<ServerHan
     }
     if let Some(address) = &config.metrics {
         server = server.metrics(address.to_string());
+        server = server.metrics_hosts(config.metrics_hosts.iter().map(|host| host.0.clone()));
     }
     server.start()
 }

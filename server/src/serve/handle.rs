@@ -7,14 +7,14 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::listener::{Bound, Listener};
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::observe::log::Writer;
-use crate::observe::metrics::{Endpoint, Published};
+use crate::observe::metrics::{Figures, Lifecycle, Published, ReloadKind};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
@@ -38,13 +38,14 @@ pub(crate) struct Keeper {
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Keeper {
-    pub(crate) fn start(tls: Tls) -> Result<Self, Error> {
+    pub(crate) fn start(tls: Tls, lifecycle: Arc<Lifecycle>) -> Result<Self, Error> {
         let (stop, stopped) = mpsc::channel::<()>();
         let theirs = tls.clone();
-        tell_flaws(&tls);
+        tell_flaws(&tls, &lifecycle);
         let body = move || {
             while stopped.recv_timeout(KEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
-                theirs.poll_changes(SystemTime::now()).iter().for_each(say);
+                let changes = theirs.poll_changes(SystemTime::now());
+                changes.iter().for_each(|change| say(change, &lifecycle));
             }
         };
         let builder = std::thread::Builder::new().name("ringway-keeper".into());
@@ -53,10 +54,14 @@ impl Keeper {
     }
 }
 
-fn say(change: &Change) {
+fn say(change: &Change, lifecycle: &Lifecycle) {
     match change {
-        Change::Reloaded(n) => note!("certificates loaded (generation {n})"),
+        Change::Reloaded(n) => {
+            lifecycle.reloaded(ReloadKind::Certificates, Ok(()));
+            note!("certificates loaded (generation {n})");
+        }
         Change::Kept(error) => {
+            lifecycle.reloaded(ReloadKind::Certificates, Err(error.to_string()));
             note!("certificates not loaded, the former stay in use: {error}");
         }
         Change::TicketsRotated => {}
@@ -65,8 +70,9 @@ fn say(change: &Change) {
     }
 }
 
-fn tell_flaws(tls: &Tls) {
-    tls.new_flaws(SystemTime::now()).into_iter().map(Change::Flawed).for_each(|flaw| say(&flaw));
+fn tell_flaws(tls: &Tls, lifecycle: &Lifecycle) {
+    let flaws = tls.new_flaws(SystemTime::now()).into_iter().map(Change::Flawed);
+    flaws.for_each(|flaw| say(&flaw, lifecycle));
 }
 
 /// A server that is serving. Clones are handles of the same one; it goes on serving when they are
@@ -86,7 +92,7 @@ pub(super) struct Serving {
     log: Mutex<Option<Writer>>,
     keeper: Option<Keeper>,
     metrics: Option<ServerHandle>,
-    started: Instant,
+    lifecycle: Arc<Lifecycle>,
 }
 
 /// The threads to be joined, and then what came of it.
@@ -97,7 +103,12 @@ struct End {
 }
 
 impl Serving {
-    pub(super) fn new(listeners: &[Listener], log: Option<Writer>, keeper: Option<Keeper>) -> Self {
+    pub(super) fn new(
+        listeners: &[Listener],
+        log: Option<Writer>,
+        keeper: Option<Keeper>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
         let (mut bound, mut families) = (Vec::new(), Vec::new());
         for listener in listeners {
             bound.extend(listener.lines());
@@ -112,7 +123,7 @@ impl Serving {
             log: Mutex::new(log),
             keeper,
             metrics: None,
-            started: Instant::now(),
+            lifecycle,
         }
     }
 
@@ -126,13 +137,13 @@ impl Serving {
         lock(&self.end).threads.push(worker.thread);
     }
 
-    /// The handler that shows what the workers publish.
-    pub(super) fn endpoint(&self, workers: Vec<Arc<Published>>) -> Endpoint {
-        Endpoint {
+    /// What is shown of the server, and of what its workers publish.
+    pub(super) fn figures(&self, workers: Vec<Arc<Published>>) -> Figures {
+        Figures {
             workers,
             tls: self.keeper.as_ref().map(|keeper| keeper.tls.clone()),
             dropped: lock(&self.log).as_ref().map(Writer::dropped_lines),
-            started: self.started,
+            lifecycle: Arc::clone(&self.lifecycle),
         }
     }
 
@@ -195,6 +206,7 @@ impl ServerHandle {
     /// within [`drain_timeout`](crate::config::Limits::drain_timeout). Returns at once; see
     /// [`Self::join`].
     pub fn drain(&self) {
+        self.0.lifecycle.drain();
         self.0.tell(Control::Drain);
     }
 
@@ -258,16 +270,18 @@ impl ServerHandle {
     /// Those in use stay if the new ones are not fit for use, and standard error says why.
     pub fn reload_certificates(&self) {
         if let Some(tls) = self.tls() {
-            say(&tls.reload().map_or_else(Change::Kept, Change::Reloaded));
-            tell_flaws(tls);
+            let lifecycle = &self.0.lifecycle;
+            say(&tls.reload().map_or_else(Change::Kept, Change::Reloaded), lifecycle);
+            tell_flaws(tls, lifecycle);
         }
     }
 
     /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
     pub(crate) fn replace_certificates(&self, files: Vec<CertificateFiles>) {
         if let Some(tls) = self.tls() {
-            say(&tls.replace(files).map_or_else(Change::Kept, Change::Reloaded));
-            tell_flaws(tls);
+            let lifecycle = &self.0.lifecycle;
+            say(&tls.replace(files).map_or_else(Change::Kept, Change::Reloaded), lifecycle);
+            tell_flaws(tls, lifecycle);
         }
     }
 

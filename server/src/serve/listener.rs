@@ -85,7 +85,13 @@ impl Listener {
     /// Bounds the unsent bytes in the kernel for each connection (`TCP_NOTSENT_LOWAT`, tcp(7))
     /// where HTTP/2 is usual: bytes in a socket cannot be overtaken by more urgent ones. Accepted
     /// sockets inherit it.
+    ///
+    /// A page of metrics that takes nothing is noticed once its socket is full, so that is small.
     pub(crate) fn bound_unsent(&self, bytes: u32) -> io::Result<()> {
+        if self.scheme == Scheme::Metrics {
+            let mut sockets = self.sockets.iter().map(socket2::SockRef::from);
+            return sockets.try_for_each(|socket| socket.set_send_buffer_size(METRICS_BYTES));
+        }
         let is_tcp = matches!(self.bound, Bound::Ip(_));
         if !is_tcp || !matches!(self.scheme, Scheme::Https | Scheme::H2c) {
             return Ok(());
@@ -95,6 +101,9 @@ impl Listener {
             .try_for_each(|socket| socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes))
     }
 }
+
+/// The kernel's send buffer of a connection for metrics.
+const METRICS_BYTES: usize = 16 * 1024;
 
 /// Binds an address for `workers` workers.
 pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {

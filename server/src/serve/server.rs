@@ -14,10 +14,10 @@ use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::config::{
-    Address, Engine, Http2Config, Http3Config, Limits, LogConfig, LogFormat, Trace,
+    Address, Engine, Http2Config, Http3Config, KIB, Limits, LogConfig, LogFormat, Trace,
 };
 use crate::observe::log::{Log, Writer};
-use crate::observe::metrics::Published;
+use crate::observe::metrics::{Endpoint, Guard, Lifecycle, Published};
 use crate::ring::RecvMode;
 use crate::rt::console::note;
 use crate::rt::descriptors;
@@ -55,6 +55,7 @@ pub struct Server {
     recv: RecvMode,
     log: LogConfig,
     metrics: Option<Result<Address, String>>,
+    metrics_hosts: Vec<String>,
     /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
 }
@@ -80,6 +81,7 @@ impl Server {
             recv: RecvMode::default(),
             log: LogConfig::default(),
             metrics: None,
+            metrics_hosts: Vec::new(),
             is_reckoned: false,
         }
     }
@@ -199,13 +201,22 @@ impl Server {
         self
     }
 
-    /// Serves metrics here, apart from everything else: `/metrics` for Prometheus, `/stats.json`.
-    /// Nothing guards them, so keep them to loopback or a Unix socket.
+    /// Serves metrics here, apart from everything else: a page that draws them at `/`, `/metrics`
+    /// for Prometheus, `/stats.json`. Nothing guards them but that web pages of other sites are
+    /// refused, so keep them to loopback or a Unix socket.
     #[must_use]
     pub fn metrics(mut self, address: impl AsRef<str>) -> Self {
         self.metrics = Some(
             address.as_ref().parse().map_err(|error: crate::config::BadAddress| error.to_string()),
         );
+        self
+    }
+
+    /// Serves metrics to requests for these hosts too. Otherwise they are served for addresses and
+    /// `localhost` alone, so that no web page can read them under a name that leads here.
+    #[must_use]
+    pub fn metrics_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.metrics_hosts.extend(hosts.into_iter().map(Into::into));
         self
     }
 
@@ -256,6 +267,8 @@ impl Server {
     /// Starts, and returns when every worker is serving.
     pub fn start(mut self) -> Result<ServerHandle, Error> {
         let metrics = self.metrics.take();
+        let guard = Guard::new(std::mem::take(&mut self.metrics_hosts));
+        let pages = self.limits.metrics_pages;
         let cpus = self.choose_cpus();
         let workers = self.workers.unwrap_or(cpus.len().max(1));
         let listeners = self.bind(workers)?;
@@ -275,8 +288,9 @@ impl Server {
             note!("{fitted}");
         }
         let (log, logs) = self.open_log(workers)?;
-        let keeper = self.tls.clone().map(Keeper::start).transpose()?;
-        let mut serving = Serving::new(&listeners, log, keeper);
+        let lifecycle = Arc::new(Lifecycle::begin());
+        let keeper = self.tls.clone().map(|tls| Keeper::start(tls, Arc::clone(&lifecycle)));
+        let mut serving = Serving::new(&listeners, log, keeper.transpose()?, lifecycle);
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
@@ -296,10 +310,13 @@ impl Server {
             serving.add(worker);
         }
         if let Some(address) = metrics {
-            let endpoint = serving.endpoint(published);
+            let figures = Arc::new(serving.figures(published));
+            let endpoint = Endpoint::new(figures, pages, guard);
             // It is mostly idle, so it has no CPU of its own.
             let mut server = Self::new(endpoint).workers(1).cpus([]);
-            server.limits.connections = descriptors::METRICS;
+            server.limits.connections = descriptors::METRICS + pages;
+            // A page that takes nothing is noticed once this is full.
+            server.limits.output_bytes = 16 * KIB as usize;
             server.is_reckoned = true;
             let metrics = server.listen(Scheme::Metrics, address).start();
             serving.add_metrics(metrics.inspect_err(|_| serving.stop())?);

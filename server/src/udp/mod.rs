@@ -142,6 +142,7 @@ impl Udp {
             let counters = &mut worker.tally.counters;
             counters.udp_receives += 1;
             counters.udp_truncated += u64::from(received.truncated);
+            counters.received_bytes += received.payload.len() as u64;
             let to = SocketAddr::new(received.to.unwrap_or(local.ip()), local.port());
             let to = if local.ip().is_unspecified() { to } else { local };
             let now = worker.instant();
@@ -337,6 +338,7 @@ impl Udp {
         worker: &mut WorkerState,
     ) {
         let counters = &mut worker.tally.counters;
+        counters.sent_bytes += result.max(0) as u64;
         match ring.datagrams_sent(id, result) {
             Delivered::Taken => {}
             Delivered::Refused { .. } => counters.udp_refused += 1,

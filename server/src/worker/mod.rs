@@ -480,6 +480,7 @@ impl Connections {
         if result <= 0 {
             self.deliver(id, Event::Ended { errno: -result, more }, cx);
         } else if let Some(slot) = self.slots.get_mut(id) {
+            cx.tally.counters.received_bytes += result as u64;
             slot.conn.received(ring.received(buffer, result as usize), more, cx);
             Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
         }
@@ -487,6 +488,7 @@ impl Connections {
     }
 
     fn sent(&mut self, id: Id, result: i32, ring: &mut Ring, cx: &mut Context<'_>) {
+        cx.tally.counters.sent_bytes += result.max(0) as u64;
         let mut slot = self.slots.get_mut(id);
         let alive = slot.as_ref().filter(|slot| !slot.conn.is_cut_off());
         let go_on = alive.map(|slot| slot.fd);

@@ -94,6 +94,12 @@ impl Client {
         self.response("GET")
     }
 
+    /// As [`Self::get`], for the host that metrics are served for.
+    pub fn get_local(&mut self, target: &str) -> Response {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        self.response("GET")
+    }
+
     pub fn request(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) -> Response {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
         self.send([head.as_bytes(), body].concat());

@@ -9,6 +9,7 @@ pub mod app_h2;
 pub mod both;
 pub mod browser;
 pub mod client;
+pub mod devtools;
 pub mod h2;
 pub mod initial;
 pub mod process;

@@ -56,7 +56,7 @@ impl Served {
 
     /// What it has counted of requests and answers of one protocol.
     pub fn counts(&mut self, over: Over) -> Counts {
-        let text = self.metrics.get("/metrics").text().to_owned();
+        let text = self.metrics.get_local("/metrics").text().to_owned();
         let mut counts = Counts::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -80,7 +80,14 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "server/src",
-        &["observe::metrics", "observe::metrics::endpoint", "observe::metrics::text"],
+        &[
+            "observe::metrics",
+            "observe::metrics::endpoint",
+            "observe::metrics::events",
+            "observe::metrics::figures",
+            "observe::metrics::sum",
+            "observe::metrics::text",
+        ],
         "one type: the counters, and the texts that show them",
     ),
     (

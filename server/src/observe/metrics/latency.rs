@@ -28,6 +28,32 @@ impl Histogram {
         self.buckets.iter().sum()
     }
 
+    /// The sum of several.
+    pub(crate) fn sum<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        all.into_iter().fold(Self::default(), |mut sum, one| {
+            sum.buckets.iter_mut().zip(one.buckets).for_each(|(sum, count)| *sum += count);
+            sum.sum_micros += one.sum_micros;
+            sum
+        })
+    }
+
+    /// The seconds within which this share of the answers was complete, of those in a bucket
+    /// evenly many at each time; for the last bucket its lower end. None without answers.
+    pub(crate) fn percentile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (bucket, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+            lower = bucket.checked_sub(1).and_then(Self::bound).unwrap_or(0.0);
+            let within = (wanted - below) / *count as f64;
+            if within <= 1.0 {
+                let upper = Self::bound(bucket).unwrap_or(lower);
+                return Some(lower + (upper - lower) * within);
+            }
+            below += *count as f64;
+        }
+        (below > 0.0).then_some(lower)
+    }
+
     /// A bucket's upper end in seconds; none for the last, which has none.
     pub(crate) fn bound(bucket: usize) -> Option<f64> {
         (bucket < BUCKETS - 1).then(|| (1_u64 << (bucket as u32 + FIRST_BITS)) as f64 / 1e6)
@@ -50,5 +76,19 @@ mod tests {
             assert!(below.is_none_or(|bound| seconds > bound), "{micros}");
             assert_eq!((histogram.count(), histogram.sum_micros), (3, 3 * micros));
         }
+    }
+
+    #[test]
+    fn percentiles_lie_in_the_bucket_of_their_answer() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.percentile(0.5), None);
+        histogram.record(Duration::from_micros(10), 90);
+        histogram.record(Duration::from_micros(1000), 9);
+        histogram.record(Duration::from_secs(60), 1);
+        let micros = |share| (histogram.percentile(share).unwrap() * 1e6).round();
+        assert_eq!([micros(0.0), micros(0.45), micros(0.9)], [0.0, 8.0, 16.0]);
+        assert_eq!([micros(0.945), micros(0.99)], [768.0, 1024.0]);
+        assert_eq!(micros(1.0), 8_388_608.0, "the last bucket has no upper end");
+        assert_eq!(Histogram::sum([&histogram, &histogram]).count(), 200);
     }
 }

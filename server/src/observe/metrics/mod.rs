@@ -1,12 +1,19 @@
-//! What the server counts, and how it is read: Prometheus text at `/metrics`, a few figures as JSON
-//! at `/stats.json`.
+//! What the server counts, and how it is read: Prometheus text at `/metrics`, JSON at
+//! `/stats.json`, and a page at `/` that draws it and is told of changes at `/events`.
 //!
 //! A worker counts in plain numbers of its own ([`Tally`]) and now and then copies them where other
 //! threads may read ([`Published`]), so that counting costs a request no atomic operation. The
 //! tables below are the one place where a metric has its name.
 
 mod endpoint;
+mod events;
+mod figures;
+mod guard;
 mod latency;
+mod lifecycle;
+mod page;
+mod stats;
+mod sum;
 mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +24,10 @@ use ringway_codec::Time;
 use crate::app::request::Protocol;
 use crate::ring::sys::TcpInfo;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use figures::Figures;
+pub(crate) use guard::Guard;
 pub(crate) use latency::{BUCKETS, Histogram};
+pub(crate) use lifecycle::{Lifecycle, ReloadKind};
 
 /// One row of the table of counters.
 pub(crate) struct Metric {
@@ -135,6 +145,16 @@ counters! {
     no_buffers "ringway_uring_enobufs_total" "" "Receives that ended for want of buffers."
     submissions "ringway_uring_sqe_total" "" "Submissions to the ring."
     enters "ringway_uring_enter_total" "" "System calls to the ring."
+    received_bytes "ringway_bytes_total" r#"direction="received""#
+        "Bytes of sockets, heads and frames and TLS with them."
+    sent_bytes "ringway_bytes_total" r#"direction="sent""#
+        "Bytes of sockets, heads and frames and TLS with them."
+    cache_hits "ringway_file_cache_total" r#"result="hit""#
+        "Files found in memory, compared with the disk, and read from it."
+    cache_checks "ringway_file_cache_total" r#"result="check""#
+        "Files found in memory, compared with the disk, and read from it."
+    cache_misses "ringway_file_cache_total" r#"result="miss""#
+        "Files found in memory, compared with the disk, and read from it."
     queue_full "ringway_uring_sq_full_total" "" "Times that the submission queue was full."
     overflows "ringway_uring_cqe_overflow_total" ""
         "System calls before which completions had not fitted their queue."

@@ -1,0 +1,87 @@
+//! What is told of the server's life: when it started, whether it drains, and its last reload.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// The life of a server as its page and its metrics tell it.
+pub(crate) struct Lifecycle {
+    began: Instant,
+    draining: AtomicBool,
+    last_reload: Mutex<Option<LastReload>>,
+}
+
+/// The last reload and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LastReload {
+    /// Seconds since 1970.
+    at: f64,
+    of: ReloadKind,
+    ok: bool,
+    /// Why it was not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// What was loaded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReloadKind {
+    /// The certificates: their files have changed, or the server was told.
+    Certificates,
+}
+
+impl Lifecycle {
+    /// Of a server that starts now.
+    pub(crate) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            draining: AtomicBool::new(false),
+            last_reload: Mutex::new(None),
+        }
+    }
+
+    /// A reload is over; `Err` says why the former stay in use.
+    pub(crate) fn reloaded(&self, of: ReloadKind, result: Result<(), String>) {
+        let reload = LastReload { at: unix_seconds(), of, ok: result.is_ok(), why: result.err() };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// The server drains from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it drains.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whole seconds since the start.
+    pub(super) fn uptime(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    pub(super) fn last_reload(&self) -> Option<LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl LastReload {
+    /// Whole seconds since 1970.
+    pub(super) fn unix(&self) -> u64 {
+        self.at as u64
+    }
+
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok
+    }
+}
+
+/// Seconds since 1970, in whole milliseconds.
+pub(super) fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as f64 / 1e3
+}
