@@ -5,141 +5,11 @@
 
 mod harness;
 
-use std::io::{Read, Write};
 use std::process::Command;
 
 use harness::h2::{END_HEADERS, END_STREAM, H2, HEADERS, block, frame};
-use harness::process::{Process, RINGWAY};
-use harness::quic::{H3, headers};
-use harness::{TempDir, tls};
-use rcgen::{CertificateParams, KeyPair};
-
-/// What came back, the same of every protocol.
-#[derive(Debug)]
-struct Answer {
-    way: &'static str,
-    status: u16,
-    fields: Vec<(String, String)>,
-    body: String,
-}
-
-impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
-        let mut all = self.fields.iter().filter(|(other, _)| other == name);
-        all.next().map(|(_, value)| value.as_str())
-    }
-
-    fn location(&self) -> &str {
-        self.field("location").unwrap_or_default()
-    }
-}
-
-/// Writes `NAME.pem` and `NAME.key` for these hosts.
-fn certificate(dir: &TempDir, name: &str, hosts: &[&str]) {
-    let key = KeyPair::generate().unwrap();
-    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-    let params = CertificateParams::new(hosts).unwrap();
-    dir.write(&format!("{name}.pem"), params.self_signed(&key).unwrap().pem().as_bytes());
-    dir.write(&format!("{name}.key"), key.serialize_pem().as_bytes());
-}
-
-/// The names of the certificate that all connections see unless a test says otherwise.
-const NAMES: &[&str] = &[
-    "localhost",
-    "a.test",
-    "b.test",
-    "*.w.test",
-    "*.x.w.test",
-    "unknown.test",
-    "127.0.0.1",
-    "::1",
-];
-
-/// A folder with `ringway.toml`, a certificate, and files.
-fn folder(sites: &str, files: &[(&str, &str)]) -> TempDir {
-    let dir = TempDir::new();
-    for (name, text) in files {
-        dir.write(name, text.as_bytes());
-    }
-    certificate(&dir, "all", NAMES);
-    let head = "http = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nworkers = 1\n";
-    let tls = "\n[tls]\ncert = \"all.pem\"\nkey = \"all.key\"\n";
-    dir.write("ringway.toml", format!("{head}{sites}{tls}").as_bytes());
-    dir
-}
-
-fn serve(dir: &TempDir) -> Process {
-    let mut command = Command::new(RINGWAY.unwrap());
-    command.args(["serve", "-c"]).arg(dir.path().join("ringway.toml"));
-    let server = Process::start(&mut command);
-    server.wait_for("http,https,h3");
-    server
-}
-
-fn h1(mut stream: impl Read + Write, way: &'static str, request: &str) -> Answer {
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut said = Vec::new();
-    let _ = stream.read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let (head, body) = said.split_once("\r\n\r\n").unwrap_or((&said, ""));
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok()).unwrap_or(0);
-    let fields = lines.filter_map(|line| line.split_once(": "));
-    let fields = fields.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-    Answer { way, status, fields: fields.collect(), body: body.to_owned() }
-}
-
-fn h1_text(method: &str, target: &str, authority: &str, more: &[(&str, &str)]) -> String {
-    let more: String = more.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{more}\r\n")
-}
-
-fn clear(server: &Process, authority: &str, target: &str) -> Answer {
-    h1(tls::tcp(server.http()), "h1", &h1_text("GET", target, authority, &[]))
-}
-
-/// The same request over TLS, by every protocol.
-fn secure(
-    server: &Process,
-    method: &str,
-    authority: &str,
-    path: &str,
-    more: &[(&str, &str)],
-) -> Vec<Answer> {
-    let stream = tls::connect(server.at("https"), &[b"http/1.1"], "localhost");
-    let first = h1(stream, "h1 over TLS", &h1_text(method, path, authority, more));
-    let start =
-        [(":method", method), (":scheme", "https"), (":path", path), (":authority", authority)];
-    let fields = [&start[..], more].concat();
-    let mut client = H2::tls(server.at("https"));
-    let id = client.id();
-    client.send(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&fields)));
-    let answer = client.answer(id);
-    let second = Answer {
-        way: "h2",
-        status: answer.head().map_or(0, |_| answer.status()),
-        fields: answer.head().cloned().unwrap_or_default(),
-        body: String::from_utf8_lossy(&answer.body).into_owned(),
-    };
-    let mut client = H3::connect(server.at("h3"));
-    let id = client.id();
-    client.raw(id, &headers(&fields), true);
-    let answer = client.answer(id);
-    let third = Answer {
-        way: "h3",
-        status: answer.status(),
-        fields: answer.heads.last().cloned().unwrap_or_default(),
-        body: answer.text(),
-    };
-    vec![first, second, third]
-}
-
-/// The same request by every protocol, also without TLS.
-fn every(server: &Process, authority: &str, path: &str) -> Vec<Answer> {
-    let mut answers = vec![clear(server, authority, path)];
-    answers.extend(secure(server, "GET", authority, path, &[]));
-    answers
-}
+use harness::site::{certificate, clear, every, folder, h1, h1_text, secure, serve};
+use harness::tls;
 
 const TWO: &str = "
 [[site]]
@@ -212,6 +82,34 @@ fn a15_a13_unknown_hosts() {
     for answer in every(&not_found, "unknown.test", "/") {
         assert_eq!((answer.status, &*answer.body), (404, "Not Found"), "{}", answer.way);
     }
+    let dir =
+        folder(&format!("unknown_host = \"close\"\nmetrics = \"127.0.0.1:0\"\n{TWO}"), TWO_FILES);
+    let closes = serve(&dir);
+    let answers = every(&closes, "unknown.test", "/");
+    for (answer, reset) in answers.iter().zip([None, None, Some(8), Some(0x10c)]) {
+        let got = (answer.status, answer.fields.len(), answer.body.as_str(), answer.reset);
+        assert_eq!(got, (0, 0, "", reset), "{}", answer.way);
+    }
+    harness::eventually("all are counted", || closes.metric("ringway_refused_total") == 4);
+    // Who came before on the same connection has an answer, and nobody comes after.
+    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let three = [ask("a.test"), ask("unknown.test"), ask("b.test")].concat();
+    let answer = h1(tls::tcp(closes.http()), "h1", &three);
+    assert_eq!((answer.status, &*answer.body), (200, "site a"));
+    let mut client = H2::tls(closes.at("https"));
+    let ids = ["unknown.test", "b.test"].map(|host| {
+        let id = client.id();
+        let fields =
+            [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", host)];
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&fields)));
+        id
+    });
+    let both = client.answers(&ids);
+    assert_eq!(
+        (both[0].reset, both[1].text()),
+        (Some(8), "site b"),
+        "the stream, not the connection"
+    );
     let default = format!("{TWO}[[site]]\nroot = \"rest\"\n");
     let files = [TWO_FILES, &[("rest/index.html", "the rest")]].concat();
     let dir = folder(&default, &files);

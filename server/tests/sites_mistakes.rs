@@ -54,7 +54,22 @@ const MISTAKES: &[(&str, &str)] = &[
         "unknown_host = \"404\"",
         "4:1: `unknown_host`: without [[site]] all hosts get the same files",
     ),
-    ("unknown_host = \"close\"", "4:16: `unknown_host`: expected one of 421, 404, found \"close\""),
+    (
+        "unknown_host = \"drop\"",
+        "4:16: `unknown_host`: expected one of 421, 404, close, found \"drop\"",
+    ),
+    (
+        "limits.sites = 1\n[[site]]\nroot = \"a\"\n[[site]]\nroot = \"a\"\nhosts = [\"a.test\"]",
+        "7:1: 2 sites are more than `limits.sites` allows: 1",
+    ),
+    (
+        "limits.site_hosts = 1\n[[site]]\nroot = \"a\"\nhosts = [\"a.test\", \"b.test\"]",
+        "7:9: 2 hosts of a site are more than `limits.site_hosts` allows: 1",
+    ),
+    (
+        "limits.site_rules = 1\n[[site]]\nroot = \"a\"\nheaders = { x-a = \"1\", x-b = \"2\" }",
+        "7:11: 2 rules of a site are more than `limits.site_rules` allows: 1",
+    ),
     (
         "[[site]]\nroot = \"a\"\ncleartext = \"redirects\"",
         "6:13: `site`: `cleartext`: expected one of redirect, serve, 421, found \"redirects\"; \

@@ -267,6 +267,12 @@ impl<'a> Request<'a> {
         hint(self.owner, links);
     }
 
+    /// Ends the stream without an answer, and over HTTP/1 the connection. Any answer that comes
+    /// later than this call is dropped.
+    pub(crate) fn hang_up(&self) {
+        thread_state::with(|thread| thread.hangups.borrow_mut().push(self.owner));
+    }
+
     /// The values attached by layers.
     pub fn extensions(&self) -> &'a Extensions {
         &self.attached.extensions

@@ -133,6 +133,12 @@ limits! {
         "bytes of a request body unless the route says otherwise; more is answered 413"
     "limits.chunk_extension_bytes" chunk_extension_bytes: u32, Bytes = 16 * KIB, 0 => MIB;
         "bytes of chunk extensions in one request body; more is answered 400"
+    "limits.sites" sites: usize, Count = 1000, 1 => 65_536;
+        "[[site]] blocks of a configuration"
+    "limits.site_hosts" site_hosts: usize, Count = 100, 1 => 4096;
+        "hosts of a site"
+    "limits.site_rules" site_rules: usize, Count = 200, 0 => 4096;
+        "rules of a site: answers, redirects, rewrites and all others by path, error pages, fields"
     "limits.output_bytes" output_bytes: usize, Bytes = 256 * KIB, 16 * KIB => GIB;
         "bytes of output held for a connection; no further request is taken above it"
     "limits.spill_bytes" spill_bytes: usize, Bytes = 64 * KIB, 4 * KIB => 64 * MIB;

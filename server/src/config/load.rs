@@ -2,6 +2,7 @@
 //! remembers which layer it came from, and all mistakes are reported together, each at its place.
 
 use super::error::{Error, Errors, ValueOrigin};
+use super::include::Include;
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
@@ -41,6 +42,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings, a line each.
     pub warnings: Vec<String>,
+    /// The files that were read, in their order: the one that was named, and those it includes.
+    pub files: Vec<PathBuf>,
     origins: BTreeMap<&'static str, ValueOrigin>,
     /// Of each site its own place, by the empty key, and those of its keys.
     sites: Vec<BTreeMap<String, ValueOrigin>>,
@@ -70,13 +73,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
         loaded: Loaded {
             config: Config::default(),
             warnings: Vec::new(),
+            files: Vec::new(),
             origins: BTreeMap::new(),
             sites: Vec::new(),
         },
         errors: Vec::new(),
+        includes: Vec::new(),
     };
     if let Some(path) = &sources.file {
-        layers.file(path);
+        layers.file(path, 0);
     }
     layers.environment(&sources.environment);
     layers.command_line(&sources.command_line);
@@ -97,16 +102,28 @@ const HOLDS: [(&str, &str); 3] = [
     ("http2.stream_window_max", "http2.stream_window"),
 ];
 
+/// How deep files may include each other: a person still finds what stands where.
+const DEPTH_MAX: usize = 8;
+/// Files of one configuration.
+const FILES_MAX: usize = 4096;
 /// A larger file is not a configuration.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+/// Lists to which every file adds. Any other key stands in one file only.
+const ADDED_TO: [&str; 5] = ["site", "hints", "push", "tls.certificates", "include"];
 
 struct Layers {
     loaded: Loaded,
     errors: Vec<Error>,
+    /// What the file that is being read includes.
+    includes: Vec<Include>,
 }
 
 impl Layers {
     fn set(&mut self, setting: &'static Setting, written: &Written<'_>, origin: ValueOrigin) {
+        if setting.key == "include" {
+            return self.refuse(setting, Wrong::new("`include` stands in files only"), origin);
+        }
         match setting.set(&mut self.loaded.config, written) {
             Ok(()) => {
                 self.loaded.origins.insert(setting.key, origin);
@@ -124,11 +141,13 @@ impl Layers {
         self.errors.push(Error { origin, message, hint: wrong.hint });
     }
 
-    fn file(&mut self, path: &Path) {
+    /// Reads a file, and those that it includes; `depth` files include it.
+    fn file(&mut self, path: &Path, depth: usize) {
         let text = match read(path) {
             Ok(text) => text,
             Err(error) => return self.errors.push(error),
         };
+        self.loaded.files.push(path.to_owned());
         let file = File { path, text: &text };
         let (table, wrongs) = DeTable::parse_recoverable(&text);
         let from = self.errors.len();
@@ -145,6 +164,41 @@ impl Layers {
             ValueOrigin::File { line, column, .. } => (line, column),
             _ => (0, 0),
         });
+        for include in std::mem::take(&mut self.includes) {
+            if let Err(error) = self.include(&include, depth) {
+                self.errors.push(error);
+            }
+        }
+    }
+
+    /// Reads the files that a file at this depth includes.
+    fn include(&mut self, include: &Include, depth: usize) -> Result<(), Error> {
+        if depth == DEPTH_MAX {
+            let what = format!("would be the {}th file within another", depth + 1);
+            return Err(include.wrong(&what));
+        }
+        let paths = include.files()?;
+        if paths.is_empty() {
+            self.loaded.warnings.push(include.is_empty());
+        }
+        for path in paths {
+            let found = std::fs::metadata(&path)
+                .map_err(|error| include.wrong(&format!("cannot be opened: {error}")))?;
+            if found.is_dir() {
+                return Err(include.wrong("is a directory"));
+            }
+            let whole = path.canonicalize().ok();
+            let same = |read: &PathBuf| *read == path || read.canonicalize().ok() == whole;
+            if self.loaded.files.iter().any(same) {
+                let what = format!("includes {} a second time", path.display());
+                return Err(include.wrong(&what));
+            }
+            if self.loaded.files.len() == FILES_MAX {
+                return Err(include.wrong(&format!("would make more than {FILES_MAX} files")));
+            }
+            self.file(&path, depth + 1);
+        }
+        Ok(())
     }
 
     fn table(&mut self, file: &File<'_>, top: &DeTable<'_>) {
@@ -182,18 +236,43 @@ impl Layers {
         let value_at = if is_table { key_at } else { value_at };
         let base = file.path.parent().filter(|base| !base.as_os_str().is_empty());
         let written = Written { shape: shape(value, base), at: value_at, base };
-        match setting.set(&mut self.loaded.config, &written) {
-            Ok(()) => {
-                self.loaded.origins.insert(setting.key, file.origin(key_at));
-                if setting.key == "site" {
-                    self.loaded.sites = site_places(file, &written);
-                }
-            }
-            Err(wrong) => {
-                let origin = file.origin(wrong.at.unwrap_or(value_at));
-                self.refuse(setting, wrong, origin);
-            }
+        let place = file.origin(key_at);
+        let is_added = ADDED_TO.contains(&setting.key);
+        if let Some(other) = self.loaded.origins.get(setting.key).filter(|_| !is_added) {
+            let message = format!("`{}` is set already, at {other}", setting.key);
+            return self.errors.push(Error { origin: place, message, hint: None });
         }
+        if let Err(wrong) = self.add(setting, &written, file) {
+            let origin = file.origin(wrong.at.unwrap_or(value_at));
+            return self.refuse(setting, wrong, origin);
+        }
+        self.loaded.origins.entry(setting.key).or_insert(place);
+    }
+
+    /// Sets a key to what a file says, and adds to a list what earlier files said.
+    fn add(
+        &mut self,
+        setting: &Setting,
+        written: &Written<'_>,
+        file: &File<'_>,
+    ) -> Result<(), Wrong> {
+        let config = &mut self.loaded.config;
+        if !ADDED_TO.contains(&setting.key) {
+            return setting.set(config, written);
+        }
+        let mut of_file = Config::default();
+        setting.set(&mut of_file, written)?;
+        config.site.append(&mut of_file.site);
+        config.hints.append(&mut of_file.hints);
+        config.push.append(&mut of_file.push);
+        config.tls.certificates.append(&mut of_file.tls.certificates);
+        config.include.append(&mut of_file.include);
+        match setting.key {
+            "site" => self.loaded.sites.extend(site_places(file, written)),
+            "include" => self.includes = Include::parse(written, |at| file.origin(at))?,
+            _ => {}
+        }
+        Ok(())
     }
 
     fn environment(&mut self, variables: &[(String, String)]) {
@@ -309,9 +388,9 @@ impl Layers {
         if config.http3.required && !config.http3.enabled {
             found.push(("http3.required", "`http3.enabled` is false".into()));
         }
-        found.extend(site_contradictions(&self.loaded));
+        found.extend(site_check::beside(&config.site, |key| self.loaded.origins.contains_key(key)));
         for (site, key, message, hint) in
-            site_check::contradictions(&config.site, !config.https.is_empty())
+            site_check::contradictions(&config.site, !config.https.is_empty(), &config.limits)
         {
             let origin = self.loaded.site_origin(site, key).clone();
             self.errors.push(Error { origin, message, hint });
@@ -323,42 +402,9 @@ impl Layers {
     }
 }
 
-/// What stands beside `[[site]]` and means nothing there, or only there.
-fn site_contradictions(loaded: &Loaded) -> Vec<(&'static str, String)> {
-    let config = &loaded.config;
-    let mut found: Vec<(&str, String)> = Vec::new();
-    let unknown_host = config.unknown_host.is_some();
-    if config.site.is_empty() {
-        if unknown_host {
-            let message = "`unknown_host`: without [[site]] all hosts get the same files";
-            found.push(("unknown_host", message.into()));
-        }
-        return found;
-    }
-    for key in ["files.root", "files.browse", "files.types"] {
-        if loaded.origins.contains_key(key) {
-            let name = key.trim_start_matches("files.");
-            let message = format!(
-                "`{key}` beside [[site]]: write `{name}` into a [[site]], without `hosts` for the \
-                 default one"
-            );
-            found.push((key, message));
-        }
-    }
-    if unknown_host && config.site.iter().any(|site| site.hosts.is_empty()) {
-        let message = "`unknown_host`: the site without `hosts` answers for all other hosts";
-        found.push(("unknown_host", message.into()));
-    }
-    found
-}
-
 /// Where each site and its keys stand.
 fn site_places(file: &File<'_>, written: &Written<'_>) -> Vec<BTreeMap<String, ValueOrigin>> {
-    let sites = match &written.shape {
-        Shape::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(written),
-    };
-    let places = sites.iter().map(|site| {
+    let places = written.items().iter().map(|site| {
         let Shape::Block(entries) = &site.shape else { return BTreeMap::new() };
         let keys = entries.iter().map(|entry| (entry.name.to_owned(), file.origin(entry.value.at)));
         keys.chain([(String::new(), file.origin(site.at))]).collect()
@@ -456,7 +502,11 @@ fn unknown(block: &str, name: &str, value: &DeValue<'_>, origin: ValueOrigin) ->
     let neighbours = SETTINGS.iter().filter(|setting| !is_table && setting.block() == block);
     let at_top = is_table && block.is_empty();
     let blocks = SETTINGS.iter().map(Setting::block).filter(|name| at_top && !name.is_empty());
-    let elsewhere = || SETTINGS.iter().find(|setting| setting.name() == name && !is_table);
+    // `[[sites]]` is not the bound `limits.sites`.
+    let is_list = matches!(value, DeValue::Array(_));
+    let fits =
+        |setting: &&Setting| setting.name() == name && !is_table && (setting.list || !is_list);
+    let elsewhere = || SETTINGS.iter().find(fits);
     let near = nearest(name, neighbours.map(Setting::name).chain(blocks));
     let hint = match (near, elsewhere()) {
         (_, Some(setting)) if setting.block().is_empty() => {

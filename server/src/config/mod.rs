@@ -6,6 +6,7 @@
 mod address;
 mod block;
 mod error;
+mod include;
 mod limits;
 mod load;
 mod paths;
@@ -64,6 +65,8 @@ pub struct Config {
     pub trace: Vec<Trace>,
     /// Directory that receives one qlog file for each QUIC connection.
     pub qlog: Option<PathBuf>,
+    /// The further files that the file names; what stands in them stands here too.
+    pub include: Vec<String>,
     /// Links sent ahead of pages.
     pub hints: Vec<Hints>,
     /// What is pushed along with pages.

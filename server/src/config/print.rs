@@ -25,6 +25,8 @@ pub fn print(loaded: &Loaded) -> String {
         let origin = loaded.origin(setting.key);
         let line = match value.as_str() {
             "" => format!("# {} is not set", setting.name()),
+            // What it includes stands here already.
+            value if setting.key == "include" => format!("# include = {value}"),
             value => format!("{} = {value}", setting.name()),
         };
         let range = setting.bound().map(|row| {

@@ -245,6 +245,8 @@ fn process_fields() -> Vec<Setting> {
             takes("qlog", "DIR"),
             "write a qlog file for each QUIC connection into this directory"
         ),
+        field!(list "include", include, None,
+            "further files of the configuration, such as \"sites/*.toml\": relative to this one, in the order of their names"),
         field!(list "hints", hints, None,
             "[[hints]] with path and links: Link fields of that page, in 103 where it has to wait"),
         field!(list "push", push, None,

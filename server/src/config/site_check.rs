@@ -1,14 +1,20 @@
 //! What is wrong with sites beside each other, or beside the rest of a configuration.
 
+use super::limits::Limits;
 use super::site::{Cleartext, Preset, SiteConfig};
 use std::collections::HashMap;
 
 /// A mistake: the number of the site, the key in its block, what is wrong, and what was meant.
 pub(super) type SiteMistake = (usize, &'static str, String, Option<String>);
 
-/// All mistakes of the sites; `has_https` says whether something listens for https.
-pub(super) fn contradictions(sites: &[SiteConfig], has_https: bool) -> Vec<SiteMistake> {
-    let mut found = Vec::new();
+/// All mistakes of the sites of a configuration.
+/// `has_https` says whether something listens for https.
+pub(super) fn contradictions(
+    sites: &[SiteConfig],
+    has_https: bool,
+    limits: &Limits,
+) -> Vec<SiteMistake> {
+    let mut found = bounds(sites, limits);
     let mut hosts: HashMap<&str, &SiteConfig> = HashMap::new();
     let mut others: Option<&SiteConfig> = None;
     for (at, site) in sites.iter().enumerate() {
@@ -41,6 +47,59 @@ pub(super) fn contradictions(sites: &[SiteConfig], has_https: bool) -> Vec<SiteM
         }
         found.extend(fields(at, site));
         found.extend(circles(at, site));
+    }
+    found
+}
+
+/// What stands beside `[[site]]` and means nothing there, or only there.
+/// `is_set` says which keys are set.
+pub(super) fn beside(
+    sites: &[SiteConfig],
+    is_set: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, String)> {
+    let mut found: Vec<(&str, String)> = Vec::new();
+    let unknown_host = is_set("unknown_host");
+    if sites.is_empty() {
+        if unknown_host {
+            let message = "`unknown_host`: without [[site]] all hosts get the same files";
+            found.push(("unknown_host", message.into()));
+        }
+        return found;
+    }
+    for key in ["files.root", "files.browse", "files.types"] {
+        if is_set(key) {
+            let name = key.trim_start_matches("files.");
+            let message = format!(
+                "`{key}` beside [[site]]: write `{name}` into a [[site]], without `hosts` for the \
+                 default one"
+            );
+            found.push((key, message));
+        }
+    }
+    if unknown_host && sites.iter().any(|site| site.hosts.is_empty()) {
+        let message = "`unknown_host`: the site without `hosts` answers for all other hosts";
+        found.push(("unknown_host", message.into()));
+    }
+    found
+}
+
+/// More sites, hosts or rules than there may be.
+fn bounds(sites: &[SiteConfig], limits: &Limits) -> Vec<SiteMistake> {
+    let mut found = Vec::new();
+    let mut most =
+        |at: usize, key: &'static str, what: &str, count: usize, most: usize, of: &str| {
+            if count > most {
+                let message = format!("{count} {what} are more than `{of}` allows: {most}");
+                found.push((at, key, message, None));
+            }
+        };
+    let count = sites.len();
+    most(limits.sites, "", "sites", count, limits.sites, "limits.sites");
+    for (at, site) in sites.iter().enumerate() {
+        let hosts = site.hosts.len();
+        most(at, "hosts", "hosts of a site", hosts, limits.site_hosts, "limits.site_hosts");
+        let (key, rules) = site.rules();
+        most(at, key, "rules of a site", rules, limits.site_rules, "limits.site_rules");
     }
     found
 }

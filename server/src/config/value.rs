@@ -79,6 +79,14 @@ impl Written<'_> {
         Written { shape: Shape::Loose(text), at: 0, base: None }
     }
 
+    /// The elements of a list; a single value is a list of one.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.shape {
+            Shape::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
     /// The text of a value that has to be text; `wanted` names what it should be, with its article.
     pub(super) fn text(&self, wanted: &str) -> Result<&str, Wrong> {
         match &self.shape {

@@ -131,6 +131,10 @@ impl Conn {
                 }
                 self.output.mark(cx);
             }
+            Event::HangUp { stream } => match &mut self.proto {
+                Proto::H1(http) => http.hang_up(&mut self.output, cx),
+                Proto::H2(http) => http.hang_up(stream, &mut self.output, cx),
+            },
             Event::StreamReady { stream } => {
                 if let Proto::H2(http) = &mut self.proto {
                     http.stream_ready(stream, &mut self.output, cx);

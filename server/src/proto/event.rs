@@ -34,6 +34,8 @@ pub(crate) enum Event {
     Reply { stream: u64, response: Response },
     /// A stream's handler has early hints to send before its answer.
     Hint { stream: u64, links: Vec<HeaderValue> },
+    /// A stream's handler ends it without an answer.
+    HangUp { stream: u64 },
     /// A stream's body channel has new data or room.
     StreamReady { stream: u64 },
     /// The server drains.

@@ -33,6 +33,8 @@ pub(crate) mod abort {
     pub(crate) const RESET: &str = "the stream was reset";
     /// The client reads the answer too slowly.
     pub(crate) const SLOW: &str = "the client reads too slowly";
+    /// The handler ended the stream without an answer.
+    pub(crate) const HUNG_UP: &str = "no answer is given";
     /// The connection ended.
     pub(crate) const ENDED: &str = "the connection ended";
     /// The producer failed, or did not keep to its announced length.

@@ -66,6 +66,8 @@ pub(crate) struct ThreadState {
     pub(crate) ready_streams: RefCell<Vec<(Id, u64)>>,
     /// Early hints to be sent.
     pub(crate) hints: RefCell<Vec<(TaskOwner, Vec<HeaderValue>)>>,
+    /// Streams that are to end without an answer.
+    pub(crate) hangups: RefCell<Vec<TaskOwner>>,
     /// Timers asked for since the worker last looked: key and deadline.
     pub(crate) new_sleeps: RefCell<Vec<(u32, Time)>>,
     /// A file operation found no free descriptor: idle connections are to be closed.
@@ -209,6 +211,7 @@ impl ThreadState {
         self.ready.borrow().is_empty()
             && self.ready_streams.borrow().is_empty()
             && self.hints.borrow().is_empty()
+            && self.hangups.borrow().is_empty()
             && self.spawned.borrow().is_empty()
             && self.new_jobs.borrow().is_empty()
             && self.new_sleeps.borrow().is_empty()

@@ -123,8 +123,8 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
 }
 
 /// Keys that a reload applies. Others take effect at the next start.
-const LIVE: [&str; 6] =
-    ["tls.cert", "tls.key", "tls.ocsp", "tls.certificates", "tls.hsts", "trace"];
+const LIVE: [&str; 7] =
+    ["include", "tls.cert", "tls.key", "tls.ocsp", "tls.certificates", "tls.hsts", "trace"];
 
 /// How long workers have to take what a reload gives them.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -231,6 +231,7 @@ impl Udp {
         match event {
             Event::Reply { stream, response } => state.h3.reply(stream, response, &mut io),
             Event::Hint { stream, links } => state.h3.hint(stream, &links, &mut io),
+            Event::HangUp { stream } => state.h3.hang_up(stream, &mut io),
             Event::StreamReady { stream } => state.h3.stream_ready(stream, &mut io),
             _ => return,
         }

@@ -308,6 +308,10 @@ impl Worker {
         for (TaskOwner { conn, stream }, links) in hints {
             self.deliver(conn, Event::Hint { stream, links });
         }
+        let hangups = std::mem::take(&mut *thread.hangups.borrow_mut());
+        for TaskOwner { conn, stream } in hangups {
+            self.deliver(conn, Event::HangUp { stream });
+        }
         if thread.starved.take() {
             // A current request matters more than a possible one.
             self.shed_some(Duration::ZERO);

@@ -15,6 +15,7 @@ pub mod initial;
 pub mod process;
 pub mod quic;
 pub mod rude;
+pub mod site;
 pub mod slow;
 pub mod tls;
 pub mod watch;

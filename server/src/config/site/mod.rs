@@ -75,6 +75,8 @@ pub enum UnknownHost {
     Misdirected,
     /// 404.
     NotFound,
+    /// No answer: the connection is closed, or over HTTP/2 and HTTP/3 the stream.
+    Close,
 }
 
 /// An extension without its dot.
@@ -112,13 +114,30 @@ const CLEARTEXT: &[(&str, Cleartext)] = &[
     ("serve", Cleartext::Serve),
     ("421", Cleartext::Misdirected),
 ];
-const UNKNOWN_HOST: &[(&str, UnknownHost)] =
-    &[("421", UnknownHost::Misdirected), ("404", UnknownHost::NotFound)];
+const UNKNOWN_HOST: &[(&str, UnknownHost)] = &[
+    ("421", UnknownHost::Misdirected),
+    ("404", UnknownHost::NotFound),
+    ("close", UnknownHost::Close),
+];
 
 impl SiteConfig {
     /// What a person calls it: its first host.
     pub fn name(&self) -> &str {
         self.hosts.first().map_or("all other hosts", |host| &host.0)
+    }
+
+    /// How many rules it has, and the key that has most of them.
+    pub(super) fn rules(&self) -> (&'static str, usize) {
+        let counts = [
+            ("answer", self.answer.len()),
+            ("redirect", self.redirect.len()),
+            ("rewrite", self.rewrite.len()),
+            ("cache", self.cache.len()),
+            ("errors", self.errors.len()),
+            ("headers", self.headers.0.len()),
+        ];
+        let most = counts.iter().max_by_key(|(_, count)| *count);
+        (most.map_or("", |(key, _)| *key), counts.iter().map(|(_, count)| count).sum())
     }
 }
 

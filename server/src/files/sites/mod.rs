@@ -29,8 +29,8 @@ pub(crate) struct Sites {
     wildcard: HashMap<Box<str>, usize>,
     /// The site for all other hosts.
     default: Option<usize>,
-    /// What they get without one.
-    unknown: StatusCode,
+    /// What they get without one; none ends the request without an answer.
+    unknown: Option<StatusCode>,
     https_port: HttpsPort,
     sites: Box<[Hosted]>,
 }
@@ -89,8 +89,9 @@ impl Sites {
             wildcard,
             default,
             unknown: match config.unknown_host.unwrap_or_default() {
-                UnknownHost::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-                UnknownHost::NotFound => StatusCode::NOT_FOUND,
+                UnknownHost::Misdirected => Some(StatusCode::MISDIRECTED_REQUEST),
+                UnknownHost::NotFound => Some(StatusCode::NOT_FOUND),
+                UnknownHost::Close => None,
             },
             https_port: HttpsPort::of(&config.https),
             sites: hosted.collect(),
@@ -230,7 +231,13 @@ fn files(site: &SiteConfig, config: &Config) -> Files {
 impl Handler for Sites {
     fn call(&self, request: &Request<'_>) -> Reply {
         let Some(site) = self.find(request.authority().map(authority::host)) else {
-            return Reply::Ready(self.unknown.into());
+            return match self.unknown {
+                Some(status) => Reply::Ready(status.into()),
+                None => {
+                    request.hang_up();
+                    Reply::Later(Box::pin(std::future::pending()))
+                }
+            };
         };
         let reply = site.call(self, request);
         match &site.additions {

@@ -206,6 +206,15 @@ impl Http1 {
         }
     }
 
+    /// The handler gives no answer: closes once earlier answers are sent.
+    pub(crate) fn hang_up(&mut self, output: &mut Output, cx: &mut Context<'_>) {
+        if matches!(self.outgoing, Outgoing::Waiting(_)) {
+            cx.tally.counters.refused += 1;
+            self.abandon(abort::HUNG_UP, cx);
+            output.close(false, cx);
+        }
+    }
+
     /// Moves a producer's data into the output, up to the output's limit.
     pub(crate) fn pull(&mut self, output: &mut Output, cx: &mut Context<'_>) {
         let Outgoing::Body(body) = &mut self.outgoing else { return };

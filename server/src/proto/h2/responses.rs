@@ -5,7 +5,7 @@ use ringway_codec::field::Known;
 use ringway_codec::h2::{self, Key};
 use ringway_codec::hpack::Indexing;
 
-use super::super::exchange::{self, Place, Sent};
+use super::super::exchange::{self, Place, Sent, abort};
 use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::tls_io::LEND_MIN;
@@ -45,6 +45,16 @@ impl Http2 {
                 head.field(Known::Link, b"", value.as_bytes());
             }
         });
+    }
+
+    /// The handler gives no answer: resets the stream.
+    pub(crate) fn hang_up(&mut self, stream: u64, output: &mut Output, cx: &mut Context<'_>) {
+        let Some(stream) = self.exchanges.find(stream) else { return };
+        cx.tally.counters.refused += 1;
+        output.buffer(cx);
+        self.exchanges.close(stream, abort::HUNG_UP, cx);
+        self.conn.reset(stream.key, h2::Code::CANCEL, &mut io(output, cx));
+        self.settle(output, cx);
     }
 
     pub(super) fn take_reply(

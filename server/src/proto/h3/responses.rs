@@ -6,7 +6,7 @@ use ringway_codec::hpack::Indexing;
 use ringway_quic::http::{self as quic, Key};
 
 use super::super::CommonKind;
-use super::super::exchange::{self, Place, Sent};
+use super::super::exchange::{self, Place, Sent, abort};
 use super::super::refusal::Refusal;
 use super::{Http3, Io, buf, stream_of};
 use crate::app::handler::Reply;
@@ -31,6 +31,14 @@ impl Http3 {
                 head.field(Known::Link, b"", value.as_bytes());
             }
         });
+    }
+
+    /// The handler gives no answer: resets the stream.
+    pub(crate) fn hang_up(&mut self, stream: u64, io: &mut Io<'_, '_>) {
+        let Some(stream) = self.exchanges.find(stream) else { return };
+        io.cx.tally.counters.refused += 1;
+        self.exchanges.close(stream, abort::HUNG_UP, io.cx);
+        self.http.reset(stream.key, quic::Code::RequestCancelled, io.conn);
     }
 
     pub(super) fn take_reply(&mut self, key: Key, reply: Reply, io: &mut Io<'_, '_>) {

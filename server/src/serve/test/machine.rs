@@ -284,6 +284,10 @@ impl Machine {
         for (TaskOwner { conn, stream }, links) in hints {
             self.deliver(conn, Event::Hint { stream, links });
         }
+        let hangups = std::mem::take(&mut *thread.hangups.borrow_mut());
+        for TaskOwner { conn, stream } in hangups {
+            self.deliver(conn, Event::HangUp { stream });
+        }
         thread.starved.set(false);
         let jobs = std::mem::take(&mut *thread.new_jobs.borrow_mut());
         for (id, request) in jobs {
