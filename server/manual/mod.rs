@@ -6,8 +6,9 @@
 //! * [HTTP/3](http3): UDP, firewalls, early data, clients that move
 //! * [Static files](static_files): caching, compression, ranges
 //! * [Sites](sites): many hosts, redirects, error pages, fields
-//! * [Operating](operating): signals, logs, limits, containers
+//! * [Operating](operating): signals, limits, containers
 //! * [Metrics](metrics): the page, what to watch, who may read them
+//! * [Access log](access_log): formats, syslog, journal, samples, privacy
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean
 //! * [From HTTP/1.1 to HTTP/3](http1_to_http3): what each protocol buys
@@ -27,6 +28,7 @@ macro_rules! definitions {
 [sites.md]: crate::manual::sites
 [operating.md]: crate::manual::operating
 [metrics.md]: crate::manual::metrics
+[access-log.md]: crate::manual::access_log
 [tuning.md]: crate::manual::tuning
 [performance.md]: crate::manual::performance
 [http1-to-http3.md]: crate::manual::http1_to_http3
@@ -55,6 +57,7 @@ pages! {
     sites "sites.md"
     operating "operating.md"
     metrics "metrics.md"
+    access_log "access-log.md"
     tuning "tuning.md"
     performance "performance.md"
     http1_to_http3 "http1-to-http3.md"

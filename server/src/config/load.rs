@@ -6,7 +6,7 @@ use super::include::Include;
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
-use super::{Address, Config, Limits, site_check};
+use super::{Address, Config, Limits, log, site_check};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -380,11 +380,8 @@ impl Layers {
                 found.push((if is_set { key } else { inner }, message));
             }
         }
-        // An explicit "off" is intended.
-        if config.log.file.is_some() && !self.loaded.origins.contains_key("log.format") {
-            let message = "nothing is logged: set `log.format` to combined or json";
-            found.push(("log.file", message.into()));
-        }
+        let is_set = |key: &str| self.loaded.origins.contains_key(key);
+        found.extend(log::contradictions(&config.log, is_set));
         if config.http3.required && !config.http3.enabled {
             found.push(("http3.required", "`http3.enabled` is false".into()));
         }

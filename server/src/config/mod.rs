@@ -9,6 +9,7 @@ mod error;
 mod include;
 mod limits;
 mod load;
+mod log;
 mod paths;
 mod print;
 mod scheme;
@@ -24,6 +25,10 @@ pub use error::{Error, Errors, ValueOrigin};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{GivenOption, Loaded, Sources, load};
+pub use log::{
+    Addresses, Facility, FieldName, LogConfig, LogFormat, LoggedPath, Sample, Sampling, Statuses,
+    SyslogAddress,
+};
 pub use paths::missing_paths;
 pub use print::{print, reference};
 pub use scheme::Scheme;
@@ -228,27 +233,6 @@ pub struct Engine {
     pub batch_wait_us: Option<u16>,
     /// Whether a connection goes to the worker on whose CPU it arrived, instead of by its hash.
     pub incoming_cpu: bool,
-}
-
-/// `[log]`: the access log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogConfig {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// The file that lines are appended to; none means standard output.
-    pub file: Option<PathBuf>,
-}
-
-/// The form of an access log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// No access log.
-    #[default]
-    Off,
-    /// Apache's and nginx's combined format.
-    Combined,
-    /// One JSON object a line, with Caddy's names.
-    Json,
 }
 
 /// The vector instructions that the codecs use. Missing ones are refused at the start.

@@ -4,9 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
-use super::{
-    Config, Congestion, Cpus, KeyLogMode, LogFormat, Misdirected, Simd, TlsVersion, Trace,
-};
+use super::{Config, Congestion, Cpus, KeyLogMode, Misdirected, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key of the configuration.
@@ -204,7 +202,8 @@ const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Op
 }
 
 fn fields() -> Vec<Setting> {
-    let blocks = [process_fields(), service_fields(), http3_fields(), engine_fields()];
+    let blocks =
+        [process_fields(), service_fields(), log_fields(), http3_fields(), engine_fields()];
     blocks.into_iter().flatten().collect()
 }
 
@@ -321,6 +320,11 @@ fn service_fields() -> Vec<Setting> {
             None,
             "honour the dependencies and weights of RFC 7540"
         ),
+    ]
+}
+
+fn log_fields() -> Vec<Setting> {
+    vec![
         field!("log.format", log.format, takes("log", "FORM"), "form of the access log"),
         field!(
             "log.file",
@@ -328,6 +332,36 @@ fn service_fields() -> Vec<Setting> {
             takes("log-file", "FILE"),
             "append the access log to this file instead of standard output"
         ),
+        field!(
+            "log.syslog",
+            log.syslog,
+            None,
+            "send it to syslog: udp:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/dev/log (RFC 5424)"
+        ),
+        field!("log.facility", log.facility, None, "facility of what is sent to syslog"),
+        field!("log.journal", log.journal, None, "send it to systemd's journal, with fields"),
+        field!(list "log.only", log.only, None,
+            "log these statuses alone: [\"4xx\", \"503\"]"),
+        field!(list "log.except", log.except, None,
+            "log no requests for these paths: [\"/healthz\", \"/assets/*\"]"),
+        field!("log.sample", log.sample, None, "log one of so many requests, up to 1000000"),
+        field!(
+            "log.sampling",
+            log.sampling,
+            None,
+            "how it is chosen: at random, or every n-th of each worker"
+        ),
+        field!(list "log.keep", log.keep, None,
+            "statuses that are logged whatever `except`, `only` and `sample` say"),
+        field!("log.query", log.query, None, "log the query of targets and referers"),
+        field!(
+            "log.addresses",
+            log.addresses,
+            None,
+            "log all of a client's address, or its network alone (/24, /48)"
+        ),
+        field!(list "log.redact", log.redact, None,
+            "fields whose values are logged as REDACTED, besides credentials and cookies"),
     ]
 }
 
@@ -408,8 +442,6 @@ const TRACE: Words<Trace> =
     &[("h1", Trace::H1), ("h2", Trace::H2), ("h3", Trace::H3), ("tls", Trace::Tls)];
 const CONGESTION: Words<Congestion> =
     &[("cubic", Congestion::Cubic), ("bbr2", Congestion::Bbr2), ("reno", Congestion::Reno)];
-const LOG: Words<LogFormat> =
-    &[("off", LogFormat::Off), ("combined", LogFormat::Combined), ("json", LogFormat::Json)];
 const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
 const KEY_LOG: Words<KeyLogMode> = &[("off", KeyLogMode::Off), ("env", KeyLogMode::Env)];
@@ -431,7 +463,7 @@ macro_rules! typed_words {
     })* };
 }
 typed_words!(
-    Simd, SIMD; Trace, TRACE; LogFormat, LOG; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
+    Simd, SIMD; Trace, TRACE; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
     Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG
 );
 

@@ -183,7 +183,7 @@ fn wrong_values_are_named_with_their_place_and_what_was_meant() {
             "ringway.toml:5:16: `limits.header_bytes`: expected a size like \"64KiB\", found \
              \"64k\"; did you mean \"64KiB\"",
             "ringway.toml:6:17: `limits.header_fields`: 5 is out of range: 8 to 4096",
-            "ringway.toml:8:10: `log.format`: expected one of off, combined, json, found \"jsno\"; \
+            "ringway.toml:8:10: `log.format`: expected one of off, common, combined, json, found \"jsno\"; \
              did you mean \"json\"",
         ]
     );
@@ -276,7 +276,7 @@ fn contradictions() {
         (
             "log",
             "[log]\nfile = \"a.log\"",
-            "ringway.toml:2:1: nothing is logged: set `log.format` to combined or json",
+            "ringway.toml:2:1: nothing is logged: set `log.format` to common, combined or json",
         ),
         (
             "h3",
@@ -321,7 +321,7 @@ fn the_environment_and_the_command_line_name_themselves() {
             "RINGWAY_WORKERS: expected a whole number, found `many`",
             "--set limits.body_byte: unknown key `body_byte` in [limits]; \
              did you mean `body_bytes`",
-            "--log: expected one of off, combined, json, found \"xml\"",
+            "--log: expected one of off, common, combined, json, found \"xml\"",
         ]
     );
     let sources =

@@ -378,7 +378,7 @@ impl<K: Copy + PartialEq> Exchanges<K> {
                 && sent != Sent::Gone
             {
                 let whole = if sent == Sent::All { length.unwrap_or(0) } else { 0 };
-                entry.answer(response.status, whole);
+                entry.answer(&response, whole);
             }
         }
         match sent {

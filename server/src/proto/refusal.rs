@@ -110,7 +110,7 @@ pub(crate) fn malformed(protocol: Protocol, stream: u64, peer: Peer, cx: &mut Co
     if let Some(log) = cx.log.as_mut() {
         let mut entry = log.begin_unparsed(b"", protocol.name(), peer.address(), cx.now);
         entry.stream = Some(stream);
-        entry.answer(StatusCode::BAD_REQUEST, 0);
+        entry.answer_status(StatusCode::BAD_REQUEST, 0);
         entry.abort = "the request was malformed";
         log.end(entry, cx.now);
     }

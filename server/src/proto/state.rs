@@ -144,6 +144,17 @@ impl WorkerState {
         self.app = app;
     }
 
+    /// Has this log take the lines from now on.
+    pub(crate) fn use_log(&mut self, log: Option<Log>) {
+        let former = std::mem::replace(&mut self.log, log);
+        if let (Some(log), Some(mut former)) = (&mut self.log, former) {
+            log.succeed(&mut former);
+        }
+        if let Some(log) = &mut self.log {
+            log.set_clock(self.clock.unix_micros, self.clock.now);
+        }
+    }
+
     /// The turn's time.
     pub(crate) fn now(&self) -> Time {
         self.clock.now

@@ -126,19 +126,32 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
 const LIVE: [&str; 7] =
     ["include", "tls.cert", "tls.key", "tls.ocsp", "tls.certificates", "tls.hsts", "trace"];
 
+/// As [`LIVE`]: the block of the access log.
+const LIVE_BLOCK: &str = "log";
+
 /// How long workers have to take what a reload gives them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
-    for setting in SETTINGS.iter().filter(|setting| !LIVE.contains(&setting.key)) {
+    for setting in SETTINGS.iter() {
+        if LIVE.contains(&setting.key) || setting.block() == LIVE_BLOCK {
+            continue;
+        }
         if setting.show(used) != setting.show(fresh) {
             note!("`{}` has changed: that takes effect after a restart", setting.key);
         }
     }
+    let mut log = match running.open_log(&fresh.log, fresh.limits.log_queue) {
+        Ok(log) => log,
+        Err(error) => {
+            return note!("the configuration is not taken: the former stays in use: {error}");
+        }
+    };
     running.replace_certificates(certificates(fresh));
     let hsts = fresh.tls.hsts.as_ref().map(|hsts| hsts.0.clone());
-    let given =
-        running.order(|| vec![Order::Hsts(hsts.clone()), Order::Trace(fresh.trace.clone())]);
+    let given = running
+        .order(|| vec![Order::Hsts(hsts.clone()), Order::Trace(fresh.trace.clone()), log.order()]);
+    running.keep_log(log.writer.take());
     match given.wait(PATIENCE) {
         Ok(took) => note!("the configuration is in use (all workers after {took:.1?})"),
         Err(late) => note!("the configuration is in use, but not yet everywhere: {late}"),

@@ -13,7 +13,7 @@ use super::listener::{Bound, Listener};
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
-use crate::observe::log::Writer;
+use crate::observe::log::{Dropped, Writer};
 use crate::observe::metrics::{Figures, Lifecycle, Published, ReloadKind};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
@@ -90,6 +90,8 @@ pub(super) struct Serving {
     /// Held by the one that joins, while the others wait.
     end: Mutex<End>,
     log: Mutex<Option<Writer>>,
+    /// Lines that were lost, by all its logs.
+    dropped: Dropped,
     keeper: Option<Keeper>,
     metrics: Option<ServerHandle>,
     lifecycle: Arc<Lifecycle>,
@@ -105,7 +107,7 @@ struct End {
 impl Serving {
     pub(super) fn new(
         listeners: &[Listener],
-        log: Option<Writer>,
+        (log, dropped): (Option<Writer>, Dropped),
         keeper: Option<Keeper>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
@@ -121,6 +123,7 @@ impl Serving {
             alive: Arc::default(),
             end: Mutex::default(),
             log: Mutex::new(log),
+            dropped,
             keeper,
             metrics: None,
             lifecycle,
@@ -142,7 +145,7 @@ impl Serving {
         Figures {
             workers,
             tls: self.keeper.as_ref().map(|keeper| keeper.tls.clone()),
-            dropped: lock(&self.log).as_ref().map(Writer::dropped_lines),
+            dropped: self.dropped.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
         }
     }
@@ -259,6 +262,17 @@ impl ServerHandle {
         if let Some(log) = &*lock(&self.0.log) {
             log.reopen();
         }
+    }
+
+    /// Keeps the writer of the log that every worker has from now on. The former one ends by
+    /// itself, once it has written what it was given.
+    pub(super) fn keep_log(&self, writer: Option<Writer>) {
+        *lock(&self.0.log) = writer;
+    }
+
+    /// The count of log lines that were lost.
+    pub(super) fn dropped_lines(&self) -> &Dropped {
+        &self.0.dropped
     }
 
     /// The certificates, where there is a TLS listener.

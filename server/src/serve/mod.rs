@@ -6,6 +6,7 @@ mod configured;
 mod handle;
 mod inherited;
 mod listener;
+mod log;
 mod receipt;
 mod server;
 mod signals;

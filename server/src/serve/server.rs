@@ -10,13 +10,12 @@ use ringway_tuning::start;
 
 use super::inherited;
 use super::listener::{self, Bound, Listener};
+use super::log::OpenedLog;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
-use crate::config::{
-    Address, Engine, Http2Config, Http3Config, KIB, Limits, LogConfig, LogFormat, Trace,
-};
-use crate::observe::log::{Log, Writer};
+use crate::config::{Address, Engine, Http2Config, Http3Config, KIB, Limits, LogConfig, Trace};
+use crate::observe::log::Dropped;
 use crate::observe::metrics::{Endpoint, Guard, Lifecycle, Published};
 use crate::ring::RecvMode;
 use crate::rt::console::note;
@@ -287,16 +286,18 @@ impl Server {
         {
             note!("{fitted}");
         }
-        let (log, logs) = self.open_log(workers)?;
+        let dropped = Dropped::default();
+        let log = OpenedLog::of(&self.log, self.limits.log_queue, workers, &dropped)?;
         let lifecycle = Arc::new(Lifecycle::begin());
         let keeper = self.tls.clone().map(|tls| Keeper::start(tls, Arc::clone(&lifecycle)));
-        let mut serving = Serving::new(&listeners, log, keeper.transpose()?, lifecycle);
+        let mut serving =
+            Serving::new(&listeners, (log.writer, dropped), keeper.transpose()?, lifecycle);
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &forwarder)?.into_iter();
         let plan = self.plan(serving.alive());
-        for (number, (configs, log)) in configs.into_iter().zip(logs).enumerate() {
+        for (number, (configs, log)) in configs.into_iter().zip(log.ends).enumerate() {
             let parts = Parts {
                 number: number as u32,
                 cpu: cpus.get(number % cpus.len().max(1)).copied(),
@@ -339,23 +340,6 @@ impl Server {
             cpus_chosen: self.cpus.is_some(),
             threads: Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize)),
             alive,
-        }
-    }
-
-    /// The writer of the access log, and each worker's end of it.
-    fn open_log(&self, workers: usize) -> Result<(Option<Writer>, Vec<Option<Log>>), Error> {
-        let LogConfig { format, file } = &self.log;
-        if *format == LogFormat::Off {
-            return Ok((None, (0..workers).map(|_| None).collect()));
-        }
-        let queue = self.limits.log_queue;
-        match Writer::start(*format, file.as_deref(), queue, workers) {
-            Ok((writer, logs)) => Ok((Some(writer), logs.into_iter().map(Some).collect())),
-            Err(source) => {
-                let path = file.as_ref().map(|file| file.display().to_string());
-                let path = path.unwrap_or_else(|| "on standard output".into());
-                Err(Error::Log { path, source })
-            }
         }
     }
 

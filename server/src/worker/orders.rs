@@ -13,6 +13,7 @@ use http::HeaderValue;
 use super::{Control, Worker};
 use crate::app::handler::Handler;
 use crate::config::Trace;
+use crate::observe::log::Log;
 use crate::observe::trace::Tracer;
 use crate::ring::message::Mailbox;
 use crate::ring::token::{Id, OpKind, Token};
@@ -23,6 +24,8 @@ pub(crate) enum Order {
     App(Arc<dyn Handler>),
     /// The Strict-Transport-Security of answers over TLS.
     Hsts(Option<HeaderValue>),
+    /// The access log, or none; requests that have a line to come get it there.
+    Log(Option<Box<Log>>),
     /// The protocols that are traced; connections that are open are traced from here on.
     Trace(Vec<Trace>),
 }
@@ -132,6 +135,7 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::App(app) => self.state.use_app(app),
+            Order::Log(log) => self.state.use_log(log.map(|log| *log)),
             Order::Hsts(policy) => {
                 self.state.hsts = policy;
                 self.state.advertise(&self.listeners.alt_svc_values);

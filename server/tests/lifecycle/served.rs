@@ -38,7 +38,11 @@ impl Served {
         file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
         let seen = Seen::default();
         let router = app::router(&seen).files("/site", dir.path().join("site"));
-        let log = LogConfig { format: LogFormat::Json, file: Some(dir.path().join("log")) };
+        let log = LogConfig {
+            format: LogFormat::Json,
+            file: Some(dir.path().join("log")),
+            ..LogConfig::default()
+        };
         let server = Server::new(router).https("127.0.0.1:0", Tls::self_signed().unwrap());
         let server = server.metrics("127.0.0.1:0").workers(1).log(log).limits(limits(on));
         let running = server.start().unwrap();

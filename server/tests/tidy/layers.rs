@@ -75,7 +75,15 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "server/src",
-        &["observe::log", "observe::log::entry", "observe::log::format", "observe::log::writer"],
+        &[
+            "observe::log",
+            "observe::log::entry",
+            "observe::log::format",
+            "observe::log::format::frame",
+            "observe::log::format::redact",
+            "observe::log::sink",
+            "observe::log::writer",
+        ],
         "one type: the log, and the entries that it writes",
     ),
     (

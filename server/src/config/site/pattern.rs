@@ -51,8 +51,9 @@ impl PathPattern {
     }
 }
 
-impl Typed for PathPattern {
-    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+impl PathPattern {
+    /// The pattern of any path, also of one that is never served.
+    pub(crate) fn of(written: &Written<'_>) -> Result<Self, Wrong> {
         let wanted = "a path like \"/a.html\" or \"/dir/*\"";
         let text = written.text(wanted)?;
         let wrong = || Wrong::new(format!("expected {wanted}, found \"{text}\""));
@@ -68,12 +69,6 @@ impl Typed for PathPattern {
                 "\"{text}\" would never match: paths come without query, `//` and `\\`"
             )));
         }
-        let hidden = |segment: &str| segment.starts_with('.') && segment != ".well-known";
-        if text.split('/').any(hidden) {
-            return Err(Wrong::new(format!(
-                "\"{text}\" would never match: what begins with a dot is answered with 404"
-            )));
-        }
         if let Some(decoded) = decoded(text) {
             let wrong = Wrong::new(format!("\"{text}\" is encoded: rules see the decoded path"));
             return Err(wrong.meant(quote(&decoded)));
@@ -83,6 +78,20 @@ impl Typed for PathPattern {
             None => (text, None),
         };
         Ok(Self { before: before.to_owned(), after })
+    }
+}
+
+impl Typed for PathPattern {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let pattern = Self::of(written)?;
+        let text = pattern.text();
+        let hidden = |segment: &str| segment.starts_with('.') && segment != ".well-known";
+        if text.split('/').any(hidden) {
+            return Err(Wrong::new(format!(
+                "\"{text}\" would never match: what begins with a dot is answered with 404"
+            )));
+        }
+        Ok(pattern)
     }
 
     fn show(&self) -> String {

@@ -3,11 +3,13 @@
 
 use super::{Log, More, Pair, Record, TlsSession};
 use crate::app::request::{Peer, Request};
-use crate::app::response::is_bodiless;
+use crate::app::response::{FieldBlock, Response, is_bodiless};
 use crate::config::LogFormat;
 use crate::ring::sys;
 use crate::ring::token::Id;
 use crate::tls;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use ringway_codec::Time;
 use ringway_codec::field::Known;
@@ -29,8 +31,16 @@ pub(crate) struct Entry {
     host: Range<usize>,
     referer: Range<usize>,
     agent: Range<usize>,
+    user: Range<usize>,
     /// Names and values of all fields, where the format shows them.
     fields: Vec<(Range<usize>, Range<usize>)>,
+    /// As above, of the answer, and its content coding.
+    answer_fields: Vec<(Range<usize>, Range<usize>)>,
+    encoding: Range<usize>,
+    /// Its path keeps it out of the log.
+    is_excepted: bool,
+    /// The format shows fields.
+    shows_fields: bool,
     /// The final status; 0 until there is one.
     status: u16,
     /// Bytes of the response's body.
@@ -90,10 +100,35 @@ const SPARE_ENTRIES: usize = 64;
 impl Entry {
     /// The answer's head is written, and `whole` bytes of its body with it; what flows later is
     /// added by [`Self::produced`].
-    pub(crate) fn answer(&mut self, status: StatusCode, whole: u64) {
+    pub(crate) fn answer(&mut self, response: &Response, whole: u64) {
+        self.answer_status(response.status, whole);
+        if !self.shows_fields {
+            return;
+        }
+        self.answer_fields.clear();
+        if let Some(content_type) = response.content_type {
+            self.copy_field(b"content-type", content_type.as_bytes());
+        }
+        for (_, known, name, value) in response.blocks().flat_map(FieldBlock::iter) {
+            self.copy_field(name, value);
+            if known == Known::ContentEncoding
+                && let Some((_, value)) = self.answer_fields.last()
+            {
+                self.encoding = value.clone();
+            }
+        }
+    }
+
+    /// As [`Self::answer`], of an answer that is a status and no more.
+    pub(crate) fn answer_status(&mut self, status: StatusCode, whole: u64) {
         let is_head = &self.bytes[self.method.clone()] == b"HEAD";
         self.status = status.as_u16();
         self.body_bytes = if is_head || is_bodiless(status) { 0 } else { whole };
+    }
+
+    fn copy_field(&mut self, name: &[u8], value: &[u8]) {
+        let field = (self.copy(name), self.copy(value));
+        self.answer_fields.push(field);
     }
 
     /// Adds bytes of the body that were sent.
@@ -123,7 +158,21 @@ impl Entry {
         }
         self.referer = self.copy(request.known(Known::Referer).unwrap_or_default());
         self.agent = self.copy(request.known(Known::UserAgent).unwrap_or_default());
+        if let Some(user) = request.known(Known::Authorization).and_then(user) {
+            self.user = self.copy(&user);
+        }
     }
+}
+
+/// The user's name in Basic credentials (RFC 7617 section 2), whether they are right or not.
+fn user(credentials: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, rest) = credentials.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let mut text = STANDARD.decode(rest.trim_ascii()).ok()?;
+    text.truncate(text.iter().position(|byte| *byte == b':')?);
+    Some(text)
 }
 
 impl Log {
@@ -136,6 +185,8 @@ impl Log {
     ) -> Box<Entry> {
         let mut entry = self.entry(remote, now);
         let json = self.kind() == LogFormat::Json;
+        entry.is_excepted = self.filter.excepts(request);
+        entry.shows_fields = json;
         entry.fill(request, json);
         if json {
             let id = request.owner.conn;
@@ -191,10 +242,21 @@ impl Log {
 
     /// Writes the line of a response that has ended.
     pub(crate) fn end(&mut self, entry: Box<Entry>, now: Time) {
+        let status = if entry.status == 0 { CLIENT_GONE } else { entry.status };
+        if self.filter.admits(status, entry.is_excepted) {
+            self.write(&entry, status, now);
+        }
+        if self.spare.len() < SPARE_ENTRIES {
+            self.spare.push(entry);
+        }
+    }
+
+    fn write(&mut self, entry: &Entry, status: u16, now: Time) {
         let part = |range: &Range<usize>| &entry.bytes[range.clone()];
-        let fields: Vec<Pair<'_>> =
-            entry.fields.iter().map(|(name, value)| (part(name), part(value))).collect();
-        let gone = entry.status == 0;
+        let pairs = |fields: &[(Range<usize>, Range<usize>)]| -> Vec<Pair<'_>> {
+            fields.iter().map(|(name, value)| (part(name), part(value))).collect()
+        };
+        let (fields, answer_fields) = (pairs(&entry.fields), pairs(&entry.answer_fields));
         let record = Record {
             unix_micros: self.unix_micros(now),
             duration: now.since(entry.started),
@@ -203,13 +265,15 @@ impl Log {
             target: part(&entry.target),
             protocol: entry.protocol,
             host: part(&entry.host),
-            user: b"",
+            user: part(&entry.user),
             referer: part(&entry.referer),
             user_agent: part(&entry.agent),
-            status: if gone { CLIENT_GONE } else { entry.status },
+            status,
             body_bytes: entry.body_bytes,
             more: More {
                 headers: &fields,
+                response_headers: &answer_fields,
+                encoding: str::from_utf8(part(&entry.encoding)).unwrap_or_default(),
                 worker: u16::try_from(self.worker).ok(),
                 stream: entry.stream,
                 connection: entry.conn.map(|id| {
@@ -224,18 +288,17 @@ impl Log {
             },
         };
         self.record(&record, now);
-        if self.spare.len() < SPARE_ENTRIES {
-            self.spare.push(entry);
-        }
     }
 
     fn entry(&mut self, remote: Option<SocketAddr>, now: Time) -> Box<Entry> {
         let mut entry = self.spare.pop().unwrap_or_default();
-        let (mut bytes, mut fields) =
-            (std::mem::take(&mut entry.bytes), std::mem::take(&mut entry.fields));
+        let mut bytes = std::mem::take(&mut entry.bytes);
+        let mut fields = std::mem::take(&mut entry.fields);
+        let mut answer_fields = std::mem::take(&mut entry.answer_fields);
         bytes.clear();
         fields.clear();
-        *entry = Entry { started: now, remote, bytes, fields, ..Entry::default() };
+        answer_fields.clear();
+        *entry = Entry { started: now, remote, bytes, fields, answer_fields, ..Entry::default() };
         entry
     }
 }

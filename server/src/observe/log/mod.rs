@@ -1,9 +1,12 @@
 //! The access log: the data of a request ([`Record`]), its line ([`Format`], a pure function), and
 //! the way to the file without blocking a worker ([`Writer`]). Each worker fills a batch; a bounded
-//! queue passes full batches to one writing thread; what does not fit is counted and dropped.
+//! queue passes full batches to one writing thread; what does not fit is counted and dropped. Which
+//! requests have a line, and what it does not show, is decided on the worker.
 
 mod entry;
+mod filter;
 mod format;
+mod sink;
 mod writer;
 
 pub(crate) use entry::Entry;
@@ -35,7 +38,8 @@ pub struct Record<'a> {
     pub protocol: &'static str,
     /// `Host` or `:authority`.
     pub host: &'a [u8],
-    /// The user that authenticated; empty if none did.
+    /// The name that the client gave with `Authorization: Basic`, whether it was believed or not;
+    /// empty if it gave none.
     pub user: &'a [u8],
     /// `Referer`; empty if there was none.
     pub referer: &'a [u8],

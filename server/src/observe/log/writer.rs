@@ -4,15 +4,15 @@
 //! dropped and their lines counted.
 
 use super::entry::Settled;
+use super::filter::Filter;
+use super::sink::{Loss, Sink};
 use super::{Entry, Format, Record};
-use crate::config::LogFormat;
+use crate::config::{LogConfig, LogFormat};
 use crate::ring::token::Id;
 use crate::rt::console::note;
 use ringway_codec::Time;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -44,6 +44,7 @@ pub struct Writer {
 #[derive(Debug)]
 pub struct Log {
     format: Format,
+    pub(super) filter: Filter,
     batch: Vec<u8>,
     lines: u64,
     /// When the first line came into the batch.
@@ -70,40 +71,54 @@ struct Batch {
 
 #[derive(Debug, Default)]
 struct Shared {
-    dropped: AtomicU64,
+    dropped: Dropped,
     reopen: AtomicBool,
+    /// Loss has been spoken of, since the start or the last reopening.
+    told: AtomicBool,
 }
 
-/// The count of dropped lines.
-#[derive(Clone, Debug)]
-pub struct Dropped(Arc<Shared>);
+impl Shared {
+    /// Counts lines that are lost because the queue is full. The first time, a thread of its own
+    /// says so: standard error may be what nobody reads.
+    fn lose(&self, lines: u64) {
+        self.dropped.0.fetch_add(lines, Ordering::Relaxed);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let tell = || {
+                note!("warning: access log: its reader is too slow: lines are dropped and counted");
+            };
+            // Where no thread can be had it is only counted.
+            let _ = Builder::new().name("ringway-log-say".into()).spawn(tell);
+        }
+    }
+}
+
+/// The count of dropped lines. Clones count together, also over several writers.
+#[derive(Clone, Debug, Default)]
+pub struct Dropped(Arc<AtomicU64>);
 
 impl Dropped {
-    /// Lines dropped since the start, because the queue was full or the file took no more.
+    /// Lines dropped since the start, because the queue was full or they could not be written.
     pub fn lines(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Writer {
-    /// The count of dropped lines.
-    pub fn dropped_lines(&self) -> Dropped {
-        Dropped(Arc::clone(&self.shared))
-    }
-
-    /// Opens the file (standard output if none is named) and starts the thread; one [`Log`] for
-    /// each worker. `queue` is `limits.log_queue`: batches that may wait.
+    /// Opens what the configuration names and starts the thread; one [`Log`] for each worker.
+    /// `queue` is `limits.log_queue`: batches that may wait. Lines that are lost are added to
+    /// `dropped`.
     ///
     /// # Errors
     /// The file cannot be opened for appending, or the thread cannot be started.
     pub fn start(
-        format: LogFormat,
-        file: Option<&Path>,
+        config: &LogConfig,
         queue: usize,
         workers: usize,
+        dropped: &Dropped,
     ) -> io::Result<(Self, Vec<Log>)> {
-        let out = Out::open(file)?;
-        let shared = Arc::new(Shared::default());
+        let sink = Sink::open(config)?;
+        let name = config.destination();
+        let shared = Arc::new(Shared { dropped: dropped.clone(), ..Shared::default() });
         let (send, batches) = sync_channel(queue.max(1));
         let (finished, done) = sync_channel(1);
         let mut logs = Vec::with_capacity(workers);
@@ -112,7 +127,8 @@ impl Writer {
             let (give_back, emptied) = sync_channel(SPARE_BATCHES);
             back.push(give_back);
             logs.push(Log {
-                format: Format::new(format),
+                format: Format::of(config),
+                filter: Filter::new(config, worker),
                 batch: Vec::new(),
                 lines: 0,
                 since: Time::ZERO,
@@ -127,7 +143,7 @@ impl Writer {
         }
         let theirs = Arc::clone(&shared);
         let thread = Builder::new().name("ringway-log".into()).spawn(move || {
-            write_all(out, &batches, &back, &theirs);
+            write_all((sink, &name), &batches, &back, &theirs);
             let _ = finished.try_send(());
         })?;
         Ok((Self { queue: send, shared, thread, done }, logs))
@@ -164,6 +180,11 @@ impl Log {
     /// The worker's time as microseconds since 1970.
     pub(super) fn unix_micros(&self, now: Time) -> u64 {
         self.origin.saturating_add(now.0)
+    }
+
+    /// Takes over what `former` knows of the connections that are open.
+    pub(crate) fn succeed(&mut self, former: &mut Self) {
+        self.sessions = std::mem::take(&mut former.sessions);
     }
 
     pub(super) fn kind(&self) -> LogFormat {
@@ -208,7 +229,7 @@ impl Log {
         if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
             self.queue.try_send(batch)
         {
-            self.shared.dropped.fetch_add(batch.lines, Ordering::Relaxed);
+            self.shared.lose(batch.lines);
             self.batch = batch.bytes;
             self.batch.clear();
         }
@@ -221,63 +242,25 @@ impl Drop for Log {
     }
 }
 
-/// Where lines go.
-enum Out {
-    Standard,
-    File { file: File, path: PathBuf },
-}
-
-impl Out {
-    fn open(path: Option<&Path>) -> io::Result<Self> {
-        match path {
-            None => Ok(Self::Standard),
-            Some(path) => {
-                let file = OpenOptions::new().append(true).create(true).open(path)?;
-                Ok(Self::File { file, path: path.to_owned() })
-            }
-        }
-    }
-
-    /// The same file by its name again; if that fails the one that is open goes on.
-    fn reopen(&mut self) {
-        let Self::File { path, .. } = self else { return };
-        match Self::open(Some(path)) {
-            Ok(again) => *self = again,
-            Err(error) => note!("ringway: access log {}: {error}", path.display()),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Standard => {
-                let mut out = io::stdout().lock();
-                out.write_all(bytes)?;
-                out.flush()
-            }
-            Self::File { file, .. } => file.write_all(bytes),
-        }
-    }
-}
-
 /// The thread: until every sender is gone.
 fn write_all(
-    mut out: Out,
+    (mut sink, name): (Sink, &str),
     batches: &Receiver<Batch>,
     back: &[SyncSender<Vec<u8>>],
     shared: &Shared,
 ) {
-    let mut complained = false;
     for mut batch in batches {
         if shared.reopen.swap(false, Ordering::Acquire) {
-            out.reopen();
-            complained = false;
+            sink.reopen();
+            shared.told.store(false, Ordering::Relaxed);
         }
-        if let Err(error) = out.write(&batch.bytes) {
-            shared.dropped.fetch_add(batch.lines, Ordering::Relaxed);
-            if !complained {
-                note!("ringway: access log: {error}; lines are dropped and counted");
+        if batch.lines > 0
+            && let Err(Loss { lines, error }) = sink.write(&batch.bytes, batch.lines)
+        {
+            shared.dropped.0.fetch_add(lines, Ordering::Relaxed);
+            if !shared.told.swap(true, Ordering::Relaxed) {
+                note!("warning: access log ({name}): {error}; lines are dropped and counted");
             }
-            complained = true;
         }
         batch.bytes.clear();
         if let Some(worker) = back.get(batch.worker) {
@@ -289,6 +272,8 @@ fn write_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -298,6 +283,17 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ringway-log-{id}-{name}"));
         let _ = std::fs::remove_file(&path);
         path
+    }
+
+    fn start(
+        format: LogFormat,
+        file: &Path,
+        queue: usize,
+        workers: usize,
+    ) -> io::Result<(Writer, Vec<Log>)> {
+        let file = Some(file.to_owned());
+        let config = LogConfig { format, file, ..LogConfig::default() };
+        Writer::start(&config, queue, workers, &Dropped::default())
     }
 
     fn record(target: &[u8]) -> Record<'_> {
@@ -311,7 +307,7 @@ mod tests {
     #[test]
     fn every_line_of_every_worker_arrives_whole() {
         let path = scratch("workers");
-        let (writer, logs) = Writer::start(LogFormat::Json, Some(&path), 65_536, 4).unwrap();
+        let (writer, logs) = start(LogFormat::Json, &path, 65_536, 4).unwrap();
         std::thread::scope(|scope| {
             for mut log in logs {
                 scope.spawn(move || {
@@ -321,7 +317,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(writer.dropped_lines().lines(), 0);
+        assert_eq!(writer.shared.dropped.lines(), 0);
         assert!(writer.finish(LONG));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 8_000);
@@ -334,7 +330,7 @@ mod tests {
     #[test]
     fn after_rotation_lines_go_to_the_new_file() {
         let (path, rotated) = (scratch("rotate"), scratch("rotated"));
-        let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(&path), 8, 1).unwrap();
+        let (writer, mut logs) = start(LogFormat::Combined, &path, 8, 1).unwrap();
         let mut log = logs.remove(0);
         log.record(&record(b"/before"), Time::ZERO);
         log.flush();
@@ -358,14 +354,14 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         // Held open for reading and never read: the writer blocks once the pipe is full.
         let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(&path), 2, 1).unwrap();
+        let (writer, mut logs) = start(LogFormat::Combined, &path, 2, 1).unwrap();
         let mut log = logs.remove(0);
         let total = 20_000;
         for _ in 0..total {
             log.record(&record(b"/a/path/of/some/length"), Time::ZERO);
         }
         log.flush();
-        let dropped = writer.dropped_lines().lines();
+        let dropped = writer.shared.dropped.lines();
         assert!(dropped > 0 && dropped < total, "{dropped}");
         drop(log);
         assert!(!writer.finish(Duration::from_millis(50)), "the pipe is still full");
@@ -376,18 +372,18 @@ mod tests {
     #[test]
     fn a_full_disk_counts_what_is_lost() {
         let full = Path::new("/dev/full");
-        let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(full), 8, 1).unwrap();
+        let (writer, mut logs) = start(LogFormat::Combined, full, 8, 1).unwrap();
         logs[0].record(&record(b"/"), Time::ZERO);
         logs.clear();
         let shared = Arc::clone(&writer.shared);
         assert!(writer.finish(LONG));
-        assert_eq!(shared.dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(shared.dropped.lines(), 1);
     }
 
     #[test]
     fn batches_come_back() {
         let path = scratch("back");
-        let (writer, mut logs) = Writer::start(LogFormat::Combined, Some(&path), 8, 1).unwrap();
+        let (writer, mut logs) = start(LogFormat::Combined, &path, 8, 1).unwrap();
         let log = &mut logs[0];
         log.record(&record(b"/"), Time::ZERO);
         assert_eq!(log.deadline(), Some(Time(200_000)));
@@ -405,6 +401,6 @@ mod tests {
     #[test]
     fn a_directory_that_is_missing_is_an_error_at_start() {
         let path = Path::new("/nonexistent/access.log");
-        assert!(Writer::start(LogFormat::Combined, Some(path), 8, 1).is_err());
+        assert!(start(LogFormat::Combined, path, 8, 1).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::tls::Tls;
 pub(crate) struct Figures {
     pub(crate) workers: Vec<Arc<Published>>,
     pub(crate) tls: Option<Tls>,
-    pub(crate) dropped: Option<Dropped>,
+    pub(crate) dropped: Dropped,
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
@@ -36,11 +36,9 @@ impl Figures {
 
     /// What belongs to the process rather than to a worker.
     fn process(&self, out: &mut String) {
-        if let Some(dropped) = &self.dropped {
-            let name = "ringway_log_dropped_total";
-            family(out, name, "counter", "Lines of the access log that were dropped.");
-            sample(out, name, "", dropped.lines());
-        }
+        let name = "ringway_log_dropped_total";
+        family(out, name, "counter", "Lines of the access log that were dropped.");
+        sample(out, name, "", self.dropped.lines());
         let name = "ringway_panics_total";
         family(out, name, "counter", "Panics of handlers, tasks, closures and bodies, all caught.");
         sample(out, name, "", panics::count());

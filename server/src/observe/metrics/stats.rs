@@ -159,7 +159,7 @@ impl Figures {
         let cache =
             |result: &str| counter("ringway_file_cache_total", &format!("result=\"{result}\""));
         let mut drops = drops(sum);
-        let dropped = self.dropped.as_ref().map_or(0, |dropped| dropped.lines());
+        let dropped = self.dropped.lines();
         let about = "Lines of the access log that were dropped.";
         drops.push(Count { name: "ringway_log_dropped_total".into(), about, count: dropped });
         let state = if self.lifecycle.is_draining() { "draining" } else { "serving" };
@@ -310,6 +310,7 @@ mod tests {
 
     use super::*;
     use crate::app::request::Protocol;
+    use crate::observe::log::Dropped;
     use crate::observe::metrics::{Lifecycle, Published, Tally};
 
     fn figures() -> Figures {
@@ -328,7 +329,7 @@ mod tests {
         Figures {
             workers: published.map(Arc::new).into(),
             tls: None,
-            dropped: None,
+            dropped: Dropped::default(),
             lifecycle: Arc::new(Lifecycle::begin()),
         }
     }

@@ -232,7 +232,7 @@ impl Http1 {
             Body::Stream(_) => 0,
             body => body.bytes().len() as u64,
         };
-        entry.answer(response.status, whole);
+        entry.answer(response, whole);
     }
 
     /// Writes the access log line of the current request, if there is one.
