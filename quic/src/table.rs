@@ -37,20 +37,22 @@ pub(crate) struct Entry<T> {
     pub(crate) state: T,
     pub(crate) accepted: Instant,
     pub(crate) established: bool,
-    cids: Vec<Key>,
+    /// The destination that the client chose first.
+    pub(crate) first: Option<CidKey>,
+    cids: Vec<CidKey>,
     armed: Option<Instant>,
     queued: bool,
 }
 
 /// A connection ID of up to 20 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    len: u8,
-    bytes: [u8; quiche::MAX_CONN_ID_LEN],
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CidKey {
+    pub(crate) len: u8,
+    pub(crate) bytes: [u8; quiche::MAX_CONN_ID_LEN],
 }
 
-impl Key {
-    fn of(cid: &[u8]) -> Option<Self> {
+impl CidKey {
+    pub(crate) fn of(cid: &[u8]) -> Option<Self> {
         let mut bytes = [0; quiche::MAX_CONN_ID_LEN];
         bytes.get_mut(..cid.len())?.copy_from_slice(cid);
         Some(Self { len: cid.len() as u8, bytes })
@@ -61,7 +63,7 @@ pub(crate) struct Table<T> {
     /// Boxed: a connection takes some kilobytes, which a growing slab or a removal should not move.
     slots: Vec<(u32, Option<Box<Entry<T>>>)>,
     free: Vec<u32>,
-    by_cid: HashMap<Key, Id>,
+    by_cid: HashMap<CidKey, Id>,
     /// Never later than the connection's deadline. An entry that differs from `armed` is void.
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
     dirty: VecDeque<Id>,
@@ -88,6 +90,7 @@ impl<T> Table<T> {
             state,
             accepted,
             established: false,
+            first: None,
             cids: Vec::with_capacity(4),
             armed: None,
             queued: false,
@@ -128,13 +131,18 @@ impl<T> Table<T> {
             .map(|(slot, (generation, _))| Id { slot: slot as u32, generation: *generation })
     }
 
+    /// All connections, for inspection.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
+        self.slots.iter().filter_map(|(_, entry)| entry.as_deref())
+    }
+
     pub(crate) fn by_cid(&self, cid: &[u8]) -> Option<Id> {
-        self.by_cid.get(&Key::of(cid)?).copied()
+        self.by_cid.get(&CidKey::of(cid)?).copied()
     }
 
     /// Maps `cid` to `id` until it is forgotten or the connection is removed.
     pub(crate) fn learn(&mut self, cid: &[u8], id: Id) {
-        let Some(key) = Key::of(cid) else { return };
+        let Some(key) = CidKey::of(cid) else { return };
         if self.by_cid.contains_key(&key) {
             return;
         }
@@ -145,7 +153,7 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn forget(&mut self, cid: &[u8], id: Id) {
-        let Some(key) = Key::of(cid) else { return };
+        let Some(key) = CidKey::of(cid) else { return };
         if self.by_cid.get(&key) == Some(&id) {
             self.by_cid.remove(&key);
             if let Some(entry) = self.get(id) {

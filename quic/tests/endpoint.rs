@@ -250,7 +250,7 @@ fn the_table_is_bounded_and_a_drain_takes_no_more() {
 /// Packets of another worker's or a previous process's connection are forwarded.
 #[test]
 fn foreign_connection_ids_are_forwarded() {
-    let mut world = world(|policy, _| policy.predecessor = Some(0));
+    let mut world = world(|policy, _| assert!(policy.predecessors.add(0, 1)));
     let mut cids = Cids::new(&server::keys());
     let mut send = |origin: Origin, long: bool| {
         let cid = cids.mint(origin);

@@ -10,7 +10,7 @@ use crate::amplification::Unvalidated;
 use crate::conn::Conn;
 use crate::fragments::Fragments;
 use crate::initial::Initial;
-use crate::table::Id;
+use crate::table::{CidKey, Id};
 use crate::token::Refused;
 
 impl<T: Default> Endpoint<T> {
@@ -87,6 +87,9 @@ impl<T: Default> Endpoint<T> {
         let id = self.table.insert(conn, T::default(), now);
         self.table.learn(&scid, id);
         self.table.learn(&header.dcid, id);
+        if let Some(entry) = self.table.get(id) {
+            entry.first = CidKey::of(&header.dcid);
+        }
         self.table.arm(id, Some(now + self.policy.handshake_timeout));
         self.half_open += 1;
         self.totals.accepted += 1;

@@ -4,14 +4,17 @@
 //! of streams are handled elsewhere.
 
 mod begin;
+mod replaced;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quiche::{ConnectionId, Header, Type};
 
 use crate::cid::{self, Cids, Origin};
 use crate::conn::{Conn, is_unfixed};
+use crate::generations::{HalfOpen, Predecessors};
 use crate::gso::Transmit;
 use crate::keys::Keys;
 use crate::reset::{Budget, Resets};
@@ -32,8 +35,8 @@ const CONNECTION_REFUSED: u64 = 0x2;
 pub struct Policy {
     /// Our identity, encoded in every connection ID.
     pub origin: Origin,
-    /// A process that this one replaces and that still serves its connections.
-    pub predecessor: Option<u16>,
+    /// The processes that were replaced and still serve their connections.
+    pub predecessors: Predecessors,
     /// Among how many workers new connections are spread by the ID that their client has chosen:
     /// where some workers receive for all. 0 or 1: whoever receives one takes it.
     pub spread: u16,
@@ -58,7 +61,7 @@ impl Policy {
     pub fn new(origin: Origin) -> Self {
         Self {
             origin,
-            predecessor: None,
+            predecessors: Predecessors::default(),
             spread: 0,
             connections: 16_384,
             retry_from: 100,
@@ -79,8 +82,8 @@ pub enum Received {
     Accepted(Id),
     /// It is answered without a connection: send this from the filled buffer.
     Reply(Transmit),
-    /// It belongs to a connection of another worker, or of the process that this one replaces:
-    /// forward it as it is.
+    /// It belongs to a connection of another worker, of this process or of an older one that still
+    /// serves: forward it as it is.
     Forward(Origin),
     /// It was dropped.
     Dropped(Drop),
@@ -109,6 +112,8 @@ pub struct Endpoint<T> {
     resets: Resets,
     negotiations: Budget,
     half_open: usize,
+    /// Handshakes that older generations have begun.
+    elsewhere: Option<Arc<HalfOpen>>,
     unix_s: u64,
     is_draining: bool,
     ended: Vec<Ended<T>>,
@@ -119,7 +124,11 @@ pub struct Endpoint<T> {
 
 impl<T: Default> Endpoint<T> {
     /// An endpoint that gives every connection the configuration `config`.
+    ///
+    /// # Panics
+    /// If a predecessor has the number of this generation.
     pub fn new(policy: Policy, config: Config, keys: &Keys, now: Instant) -> Self {
+        assert!(!policy.predecessors.has(policy.origin.generation), "generations differ");
         Self {
             config,
             table: Table::new(),
@@ -128,6 +137,7 @@ impl<T: Default> Endpoint<T> {
             resets: Resets::new(keys, policy.answers_per_second, now),
             negotiations: Budget::new(policy.answers_per_second, now),
             half_open: 0,
+            elsewhere: None,
             unix_s: 0,
             is_draining: false,
             ended: Vec::new(),
@@ -156,6 +166,11 @@ impl<T: Default> Endpoint<T> {
     /// Refuses new connections from now on.
     pub fn drain(&mut self) {
         self.is_draining = true;
+    }
+
+    /// Accepts new connections again.
+    pub fn resume(&mut self) {
+        self.is_draining = false;
     }
 
     /// Takes one datagram (one segment of what UDP_GRO delivers), decrypting it in place. `out`, of
@@ -226,6 +241,9 @@ impl<T: Default> Endpoint<T> {
 
     /// Fires the timers due at `now`. Call [`transmit`](Self::transmit) afterwards.
     pub fn expire(&mut self, now: Instant) {
+        if self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.is_over(now)) {
+            self.elsewhere = None;
+        }
         while let Some(id) = self.table.due(now) {
             let timeout = self.policy.handshake_timeout;
             let Some(entry) = self.table.get(id) else { continue };
@@ -331,7 +349,7 @@ impl<T: Default> Endpoint<T> {
         if !quiche::version_is_supported(header.version) {
             return Err(self.negotiate(&header, datagram.len(), from, to, now, out));
         }
-        self.divert_foreign(&header.dcid)?;
+        self.divert_long(&header, from, now)?;
         self.spread(&header.dcid)?;
         if header.ty != Type::Initial || is_unfixed(datagram) {
             return Err(Received::Dropped(Drop::UnknownLong));
@@ -356,17 +374,6 @@ impl<T: Default> Endpoint<T> {
             return Ok(());
         }
         Err(Received::Forward(Origin { worker: worker as u8, ..origin }))
-    }
-
-    /// Connections of another worker, or of our predecessor, are served there.
-    fn divert_foreign(&mut self, cid: &[u8]) -> Result<(), Received> {
-        let Some(origin) = self.cids.decode(cid) else { return Ok(()) };
-        let ours = self.policy.origin;
-        let is_sibling = origin.generation == ours.generation && origin.worker != ours.worker;
-        if is_sibling || Some(origin.generation) == self.policy.predecessor {
-            return Err(Received::Forward(origin));
-        }
-        Ok(())
     }
 
     fn deliver(

@@ -41,7 +41,19 @@ pub struct Net {
 }
 
 impl Net {
-    fn random(&mut self) -> u64 {
+    pub fn new(seed: u64, link: Link) -> Self {
+        Self {
+            link,
+            seed: seed | 1,
+            sequence: 0,
+            under_way: BinaryHeap::new(),
+            datagrams: HashMap::new(),
+            bytes_to_client: 0,
+            bytes_to_server: 0,
+        }
+    }
+
+    pub fn random(&mut self) -> u64 {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
@@ -80,7 +92,7 @@ impl Net {
         std::iter::from_fn(|| self.arrived(far)).collect()
     }
 
-    fn arrived(&mut self, now: Instant) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
+    pub fn arrived(&mut self, now: Instant) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
         let Reverse((at, sequence)) = *self.under_way.peek()?;
         if at > now {
             return None;
@@ -103,16 +115,7 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, link: Link, server: Server) -> Self {
-        let net = Net {
-            link,
-            seed: seed | 1,
-            sequence: 0,
-            under_way: BinaryHeap::new(),
-            datagrams: HashMap::new(),
-            bytes_to_client: 0,
-            bytes_to_server: 0,
-        };
-        Self { net, server, clients: Vec::new() }
+        Self { net: Net::new(seed, link), server, clients: Vec::new() }
     }
 
     pub fn plain() -> Self {
