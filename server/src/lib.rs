@@ -78,7 +78,7 @@ pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 #[doc(hidden)]
 pub use ringway_codec::scan::Backend;
 #[doc(hidden)]
-pub use serve::{CertificateReport, adopt_descriptors, certificates_of, dns_records, serve, start};
+pub use serve::{CertificateReport, adopt_environment, certificates_of, dns_records, serve, start};
 
 /// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].
 pub mod task {

@@ -14,6 +14,7 @@ pub(crate) mod datagram;
 pub(crate) mod job;
 pub(crate) mod message;
 mod operations;
+pub(crate) mod passing;
 pub(crate) mod probe;
 pub(crate) mod reserve;
 pub(crate) mod send;

@@ -116,7 +116,7 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
     if std::io::stderr().is_terminal() {
         note!("{}", banner::text(config, running.local_addrs(), running.workers()).trim_end());
     }
-    super::signals::supervise(&running, signals, |running| match again() {
+    super::signals::supervise(&running, &config.limits, signals, |running| match again() {
         Some(fresh) => reload(running, config, &fresh),
         None => note!("the configuration is not taken: the former stays in use"),
     })

@@ -11,6 +11,7 @@ use ringway_tuning::start;
 use super::inherited;
 use super::listener::{self, Bound, Listener};
 use super::log::OpenedLog;
+use super::notify;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
@@ -230,10 +231,11 @@ impl Server {
     /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
     /// Should a worker fail, the others are ended too, and its error is returned.
     pub fn run(self) -> Result<(), Error> {
+        let limits = self.limits.clone();
         let server = self.start()?;
         let signals = super::signals::listen()?;
         server.print_listeners();
-        super::signals::supervise(&server, signals, ServerHandle::reload_certificates)
+        super::signals::supervise(&server, &limits, signals, ServerHandle::reload_certificates)
     }
 
     /// Starts, and serves until `until` is done: then finishes what is in flight, for as long as
@@ -355,20 +357,19 @@ impl Server {
             return Err(Error::NoListener);
         }
         let speaks_http3 = self.speaks_http3()?;
-        let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
-            Ok(address) if *scheme == Scheme::Https && speaks_http3 => {
-                self.bind_both(address, workers)
+        let mut listeners = Vec::new();
+        for (scheme, address) in &self.listeners {
+            let address = address.as_ref().map_err(|why| Error::Address(why.clone()))?;
+            for address in inherited::expand(address) {
+                let listener = match *scheme == Scheme::Https && speaks_http3 {
+                    true => self.bind_both(&address, workers)?,
+                    false => listener::bind(*scheme, &address, workers)?,
+                };
+                notify::keep(&listener, &address);
+                listeners.push(listener);
             }
-            Ok(address) => listener::bind(*scheme, address, workers),
-            Err(why) => Err(Error::Address(why.clone())),
-        };
-        let expanded = self.listeners.iter().flat_map(|(scheme, address)| match address {
-            Ok(address) => {
-                inherited::expand(address).into_iter().map(|each| (*scheme, Ok(each))).collect()
-            }
-            Err(why) => vec![(*scheme, Err(why.clone()))],
-        });
-        expanded.map(|listener| bind(&listener)).collect()
+        }
+        Ok(listeners)
     }
 
     /// Whether to speak HTTP/3. Not if clients must present certificates, which QUIC does not ask
@@ -444,15 +445,18 @@ impl Server {
                 }
                 _ => None,
             };
-            for (configs, socket) in all.iter_mut().zip(sockets) {
-                configs.push(ListenerConfig {
+            for (at, socket) in sockets.into_iter().enumerate() {
+                all[at % workers].push(ListenerConfig {
                     scheme,
                     socket,
                     acceptor: acceptor.clone(),
                     alt_svc: alt_svc.clone(),
                 });
             }
-            quic.iter_mut().zip(udp).for_each(|(sockets, socket)| sockets.push(socket));
+            let receivers = workers.min(udp::WORKERS_MAX);
+            for (at, socket) in udp.into_iter().enumerate() {
+                quic[at % receivers].push(socket);
+            }
         }
         Ok((all, quic))
     }

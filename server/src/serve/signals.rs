@@ -7,7 +7,9 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use super::notify;
 use crate::app::error::Error;
+use crate::config::Limits;
 use crate::rt::console::note;
 use crate::serve::handle::ServerHandle;
 
@@ -23,22 +25,28 @@ pub(crate) fn listen() -> Result<Signals, Error> {
 /// Waits until the server has ended and passes signals on to it. `reload` runs at HUP.
 pub(crate) fn supervise(
     server: &ServerHandle,
+    limits: &Limits,
     mut signals: Signals,
     mut reload: impl FnMut(&ServerHandle),
 ) -> Result<(), Error> {
+    notify::serving(server);
+    notify::watch(server)?;
     let mut draining = false;
     while !server.is_finished() {
         for signal in signals.pending() {
             match signal {
                 SIGQUIT => server.report(),
                 SIGHUP => {
+                    notify::reloading();
                     crate::files::reopen();
                     reload(server);
+                    notify::serving(server);
                 }
                 SIGUSR1 => server.reopen_log(),
                 _ if draining => server.stop(),
                 _ => {
                     draining = true;
+                    notify::stopping(limits);
                     note!("draining: finishing what is in flight; signal again to end now");
                     server.drain();
                 }

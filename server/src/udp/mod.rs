@@ -28,7 +28,7 @@ use forward::Forwarded;
 
 pub(crate) use forward::Forwarder;
 pub(crate) use setup::{Setup, config, generation};
-pub(crate) use sockets::{Socket, WORKERS_MAX, bind, share};
+pub(crate) use sockets::{Socket, WORKERS_MAX, adopt, bind, share};
 
 /// How often all connections are checked for timeouts.
 const SWEEP: Duration = Duration::from_secs(1);

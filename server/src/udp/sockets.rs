@@ -47,6 +47,26 @@ pub(crate) fn bind(
     Ok((sockets, granted))
 }
 
+/// Sockets of a former process in their order. With more workers than before, further ones join
+/// them.
+pub(crate) fn adopt(
+    address: SocketAddr,
+    only_v6: bool,
+    mut sockets: Vec<OwnedFd>,
+    workers: usize,
+    buffer: usize,
+) -> io::Result<(Vec<Socket>, usize)> {
+    while sockets.len() < workers {
+        sockets.push(socket(address, only_v6, true)?);
+    }
+    let mut granted = usize::MAX;
+    for fd in &sockets {
+        granted = granted.min(adjust(fd, address, buffer)?);
+    }
+    let each = sockets.into_iter().map(|fd| Socket { fd, local: address, receives: true });
+    Ok((each.collect(), granted))
+}
+
 /// One socket for all of `workers` workers: the first one receives, and hands on what is not its
 /// own; all send.
 pub(crate) fn share(
