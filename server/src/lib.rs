@@ -57,7 +57,7 @@ pub use app::router::Router;
 pub use app::tower;
 pub use config::Scheme;
 pub use cookie;
-pub use files::Files;
+pub use files::{Files, Precompress, PrecompressReport};
 pub use http;
 pub use http::StatusCode;
 pub use observe::log;

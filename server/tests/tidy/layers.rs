@@ -63,6 +63,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::doctor",
             "cli::help",
             "cli::options",
+            "cli::precompress",
             "cli::serve",
             "cli::tune",
         ],
