@@ -7,6 +7,7 @@
 //! * [Static files](static_files): caching, compression, ranges
 //! * [Sites](sites): many hosts, redirects, error pages, fields
 //! * [Operating](operating): signals, limits, containers
+//! * [Replacement](replacement): another version or configuration without a lost request
 //! * [Metrics](metrics): the page, what to watch, who may read them
 //! * [Access log](access_log): formats, syslog, journal, samples, privacy
 //! * [Tuning](tuning): kernel and hardware
@@ -28,6 +29,7 @@ macro_rules! definitions {
 [sites.md]: crate::manual::sites
 [operating.md]: crate::manual::operating
 [metrics.md]: crate::manual::metrics
+[replacement.md]: crate::manual::replacement
 [access-log.md]: crate::manual::access_log
 [tuning.md]: crate::manual::tuning
 [performance.md]: crate::manual::performance
@@ -57,6 +59,7 @@ pages! {
     sites "sites.md"
     operating "operating.md"
     metrics "metrics.md"
+    replacement "replacement.md"
     access_log "access-log.md"
     tuning "tuning.md"
     performance "performance.md"

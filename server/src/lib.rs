@@ -57,7 +57,7 @@ pub use app::router::Router;
 pub use app::tower;
 pub use config::Scheme;
 pub use cookie;
-pub use files::{Files, Precompress, PrecompressReport};
+pub use files::Files;
 pub use http;
 pub use http::StatusCode;
 pub use observe::log;
@@ -78,7 +78,9 @@ pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 #[doc(hidden)]
 pub use ringway_codec::scan::Backend;
 #[doc(hidden)]
-pub use serve::{CertificateReport, adopt_environment, certificates_of, dns_records, serve, start};
+pub use serve::{
+    CertificateReport, adopt_descriptors, certificates_of, dns_records, handover, serve, start,
+};
 
 /// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].
 pub mod task {

@@ -39,6 +39,8 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
+    /// This process was to replace another, and what that one said or handed over is no use.
+    Handover(String),
     /// A worker thread could not be started, or ended unexpectedly.
     Worker(io::Error),
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Error {
             Self::NoListener => f.write_str("there is no address to listen on"),
             Self::Tls(error) => error.fmt(f),
             Self::Log { path, source } => write!(f, "the access log {path}: {source}"),
+            Self::Handover(why) => write!(f, "cannot replace the running server: {why}"),
             Self::Worker(source) => write!(f, "a worker failed: {source}"),
         }
     }
@@ -77,7 +80,7 @@ impl std::error::Error for Error {
             | Self::Log { source, .. }
             | Self::Worker(source) => Some(source),
             Self::Tls(error) => Some(error),
-            Self::Cpu(_) | Self::Address(_) | Self::NoListener => None,
+            Self::Cpu(_) | Self::Address(_) | Self::NoListener | Self::Handover(_) => None,
         }
     }
 }

@@ -6,7 +6,6 @@ mod completions;
 mod doctor;
 mod help;
 mod options;
-mod precompress;
 mod serve;
 mod tune;
 mod version;
@@ -24,7 +23,6 @@ pub(crate) enum Verb {
     Check,
     Doctor,
     Tune,
-    Precompress,
     Version,
     Completions,
     Man,
@@ -70,13 +68,6 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "ACTION",
         choices: &["check", "apply", "restore"],
         doc: "set the kernel up for serving, and put it back",
-    },
-    VerbRow {
-        verb: Verb::Precompress,
-        name: "precompress",
-        operand: "DIR",
-        choices: &[],
-        doc: "make the .br, .zst and .gz files that are served in place of the plain ones",
     },
     VerbRow {
         verb: Verb::Version,
@@ -161,7 +152,6 @@ fn dispatch(parsed: &Parsed) -> Exit {
         Verb::Check => check::run(parsed),
         Verb::Doctor => doctor::run(parsed),
         Verb::Tune => tune::run(parsed),
-        Verb::Precompress => precompress::run(parsed),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

@@ -9,10 +9,13 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
-    ringway::adopt_environment();
+    ringway::adopt_descriptors();
     let loaded = match check::load(parsed) {
         Ok(loaded) => loaded,
-        Err(end) => return end,
+        Err(end) => {
+            ringway::handover::decline("its configuration has a mistake, which it has told");
+            return end;
+        }
     };
     let config = loaded.config;
     let descriptors = start::raise_descriptors();

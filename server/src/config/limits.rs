@@ -111,6 +111,7 @@ macro_rules! limits {
 }
 
 const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 3600 * SECOND;
 /// The window of every minimum rate, whatever the protocol.
 const RATE_WINDOW: u64 = 60 * SECOND;
@@ -175,6 +176,14 @@ limits! {
         "entity tags of the content that are kept for larger files; 0 leaves them tags of inode and times"
     "limits.tag_rate" tag_rate: u64, Rate = 64 * MIB, 0 => 64 * GIB;
         "bytes a second of such files that are read in the background, one file at a time, each once; 0 is none"
+    "lifecycle.generations" generations: u8, Count = 4, 1 => 8;
+        "processes that may serve at once while they replace one another (USR2), the newest included"
+    "lifecycle.start_timeout" start_timeout: Duration, Time = 30 * SECOND, SECOND => 10 * MINUTE;
+        "time in which a new process has to be ready; the old one goes on serving otherwise"
+    "lifecycle.probation" probation: Duration, Time = 10 * SECOND, 0 => 10 * MINUTE;
+        "time for which the old process takes everything back should the new one end"
+    "lifecycle.replace_timeout" replace_timeout: Duration, Time = 10 * MINUTE, 0 => 24 * HOUR;
+        "time that the connections of a replaced process have to end by themselves"
     "http2.streams" h2_streams: u32, Count = 100, 1 => 32_000;
         "requests that a client may have open at once on a connection"
     "http2.stream_window" h2_stream_window: u32, Bytes = 65_535, 0 => 0x7fff_ffff;

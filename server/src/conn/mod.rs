@@ -145,6 +145,12 @@ impl Conn {
                 Proto::H1(http) => http.drain(&mut self.output, cx),
                 Proto::H2(http) => http.drain(&mut self.output, cx),
             },
+            // HTTP/1.1 says so in its next answer; a request may be on its way.
+            Event::Leave => {
+                if let Proto::H2(http) = &mut self.proto {
+                    http.drain(&mut self.output, cx);
+                }
+            }
             Event::Shed if self.is_handshaking() => self.output.close_now(cx),
             Event::Shed => match &mut self.proto {
                 Proto::H1(http) => http.drain(&mut self.output, cx),

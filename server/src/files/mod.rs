@@ -19,7 +19,6 @@ mod meta;
 mod mime;
 mod multipart;
 mod path;
-mod precompress;
 mod range;
 mod respond;
 mod root;
@@ -32,7 +31,6 @@ mod store;
 mod tags;
 
 pub(crate) use counts::cache_counts;
-pub use precompress::{Precompress, PrecompressReport};
 pub(crate) use root::reopen;
 
 use std::cell::RefCell;

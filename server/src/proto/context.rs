@@ -33,7 +33,7 @@ pub(crate) struct Context<'w> {
     pub(crate) common: &'w [Common],
     pub(crate) second: u64,
     pub(crate) heads: &'w mut Heads,
-    pub(crate) draining: bool,
+    pub(crate) leaving: Leaving,
     /// Whether HTTP/1.1 requests may upgrade to HTTP/2.
     pub(crate) h2c_upgrade: bool,
     pub(crate) fields: &'w mut Vec<Field>,
@@ -77,6 +77,18 @@ pub(crate) struct Common {
     pub(crate) fields: Vec<(Known, Vec<u8>)>,
 }
 
+/// Whether the server is to end, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    #[default]
+    No,
+    /// Another process has taken over: what is open goes on, and is told to use other connections.
+    /// None is closed whose client may be sending a request.
+    Gently,
+    /// It drains: what is idle is closed.
+    Soon,
+}
+
 impl Common {
     /// The fields encoded for HTTP/2 and HTTP/3.
     pub(crate) fn field_lines(&self) -> impl Iterator<Item = Line<'_>> {
@@ -92,7 +104,7 @@ impl<'w> Context<'w> {
 
     /// No access log, trace or drain: the fast path may be taken.
     pub(crate) fn allows_fast_path(&self) -> bool {
-        self.log.is_none() && self.trace.is_none() && !self.draining
+        self.log.is_none() && self.trace.is_none() && self.leaving == Leaving::No
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Event {
     StreamReady { stream: u64 },
     /// The server drains.
     Drain,
+    /// Another process has taken over: the client is told to use another connection.
+    Leave,
     /// The idle connection should close to make room for others.
     Shed,
 }

@@ -16,7 +16,7 @@ pub(crate) mod state;
 pub(crate) mod tls_io;
 pub(crate) mod upgrade;
 
-pub(crate) use context::{Common, CommonKind, Context, REST, soonest};
+pub(crate) use context::{Common, CommonKind, Context, Leaving, REST, soonest};
 pub(crate) use event::{Action, Event};
 pub(crate) use exchange::abort;
 pub(crate) use h1::head::Heads;

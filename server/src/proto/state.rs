@@ -14,7 +14,7 @@ use ringway_codec::h2;
 use ringway_codec::scan::Backend;
 
 use super::ip_limits::IpLimits;
-use super::{self as proto, Action, Common, Context, Heads};
+use super::{self as proto, Action, Common, Context, Heads, Leaving};
 use crate::app::handler::Handler;
 use crate::app::response::Response;
 use crate::config::{Http2Config, Limits};
@@ -55,7 +55,7 @@ pub(crate) struct WorkerState {
     publish_at: Option<Time>,
     log: Option<Log>,
     pub(crate) trace: Option<Box<Tracer>>,
-    pub(crate) draining: bool,
+    pub(crate) leaving: Leaving,
     /// Number of connections per address.
     pub(crate) ip_limits: IpLimits,
     h2c_upgrade: bool,
@@ -98,7 +98,7 @@ impl WorkerState {
             publish_at: None,
             log,
             trace: None,
-            draining: false,
+            leaving: Leaving::No,
             ip_limits,
             h2c_upgrade: true,
         };
@@ -222,8 +222,9 @@ impl WorkerState {
             common: &self.common,
             second: self.clock.date.unix() as u64,
             heads: &mut self.heads,
-            draining: self.draining,
-            h2c_upgrade: self.h2c_upgrade,
+            leaving: self.leaving,
+            // A connection that is to end does not become another one.
+            h2c_upgrade: self.h2c_upgrade && self.leaving == Leaving::No,
             fields: &mut self.fields,
             scratch: &mut self.scratch,
             h2: &mut self.h2,

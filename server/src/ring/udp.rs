@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
 use io_uring::opcode;
-use io_uring::types::Fd;
+use io_uring::types::{CancelBuilder, Fd};
 use ringway_quic::cmsg;
 
 use super::Ring;
@@ -48,6 +48,13 @@ impl Ring {
         let Some(udp) = &*self.udp else { return };
         let entry = opcode::RecvMsgMulti::new(Fd(fd), &raw const *udp.shape, UDP_GROUP).build();
         self.push(entry, Token::new(OpKind::Datagrams, 0, socket));
+    }
+
+    /// Stops receiving datagrams; the last completion comes without `more`.
+    pub(crate) fn stop_receiving(&mut self, socket: Id) {
+        let receive = CancelBuilder::user_data(Token::new(OpKind::Datagrams, 0, socket).bits());
+        let token = Token::new(OpKind::Ignore, 0, Id::default());
+        self.push(opcode::AsyncCancel2::new(receive).build(), token);
     }
 
     /// The contents of a receive buffer, for `cmsg::ReceivedMessage::read`.

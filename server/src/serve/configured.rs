@@ -10,6 +10,8 @@ use crate::files::sites::Sites;
 use crate::rt::console::note;
 use crate::serve::banner;
 use crate::serve::handle::ServerHandle;
+use crate::serve::handover::Inheritance;
+use crate::serve::lifetime;
 use crate::serve::listener::Bound;
 use crate::serve::server::Server;
 use crate::tls::{CertificateFiles, Flaw, Options, Tls};
@@ -17,16 +19,25 @@ use crate::worker::Order;
 use ringway_codec::scan::Backend;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Starts the server that a configuration describes.
 pub fn start(config: &Config) -> Result<ServerHandle, Error> {
+    start_with(config, None)
+}
+
+/// As [`start`], in place of the process that has handed `inheritance` over, if there is one.
+fn start_with(
+    config: &Config,
+    inheritance: Option<Arc<Inheritance>>,
+) -> Result<ServerHandle, Error> {
     let tls = match config.https.is_empty() {
         true => None,
         false => Some(tls(config)?),
     };
     if config.site.is_empty() {
-        return finish(with_hints(default_files(config), config), config, tls);
+        return finish(with_hints(default_files(config), config), config, tls, inheritance);
     }
     let certificates = match &tls {
         Some(tls) if !certificates(config).is_empty() => tls.certificates(),
@@ -35,7 +46,7 @@ pub fn start(config: &Config) -> Result<ServerHandle, Error> {
     let covers = |host: &str| certificates.iter().any(|each| each.covers(host));
     let sites = Sites::compile(config, covers);
     let port = sites.https_port();
-    let running = finish(with_hints(sites, config), config, tls)?;
+    let running = finish(with_hints(sites, config), config, tls, inheritance)?;
     let https = running.local_addrs().iter().find_map(|(scheme, bound)| match bound {
         Bound::Ip(address) if *scheme == Scheme::Https => Some(address.port()),
         _ => None,
@@ -64,8 +75,14 @@ fn with_hints(app: impl Handler, config: &Config) -> Server {
 }
 
 /// Tells the server the rest of what the configuration says, and starts it.
-fn finish(server: Server, config: &Config, tls: Option<Tls>) -> Result<ServerHandle, Error> {
+fn finish(
+    server: Server,
+    config: &Config,
+    tls: Option<Tls>,
+    inheritance: Option<Arc<Inheritance>>,
+) -> Result<ServerHandle, Error> {
     let mut server = server
+        .inherits(inheritance)
         .limits(config.limits.clone())
         .http2(config.http2.clone())
         .http3(config.http3.clone())
@@ -110,16 +127,17 @@ fn finish(server: Server, config: &Config, tls: Option<Tls>) -> Result<ServerHan
 /// to stop. At SIGHUP `again` reads the configuration again; it returns `None` if that has a
 /// mistake, and the current one stays in use.
 pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
-    let running = start(config)?;
-    let signals = super::signals::listen()?;
-    running.print_listeners();
-    if std::io::stderr().is_terminal() {
-        note!("{}", banner::text(config, running.local_addrs(), running.workers()).trim_end());
-    }
-    super::signals::supervise(&running, &config.limits, signals, |running| match again() {
+    let print = |running: &ServerHandle| {
+        running.print_listeners();
+        if std::io::stderr().is_terminal() {
+            note!("{}", banner::text(config, running.local_addrs(), running.workers()).trim_end());
+        }
+    };
+    let reload = |running: &ServerHandle| match again() {
         Some(fresh) => reload(running, config, &fresh),
         None => note!("the configuration is not taken: the former stays in use"),
-    })
+    };
+    lifetime::run(&config.limits, |inheritance| start_with(config, inheritance), print, reload)
 }
 
 /// Keys that a reload applies. Others take effect at the next start.

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -14,14 +15,14 @@ use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::observe::log::{Dropped, Writer};
-use crate::observe::metrics::{Figures, Lifecycle, Published, ReloadKind};
+use crate::observe::metrics::{Figures, Lifecycle, Published, ReloadKind, Replacements};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
 use crate::serve::receipt::Receipt;
 use crate::serve::workers::{Alive, Post, WorkerThread};
 use crate::tls::{CertificateFiles, Change, Tls};
-use crate::worker::{Control, Order};
+use crate::worker::{Control, Handover, Order};
 
 /// How long the last log lines may take: a pipe that nobody reads must not keep the server from
 /// ending.
@@ -95,6 +96,8 @@ pub(super) struct Serving {
     keeper: Option<Keeper>,
     metrics: Option<ServerHandle>,
     lifecycle: Arc<Lifecycle>,
+    /// The number by which its connection IDs are told from those of its predecessors.
+    generation: u16,
 }
 
 /// The threads to be joined, and then what came of it.
@@ -110,6 +113,7 @@ impl Serving {
         (log, dropped): (Option<Writer>, Dropped),
         keeper: Option<Keeper>,
         lifecycle: Arc<Lifecycle>,
+        generation: u16,
     ) -> Self {
         let (mut bound, mut families) = (Vec::new(), Vec::new());
         for listener in listeners {
@@ -127,6 +131,7 @@ impl Serving {
             keeper,
             metrics: None,
             lifecycle,
+            generation,
         }
     }
 
@@ -255,6 +260,36 @@ impl ServerHandle {
     pub(super) fn order(&self, mut make: impl FnMut() -> Vec<Order>) -> Receipt {
         let give = |post: &Post| (post.clone(), post.orders.give(make(), &post.mailbox));
         Receipt::of(self.0.posts.iter().map(give))
+    }
+
+    /// Gives every worker, of the metrics too, a step of a hand-over.
+    pub(super) fn hand_over(&self, step: &Handover) -> Receipt {
+        let metrics = self.0.metrics.iter().flat_map(|metrics| &metrics.0.posts);
+        let give = |post: &Post| {
+            let order = Order::Handover(step.clone());
+            (post.clone(), post.orders.give(vec![order], &post.mailbox))
+        };
+        Receipt::of(self.0.posts.iter().chain(metrics).map(give))
+    }
+
+    /// The number of its generation.
+    pub(super) fn generation(&self) -> u16 {
+        self.0.generation
+    }
+
+    /// Where its workers are handed datagrams of their connections, in their order.
+    pub(super) fn forward_ends(&self) -> io::Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
+    }
+
+    /// What is counted of replacements.
+    pub(super) fn replacements(&self) -> &Replacements {
+        &self.0.lifecycle.replacements
+    }
+
+    /// Has `waker` told whenever a worker ends.
+    pub(super) fn watch(&self, waker: Waker) {
+        self.0.alive.watch(waker);
     }
 
     /// Opens the access log's file again by its name: after it was rotated.

@@ -9,10 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{inherited, store};
+use super::inherited;
 use crate::app::error::Error;
 use crate::config::{Address, Scheme};
 use crate::udp;
@@ -41,8 +42,10 @@ impl fmt::Display for Bound {
 /// A listener with its sockets for all workers.
 pub(crate) struct Listener {
     pub(crate) scheme: Scheme,
+    /// The address as the configuration writes it.
+    pub(crate) written: Arc<str>,
     pub(crate) bound: Bound,
-    /// A socket for each worker, or more, from a process that had more.
+    /// A socket for each worker; more where it was taken over from a process with more workers.
     pub(crate) sockets: Vec<OwnedFd>,
     /// The UDP sockets for QUIC on the same port, if HTTP/3 is spoken.
     pub(crate) udp: Vec<udp::Socket>,
@@ -107,11 +110,8 @@ const METRICS_BYTES: usize = 16 * 1024;
 
 /// Binds an address for `workers` workers.
 pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {
-    inherited::find();
     let failed = |source| Error::Listen { scheme, address: address.to_string(), source };
-    let stored = store::take(scheme, address);
     let (bound, sockets) = match address {
-        _ if !stored.is_empty() => adopted(stored, workers),
         Address::Ip(wanted) => tcp(*wanted, true, workers),
         Address::Any(port) => tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false, workers)
             .or_else(|_| tcp((Ipv4Addr::UNSPECIFIED, *port).into(), true, workers)),
@@ -120,7 +120,64 @@ pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<
             .and_then(|socket| Ok((bound_at(&socket)?, shared(socket, workers)?))),
     }
     .map_err(failed)?;
-    Ok(Listener { scheme, bound, sockets, udp: Vec::new() })
+    Ok(Listener { scheme, written: address.to_string().into(), bound, sockets, udp: Vec::new() })
+}
+
+/// A listener on sockets that another process has handed over, in the order of its workers. Where
+/// they are fewer than the workers here, further ones are bound, which do not listen yet: they are
+/// returned.
+pub(crate) fn adopt(
+    scheme: Scheme,
+    address: &Address,
+    sockets: Vec<OwnedFd>,
+    workers: usize,
+) -> Result<(Listener, Vec<Socket>), Error> {
+    let failed = |source| Error::Listen { scheme, address: address.to_string(), source };
+    let (bound, sockets, fresh) = spread(address, sockets, workers).map_err(failed)?;
+    let written = address.to_string().into();
+    Ok((Listener { scheme, written, bound, sockets, udp: Vec::new() }, fresh))
+}
+
+fn spread(
+    address: &Address,
+    mut sockets: Vec<OwnedFd>,
+    workers: usize,
+) -> io::Result<(Bound, Vec<OwnedFd>, Vec<Socket>)> {
+    let Some(first) = sockets.first().map(socket2::SockRef::from) else {
+        return Err(io::Error::other("no socket was handed over"));
+    };
+    let here = first.local_addr()?;
+    let bound = match (here.as_socket(), address) {
+        (Some(ip), _) => Bound::Ip(ip),
+        (None, Address::Unix(path)) => Bound::Unix(path.clone()),
+        (None, _) => Bound::Unix(here.as_pathname().map(Path::to_owned).unwrap_or_default()),
+    };
+    let Bound::Ip(ip) = bound else { return Ok((bound, one_for_all(sockets, workers)?, vec![])) };
+    if !first.reuse_port()? {
+        return Ok((bound, one_for_all(sockets, workers)?, vec![]));
+    }
+    let only_v6 = ip.is_ipv6() && first.only_v6()?;
+    let mut fresh = Vec::new();
+    while sockets.len() < workers {
+        let socket = tcp_socket(ip, only_v6, true)?;
+        fresh.push(socket.try_clone()?);
+        sockets.push(socket.into());
+    }
+    Ok((bound, sockets, fresh))
+}
+
+/// All of them are the same socket: as many as there are workers.
+fn one_for_all(mut sockets: Vec<OwnedFd>, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    sockets.truncate(1);
+    match sockets.pop() {
+        Some(socket) => shared(socket, workers),
+        None => Ok(sockets),
+    }
+}
+
+/// Listens on a socket of [`adopt`].
+pub(crate) fn begin(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
 }
 
 /// Binds a TLS listener's address, and the UDP port of the same number with `buffer` bytes in the
@@ -139,9 +196,7 @@ pub(crate) fn bind_both(
         let Bound::Ip(bound) = listener.bound else { return Ok((listener, Ok(buffer))) };
         let (only_v6, workers) =
             (!matches!(address, Address::Any(_)), workers.min(udp::WORKERS_MAX));
-        let stored = store::take(Scheme::H3, address);
         let made = match address {
-            _ if !stored.is_empty() => udp::adopt(bound, only_v6, stored, workers, buffer),
             Address::Fd(_) => inherited::udp(bound)
                 .and_then(|(here, socket)| udp::share(here, socket, workers, buffer)),
             _ => udp::bind(bound, only_v6, workers, buffer),
@@ -217,23 +272,6 @@ fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
     }
     socket.listen(BACKLOG)?;
     Ok((Bound::Unix(path.into()), shared(socket.into(), workers)?))
-}
-
-/// Sockets that have come back. With more workers than before, further ones join their group, or
-/// one is shared.
-fn adopted(mut sockets: Vec<OwnedFd>, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
-    let first = sockets[0].try_clone()?;
-    let bound = bound_at(&first)?;
-    let only_v6 = socket2::SockRef::from(&first).only_v6().unwrap_or(false);
-    while sockets.len() < workers {
-        let joined = match &bound {
-            Bound::Ip(address) => tcp_socket(*address, only_v6, true)
-                .and_then(|socket| socket.listen(BACKLOG).map(|()| OwnedFd::from(socket))),
-            Bound::Unix(_) => Err(io::Error::other("a path has one socket")),
-        };
-        sockets.push(joined.or_else(|_| first.try_clone())?);
-    }
-    Ok((bound, sockets))
 }
 
 /// Where a socket is bound.

@@ -7,22 +7,24 @@ use core_affinity::CoreId;
 use http::HeaderValue;
 use ringway_codec::scan::Backend;
 use ringway_tuning::start;
+use zeroize::Zeroize;
 
 use super::inherited;
 use super::listener::{self, Bound, Listener};
 use super::log::OpenedLog;
-use super::notify;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::config::{Address, Engine, Http2Config, Http3Config, KIB, Limits, LogConfig, Trace};
 use crate::observe::log::Dropped;
-use crate::observe::metrics::{Endpoint, Guard, Lifecycle, Published};
+use crate::observe::metrics::{Endpoint, Guard, Lifecycle, Published, Replacements};
 use crate::ring::RecvMode;
 use crate::rt::console::note;
 use crate::rt::descriptors;
 use crate::rt::threads::Threads;
 use crate::serve::handle::{Keeper, ServerHandle, Serving};
+use crate::serve::handover::Inheritance;
+use crate::serve::lifetime;
 use crate::serve::workers::{Alive, Parts, Plan};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Forwarder, Setup};
@@ -58,6 +60,8 @@ pub struct Server {
     metrics_hosts: Vec<String>,
     /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
+    /// What the process that it replaces has handed over.
+    inheritance: Option<Arc<Inheritance>>,
 }
 
 impl Server {
@@ -83,6 +87,7 @@ impl Server {
             metrics: None,
             metrics_hosts: Vec::new(),
             is_reckoned: false,
+            inheritance: None,
         }
     }
 
@@ -194,6 +199,12 @@ impl Server {
         self
     }
 
+    /// Takes over from another process: it begins neither to accept nor to read before it is told.
+    pub(super) fn inherits(mut self, inheritance: Option<Arc<Inheritance>>) -> Self {
+        self.inheritance = inheritance;
+        self
+    }
+
     /// Keeps an access log.
     #[must_use]
     pub fn log(mut self, log: LogConfig) -> Self {
@@ -229,13 +240,13 @@ impl Server {
 
     /// Starts, prints where it listens (`listening http 127.0.0.1:8080`, a line each), and serves
     /// until SIGTERM or SIGINT: then finishes what is in flight, at a second signal ends at once.
+    /// SIGUSR2 replaces the process by one that is started in the same way, on the same sockets.
     /// Should a worker fail, the others are ended too, and its error is returned.
     pub fn run(self) -> Result<(), Error> {
         let limits = self.limits.clone();
-        let server = self.start()?;
-        let signals = super::signals::listen()?;
-        server.print_listeners();
-        super::signals::supervise(&server, &limits, signals, ServerHandle::reload_certificates)
+        let start = |inheritance| self.inherits(inheritance).start();
+        let print = ServerHandle::print_listeners;
+        lifetime::run(&limits, start, print, ServerHandle::reload_certificates)
     }
 
     /// Starts, and serves until `until` is done: then finishes what is in flight, for as long as
@@ -290,20 +301,23 @@ impl Server {
         }
         let dropped = Dropped::default();
         let log = OpenedLog::of(&self.log, self.limits.log_queue, workers, &dropped)?;
-        let lifecycle = Arc::new(Lifecycle::begin());
+        let inheritance = self.inheritance.clone();
+        let (generation, replacements) = self.succeed()?;
+        let lifecycle = Arc::new(Lifecycle::begin(replacements));
         let keeper = self.tls.clone().map(|tls| Keeper::start(tls, Arc::clone(&lifecycle)));
+        let keeper = keeper.transpose()?;
         let mut serving =
-            Serving::new(&listeners, (log.writer, dropped), keeper.transpose()?, lifecycle);
+            Serving::new(&listeners, (log.writer, dropped), keeper, lifecycle, generation);
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
-        let mut setups = self.setups(sockets, &forwarder)?.into_iter();
+        let mut setups = self.setups(sockets, &forwarder, generation)?.into_iter();
         let plan = self.plan(serving.alive());
         for (number, (configs, log)) in configs.into_iter().zip(log.ends).enumerate() {
             let parts = Parts {
                 number: number as u32,
                 cpu: cpus.get(number % cpus.len().max(1)).copied(),
-                listeners: Listeners::new(configs),
+                listeners: Listeners::new(configs, inheritance.is_none()),
                 udp: setups.next(),
                 log,
                 published: metrics.as_ref().map(|_| Arc::clone(&published[number])),
@@ -321,10 +335,26 @@ impl Server {
             // A page that takes nothing is noticed once this is full.
             server.limits.output_bytes = 16 * KIB as usize;
             server.is_reckoned = true;
+            server.inheritance = inheritance;
             let metrics = server.listen(Scheme::Metrics, address).start();
             serving.add_metrics(metrics.inspect_err(|_| serving.stop())?);
         }
         Ok(serving.into_handle())
+    }
+
+    /// The number of this generation, and the replacements before it. The secrets of the former are
+    /// taken over.
+    fn succeed(&self) -> Result<(u16, Replacements), Error> {
+        let Some(all) = &self.inheritance else {
+            return Ok((udp::generation(), Replacements::default()));
+        };
+        if let (Some(tls), Some(mut secrets)) = (&self.tls, all.secrets()) {
+            let adopted = tls.tickets().adopt(&secrets);
+            secrets.zeroize();
+            adopted.map_err(Error::Handover)?;
+        }
+        let (done, failed) = all.replacements();
+        Ok((all.generation(), Replacements::new(all.ends(), done + 1, failed)))
     }
 
     /// What all workers have in common.
@@ -357,19 +387,75 @@ impl Server {
             return Err(Error::NoListener);
         }
         let speaks_http3 = self.speaks_http3()?;
+        let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
+            Ok(address) if self.inheritance.is_some() => {
+                self.take_over(*scheme, address, workers, speaks_http3)
+            }
+            Ok(address) if *scheme == Scheme::Https && speaks_http3 => {
+                self.bind_both(address, workers)
+            }
+            Ok(address) => listener::bind(*scheme, address, workers),
+            Err(why) => Err(Error::Address(why.clone())),
+        };
         let mut listeners = Vec::new();
-        for (scheme, address) in &self.listeners {
-            let address = address.as_ref().map_err(|why| Error::Address(why.clone()))?;
-            for address in inherited::expand(address) {
-                let listener = match *scheme == Scheme::Https && speaks_http3 {
-                    true => self.bind_both(&address, workers)?,
-                    false => listener::bind(*scheme, &address, workers)?,
-                };
-                notify::keep(&listener, &address);
-                listeners.push(listener);
+        for listener in &self.listeners {
+            let (scheme, Ok(address)) = listener else {
+                listeners.push(bind(listener)?);
+                continue;
+            };
+            // The name of several descriptors stands for as many listeners.
+            let before = listeners.len();
+            while self.inheritance.as_ref().is_some_and(|all| all.has(*scheme, address)) {
+                listeners.push(bind(listener)?);
+                if !matches!(address, Address::Fd(_)) {
+                    break;
+                }
+            }
+            if listeners.len() > before {
+                continue;
+            }
+            for each in inherited::expand(address) {
+                let made = bind(&(*scheme, Ok(each)))?;
+                listeners.push(Listener { written: address.to_string().into(), ..made });
             }
         }
         Ok(listeners)
+    }
+
+    /// Takes a listener over from the process that this one replaces; binds it if it is new.
+    fn take_over(
+        &self,
+        scheme: Scheme,
+        address: &Address,
+        workers: usize,
+        speaks_http3: bool,
+    ) -> Result<Listener, Error> {
+        let with_udp = scheme == Scheme::Https && speaks_http3;
+        let handed =
+            self.inheritance.as_ref().and_then(|all| all.listener(scheme, address, workers));
+        let Some(listener) = handed else {
+            return match with_udp {
+                true => self.bind_both(address, workers),
+                false => listener::bind(scheme, address, workers),
+            };
+        };
+        let mut listener = listener?;
+        if let (true, Bound::Ip(bound), Some(all)) = (with_udp, &listener.bound, &self.inheritance)
+        {
+            let workers = workers.min(udp::WORKERS_MAX);
+            let only_v6 = !matches!(address, Address::Any(_));
+            let buffer = self.limits.h3_socket_bytes;
+            let sockets = match all.datagrams(&bound.to_string()) {
+                Some(sockets) => udp::adopt(sockets, *bound, only_v6, workers, buffer),
+                None => udp::bind(*bound, only_v6, workers, buffer).map(|(sockets, _)| sockets),
+            };
+            let failed = |source| {
+                let address = bound.to_string();
+                Error::Listen { scheme: Scheme::H3, address, source }
+            };
+            listener.udp = sockets.map_err(failed)?;
+        }
+        Ok(listener)
     }
 
     /// Whether to speak HTTP/3. Not if clients must present certificates, which QUIC does not ask
@@ -409,11 +495,11 @@ impl Server {
         &self,
         sockets: Vec<Vec<udp::Socket>>,
         forwarder: &Arc<Forwarder>,
+        generation: u16,
     ) -> Result<Vec<Setup>, Error> {
         let Some(tls) = &self.tls else { return Ok(Vec::new()) };
         let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
         let spreads = sockets.iter().flatten().any(|socket| !socket.receives);
-        let generation = udp::generation();
         let setup = |(worker, sockets): (usize, _)| {
             Ok(Setup {
                 worker: worker as u8,
@@ -426,6 +512,7 @@ impl Server {
                 config: udp::config(tls, &self.limits, &self.http3)?,
                 forwarder: Arc::clone(forwarder),
                 qlog: self.qlog.clone(),
+                reads: self.inheritance.is_none(),
             })
         };
         sockets.into_iter().enumerate().take(workers).map(setup).collect()
@@ -437,7 +524,7 @@ impl Server {
         let mut quic: Vec<Vec<udp::Socket>> = (0..workers).map(|_| Vec::new()).collect();
         for listener in listeners {
             let alt_svc = self.alt_svc(&listener);
-            let Listener { scheme, sockets, udp, .. } = listener;
+            let Listener { scheme, written, sockets, udp, .. } = listener;
             let acceptor = match (scheme, &self.tls) {
                 (Scheme::Https, Some(tls)) => {
                     let acceptor = tls.acceptor(&[Alpn::H2, Alpn::Http11])?;
@@ -445,17 +532,18 @@ impl Server {
                 }
                 _ => None,
             };
-            for (at, socket) in sockets.into_iter().enumerate() {
-                all[at % workers].push(ListenerConfig {
+            for (place, socket) in sockets.into_iter().enumerate() {
+                all[place % workers].push(ListenerConfig {
                     scheme,
+                    written: Arc::clone(&written),
                     socket,
                     acceptor: acceptor.clone(),
                     alt_svc: alt_svc.clone(),
                 });
             }
-            let receivers = workers.min(udp::WORKERS_MAX);
-            for (at, socket) in udp.into_iter().enumerate() {
-                quic[at % receivers].push(socket);
+            let speaking = workers.min(udp::WORKERS_MAX);
+            for (place, socket) in udp.into_iter().enumerate() {
+                quic[place % speaking].push(socket);
             }
         }
         Ok((all, quic))

@@ -1,62 +1,50 @@
-//! Signals, waited for by the thread that started the server: TERM and INT drain, a second one ends
-//! at once, QUIT prints what every worker is doing, USR1 opens the access log's file again, HUP
-//! loads the configuration and the certificates again, and opens the served directories again.
+//! Signals: TERM and INT drain, a second one ends at once, QUIT prints what every worker is doing,
+//! USR1 opens the access log's file again, HUP loads the configuration and the certificates again,
+//! and opens the served directories again, USR2 replaces the process by a new one.
 
-use std::time::Duration;
+use std::thread::JoinHandle;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::{Handle, Signals as Pending};
 
-use super::notify;
 use crate::app::error::Error;
-use crate::config::Limits;
-use crate::rt::console::note;
-use crate::serve::handle::ServerHandle;
 
-/// How often to check whether the workers have ended.
-const LOOK: Duration = Duration::from_millis(20);
+/// The signals that have come, and will.
+pub(super) struct Signals(Pending);
 
-/// Queues signals for [`supervise`] from here on. Called before the addresses are printed, because
-/// a reader may stop the server at once.
-pub(crate) fn listen() -> Result<Signals, Error> {
-    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP]).map_err(Error::Worker)
+/// The thread that waits for them; it ends with this.
+pub(super) struct Listening {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Waits until the server has ended and passes signals on to it. `reload` runs at HUP.
-pub(crate) fn supervise(
-    server: &ServerHandle,
-    limits: &Limits,
-    mut signals: Signals,
-    mut reload: impl FnMut(&ServerHandle),
-) -> Result<(), Error> {
-    notify::serving(server);
-    notify::watch(server)?;
-    let mut draining = false;
-    while !server.is_finished() {
-        for signal in signals.pending() {
-            match signal {
-                SIGQUIT => server.report(),
-                SIGHUP => {
-                    notify::reloading();
-                    crate::files::reopen();
-                    reload(server);
-                    notify::serving(server);
-                }
-                SIGUSR1 => server.reopen_log(),
-                _ if draining => server.stop(),
-                _ => {
-                    draining = true;
-                    notify::stopping(limits);
-                    note!("draining: finishing what is in flight; signal again to end now");
-                    server.drain();
-                }
-            }
-        }
-        // Clients of a dead worker would wait for ever, so the server ends and can be restarted.
-        if !draining && server.lacks_a_worker() {
-            server.stop();
-        }
-        std::thread::sleep(LOOK);
+impl Signals {
+    /// Queues signals from here on. Called before anything is printed, because a reader may stop
+    /// the server at once.
+    pub(super) fn listen() -> Result<Self, Error> {
+        let all = [SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
+        Pending::new(all).map(Self).map_err(Error::Worker)
     }
-    server.join()
+
+    /// Tells each to `tell`, on a thread of its own.
+    pub(super) fn forward(
+        mut self,
+        tell: impl Fn(i32) + Send + 'static,
+    ) -> Result<Listening, Error> {
+        let handle = self.0.handle();
+        let body = move || self.0.forever().for_each(tell);
+        let builder = std::thread::Builder::new().name("ringway-signals".into());
+        let thread = Some(builder.spawn(body).map_err(Error::Worker)?);
+        Ok(Listening { handle, thread })
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic: it only tells.
+            let _ = thread.join();
+        }
+    }
 }

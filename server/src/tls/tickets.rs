@@ -118,6 +118,22 @@ impl Tickets {
         self.read().master.endpoint
     }
 
+    /// The secrets for a process that replaces this one, as a key file has them.
+    pub(crate) fn to_successor(&self) -> String {
+        self.read().master.to_text()
+    }
+
+    /// Goes on with the secrets of the process that this one replaces. A key file comes first: both
+    /// have that one.
+    pub(crate) fn adopt(&self, text: &str) -> Result<(), String> {
+        if self.path.is_some() {
+            return Ok(());
+        }
+        let ring = Ring::new(Master::parse(text)?).ok_or("ticket keys cannot be made")?;
+        *self.ring.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = ring;
+        Ok(())
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Ring> {
         self.ring.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

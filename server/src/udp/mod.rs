@@ -7,7 +7,7 @@ mod setup;
 mod sockets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,7 @@ pub(crate) struct Udp {
     idle_timeout: Duration,
     sweep_at: Option<Time>,
     stage: Stage,
+    reading: Reading,
     /// The message about missing segmentation offload was printed.
     said_unsplit: bool,
 }
@@ -93,6 +94,14 @@ struct BoundSocket {
     receiving: bool,
 }
 
+/// Whether the sockets are read.
+enum Reading {
+    On,
+    /// Not any more, once the last receive has ended; dropped then.
+    Ending(#[expect(dead_code, reason = "dropping it tells")] Box<dyn Send>),
+    Off,
+}
+
 /// The stage of a drain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -114,6 +123,9 @@ struct Replies {
 impl Udp {
     /// Starts receiving on every socket that is not receiving yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
+        if !matches!(self.reading, Reading::On) {
+            return;
+        }
         for (index, bound) in self.sockets.iter_mut().enumerate() {
             if bound.socket.receives && !std::mem::replace(&mut bound.receiving, true) {
                 let id = Id { index: index as u32, generation: 0 };
@@ -133,6 +145,7 @@ impl Udp {
         let Some(bound) = self.sockets.get_mut(socket.index as usize) else { return };
         bound.receiving = completion.more();
         let (local, result) = (bound.socket.local, completion.result);
+        self.note_silence();
         let Some(buffer) = completion.buffer() else {
             worker.tally.counters.udp_no_buffers += u64::from(result == -libc::ENOBUFS);
             return;
@@ -152,6 +165,43 @@ impl Udp {
             }
         }
         ring.recycle_datagrams(buffer);
+    }
+
+    /// Reads no more: datagrams wait in the sockets. `stopped` is dropped once the last receive has
+    /// ended; what that delivers is still taken.
+    pub(crate) fn stop_reading(&mut self, stopped: impl Send + 'static, ring: &mut Ring) {
+        self.reading = Reading::Ending(Box::new(stopped));
+        for (index, _) in self.sockets.iter().enumerate().filter(|(_, bound)| bound.receiving) {
+            ring.stop_receiving(Id { index: index as u32, generation: 0 });
+        }
+        self.note_silence();
+    }
+
+    /// Reads again, or begins to.
+    pub(crate) fn read(&mut self, ring: &mut Ring) {
+        self.reading = Reading::On;
+        self.open(ring);
+    }
+
+    fn note_silence(&mut self) {
+        let is_silent = self.sockets.iter().all(|bound| !bound.receiving);
+        if is_silent && matches!(self.reading, Reading::Ending(_)) {
+            self.reading = Reading::Off;
+        }
+    }
+
+    /// A further descriptor of each socket, with its address.
+    pub(crate) fn lend(&self) -> std::io::Result<Vec<(Arc<str>, OwnedFd)>> {
+        let lend = |BoundSocket { socket, .. }: &BoundSocket| {
+            Ok((socket.local.to_string().into(), socket.fd.try_clone()?))
+        };
+        self.sockets.iter().map(lend).collect()
+    }
+
+    /// Takes new connections again after [`Self::drain`]; those that were told to leave do.
+    pub(crate) fn resume(&mut self) {
+        self.endpoint.resume();
+        self.stage = Stage::Open;
     }
 
     /// Takes datagrams that other workers received for this one.

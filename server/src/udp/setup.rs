@@ -13,7 +13,7 @@ use ringway_quic::cid::Origin;
 use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
 use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
-use super::{BoundSocket, Forwarder, Replies, Socket, Stage, Udp};
+use super::{BoundSocket, Forwarder, Reading, Replies, Socket, Stage, Udp};
 use crate::app::error::Error;
 use crate::config::{Http3Config, Limits};
 use crate::observe::metrics::Counters;
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) config: ringway_quic::Config,
     pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) qlog: Option<PathBuf>,
+    /// Whether it begins to read at once, or when it is told.
+    pub(crate) reads: bool,
 }
 
 /// The transport's configuration. Certificates are looked up for each handshake, so it survives a
@@ -137,6 +139,7 @@ impl Setup {
             idle_timeout: limits.idle_timeout,
             sweep_at: None,
             stage: Stage::Open,
+            reading: if self.reads { Reading::On } else { Reading::Off },
             said_unsplit: false,
         }
     }

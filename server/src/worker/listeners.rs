@@ -1,7 +1,9 @@
 //! A worker's listeners and whether they accept.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_codec::Time;
@@ -28,6 +30,8 @@ pub(crate) struct Listeners {
     /// [`WorkerState::advertise`]: crate::proto::state::WorkerState::advertise
     pub(crate) alt_svc_values: Vec<String>,
     paused: bool,
+    /// Nothing is accepted, and the sockets are kept.
+    shut: bool,
     closed: bool,
     /// One connection is accepted at a time.
     narrow: bool,
@@ -41,6 +45,8 @@ pub(crate) struct Listeners {
 /// A listener as one worker has it: its socket, and how connections begin.
 pub(crate) struct ListenerConfig {
     pub(crate) scheme: Scheme,
+    /// The address as the configuration writes it.
+    pub(crate) written: Arc<str>,
     pub(crate) socket: OwnedFd,
     /// Makes the sessions of a TLS listener.
     pub(crate) acceptor: Option<Acceptor>,
@@ -59,6 +65,7 @@ pub(crate) struct AltSvc {
 
 struct WorkerListener {
     scheme: Scheme,
+    written: Arc<str>,
     acceptor: Option<Acceptor>,
     socket: Option<OwnedFd>,
     accepting: bool,
@@ -68,7 +75,8 @@ struct WorkerListener {
 }
 
 impl Listeners {
-    pub(crate) fn new(configs: Vec<ListenerConfig>) -> Self {
+    /// `accepts`: or not before [`Self::reopen`].
+    pub(crate) fn new(configs: Vec<ListenerConfig>, accepts: bool) -> Self {
         let mut alt_svc_values = Vec::new();
         let listener = |config: ListenerConfig| {
             let alt = config.alt_svc.map_or((CommonKind::OVER_TLS, 0), |alt| {
@@ -77,6 +85,7 @@ impl Listeners {
             });
             WorkerListener {
                 scheme: config.scheme,
+                written: config.written,
                 acceptor: config.acceptor,
                 socket: Some(config.socket),
                 accepting: false,
@@ -88,6 +97,7 @@ impl Listeners {
             listeners: configs.into_iter().map(listener).collect(),
             alt_svc_values,
             paused: false,
+            shut: !accepts,
             closed: false,
             narrow: false,
             waiting: VecDeque::new(),
@@ -98,7 +108,7 @@ impl Listeners {
 
     /// Accepts on every listener that is not accepting yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
-        if self.paused || self.closed {
+        if self.paused || self.shut || self.closed {
             return;
         }
         for (index, listener) in self.listeners.iter_mut().enumerate() {
@@ -215,6 +225,30 @@ impl Listeners {
         }
     }
 
+    /// Accepts no more until [`Self::reopen`]; what the kernel has accepted by then still comes.
+    pub(crate) fn shut(&mut self, ring: &mut Ring) {
+        if !std::mem::replace(&mut self.shut, true) {
+            self.stop(ring);
+        }
+    }
+
+    /// Accepts again.
+    pub(crate) fn reopen(&mut self, ring: &mut Ring) {
+        self.shut = false;
+        self.open(ring);
+    }
+
+    /// A further descriptor of each socket, with its scheme and the address as the configuration
+    /// writes it.
+    pub(crate) fn lend(&self) -> io::Result<Vec<(Arc<str>, OwnedFd)>> {
+        let open = self.listeners.iter().filter_map(|listener| {
+            let socket = listener.socket.as_ref()?;
+            let name = format!("{} {}", listener.scheme, listener.written).into();
+            Some(socket.try_clone().map(|socket| (name, socket)))
+        });
+        open.collect()
+    }
+
     /// Accepts no more, for good.
     pub(crate) fn close(&mut self, ring: &mut Ring) {
         if !self.closed {
@@ -258,12 +292,13 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let config = ListenerConfig {
             scheme: Scheme::Http,
+            written: "127.0.0.1:0".into(),
             socket: socket.into(),
             acceptor: None,
             alt_svc: None,
         };
         let mut ring = Ring::new(&RingSettings { buffers: 2, ..RingSettings::default() }).unwrap();
-        let mut listeners = Listeners::new(vec![config]);
+        let mut listeners = Listeners::new(vec![config], true);
         let (listener, now) = (Id::default(), Time(5_000_000));
         listeners.open(&mut ring);
         let out = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
@@ -289,6 +324,7 @@ mod tests {
         for share in [0, 1, 33, 50, 99, 100] {
             let mut listener = WorkerListener {
                 scheme: Scheme::Https,
+                written: ":443".into(),
                 acceptor: None,
                 socket: None,
                 accepting: false,

@@ -7,6 +7,7 @@
 mod control;
 mod listeners;
 mod orders;
+mod replaced;
 mod shed;
 
 use std::io;
@@ -17,7 +18,7 @@ use ringway_codec::Time;
 
 use crate::conn::Conn;
 use crate::proto::state::WorkerState;
-use crate::proto::{Action, Context, Event};
+use crate::proto::{Action, Context, Event, Leaving};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::ring::{Completion, Ring, SendOutcome, sys};
 use crate::rt::descriptors::OVER;
@@ -31,6 +32,7 @@ use crate::worker::shed::{GRACE, Shed};
 pub(crate) use control::Control;
 pub(crate) use listeners::{AltSvc, ListenerConfig, Listeners};
 pub(crate) use orders::{Order, Orders};
+pub(crate) use replaced::{Handover, Lent, LentSocket, Stopping};
 
 /// A worker, on its own thread.
 pub(crate) struct Worker {
@@ -381,9 +383,10 @@ impl Worker {
         match Control::from_aux(token.aux()) {
             Some(Control::Drain) => {
                 let patience = self.state.limits().drain_timeout;
-                self.stop_at.get_or_insert(self.state.now() + patience);
+                let stop_at = self.state.now() + patience;
+                self.stop_at = Some(self.stop_at.map_or(stop_at, |at| at.min(stop_at)));
                 self.listeners.close(&mut self.ring);
-                self.state.draining = true;
+                self.state.leaving = Leaving::Soon;
                 thread_state::with(ThreadState::drain);
                 for id in self.connections.slots.ids() {
                     self.deliver(id, Event::Drain);
@@ -394,7 +397,7 @@ impl Worker {
             }
             Some(Control::Stop) => {
                 self.listeners.close(&mut self.ring);
-                self.state.draining = true;
+                self.state.leaving = Leaving::Soon;
                 self.stop_at = Some(self.state.now());
             }
             Some(Control::Report) => self.report(),

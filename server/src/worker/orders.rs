@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use super::replaced::Handover;
 use super::{Control, Worker};
 use crate::app::handler::Handler;
 use crate::config::Trace;
@@ -28,6 +29,8 @@ pub(crate) enum Order {
     Log(Option<Box<Log>>),
     /// The protocols that are traced; connections that are open are traced from here on.
     Trace(Vec<Trace>),
+    /// A step of being replaced, or of replacing.
+    Handover(Handover),
 }
 
 /// How often an announcement is repeated that a worker's full ring refused.
@@ -143,6 +146,7 @@ impl Worker {
             Order::Trace(protocols) => {
                 self.state.trace = Tracer::new(self.state.number(), &protocols);
             }
+            Order::Handover(step) => self.hand_over(step),
         }
     }
 }

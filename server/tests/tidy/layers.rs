@@ -63,7 +63,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::doctor",
             "cli::help",
             "cli::options",
-            "cli::precompress",
             "cli::serve",
             "cli::tune",
         ],

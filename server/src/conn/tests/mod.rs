@@ -21,8 +21,8 @@ use crate::app::request::{OwnedRequest, Request};
 use crate::app::response::Response;
 use crate::app::router::Router;
 use crate::body::BodyWriter;
-use crate::proto::Action;
 use crate::proto::state::WorkerState;
+use crate::proto::{Action, Leaving};
 use crate::ring::message::Mailbox;
 use crate::ring::send::Pinned;
 use crate::rt::executor::Executor;
@@ -438,7 +438,7 @@ fn a_drain_answers_what_has_begun_and_then_closes() {
         for _ in 0..world.random.below(200) {
             world.step();
         }
-        world.state.draining = true;
+        world.state.leaving = Leaving::Soon;
         world.tell(Event::Drain);
         world.turn_ends();
         world.peer_ended = true;

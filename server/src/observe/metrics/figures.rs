@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::Published;
 use super::lifecycle::Lifecycle;
+use super::replacements::Replacements;
 use super::sum::Sum;
 use super::text::{family, sample};
 use crate::observe::log::Dropped;
@@ -53,6 +54,7 @@ impl Figures {
             family(out, name, "gauge", "1 if the last reload was taken, else 0.");
             sample(out, name, "", u8::from(last.is_ok()));
         }
+        replacements(&self.lifecycle.replacements, out);
         let name = "ringway_draining";
         family(out, name, "gauge", "1 while the server drains, else 0.");
         sample(out, name, "", u8::from(self.lifecycle.is_draining()));
@@ -111,4 +113,15 @@ pub(super) fn descriptors() -> Option<u64> {
         0 => Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as u64),
         descriptors => Some(descriptors),
     }
+}
+
+fn replacements(replacements: &Replacements, out: &mut String) {
+    let name = "ringway_generations";
+    family(out, name, "gauge", "Processes that serve: this one, and those it has replaced.");
+    sample(out, name, "", 1 + replacements.former().count());
+    let name = "ringway_replacements_total";
+    family(out, name, "counter", "Replacements of the process (USR2), over its predecessors.");
+    let (done, failed) = replacements.counts();
+    sample(out, name, "result=\"done\"", done);
+    sample(out, name, "result=\"failed\"", failed);
 }

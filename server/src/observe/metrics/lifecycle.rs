@@ -6,11 +6,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::replacements::Replacements;
+
 /// The life of a server as its page and its metrics tell it.
 pub(crate) struct Lifecycle {
     began: Instant,
     draining: AtomicBool,
     last_reload: Mutex<Option<LastReload>>,
+    pub(crate) replacements: Replacements,
 }
 
 /// The last reload and what came of it.
@@ -34,12 +37,13 @@ pub(crate) enum ReloadKind {
 }
 
 impl Lifecycle {
-    /// Of a server that starts now.
-    pub(crate) fn begin() -> Self {
+    /// Of a server that starts now, after so many replacements.
+    pub(crate) fn begin(replacements: Replacements) -> Self {
         Self {
             began: Instant::now(),
             draining: AtomicBool::new(false),
             last_reload: Mutex::new(None),
+            replacements,
         }
     }
 

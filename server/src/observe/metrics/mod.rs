@@ -12,6 +12,7 @@ mod guard;
 mod latency;
 mod lifecycle;
 mod page;
+mod replacements;
 mod stats;
 mod sum;
 mod text;
@@ -28,6 +29,7 @@ pub(crate) use figures::Figures;
 pub(crate) use guard::Guard;
 pub(crate) use latency::{BUCKETS, Histogram};
 pub(crate) use lifecycle::{Lifecycle, ReloadKind};
+pub(crate) use replacements::Replacements;
 
 /// One row of the table of counters.
 pub(crate) struct Metric {

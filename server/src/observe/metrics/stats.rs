@@ -2,6 +2,7 @@
 //! in milliseconds, dates in seconds since 1970.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway_codec::h2;
@@ -97,7 +98,8 @@ struct WorkerStats {
     requests: u64,
 }
 
-/// A generation of the server: today there is one, that of this process.
+/// A generation of the server: this process, or one that it has replaced and that finishes its
+/// connections.
 #[derive(Serialize)]
 struct Generation {
     pid: u32,
@@ -163,6 +165,7 @@ impl Figures {
         let about = "Lines of the access log that were dropped.";
         drops.push(Count { name: "ringway_log_dropped_total".into(), about, count: dropped });
         let state = if self.lifecycle.is_draining() { "draining" } else { "serving" };
+        let former = self.lifecycle.replacements.former();
         Stats {
             at: unix_seconds(),
             version: env!("CARGO_PKG_VERSION"),
@@ -183,7 +186,9 @@ impl Figures {
             drops,
             budgets: budgets(sum),
             workers: self.workers(),
-            generations: vec![Generation { pid: std::process::id(), state }],
+            generations: iter::once(Generation { pid: std::process::id(), state })
+                .chain(former.map(|pid| Generation { pid, state: "draining" }))
+                .collect(),
             certificates: self.tls.as_ref().map(certificates).unwrap_or_default(),
             reload: self.lifecycle.last_reload(),
             process: ProcessStats {
@@ -196,7 +201,7 @@ impl Figures {
 
     fn workers(&self) -> Vec<WorkerStats> {
         let of = |(worker, published): (usize, &std::sync::Arc<super::Published>)| {
-            let sum = Sum::of(std::iter::once(&**published));
+            let sum = Sum::of(iter::once(&**published));
             let open = (0..PROTOCOLS.len()).map(|column| open(&sum, column).1).sum();
             WorkerStats { worker, open, requests: sum.counter("ringway_requests_total", "") }
         };
@@ -311,7 +316,7 @@ mod tests {
     use super::*;
     use crate::app::request::Protocol;
     use crate::observe::log::Dropped;
-    use crate::observe::metrics::{Lifecycle, Published, Tally};
+    use crate::observe::metrics::{Lifecycle, Published, Replacements, Tally};
 
     fn figures() -> Figures {
         let published = [Published::default(), Published::default()];
@@ -330,7 +335,7 @@ mod tests {
             workers: published.map(Arc::new).into(),
             tls: None,
             dropped: Dropped::default(),
-            lifecycle: Arc::new(Lifecycle::begin()),
+            lifecycle: Arc::new(Lifecycle::begin(Replacements::default())),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::super::output::{COPY_MAX, Output};
 use super::super::refusal::Refusal;
 use super::super::response_body::Source;
-use super::super::{CommonKind, Context};
+use super::super::{CommonKind, Context, Leaving};
 use super::head::{self, Connection, Framing};
 use super::response_body::OutgoingBody;
 use super::{Exchange, Http1, Outgoing};
@@ -87,7 +87,8 @@ impl Http1 {
             self.exchange.linger = true;
         }
         let last = self.extra.as_ref().is_some_and(|extra| extra.last);
-        self.exchange.close |= cx.draining || self.exchange.linger || last;
+        let is_leaving = cx.leaving != Leaving::No;
+        self.exchange.close |= is_leaving || self.exchange.linger || last;
         let framing = match response.body.len() {
             _ if is_bodiless(response.status) => Framing::Bodiless,
             Some(length) => Framing::Length(length),
@@ -204,7 +205,7 @@ impl Http1 {
         if !self.exchange.answered || !self.is_idle() {
             return;
         }
-        if self.exchange.close || cx.draining {
+        if self.exchange.close || cx.leaving == Leaving::Soon {
             output.close(self.exchange.linger, cx);
         }
         let status = std::mem::take(&mut self.exchange).status;

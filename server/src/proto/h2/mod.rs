@@ -15,12 +15,12 @@ use ringway_codec::Time;
 use ringway_codec::h2::{self, Key};
 use ringway_codec::scan::PAD;
 
-use super::Context;
 use super::exchange::{Exchanges, Stream, abort};
 use super::output::Output;
 use super::response_body::Pulled;
 use super::tls_io::{CertificateScope, LEND_MIN};
 use super::upgrade::Upgrade;
+use super::{Context, Leaving};
 use crate::app::request::Protocol;
 use crate::config::{Limits, Trace};
 
@@ -56,7 +56,11 @@ impl Http2 {
     ) -> Self {
         trace_from_here(output, cx);
         let conn = h2::Conn::new(&mut io(output, cx));
-        Self::of(conn, socket, scope, cx)
+        let mut http = Self::of(conn, socket, scope, cx);
+        if cx.leaving != Leaving::No {
+            http.drain(output, cx);
+        }
+        http
     }
 
     /// A connection upgraded by an HTTP/1.1 request; that request is answered first.

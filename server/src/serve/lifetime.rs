@@ -1,0 +1,41 @@
+//! A server from its start to its end, under signals: as the command runs it, and
+//! [`Server::run`](crate::Server::run).
+
+use std::sync::Arc;
+
+use super::handover::{self, Inheritance, Program};
+use super::signals::Signals;
+use super::supervisor::Supervisor;
+use crate::app::error::Error;
+use crate::config::Limits;
+use crate::rt::console::note;
+use crate::serve::handle::ServerHandle;
+use crate::worker::Handover;
+
+/// Starts a server, in place of another process if one has started this one for that, says where it
+/// serves (`print`), and watches over it until it has ended.
+pub(super) fn run(
+    limits: &Limits,
+    start: impl FnOnce(Option<Arc<Inheritance>>) -> Result<ServerHandle, Error>,
+    print: impl FnOnce(&ServerHandle),
+    reload: impl FnMut(&ServerHandle),
+) -> Result<(), Error> {
+    let signals = Signals::listen()?;
+    let program = Program::of_this_process();
+    let mut predecessor = handover::meet(limits.start_timeout)?;
+    let inheritance = predecessor.as_ref().map(|each| each.inheritance());
+    let running = match (start(inheritance), &predecessor) {
+        (Err(error), Some(predecessor)) => {
+            predecessor.refuse(&error);
+            return Err(error);
+        }
+        (started, _) => started?,
+    };
+    if let Some(predecessor) = &mut predecessor {
+        let begin = || drop(running.hand_over(&Handover::Begin));
+        predecessor.relieve(begin).inspect_err(|_| running.stop())?;
+        note!("process {} has been replaced by this one", predecessor.inheritance().pid());
+    }
+    print(&running);
+    Supervisor::new(&running, limits.clone(), program, predecessor).run(signals, reload)
+}
