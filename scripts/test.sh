@@ -55,7 +55,7 @@ test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-co
     python3 python3-venv iproute2 nftables util-linux)
 # Python's independent implementations, for differential tests.
 python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2
-    niquests==3.21.2 qh3==2.1.0)
+    niquests==3.21.2 qh3==2.1.0 opentelemetry-proto==1.45.2)
 
 prepare() {
     toolchain

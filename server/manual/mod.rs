@@ -8,7 +8,7 @@
 //! * [Sites](sites): many hosts, redirects, error pages, fields
 //! * [Operating](operating): signals, limits, containers
 //! * [Replacement](replacement): another version or configuration without a lost request
-//! * [Metrics](metrics): the page, what to watch, who may read them
+//! * [Metrics](metrics): the page, what to watch, who may read them, OpenTelemetry
 //! * [Access log](access_log): formats, syslog, journal, samples, privacy
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean

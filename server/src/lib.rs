@@ -55,6 +55,7 @@ pub use app::response::Response;
 pub use app::router::Router;
 #[cfg(feature = "tower")]
 pub use app::tower;
+pub use app::trace_context::TraceContext;
 pub use config::Scheme;
 pub use cookie;
 pub use files::Files;

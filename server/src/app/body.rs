@@ -272,6 +272,15 @@ impl Producer {
         self.length
     }
 
+    /// Keeps a value until all of the body is produced, or nobody wants more of it.
+    pub(crate) fn hold(&mut self, value: impl Sized + 'static) {
+        let produce = std::mem::replace(&mut self.future, Box::pin(std::future::pending()));
+        self.future = Box::pin(async move {
+            let _held = value;
+            produce.await;
+        });
+    }
+
     /// Reads what is available; polls the future first if nothing is.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Read> {
         loop {

@@ -28,4 +28,5 @@ pub(crate) mod shared_fields;
 pub(crate) mod sse;
 #[cfg(feature = "tower")]
 pub mod tower;
+pub(crate) mod trace_context;
 pub(crate) mod uri;

@@ -168,6 +168,14 @@ limits! {
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
     "limits.metrics_pages" metrics_pages: u32, Count = 16, 0 => 1024;
         "pages of the metrics listener that may be open at once; a further one is answered 503"
+    "limits.otlp_interval" otlp_interval: Duration, Time = 10 * SECOND, 100 => HOUR;
+        "time between two exports of metrics to the collector"
+    "limits.otlp_traces" otlp_traces: u32, Count = 10, 0 => 1_000_000;
+        "traces that a worker begins in a second, for requests that continue none"
+    "limits.otlp_spans" otlp_spans: u32, Count = 1000, 0 => 1_000_000;
+        "spans that a worker records in a second; further ones are dropped and counted"
+    "limits.otlp_queue" otlp_queue: usize, Count = 4096, 1 => 1_048_576;
+        "spans waiting for the collector; further ones are dropped and counted"
     "limits.cache_bytes" cache_bytes: usize, Bytes = 64 * MIB, 0 => 64 * GIB;
         "bytes of file contents that each worker keeps in memory"
     "limits.cache_file_bytes" cache_file_bytes: usize, Bytes = 2 * MIB, 0 => GIB;

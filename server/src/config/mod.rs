@@ -5,6 +5,7 @@
 
 mod address;
 mod block;
+mod collector;
 mod error;
 mod include;
 mod limits;
@@ -21,6 +22,7 @@ mod value;
 
 pub use address::{Address, BadAddress, Descriptor};
 pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
+pub use collector::{BadCollectorUrl, CollectorUrl};
 pub use error::{Error, Errors, ValueOrigin};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
@@ -60,6 +62,8 @@ pub struct Config {
     pub metrics: Option<Address>,
     /// Hosts that requests for metrics may be for, besides addresses and `localhost`.
     pub metrics_hosts: Vec<HostPattern>,
+    /// The OpenTelemetry collector that metrics and traces are sent to; none sends nothing.
+    pub otlp: Option<CollectorUrl>,
     /// Worker threads; none means one for each CPU that the process may use.
     pub workers: Option<u16>,
     /// The CPUs that workers are pinned to, in worker order; none means the allowed ones.

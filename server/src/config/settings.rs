@@ -224,6 +224,12 @@ fn process_fields() -> Vec<Setting> {
         field!(list "metrics_hosts", metrics_hosts, None,
             "hosts that requests for metrics may be for, besides addresses and localhost"),
         field!(
+            "otlp",
+            otlp,
+            takes("otlp", "URL"),
+            "send metrics and traces to this OpenTelemetry collector, by OTLP/HTTP: http://127.0.0.1:4318"
+        ),
+        field!(
             "workers",
             workers,
             takes("workers", "N"),

@@ -2,4 +2,5 @@
 
 pub mod log;
 pub(crate) mod metrics;
+pub(crate) mod otlp;
 pub(crate) mod trace;

@@ -116,6 +116,9 @@ fn finish(
     if let Some(backend) = backend(config.simd) {
         server = server.simd(backend);
     }
+    if let Some(url) = &config.otlp {
+        server = server.otlp(url.to_string());
+    }
     if let Some(address) = &config.metrics {
         server = server.metrics(address.to_string());
         server = server.metrics_hosts(config.metrics_hosts.iter().map(|host| host.0.clone()));

@@ -15,7 +15,8 @@ use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
 use crate::observe::log::{Dropped, Writer};
-use crate::observe::metrics::{Figures, Lifecycle, Published, ReloadKind, Replacements};
+use crate::observe::metrics::{Exported, Figures, Lifecycle, Published, ReloadKind, Replacements};
+use crate::observe::otlp::{Exporter, Traced};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
@@ -27,6 +28,10 @@ use crate::worker::{Control, Handover, Order};
 /// How long the last log lines may take: a pipe that nobody reads must not keep the server from
 /// ending.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the last spans and metrics may take: a collector that is gone must not keep the server
+/// from ending.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that reloads changed certificates and rotates ticket keys.
 pub(crate) struct Keeper {
@@ -98,6 +103,7 @@ pub(super) struct Serving {
     lifecycle: Arc<Lifecycle>,
     /// The number by which its connection IDs are told from those of its predecessors.
     generation: u16,
+    exporter: Mutex<Option<Exporter>>,
 }
 
 /// The threads to be joined, and then what came of it.
@@ -132,6 +138,7 @@ impl Serving {
             metrics: None,
             lifecycle,
             generation,
+            exporter: Mutex::default(),
         }
     }
 
@@ -146,13 +153,23 @@ impl Serving {
     }
 
     /// What is shown of the server, and of what its workers publish.
-    pub(super) fn figures(&self, workers: Vec<Arc<Published>>) -> Figures {
+    pub(super) fn figures(
+        &self,
+        workers: Vec<Arc<Published>>,
+        exported: Option<Arc<Exported>>,
+    ) -> Figures {
         Figures {
             workers,
             tls: self.keeper.as_ref().map(|keeper| keeper.tls.clone()),
             dropped: self.dropped.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
+            exported,
         }
+    }
+
+    /// Adds what sends metrics and traces, which ends with this server.
+    pub(super) fn add_exporter(&mut self, exporter: Exporter) {
+        self.exporter = Mutex::new(Some(exporter));
     }
 
     /// Adds the metrics server, which ends with this one.
@@ -252,7 +269,10 @@ impl ServerHandle {
     pub fn replace<K>(&self, app: impl IntoHandler<K>) -> Receipt {
         let app = Guarded(app.into_handler());
         app.start();
-        let app: Arc<dyn Handler> = Arc::new(app);
+        let mut app: Arc<dyn Handler> = Arc::new(app);
+        if let Some(exporter) = &*lock(&self.0.exporter) {
+            app = Arc::new(Traced::new(app, exporter.tracing()));
+        }
         self.order(|| vec![Order::App(Arc::clone(&app))])
     }
 
@@ -382,6 +402,10 @@ impl ServerHandle {
         if let Some(metrics) = &self.0.metrics {
             metrics.stop();
             result = result.and(metrics.join());
+        }
+        let exporter = lock(&self.0.exporter).take();
+        if let Some(exporter) = exporter {
+            exporter.finish(EXPORT_PATIENCE);
         }
         let log = lock(&self.0.log).take();
         if let Some(log) = log {

@@ -15,9 +15,13 @@ use super::log::OpenedLog;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
-use crate::config::{Address, Engine, Http2Config, Http3Config, KIB, Limits, LogConfig, Trace};
+use crate::config::{
+    Address, BadCollectorUrl, CollectorUrl, Engine, Http2Config, Http3Config, KIB, Limits,
+    LogConfig, Trace,
+};
 use crate::observe::log::Dropped;
-use crate::observe::metrics::{Endpoint, Guard, Lifecycle, Published, Replacements};
+use crate::observe::metrics::{Endpoint, Figures, Guard, Lifecycle, Published, Replacements};
+use crate::observe::otlp::{Exporter, Traced};
 use crate::ring::RecvMode;
 use crate::rt::console::note;
 use crate::rt::descriptors;
@@ -58,6 +62,7 @@ pub struct Server {
     log: LogConfig,
     metrics: Option<Result<Address, String>>,
     metrics_hosts: Vec<String>,
+    otlp: Option<Result<CollectorUrl, String>>,
     /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
     /// What the process that it replaces has handed over.
@@ -86,6 +91,7 @@ impl Server {
             log: LogConfig::default(),
             metrics: None,
             metrics_hosts: Vec::new(),
+            otlp: None,
             is_reckoned: false,
             inheritance: None,
         }
@@ -231,6 +237,16 @@ impl Server {
         self
     }
 
+    /// Sends metrics, and traces of sampled requests, to an OpenTelemetry collector:
+    /// `http://127.0.0.1:4318`. A trace that a client began is continued if it is sampled; handlers
+    /// read it by [`Request::trace_context`](crate::Request::trace_context). Workers never wait for
+    /// the collector: spans that it does not take in time are dropped and counted.
+    #[must_use]
+    pub fn otlp(mut self, url: impl AsRef<str>) -> Self {
+        self.otlp = Some(url.as_ref().parse().map_err(|error: BadCollectorUrl| error.to_string()));
+        self
+    }
+
     /// How connections receive: for measurements.
     #[must_use]
     pub fn recv_mode(mut self, mode: RecvMode) -> Self {
@@ -309,6 +325,10 @@ impl Server {
         let mut serving =
             Serving::new(&listeners, (log.writer, dropped), keeper, lifecycle, generation);
         let published: Vec<_> = (0..workers).map(|_| Arc::new(Published::default())).collect();
+        let exported = self.otlp.is_some().then(Arc::default);
+        let is_measured = metrics.is_some() || exported.is_some();
+        let figures = Arc::new(serving.figures(published.clone(), exported));
+        self.export(&figures, &mut serving)?;
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
         let mut setups = self.setups(sockets, &forwarder, generation)?.into_iter();
@@ -320,24 +340,17 @@ impl Server {
                 listeners: Listeners::new(configs, inheritance.is_none()),
                 udp: setups.next(),
                 log,
-                published: metrics.as_ref().map(|_| Arc::clone(&published[number])),
+                published: is_measured.then(|| Arc::clone(&published[number])),
             };
             let worker = plan.start(parts).inspect_err(|_| serving.stop())?;
             forwarder.started(number, &worker.post.mailbox);
             serving.add(worker);
         }
         if let Some(address) = metrics {
-            let figures = Arc::new(serving.figures(published));
             let endpoint = Endpoint::new(figures, pages, guard);
-            // It is mostly idle, so it has no CPU of its own.
-            let mut server = Self::new(endpoint).workers(1).cpus([]);
-            server.limits.connections = descriptors::METRICS + pages;
-            // A page that takes nothing is noticed once this is full.
-            server.limits.output_bytes = 16 * KIB as usize;
-            server.is_reckoned = true;
+            let mut server = Self::of_metrics(endpoint, pages).listen(Scheme::Metrics, address);
             server.inheritance = inheritance;
-            let metrics = server.listen(Scheme::Metrics, address).start();
-            serving.add_metrics(metrics.inspect_err(|_| serving.stop())?);
+            serving.add_metrics(server.start().inspect_err(|_| serving.stop())?);
         }
         Ok(serving.into_handle())
     }
@@ -355,6 +368,27 @@ impl Server {
         }
         let (done, failed) = all.replacements();
         Ok((all.generation(), Replacements::new(all.ends(), done + 1, failed)))
+    }
+
+    /// The server that shows another one's metrics, to so many pages at once.
+    fn of_metrics(endpoint: Endpoint, pages: u32) -> Self {
+        // It is mostly idle, so it has no CPU of its own.
+        let mut server = Self::new(endpoint).workers(1).cpus([]);
+        server.limits.connections = descriptors::METRICS + pages;
+        // A page that takes nothing is noticed once this is full.
+        server.limits.output_bytes = 16 * KIB as usize;
+        server.is_reckoned = true;
+        server
+    }
+
+    /// Sends metrics and traces to a collector from now on, if there is one.
+    fn export(&mut self, figures: &Arc<Figures>, serving: &mut Serving) -> Result<(), Error> {
+        let Some(url) = self.otlp.take() else { return Ok(()) };
+        let exporter =
+            Exporter::start(url.map_err(Error::Address)?, &self.limits, Arc::clone(figures))?;
+        self.app = Arc::new(Traced::new(Arc::clone(&self.app), exporter.tracing()));
+        serving.add_exporter(exporter);
+        Ok(())
     }
 
     /// What all workers have in common.

@@ -92,6 +92,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "observe::metrics",
             "observe::metrics::endpoint",
             "observe::metrics::events",
+            "observe::metrics::exported",
             "observe::metrics::figures",
             "observe::metrics::sum",
             "observe::metrics::text",

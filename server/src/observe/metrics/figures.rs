@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Published;
+use super::exported::Exported;
 use super::lifecycle::Lifecycle;
 use super::replacements::Replacements;
 use super::sum::Sum;
@@ -19,6 +20,8 @@ pub(crate) struct Figures {
     pub(crate) tls: Option<Tls>,
     pub(crate) dropped: Dropped,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Where they are sent to a collector too.
+    pub(crate) exported: Option<Arc<Exported>>,
 }
 
 impl Figures {
@@ -28,7 +31,7 @@ impl Figures {
     }
 
     /// Everything, for Prometheus.
-    pub(super) fn prometheus(&self) -> String {
+    pub(crate) fn prometheus(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         self.sum().prometheus(&mut text);
         self.process(&mut text);
@@ -40,6 +43,9 @@ impl Figures {
         let name = "ringway_log_dropped_total";
         family(out, name, "counter", "Lines of the access log that were dropped.");
         sample(out, name, "", self.dropped.lines());
+        if let Some(exported) = &self.exported {
+            exported.prometheus(out);
+        }
         let name = "ringway_panics_total";
         family(out, name, "counter", "Panics of handlers, tasks, closures and bodies, all caught.");
         sample(out, name, "", panics::count());

@@ -7,6 +7,7 @@
 
 mod endpoint;
 mod events;
+mod exported;
 mod figures;
 mod guard;
 mod latency;
@@ -25,6 +26,7 @@ use ringway_codec::Time;
 use crate::app::request::Protocol;
 use crate::ring::sys::TcpInfo;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use exported::Exported;
 pub(crate) use figures::Figures;
 pub(crate) use guard::Guard;
 pub(crate) use latency::{BUCKETS, Histogram};

@@ -164,6 +164,11 @@ impl Figures {
         let dropped = self.dropped.lines();
         let about = "Lines of the access log that were dropped.";
         drops.push(Count { name: "ringway_log_dropped_total".into(), about, count: dropped });
+        if let Some(exported) = &self.exported {
+            let name = "ringway_otlp_spans_total{result=\"dropped\"}".to_owned();
+            let about = "Spans of requests: taken by the collector, or dropped.";
+            drops.push(Count { name, about, count: exported.dropped() });
+        }
         let state = if self.lifecycle.is_draining() { "draining" } else { "serving" };
         let former = self.lifecycle.replacements.former();
         Stats {
@@ -336,6 +341,7 @@ mod tests {
             tls: None,
             dropped: Dropped::default(),
             lifecycle: Arc::new(Lifecycle::begin(Replacements::default())),
+            exported: None,
         }
     }
 
