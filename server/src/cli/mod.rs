@@ -4,6 +4,7 @@
 mod check;
 mod completions;
 mod doctor;
+mod hash_password;
 mod help;
 mod options;
 mod serve;
@@ -23,6 +24,7 @@ pub(crate) enum Verb {
     Check,
     Doctor,
     Tune,
+    HashPassword,
     Version,
     Completions,
     Man,
@@ -68,6 +70,13 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "ACTION",
         choices: &["check", "apply", "restore"],
         doc: "set the kernel up for serving, and put it back",
+    },
+    VerbRow {
+        verb: Verb::HashPassword,
+        name: "hash-password",
+        operand: "",
+        choices: &[],
+        doc: "read a password and print its hash, for `auth` of a site",
     },
     VerbRow {
         verb: Verb::Version,
@@ -152,6 +161,7 @@ fn dispatch(parsed: &Parsed) -> Exit {
         Verb::Check => check::run(parsed),
         Verb::Doctor => doctor::run(parsed),
         Verb::Tune => tune::run(parsed),
+        Verb::HashPassword => hash_password::run(),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

@@ -101,7 +101,7 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
             short: Some('v'),
             ..own("verbose", Effect::Verbose, "say what it was built with and runs on")
         }),
-        Verb::Serve | Verb::Completions | Verb::Man | Verb::Help => {}
+        Verb::Serve | Verb::HashPassword | Verb::Completions | Verb::Man | Verb::Help => {}
     }
     if matches!(verb, Verb::Serve | Verb::Check) {
         all.extend(SETTINGS.iter().filter_map(setting));

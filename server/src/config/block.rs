@@ -79,6 +79,11 @@ impl<'a, 'b> Block<'a, 'b> {
         })
     }
 
+    /// Where the value of a key starts.
+    pub(super) fn at(&self, key: &str) -> Option<usize> {
+        self.0.iter().find(|entry| entry.name == key).map(|entry| entry.value.at)
+    }
+
     pub(super) fn need<T: Typed>(&self, key: &str) -> Result<T, Wrong> {
         self.maybe(key)?.ok_or_else(|| Wrong::new(format!("`{key}` is missing")))
     }

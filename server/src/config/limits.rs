@@ -140,6 +140,8 @@ limits! {
         "hosts of a site"
     "limits.site_rules" site_rules: usize, Count = 200, 0 => 4096;
         "rules of a site: answers, redirects, rewrites and all others by path, error pages, fields"
+    "limits.rate_keys" rate_keys: u32, Count = 65_536, 64 => 16_777_215;
+        "clients that each rate of a site tells apart at once, 8 to 32 bytes each; beyond it the least active are forgotten"
     "limits.output_bytes" output_bytes: usize, Bytes = 256 * KIB, 16 * KIB => GIB;
         "bytes of output held for a connection; no further request is taken above it"
     "limits.spill_bytes" spill_bytes: usize, Bytes = 64 * KIB, 4 * KIB => 64 * MIB;

@@ -386,15 +386,24 @@ impl Layers {
             found.push(("http3.required", "`http3.enabled` is false".into()));
         }
         found.extend(site_check::beside(&config.site, |key| self.loaded.origins.contains_key(key)));
+        for (key, message) in found {
+            let origin = self.loaded.origin(key).clone();
+            self.errors.push(Error { origin, message, hint: None });
+        }
+        self.contradictions_of_sites();
+    }
+
+    fn contradictions_of_sites(&mut self) {
+        let Config { site, https, limits, .. } = &self.loaded.config;
         for (site, key, message, hint) in
-            site_check::contradictions(&config.site, !config.https.is_empty(), &config.limits)
+            site_check::contradictions(site, !https.is_empty(), limits)
         {
             let origin = self.loaded.site_origin(site, key).clone();
             self.errors.push(Error { origin, message, hint });
         }
-        for (key, message) in found {
-            let origin = self.loaded.origin(key).clone();
-            self.errors.push(Error { origin, message, hint: None });
+        for (site, warning) in site_check::warnings(site) {
+            let origin = self.loaded.site_origin(site, "auth");
+            self.loaded.warnings.push(format!("{origin}: {warning}"));
         }
     }
 }

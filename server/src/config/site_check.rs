@@ -83,6 +83,19 @@ pub(super) fn beside(
     found
 }
 
+/// What is no mistake of a site, but seldom meant: its number, and the warning.
+pub(super) fn warnings(sites: &[SiteConfig]) -> Vec<(usize, String)> {
+    let is_open =
+        |site: &SiteConfig| !site.auth.is_empty() && site.cleartext == Some(Cleartext::Serve);
+    let open = sites.iter().enumerate().filter(|(_, site)| is_open(site));
+    let warning = |(at, site): (usize, &SiteConfig)| {
+        let name = site.name();
+        let why = "passwords are sent in the clear, for `cleartext` is \"serve\"";
+        (at, format!("`auth` of {name}: {why}"))
+    };
+    open.map(warning).collect()
+}
+
 /// More sites, hosts or rules than there may be.
 fn bounds(sites: &[SiteConfig], limits: &Limits) -> Vec<SiteMistake> {
     let mut found = Vec::new();

@@ -61,6 +61,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::check",
             "cli::completions",
             "cli::doctor",
+            "cli::hash_password",
             "cli::help",
             "cli::options",
             "cli::serve",

@@ -70,11 +70,7 @@ impl BasicAuth {
     #[must_use]
     #[track_caller]
     pub fn new(realm: &str) -> Self {
-        let printable = realm.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
-        let challenge = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
-        let challenge = HeaderValue::try_from(challenge).ok().filter(|_| printable);
-        let Some(challenge) = challenge else {
+        let Some(challenge) = challenge(realm) else {
             panic!("a realm must be printable ASCII: {realm:?}")
         };
         Self { challenge, users: Vec::new(), verify: None }
@@ -129,8 +125,16 @@ impl Layer for BasicAuth {
     }
 }
 
+/// The challenge for a realm; none if that is not printable ASCII.
+pub(crate) fn challenge(realm: &str) -> Option<HeaderValue> {
+    let printable = realm.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
+    let challenge = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
+    HeaderValue::try_from(challenge).ok().filter(|_| printable)
+}
+
 /// Name and password as received; `None` if the field is missing or repeated.
-fn credentials(request: &Request<'_>) -> Option<String> {
+pub(crate) fn credentials(request: &Request<'_>) -> Option<String> {
     let of = |field: &&ringway_codec::field::Field| field.known == Known::Authorization;
     let mut all = request.fields.iter().filter(of);
     let (field, None) = (all.next()?, all.next()) else { return None };

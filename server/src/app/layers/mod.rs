@@ -12,6 +12,7 @@ pub use crate::app::layer::{
     IntoLayer, IsLayer, Layer, LayerLater, LayerNow, LayersLater, LayersNow, Next, ReplyFuture,
 };
 pub use basic_auth::{BasicAuth, BasicUser};
+pub(crate) use basic_auth::{challenge, credentials};
 pub use compress::Compress;
 pub use cors::Cors;
 pub use rate_limit::RateLimit;

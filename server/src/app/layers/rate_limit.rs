@@ -140,6 +140,25 @@ impl RateLimit {
         }
     }
 
+    /// Takes a token of the request's client. Gives the time until its bucket is full, nothing if
+    /// it is not limited, and the refusal if there is no token.
+    fn take(&self, request: &Request<'_>) -> Result<Option<u64>, Response> {
+        let Some(key) = self.key_of(request) else { return Ok(None) };
+        // The clock counts microseconds; a tick is ten.
+        let now = thread_state::with(|thread| thread.now()).0 / 10;
+        self.buckets.take(key, now, self.interval, self.window).map(Some).map_err(|wait| {
+            let refused = StatusCode::TOO_MANY_REQUESTS.into();
+            let refused = with_fields(refused, self.fields(0, wait));
+            let seconds = HeaderValue::from(wait.div_ceil(TICKS).max(1));
+            refused.header(header::RETRY_AFTER, seconds)
+        })
+    }
+
+    /// Counts a request; its answer if it is one too many.
+    pub(crate) fn refusal(&self, request: &Request<'_>) -> Option<Response> {
+        self.take(request).err()
+    }
+
     /// The two fields: the policy, and the requests left for the given number of ticks.
     fn fields(&self, left: u64, ticks: u64) -> [Option<HeaderValue>; 2] {
         let now = format!("\"default\";r={left};t={}", ticks.div_ceil(TICKS));
@@ -158,24 +177,14 @@ fn with_fields(mut response: Response, fields: [Option<HeaderValue>; 2]) -> Resp
 
 impl Layer for RateLimit {
     fn call(&self, request: &Request<'_>, next: Next<'_>) -> Reply {
-        let Some(key) = self.key_of(request) else { return next.run(request) };
-        // The clock counts microseconds; a tick is ten.
-        let now = thread_state::with(|thread| thread.now()).0 / 10;
-        match self.buckets.take(key, now, self.interval, self.window) {
-            Ok(taken) => {
+        match self.take(request) {
+            Ok(Some(taken)) if self.announce => {
                 let reply = next.run(request);
-                if !self.announce {
-                    return reply;
-                }
                 let fields = self.fields((self.window - taken) / self.interval, taken);
                 reply.map(move |response| with_fields(response, fields))
             }
-            Err(wait) => {
-                let refused = StatusCode::TOO_MANY_REQUESTS.into();
-                let refused = with_fields(refused, self.fields(0, wait));
-                let seconds = HeaderValue::from(wait.div_ceil(TICKS).max(1));
-                refused.header(header::RETRY_AFTER, seconds).into()
-            }
+            Ok(_) => next.run(request),
+            Err(refused) => refused.into(),
         }
     }
 }

@@ -2,13 +2,17 @@
 //! keys of the block are stands in [`SITE_KEYS`]; what their values may hold, in the modules below.
 
 mod answer;
+mod auth;
 mod fields;
 mod host;
+mod network;
 mod pattern;
 
 pub use answer::{AnswerRule, CacheRule, ErrorPage, RedirectRule, RewriteRule};
+pub use auth::{AuthRule, PasswordHash, RateRule};
 pub use fields::{Preset, SiteFields};
 pub use host::HostPattern;
+pub use network::{AccessRule, Network};
 pub use pattern::{PathPattern, RootedPath, Target};
 
 use super::block::{Block, CertificateConfig, ContentTypes, inline};
@@ -40,6 +44,14 @@ pub struct SiteConfig {
     pub extensions: Vec<Extension>,
     /// The file for paths that name none and have no extension.
     pub fallback: Option<RootedPath>,
+    /// Who may ask, by address.
+    pub access: Vec<AccessRule>,
+    /// How often.
+    pub rate: Vec<RateRule>,
+    /// Who may ask, by name and password.
+    pub auth: Vec<AuthRule>,
+    /// The largest body that a request may have.
+    pub body_bytes: Option<u64>,
     /// Files that are the bodies of errors.
     pub errors: Vec<ErrorPage>,
     /// Named sets of fields.
@@ -100,6 +112,22 @@ pub const SITE_KEYS: &[(&str, &str)] = &[
     ("types", "{ extension = \"type/subtype\" }: content types of files"),
     ("extensions", "extensions that a path may leave out: [\"html\"] answers /a with a.html"),
     ("fallback", "the file for what is not there, unless the last part of the path has a dot"),
+    (
+        "access",
+        "[{ path, allow }] and [{ path, deny }]: lists of addresses such as \"10.0.0.0/8\", or \"all\"; \
+         the first rule that matches, 403 where it denies",
+    ),
+    (
+        "rate",
+        "[{ path, requests, per, field }]: so many requests in that time from an address (IPv6: a \
+         /64), or with the same value of a field; more are 429",
+    ),
+    (
+        "auth",
+        "[{ path, realm, users, file }]: names and passwords, { name = \"hash\" } or a file of lines \
+         name:hash; `ringway hash-password` makes hashes; the first rule that matches",
+    ),
+    ("body_bytes", "bytes of a request's body; more is 413"),
     ("errors", "{ \"404\" = \"404.html\", \"5xx\" = \"sorry.html\" }: bodies; the status stays"),
     ("preset", "named sets of fields: \"secure\", \"cors\", \"isolated\""),
     ("headers", "{ name = \"value\" }: fields of every answer; \"\" takes a preset's away"),
@@ -133,6 +161,9 @@ impl SiteConfig {
             ("redirect", self.redirect.len()),
             ("rewrite", self.rewrite.len()),
             ("cache", self.cache.len()),
+            ("access", self.access.len()),
+            ("rate", self.rate.len()),
+            ("auth", self.auth.len()),
             ("errors", self.errors.len()),
             ("headers", self.headers.0.len()),
         ];
@@ -157,6 +188,10 @@ impl Typed for SiteConfig {
             types: block.maybe("types")?.unwrap_or_default(),
             extensions: block.maybe("extensions")?.unwrap_or_default(),
             fallback: block.maybe("fallback")?,
+            access: block.maybe("access")?.unwrap_or_default(),
+            rate: block.maybe("rate")?.unwrap_or_default(),
+            auth: block.maybe("auth")?.unwrap_or_default(),
+            body_bytes: block.maybe("body_bytes")?.map(|auth::Bytes(bytes)| bytes),
             errors: block
                 .maybe("errors")?
                 .map(|pages: answer::ErrorPages| pages.0)
@@ -183,6 +218,10 @@ impl Typed for SiteConfig {
             ("types", self.types.show()),
             ("extensions", list(&self.extensions)),
             ("fallback", self.fallback.show()),
+            ("access", list(&self.access)),
+            ("rate", list(&self.rate)),
+            ("auth", list(&self.auth)),
+            ("body_bytes", self.body_bytes.map(auth::Bytes).show()),
             ("errors", answer::show_pages(&self.errors)),
             ("preset", list(&self.preset)),
             ("headers", self.headers.show()),

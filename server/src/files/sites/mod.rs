@@ -1,8 +1,10 @@
 //! Many sites on the same sockets: which one a request is for, and what of its rules comes before
-//! its files. In this order: host, cleartext, answer, redirect, rewrite, file or listing, fallback;
-//! then the page of an error and the site's fields.
+//! its files. In this order: host, cleartext, the checks of `policy`, answer, redirect, rewrite,
+//! file or listing, fallback; then the page of an error and the site's fields.
 
 mod additions;
+mod auth;
+mod policy;
 mod rules;
 
 use std::collections::HashMap;
@@ -20,6 +22,8 @@ use crate::app::request::Request;
 use crate::app::response::Response;
 use crate::config::{Address, Cleartext, Config, SiteConfig, UnknownHost};
 use additions::Additions;
+use auth::Hashing;
+use policy::{CHALLENGE, Policy};
 use rules::{Rules, Verdict};
 
 /// The sites of a configuration, found by the host that a request is for.
@@ -60,12 +64,19 @@ impl HttpsPort {
 
 /// A site, ready to answer.
 struct Hosted {
-    files: Files,
     cleartext: Cleartext,
-    /// None where every path names its file.
-    rules: Option<Rules>,
+    /// None where everyone may ask for everything.
+    policy: Option<Arc<Policy>>,
+    served: Arc<Served>,
     /// None where nothing is added to what the files are.
     additions: Option<Arc<Additions>>,
+}
+
+/// What a client gets that may ask.
+struct Served {
+    files: Files,
+    /// None where every path names its file.
+    rules: Option<Rules>,
 }
 
 impl Sites {
@@ -83,7 +94,8 @@ impl Sites {
                 default = Some(at);
             }
         }
-        let hosted = config.site.iter().map(|site| Hosted::new(site, config, &covers));
+        let hashing = Hashing::new();
+        let hosted = config.site.iter().map(|site| Hosted::new(site, config, &covers, &hashing));
         Self {
             exact,
             wildcard,
@@ -138,7 +150,12 @@ impl Sites {
 }
 
 impl Hosted {
-    fn new(site: &SiteConfig, config: &Config, covers: impl Fn(&str) -> bool) -> Self {
+    fn new(
+        site: &SiteConfig,
+        config: &Config,
+        covers: impl Fn(&str) -> bool,
+        hashing: &Arc<Hashing>,
+    ) -> Self {
         let is_covered = || match site.hosts.as_slice() {
             [] => site.certificate.is_some(),
             hosts => hosts.iter().all(|host| covers(&host.0)),
@@ -153,9 +170,9 @@ impl Hosted {
             files = files.header(name.clone(), value.clone());
         }
         Self {
-            files,
             cleartext: site.cleartext.unwrap_or(usual),
-            rules: Rules::new(site),
+            policy: Policy::new(site, config.limits.rate_keys, hashing).map(Arc::new),
+            served: Arc::new(Served { files, rules: Rules::new(site) }),
             additions: Additions::new(fields, &site.errors).map(Arc::new),
         }
     }
@@ -173,6 +190,15 @@ impl Hosted {
                 Cleartext::Redirect | Cleartext::Serve => {}
             }
         }
+        match &self.policy {
+            Some(policy) => policy.judge(&self.served, request),
+            None => self.served.call(request),
+        }
+    }
+}
+
+impl Handler for Served {
+    fn call(&self, request: &Request<'_>) -> Reply {
         let Some(rules) = &self.rules else { return self.files.call(request) };
         match rules.judge(request) {
             Verdict::File => self.files.call(request),
@@ -180,7 +206,9 @@ impl Hosted {
             Verdict::Answer(response) => Reply::Ready(response),
         }
     }
+}
 
+impl Served {
     /// Answers with the file at `path`, below the root and decoded.
     fn rewritten(&self, request: &Request<'_>, path: Vec<u8>) -> Reply {
         if !matches!(request.line.method, Method::Get | Method::Head) {
@@ -197,9 +225,6 @@ impl Hosted {
         file_at(site, path, held, asked, request)
     }
 }
-
-/// Below it the tokens of ACME stand.
-const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
 /// The file service of a site.
 fn files(site: &SiteConfig, config: &Config) -> Files {
@@ -242,12 +267,12 @@ impl Handler for Sites {
         let reply = site.call(self, request);
         match &site.additions {
             None => reply,
-            Some(additions) => additions.add_to(&site.files, reply),
+            Some(additions) => additions.add_to(&site.served.files, reply),
         }
     }
 
     fn start(&self) {
-        self.sites.iter().for_each(|site| site.files.start());
+        self.sites.iter().for_each(|site| site.served.files.start());
     }
 
     fn body_mode(&self, _: &Request<'_>) -> BodyMode {

@@ -75,7 +75,7 @@ impl Rules {
 }
 
 /// A request's path as it names its file, from its `/` on.
-fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, BadPath> {
+pub(super) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, BadPath> {
     let doubtful = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.'] | [_, b'%' | b'\\']);
     if !raw.windows(2).any(doubtful) {
         return Ok(Cow::Borrowed(raw));
