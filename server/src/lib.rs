@@ -58,7 +58,7 @@ pub use app::tower;
 pub use app::trace_context::TraceContext;
 pub use config::Scheme;
 pub use cookie;
-pub use files::Files;
+pub use files::{Files, Precompress, PrecompressReport};
 pub use http;
 pub use http::StatusCode;
 pub use observe::log;

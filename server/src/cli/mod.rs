@@ -7,6 +7,7 @@ mod doctor;
 mod hash_password;
 mod help;
 mod options;
+mod precompress;
 mod serve;
 mod tune;
 mod version;
@@ -25,6 +26,7 @@ pub(crate) enum Verb {
     Doctor,
     Tune,
     HashPassword,
+    Precompress,
     Version,
     Completions,
     Man,
@@ -77,6 +79,13 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "",
         choices: &[],
         doc: "read a password and print its hash, for `auth` of a site",
+    },
+    VerbRow {
+        verb: Verb::Precompress,
+        name: "precompress",
+        operand: "DIR",
+        choices: &[],
+        doc: "make the .br, .zst and .gz files that are served in place of the plain ones",
     },
     VerbRow {
         verb: Verb::Version,
@@ -162,6 +171,7 @@ fn dispatch(parsed: &Parsed) -> Exit {
         Verb::Doctor => doctor::run(parsed),
         Verb::Tune => tune::run(parsed),
         Verb::HashPassword => hash_password::run(),
+        Verb::Precompress => precompress::run(parsed),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

@@ -22,6 +22,14 @@ pub(crate) struct Opt {
     effect: Effect,
 }
 
+/// An option that only its verb reads.
+pub(crate) struct VerbOption {
+    pub(crate) name: &'static str,
+    pub(crate) value: Option<&'static str>,
+    pub(crate) choices: &'static [&'static str],
+    pub(crate) doc: &'static str,
+}
+
 #[derive(Clone, Copy)]
 enum Effect {
     Setting(&'static Setting),
@@ -29,7 +37,7 @@ enum Effect {
     Set,
     Print,
     Json,
-    Tune(&'static str),
+    Own(&'static str),
     Verbose,
     Help,
 }
@@ -45,8 +53,8 @@ pub(crate) struct Parsed {
     pub(crate) given: Vec<GivenOption>,
     pub(crate) print: bool,
     pub(crate) json: bool,
-    /// The options of `tune` by name; a switch has an empty value.
-    pub(crate) tune: Vec<(&'static str, String)>,
+    /// The options that only the verb reads, by name; a switch has an empty value.
+    pub(crate) own: Vec<(&'static str, String)>,
     pub(crate) verbose: bool,
     operand: Option<String>,
 }
@@ -96,7 +104,8 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
         Verb::Doctor => {
             all.push(own("json", Effect::Json, "print one JSON object for programs to read"));
         }
-        Verb::Tune => all.extend(super::tune::OPTIONS.iter().map(tune)),
+        Verb::Tune => all.extend(super::tune::OPTIONS.iter().map(of_verb)),
+        Verb::Precompress => all.extend(super::precompress::OPTIONS.iter().map(of_verb)),
         Verb::Version => all.push(Opt {
             short: Some('v'),
             ..own("verbose", Effect::Verbose, "say what it was built with and runs on")
@@ -116,8 +125,8 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     all
 }
 
-fn tune(row: &super::tune::TuneOption) -> Opt {
-    let option = own(row.name, Effect::Tune(row.name), row.doc);
+fn of_verb(row: &VerbOption) -> Opt {
+    let option = own(row.name, Effect::Own(row.name), row.doc);
     Opt { value: row.value, choices: row.choices.to_vec(), ..option }
 }
 
@@ -260,7 +269,7 @@ fn apply(
         }
         Effect::Config => parsed.config = Some(PathBuf::from(text)),
         Effect::Print => parsed.print = true,
-        Effect::Tune(name) => parsed.tune.push((name, text)),
+        Effect::Own(name) => parsed.own.push((name, text)),
         Effect::Json => parsed.json = true,
         Effect::Verbose => parsed.verbose = true,
         Effect::Help => parsed.help = true,
@@ -301,8 +310,11 @@ fn complete(parsed: &Parsed) -> Result<(), Usage> {
     let row = parsed.verb.row();
     let wants = !row.operand.is_empty() && !row.operand.starts_with('[');
     if wants && parsed.operand.is_none() {
-        let choices = row.choices.join("|");
-        return Err(Usage(format!("`ringway {}` wants one of {choices}", row.name)));
+        let wanted = match row.choices {
+            [] => row.operand.to_owned(),
+            choices => format!("one of {}", choices.join("|")),
+        };
+        return Err(Usage(format!("`ringway {}` wants {wanted}", row.name)));
     }
     Ok(())
 }
@@ -412,6 +424,7 @@ mod tests {
             ("serve a b", "one operand too many: `a` and `b`"),
             ("version x", "`ringway version` takes no operand, found `x`"),
             ("completions", "`ringway completions` wants one of bash|zsh|fish"),
+            ("precompress", "`ringway precompress` wants DIR"),
             (
                 "completions bsah",
                 "expected one of bash, zsh, fish, found `bsah`; did you mean `bash`",

@@ -1,6 +1,6 @@
 //! `ringway tune`: the command-line interface of `ringway_tuning::tune`.
 
-use super::options::Parsed;
+use super::options::{Parsed, VerbOption};
 use super::{Exit, complain, print};
 use ringway::config::nearest;
 use ringway_tuning::tune::{Action, Group, Irqs, Options, Outcome};
@@ -8,25 +8,17 @@ use ringway_tuning::{Host, Profile, tune};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// An option of `tune`.
-pub(crate) struct TuneOption {
-    pub(crate) name: &'static str,
-    pub(crate) value: Option<&'static str>,
-    pub(crate) choices: &'static [&'static str],
-    pub(crate) doc: &'static str,
-}
-
 const fn row(
     name: &'static str,
     value: Option<&'static str>,
     choices: &'static [&'static str],
     doc: &'static str,
-) -> TuneOption {
-    TuneOption { name, value, choices, doc }
+) -> VerbOption {
+    VerbOption { name, value, choices, doc }
 }
 
 /// The options of `tune`, in the order of the help.
-pub(crate) const OPTIONS: &[TuneOption] = &[
+pub(crate) const OPTIONS: &[VerbOption] = &[
     row("dry-run", None, &[], "say what would be done and do nothing"),
     row("profile", Some("NAME"), &["throughput", "latency", "bench"], "what to tune for"),
     row(
@@ -95,7 +87,7 @@ fn report(action: Action, options: &Options, outcome: &Outcome) -> Exit {
 
 fn options(parsed: &Parsed) -> Result<Options, String> {
     let mut options = Options::default();
-    for (name, value) in &parsed.tune {
+    for (name, value) in &parsed.own {
         let wrong = |choices: &[&str]| {
             let hint = nearest(value, choices.iter().copied());
             let hint = hint.map(|near| format!("; did you mean {near}")).unwrap_or_default();

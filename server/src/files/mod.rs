@@ -19,6 +19,7 @@ mod meta;
 mod mime;
 mod multipart;
 mod path;
+mod precompress;
 mod range;
 mod respond;
 mod root;
@@ -31,6 +32,7 @@ mod store;
 mod tags;
 
 pub(crate) use counts::cache_counts;
+pub use precompress::{Precompress, PrecompressReport};
 pub(crate) use root::reopen;
 
 use std::cell::RefCell;

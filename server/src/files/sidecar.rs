@@ -6,6 +6,7 @@
 //! 8878 section 3.1.1.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use super::file::FileContent;
 use crate::app::content_coding::Coding;
@@ -28,6 +29,29 @@ pub(crate) async fn belongs(coding: Coding, content: &FileContent, source: u64) 
             Err(_) => false,
         },
     }
+}
+
+/// As [`belongs`], of a file of `len` bytes that stays on disk.
+pub(crate) fn belongs_to(
+    coding: Coding,
+    file: &std::fs::File,
+    len: u64,
+    source: u64,
+) -> io::Result<bool> {
+    let mut start = [0; START];
+    let start = &mut start[..len.min(START as u64) as usize];
+    file.read_exact_at(start, 0)?;
+    Ok(match coding {
+        Coding::Brotli | Coding::Identity => true,
+        Coding::Gzip => {
+            let mut end = [0; 4];
+            len >= 4
+                && file.read_exact_at(&mut end, len - 4).is_ok()
+                && is_gzip_of(start, &end, source)
+        }
+        Coding::Zstd => FrameHeader::read(start)
+            .is_some_and(|frame| frame.content.is_none_or(|content| content == source)),
+    })
 }
 
 /// The magic of gzip in front, at the end the length modulo 2^32.

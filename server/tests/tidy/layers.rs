@@ -64,6 +64,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::hash_password",
             "cli::help",
             "cli::options",
+            "cli::precompress",
             "cli::serve",
             "cli::tune",
         ],
