@@ -434,21 +434,13 @@ fn p2_several_lines_of_accept_encoding_are_one_list() {
     }
 }
 
-/// A pool of one thread, which is busy, without a queue.
+/// There are no threads for it.
 #[test]
 fn p2_what_no_thread_has_time_to_compress_is_sent_as_it_is() {
-    let (done, waits) = std::sync::mpsc::channel::<()>();
-    let waits = Arc::new(std::sync::Mutex::new(waits));
-    let app = words().get("/busy", async move |_: OwnedRequest| {
-        let waits = Arc::clone(&waits);
-        let work = ringway::spawn_blocking(move || waits.lock().unwrap().recv());
-        ringway::spawn(async move { drop(work.await) });
-        Response::text("busy")
-    });
-    let limits = Limits { blocking_threads: 1, blocking_queue: 0, ..Limits::default() };
+    let app = words();
+    let limits = Limits { compress_queue: 0, ..Limits::default() };
     let running = Server::new(app).limits(limits).workers(1).http("127.0.0.1:0").start().unwrap();
     let mut client = Client::connect(running.local_addr(Scheme::Http).unwrap());
-    assert_eq!(client.get("/busy").text(), "busy");
     let mut ask = |accepted: &str| {
         client.request("GET", "/words/100000", &format!("Accept-Encoding: {accepted}\r\n"), b"")
     };
@@ -457,7 +449,6 @@ fn p2_what_no_thread_has_time_to_compress_is_sent_as_it_is() {
     assert_eq!(answer.field("content-encoding"), None);
     assert_eq!(answer.field("vary"), Some("accept-encoding"));
     assert_eq!(ask("gzip, identity;q=0").status, 503);
-    done.send(()).unwrap();
     running.stop();
     running.join().unwrap();
 }

@@ -8,6 +8,7 @@ pub(crate) mod body_limit;
 pub(crate) mod content;
 pub(crate) mod content_coding;
 pub(crate) mod cookies;
+pub(crate) mod encoder;
 pub(crate) mod error;
 pub(crate) mod extensions;
 pub(crate) mod extract;

@@ -166,6 +166,10 @@ limits! {
         "threads of the whole server for work of the application that would hold a worker up, started on demand"
     "limits.blocking_queue" blocking_queue: u32, Count = 1024, 0 => 16_777_215;
         "such work that waits for a thread; further work is refused"
+    "limits.compress_bytes" compress_bytes: u64, Bytes = MIB, 0 => 16 * MIB;
+        "size of the largest file that is compressed on the way, where its site asks for that; 0 compresses none"
+    "limits.compress_queue" compress_queue: u32, Count = 64, 0 => 4096;
+        "files and answers that wait for a thread to be compressed; further ones are sent as they are; 0 has no threads for it"
     "limits.log_queue" log_queue: usize, Count = 64, 1 => 65_536;
         "batches of log lines waiting for the writer; above it lines are dropped and counted"
     "limits.metrics_pages" metrics_pages: u32, Count = 16, 0 => 1024;

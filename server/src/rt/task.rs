@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::rt::oneshot::{OneshotReceiver, OneshotSender, oneshot};
 use crate::rt::panics::caught_with_message;
-use crate::rt::thread_state;
+use crate::rt::thread_state::{self, ThreadState};
+use crate::rt::threads::Job;
 
 /// Runs a future on the worker that this is called on, beside everything else that it does. It need
 /// not be `Send`, and outlives the request that started it. It is polled for the first time in this
@@ -97,6 +98,24 @@ where
     T: Send + 'static,
 {
     let thread = thread_state::worker("spawn_blocking");
+    on_thread(work, |job| thread.threads().is_some_and(|threads| threads.run(job).is_ok()))
+}
+
+/// As [`spawn_blocking`] for what compresses: on few threads, which yield to the workers. What an
+/// answer waits for is `awaited`, and goes first.
+pub(crate) fn spawn_compression<F, T>(work: F, awaited: bool) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let threads = thread_state::with(ThreadState::threads);
+    on_thread(work, |job| threads.is_some_and(|threads| threads.compress(job, awaited).is_ok()))
+}
+
+fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    run: impl FnOnce(Job) -> bool,
+) -> JoinHandle<T> {
     let (sender, result) = oneshot();
     let job = move || {
         if sender.was_aborted() {
@@ -104,7 +123,7 @@ where
         }
         drop(sender.send(caught_with_message(work).map_err(JoinError::Panicked)));
     };
-    if thread.threads().is_none_or(|threads| threads.run(Box::new(job)).is_err()) {
+    if !run(Box::new(job)) {
         let (refused, result) = oneshot();
         drop(refused.send(Err(JoinError::Overloaded)));
         return JoinHandle { result };

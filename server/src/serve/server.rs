@@ -393,7 +393,7 @@ impl Server {
 
     /// What all workers have in common.
     fn plan(self, alive: Arc<Alive>) -> Plan {
-        let Limits { blocking_threads, blocking_queue, .. } = self.limits;
+        let Limits { blocking_threads, blocking_queue, compress_queue, .. } = self.limits;
         Plan {
             app: self.app,
             limits: self.limits,
@@ -404,7 +404,10 @@ impl Server {
             recv: self.recv,
             engine: self.engine,
             cpus_chosen: self.cpus.is_some(),
-            threads: Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize)),
+            threads: Arc::new(
+                Threads::new(blocking_threads.into(), blocking_queue as usize)
+                    .press_queue(compress_queue as usize),
+            ),
             alive,
         }
     }

@@ -6,14 +6,14 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use ringway_codec::field::Known;
 use ringway_codec::h1::request::Method as Verb;
 
-use super::encoder::{Encoder, INLINE_MAX, encode_stream};
 use crate::app::content::Body;
 use crate::app::content_coding::{Accepted, Coding, Codings, compressible};
+use crate::app::encoder::{Encoder, INLINE_MAX, encode_stream};
 use crate::app::handler::Reply;
 use crate::app::layer::{Layer, Next};
 use crate::app::request::Request;
 use crate::app::response::Response;
-use crate::rt::task::spawn_blocking;
+use crate::rt::task::spawn_compression;
 
 /// Compresses responses with brotli, zstd or gzip (RFC 7932, RFC 8878 with a window of at most 8
 /// MiB, RFC 1952), whichever the client prefers (RFC 9110 section 12.5.3).
@@ -23,8 +23,9 @@ use crate::rt::task::spawn_blocking;
 /// becomes weak, because the bytes change (section 8.8.1). A client that refuses identity
 /// (`identity;q=0`) gets 406 if none of the three codings is acceptable. Streamed bodies are
 /// compressed as they are produced, and flushed whenever the producer pauses. More than 16 KiB at a
-/// time is compressed on other threads ([`spawn_blocking`](crate::spawn_blocking)). If those are
-/// too busy, the response is sent uncompressed (503 if the client refuses that).
+/// time is compressed by other threads, which yield to the workers and have half of the CPUs at
+/// most. If too much waits for them, the response is sent uncompressed (503 if the client refuses
+/// that).
 ///
 /// [`Files`](crate::Files) serves precompressed files, which is cheaper. Its responses pass
 /// unchanged.
@@ -163,7 +164,7 @@ impl Work {
             other => Arc::from(other.bytes()),
         };
         let lent = Arc::clone(&bytes);
-        match spawn_blocking(move || Encoder::whole(coding, &lent)).await {
+        match spawn_compression(move || Encoder::whole(coding, &lent), true).await {
             Ok(made) => finish(response, coding, Body::Shared(bytes), made, must),
             Err(error) if must => error.into(),
             // The threads are too busy.

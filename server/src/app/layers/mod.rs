@@ -3,7 +3,6 @@
 mod basic_auth;
 mod compress;
 mod cors;
-mod encoder;
 mod rate_limit;
 mod request_id;
 mod timeout;

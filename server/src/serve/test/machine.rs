@@ -90,8 +90,11 @@ pub(super) fn run(
         // An error means that the client and its worker are gone.
         let _ = post.send(Message::Wake(token));
     }));
-    let Limits { blocking_threads, blocking_queue, .. } = limits;
-    let threads = Arc::new(Threads::new(blocking_threads.into(), blocking_queue as usize));
+    let Limits { blocking_threads, blocking_queue, compress_queue, .. } = limits;
+    let threads = Arc::new(
+        Threads::new(blocking_threads.into(), blocking_queue as usize)
+            .press_queue(compress_queue as usize),
+    );
     let executor = Executor::new(Arc::clone(&mailbox), threads, panicked);
     let state = WorkerState::new(0, app, limits, Backend::detect(), executor, None, None);
     let (peers, sleeps, waits) = (Slab::default(), BTreeSet::new(), Vec::new());

@@ -12,7 +12,7 @@ use crate::rt::task::spawn_blocking;
 use crate::rt::thread_state::Waiter;
 
 /// A compressor and its output.
-pub(super) enum Encoder {
+pub(crate) enum Encoder {
     Gzip(flate2::write::GzEncoder<Vec<u8>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
@@ -27,7 +27,7 @@ const WINDOW_LOG: u32 = 19;
 /// Size of brotli's buffer, in bytes.
 const BROTLI_BUFFER: usize = 4096;
 /// More bytes are compressed on another thread, so that the worker's other clients need not wait.
-pub(super) const INLINE_MAX: usize = 16 * 1024;
+pub(crate) const INLINE_MAX: usize = 16 * 1024;
 /// Maximum number of bytes compressed at a time.
 const PIECE_MAX: usize = 128 * 1024;
 
@@ -54,7 +54,7 @@ impl Encoder {
     }
 
     /// Compresses all bytes at once; `None` if the compressor fails.
-    pub(super) fn whole(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn whole(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoder = Self::new(coding)?;
         encoder.writer().write_all(bytes).ok()?;
         encoder.finish().ok()
@@ -91,7 +91,7 @@ impl Encoder {
 }
 
 /// A producer of the compressed form of another producer's body.
-pub(super) fn encode_stream(producer: Producer, coding: Coding) -> Producer {
+pub(crate) fn encode_stream(producer: Producer, coding: Coding) -> Producer {
     let length = producer.length();
     let (channel, future) = producer.into_parts();
     let source = Source { channel, future: Some(future) };
