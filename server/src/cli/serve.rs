@@ -9,7 +9,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
-    ringway::adopt_descriptors();
+    ringway::adopt_environment();
     let loaded = match check::load(parsed) {
         Ok(loaded) => loaded,
         Err(end) => {

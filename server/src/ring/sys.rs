@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use ringway_quic::steering::Instruction;
@@ -108,6 +108,21 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: borrowed for this call only, which asks the kernel whether the number is open.
     unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+}
+
+/// Takes over a descriptor that whoever started this process has left to it.
+pub(crate) fn own(fd: RawFd) -> io::Result<OwnedFd> {
+    close_on_exec(fd)?;
+    // SAFETY: the number is open, and was left to this process, which takes each once.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Microseconds of CLOCK_MONOTONIC.
+pub(crate) fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes a timespec to where one is.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 /// Has a descriptor closed when this process starts another program.

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use socket2::{Domain, SockRef, Type};
 
+use super::store;
 use crate::config::{Address, Descriptor};
 use crate::ring::sys;
 
@@ -24,7 +25,12 @@ const VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 static HANDED: LazyLock<Handed> = LazyLock::new(|| {
     let variable = |name| std::env::var(name).ok();
     let [count, process, names] = VARIABLES.map(variable);
-    let found = Handed::read(count.as_deref(), process.as_deref(), names.as_deref());
+    let mut found = Handed::read(count.as_deref(), process.as_deref(), names.as_deref());
+    for each in found.sockets.extract_if(.., |each| each.name.starts_with(store::PREFIX)) {
+        if let Ok(socket) = sys::own(each.number) {
+            store::add(each.name, socket);
+        }
+    }
     for each in &found.sockets {
         // Neither handlers' children nor a successor get them by accident.
         let _ = sys::close_on_exec(each.number);
@@ -34,7 +40,7 @@ static HANDED: LazyLock<Handed> = LazyLock::new(|| {
 });
 
 /// Reads what was handed over, before anything else opens a descriptor or starts a thread.
-pub fn adopt_descriptors() {
+pub(crate) fn find() {
     LazyLock::force(&HANDED);
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::inherited;
+use super::{inherited, store};
 use crate::app::error::Error;
 use crate::config::{Address, Scheme};
 use crate::udp;
@@ -45,7 +45,7 @@ pub(crate) struct Listener {
     /// The address as the configuration writes it.
     pub(crate) written: Arc<str>,
     pub(crate) bound: Bound,
-    /// A socket for each worker; more where it was taken over from a process with more workers.
+    /// A socket for each worker, or more, from a process that had more.
     pub(crate) sockets: Vec<OwnedFd>,
     /// The UDP sockets for QUIC on the same port, if HTTP/3 is spoken.
     pub(crate) udp: Vec<udp::Socket>,
@@ -110,8 +110,11 @@ const METRICS_BYTES: usize = 16 * 1024;
 
 /// Binds an address for `workers` workers.
 pub(crate) fn bind(scheme: Scheme, address: &Address, workers: usize) -> Result<Listener, Error> {
+    inherited::find();
     let failed = |source| Error::Listen { scheme, address: address.to_string(), source };
+    let stored = store::take(scheme, address);
     let (bound, sockets) = match address {
+        _ if !stored.is_empty() => adopted(stored, workers),
         Address::Ip(wanted) => tcp(*wanted, true, workers),
         Address::Any(port) => tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false, workers)
             .or_else(|_| tcp((Ipv4Addr::UNSPECIFIED, *port).into(), true, workers)),
@@ -196,7 +199,9 @@ pub(crate) fn bind_both(
         let Bound::Ip(bound) = listener.bound else { return Ok((listener, Ok(buffer))) };
         let (only_v6, workers) =
             (!matches!(address, Address::Any(_)), workers.min(udp::WORKERS_MAX));
+        let stored = store::take(Scheme::H3, address);
         let made = match address {
+            _ if !stored.is_empty() => udp::adopt(bound, only_v6, stored, workers, buffer),
             Address::Fd(_) => inherited::udp(bound)
                 .and_then(|(here, socket)| udp::share(here, socket, workers, buffer)),
             _ => udp::bind(bound, only_v6, workers, buffer),
@@ -272,6 +277,23 @@ fn unix(path: &Path, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
     }
     socket.listen(BACKLOG)?;
     Ok((Bound::Unix(path.into()), shared(socket.into(), workers)?))
+}
+
+/// Sockets that have come back. With more workers than before, further ones join their group, or
+/// one is shared.
+fn adopted(mut sockets: Vec<OwnedFd>, workers: usize) -> io::Result<(Bound, Vec<OwnedFd>)> {
+    let first = sockets[0].try_clone()?;
+    let bound = bound_at(&first)?;
+    let only_v6 = socket2::SockRef::from(&first).only_v6().unwrap_or(false);
+    while sockets.len() < workers {
+        let joined = match &bound {
+            Bound::Ip(address) => tcp_socket(*address, only_v6, true)
+                .and_then(|socket| socket.listen(BACKLOG).map(|()| OwnedFd::from(socket))),
+            Bound::Unix(_) => Err(io::Error::other("a path has one socket")),
+        };
+        sockets.push(joined.or_else(|_| first.try_clone())?);
+    }
+    Ok((bound, sockets))
 }
 
 /// Where a socket is bound.

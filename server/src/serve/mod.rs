@@ -9,16 +9,24 @@ mod inherited;
 mod lifetime;
 mod listener;
 mod log;
+mod notify;
 mod receipt;
 mod server;
 mod signals;
+mod store;
 mod supervisor;
 pub mod test;
 mod workers;
 
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
 pub use handle::ServerHandle;
-pub use inherited::adopt_descriptors;
 pub use listener::Bound;
 pub use receipt::{Late, Receipt};
 pub use server::Server;
+
+/// Takes over what the service manager has handed to the process, and removes it from the
+/// environment: first of all, while there are no threads.
+pub fn adopt_environment() {
+    inherited::find();
+    notify::find();
+}

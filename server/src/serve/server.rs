@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use super::inherited;
 use super::listener::{self, Bound, Listener};
 use super::log::OpenedLog;
+use super::notify;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
 use crate::config::Scheme;
@@ -424,75 +425,71 @@ impl Server {
             return Err(Error::NoListener);
         }
         let speaks_http3 = self.speaks_http3()?;
-        let bind = |(scheme, address): &(Scheme, Result<Address, String>)| match address {
-            Ok(address) if self.inheritance.is_some() => {
-                self.take_over(*scheme, address, workers, speaks_http3)
-            }
-            Ok(address) if *scheme == Scheme::Https && speaks_http3 => {
-                self.bind_both(address, workers)
-            }
-            Ok(address) => listener::bind(*scheme, address, workers),
-            Err(why) => Err(Error::Address(why.clone())),
-        };
         let mut listeners = Vec::new();
-        for listener in &self.listeners {
-            let (scheme, Ok(address)) = listener else {
-                listeners.push(bind(listener)?);
-                continue;
-            };
-            // The name of several descriptors stands for as many listeners.
-            let before = listeners.len();
-            while self.inheritance.as_ref().is_some_and(|all| all.has(*scheme, address)) {
-                listeners.push(bind(listener)?);
-                if !matches!(address, Address::Fd(_)) {
-                    break;
-                }
-            }
-            if listeners.len() > before {
+        for (scheme, address) in &self.listeners {
+            let address = address.as_ref().map_err(|why| Error::Address(why.clone()))?;
+            if self.take_over(*scheme, address, workers, speaks_http3, &mut listeners)? {
                 continue;
             }
             for each in inherited::expand(address) {
-                let made = bind(&(*scheme, Ok(each)))?;
-                listeners.push(Listener { written: address.to_string().into(), ..made });
+                let listener = match *scheme == Scheme::Https && speaks_http3 {
+                    true => self.bind_both(&each, workers)?,
+                    false => listener::bind(*scheme, &each, workers)?,
+                };
+                notify::keep(&listener, &each);
+                listeners.push(Listener { written: address.to_string().into(), ..listener });
             }
         }
         Ok(listeners)
     }
 
-    /// Takes a listener over from the process that this one replaces; binds it if it is new.
+    /// Takes over what the process that this one replaces has handed over of an address; false if
+    /// that is nothing. The name of several descriptors stands for as many listeners.
     fn take_over(
         &self,
         scheme: Scheme,
         address: &Address,
         workers: usize,
         speaks_http3: bool,
-    ) -> Result<Listener, Error> {
-        let with_udp = scheme == Scheme::Https && speaks_http3;
-        let handed =
-            self.inheritance.as_ref().and_then(|all| all.listener(scheme, address, workers));
-        let Some(listener) = handed else {
-            return match with_udp {
-                true => self.bind_both(address, workers),
-                false => listener::bind(scheme, address, workers),
-            };
-        };
-        let mut listener = listener?;
-        if let (true, Bound::Ip(bound), Some(all)) = (with_udp, &listener.bound, &self.inheritance)
-        {
-            let workers = workers.min(udp::WORKERS_MAX);
-            let only_v6 = !matches!(address, Address::Any(_));
-            let buffer = self.limits.h3_socket_bytes;
-            let sockets = match all.datagrams(&bound.to_string()) {
-                Some(sockets) => udp::adopt(sockets, *bound, only_v6, workers, buffer),
-                None => udp::bind(*bound, only_v6, workers, buffer).map(|(sockets, _)| sockets),
-            };
-            let failed = |source| {
-                let address = bound.to_string();
-                Error::Listen { scheme: Scheme::H3, address, source }
-            };
-            listener.udp = sockets.map_err(failed)?;
+        listeners: &mut Vec<Listener>,
+    ) -> Result<bool, Error> {
+        let Some(all) = &self.inheritance else { return Ok(false) };
+        let before = listeners.len();
+        while let Some(listener) = all.listener(scheme, address, workers) {
+            let mut listener = listener?;
+            if scheme == Scheme::Https && speaks_http3 {
+                self.take_over_udp(all, address, workers, &mut listener)?;
+            }
+            listeners.push(listener);
+            if !matches!(address, Address::Fd(_)) {
+                break;
+            }
         }
-        Ok(listener)
+        Ok(listeners.len() > before)
+    }
+
+    /// Takes over the UDP sockets of a listener; binds them if there were none.
+    fn take_over_udp(
+        &self,
+        all: &Inheritance,
+        address: &Address,
+        workers: usize,
+        listener: &mut Listener,
+    ) -> Result<(), Error> {
+        let Bound::Ip(bound) = listener.bound else { return Ok(()) };
+        let workers = workers.min(udp::WORKERS_MAX);
+        let only_v6 = !matches!(address, Address::Any(_));
+        let buffer = self.limits.h3_socket_bytes;
+        let sockets = match all.datagrams(&bound.to_string()) {
+            Some(sockets) => udp::adopt(bound, only_v6, sockets, workers, buffer),
+            None => udp::bind(bound, only_v6, workers, buffer),
+        };
+        let failed = |source| {
+            let address = bound.to_string();
+            Error::Listen { scheme: Scheme::H3, address, source }
+        };
+        listener.udp = sockets.map_err(failed)?.0;
+        Ok(())
     }
 
     /// Whether to speak HTTP/3. Not if clients must present certificates, which QUIC does not ask

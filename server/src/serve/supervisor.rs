@@ -17,6 +17,7 @@ use super::handover::{
     Generation, Hello, Predecessor, Program, Successor, VERSION, WireRecord, by_listener, reads_on,
     stops_late,
 };
+use super::notify;
 use super::signals::Signals;
 use crate::app::error::Error;
 use crate::config::Limits;
@@ -100,6 +101,8 @@ impl<'a> Supervisor<'a> {
         let tell = self.tell.clone();
         let _listening =
             signals.forward(move |signal| drop(tell.send(Happening::Signal(signal))))?;
+        notify::serving(self.server);
+        notify::watch(self.server)?;
         while !self.server.is_finished() {
             match self.next() {
                 Some(Happening::Signal(SIGHUP)) => self.hang_up(&mut reload),
@@ -146,8 +149,10 @@ impl<'a> Supervisor<'a> {
             Some(all) if !all.giver.is_over() => self.reload_waits = true,
             _ => {
                 self.reload_waits = false;
+                notify::reloading();
                 crate::files::reopen();
                 reload(self.server);
+                notify::serving(self.server);
             }
         }
     }
@@ -160,7 +165,10 @@ impl<'a> Supervisor<'a> {
             _ if self.ending && !self.is_being_replaced() => self.server.stop(),
             _ => {
                 self.replacement(self.replacements, GiverEvent::Told);
-                self.ending = true;
+                let was_replaced = std::mem::replace(&mut self.ending, true);
+                if !was_replaced {
+                    notify::stopping(&self.limits);
+                }
                 // A second signal ends it at once.
                 self.replacement = None;
                 note!("draining: finishing what is in flight; signal again to end now");
@@ -245,11 +253,13 @@ impl<'a> Supervisor<'a> {
                 drop(self.server.hand_over(&Handover::StepBack));
                 self.ending = true;
                 self.server.replacements().done();
+                notify::replaced(pid);
                 note!("replaced: process {pid} serves, this one finishes its connections");
             }
             GiverAct::StepForward => {
                 drop(self.server.hand_over(&Handover::StepForward));
                 self.ending = false;
+                notify::serving(self.server);
             }
             GiverAct::Leave => {
                 let patience = self.limits.replace_timeout;

@@ -47,6 +47,33 @@ pub(crate) fn bind(
     Ok((sockets, granted))
 }
 
+/// Sockets of a former process in their order. With more workers than before, further ones join
+/// them; one that does not share its port stays the only one.
+pub(crate) fn adopt(
+    address: SocketAddr,
+    only_v6: bool,
+    mut sockets: Vec<OwnedFd>,
+    workers: usize,
+    buffer: usize,
+) -> io::Result<(Vec<Socket>, usize)> {
+    let is_alone = match sockets.first() {
+        Some(first) => !SockRef::from(first).reuse_port()?,
+        None => false,
+    };
+    if is_alone && let Some(socket) = sockets.pop() {
+        return share(address, socket, workers, buffer);
+    }
+    while sockets.len() < workers {
+        sockets.push(socket(address, only_v6, true)?);
+    }
+    let mut granted = usize::MAX;
+    for fd in &sockets {
+        granted = granted.min(adjust(fd, address, buffer)?);
+    }
+    let each = sockets.into_iter().map(|fd| Socket { fd, local: address, receives: true });
+    Ok((each.collect(), granted))
+}
+
 /// One socket for all of `workers` workers: the first one receives, and hands on what is not its
 /// own; all send.
 pub(crate) fn share(
@@ -62,32 +89,6 @@ pub(crate) fn share(
     }
     sockets.insert(0, Socket { fd: socket, local: address, receives: true });
     Ok((sockets, granted))
-}
-
-/// Sockets that another process has handed over, in the order of its workers, and further ones
-/// where they are fewer than the workers here.
-pub(crate) fn adopt(
-    mut sockets: Vec<OwnedFd>,
-    address: SocketAddr,
-    only_v6: bool,
-    workers: usize,
-    buffer: usize,
-) -> io::Result<Vec<Socket>> {
-    let is_shared = match sockets.first() {
-        Some(first) => !SockRef::from(first).reuse_port()?,
-        None => false,
-    };
-    if is_shared && let Some(socket) = sockets.pop() {
-        return share(address, socket, workers, buffer).map(|(sockets, _)| sockets);
-    }
-    let mut sockets: Vec<Socket> =
-        sockets.into_iter().map(|fd| Socket { fd, local: address, receives: true }).collect();
-    while sockets.len() < workers {
-        let fd = socket(address, only_v6, true)?;
-        adjust(&fd, address, buffer)?;
-        sockets.push(Socket { fd, local: address, receives: true });
-    }
-    Ok(sockets)
 }
 
 fn socket(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<OwnedFd> {

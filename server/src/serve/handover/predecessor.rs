@@ -258,11 +258,6 @@ impl Inheritance {
         })
     }
 
-    /// Whether sockets of this address were handed over and have not been taken.
-    pub(crate) fn has(&self, scheme: Scheme, address: &Address) -> bool {
-        self.find(scheme, address).is_some()
-    }
-
     /// The listener of an address, if its sockets were handed over.
     pub(crate) fn listener(
         &self,

@@ -12,6 +12,7 @@ use super::fault::{self, Fault};
 use super::give::GiverEvent;
 use super::offer::{Generation, HandedListener};
 use super::wire::{CHUNK, Hello, Offered, Part, Transport, WireRecord};
+use crate::serve::notify;
 use crate::worker::LentSocket;
 
 /// How this program is started again: noted before anything is upgraded or moved.
@@ -66,6 +67,7 @@ impl Successor {
         // Its end is its standard input, which is the one way to leave a descriptor to one process
         // and to no other that is started meanwhile.
         command.args(&program.arguments).env(VARIABLE, "0").stdin(Stdio::from(there));
+        command.envs(notify::variables());
         let child = command.spawn();
         // The command holds the other end.
         drop(command);
