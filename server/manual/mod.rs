@@ -10,6 +10,7 @@
 //! * [Replacement](replacement): another version or configuration without a lost request
 //! * [Metrics](metrics): the page, what to watch, who may read them, OpenTelemetry
 //! * [Access log](access_log): formats, syslog, journal, samples, privacy
+//! * [Privileges](privileges): another user, the sandbox
 //! * [Tuning](tuning): kernel and hardware
 //! * [Performance](performance): how to measure, what the figures mean
 //! * [From HTTP/1.1 to HTTP/3](http1_to_http3): what each protocol buys
@@ -31,6 +32,7 @@ macro_rules! definitions {
 [metrics.md]: crate::manual::metrics
 [replacement.md]: crate::manual::replacement
 [access-log.md]: crate::manual::access_log
+[privileges.md]: crate::manual::privileges
 [tuning.md]: crate::manual::tuning
 [performance.md]: crate::manual::performance
 [http1-to-http3.md]: crate::manual::http1_to_http3
@@ -61,6 +63,7 @@ pages! {
     metrics "metrics.md"
     replacement "replacement.md"
     access_log "access-log.md"
+    privileges "privileges.md"
     tuning "tuning.md"
     performance "performance.md"
     http1_to_http3 "http1-to-http3.md"

@@ -41,6 +41,13 @@ pub enum Error {
     },
     /// This process was to replace another, and what that one said or handed over is no use.
     Handover(String),
+    /// What was to be given up before serving could not be.
+    Privileges {
+        /// What: `the user www-data`, `the sandbox (seccomp)`.
+        what: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// A worker thread could not be started, or ended unexpectedly.
     Worker(io::Error),
 }
@@ -67,6 +74,7 @@ impl fmt::Display for Error {
             Self::Tls(error) => error.fmt(f),
             Self::Log { path, source } => write!(f, "the access log {path}: {source}"),
             Self::Handover(why) => write!(f, "cannot replace the running server: {why}"),
+            Self::Privileges { what, source } => write!(f, "{what}: {source}"),
             Self::Worker(source) => write!(f, "a worker failed: {source}"),
         }
     }
@@ -78,6 +86,7 @@ impl std::error::Error for Error {
             Self::Listen { source, .. }
             | Self::Ring(source)
             | Self::Log { source, .. }
+            | Self::Privileges { source, .. }
             | Self::Worker(source) => Some(source),
             Self::Tls(error) => Some(error),
             Self::Cpu(_) | Self::Address(_) | Self::NoListener | Self::Handover(_) => None,

@@ -36,7 +36,8 @@ fn examine(config: &Config) -> Result<Vec<String>, Error> {
 /// The configuration that the command line selects. Errors are printed, not returned.
 pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
     let loaded = config::load(&parsed.sources()).and_then(|loaded| {
-        let missing = config::missing_paths(&loaded);
+        let mut missing = config::missing_paths(&loaded);
+        missing.extend(config::unknown_accounts(&loaded));
         if missing.is_empty() { Ok(loaded) } else { Err(Errors(missing)) }
     });
     match loaded {

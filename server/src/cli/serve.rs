@@ -7,30 +7,40 @@ use ringway::{Error, Scheme};
 use ringway_tuning::{Host, Transport, start};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
     ringway::adopt_environment();
-    let loaded = match check::load(parsed) {
-        Ok(loaded) => loaded,
+    let config = match load(parsed) {
+        Ok(config) => config,
         Err(end) => {
             ringway::handover::decline("its configuration has a mistake, which it has told");
             return end;
         }
     };
-    let config = loaded.config;
     let descriptors = start::raise_descriptors();
     // Warns only below `FEW`, not below the configured number: most servers never reach their limit
     // of connections.
     if let Some(answer) = start::explain_descriptors(descriptors, FEW) {
         complain(&format!("warning: {answer}"));
     }
-    match ringway::serve(&config, || Some(check::load(parsed).ok()?.config)) {
+    match ringway::serve(&config, || load(parsed).ok()) {
         Ok(()) => Exit::Fine,
         Err(error) => {
             complain(&explain(&config, &error));
             Exit::Failed
         }
     }
+}
+
+/// The configuration, whose own directory stays readable, so that it can be read again.
+fn load(parsed: &Parsed) -> Result<Config, Exit> {
+    let mut config = check::load(parsed)?.config;
+    if let Some(file) = parsed.sources().file {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        config.lifecycle.readable.push(parent.unwrap_or(Path::new(".")).to_owned());
+    }
+    Ok(config)
 }
 
 /// With fewer descriptors a single test client reaches the limit.

@@ -3,11 +3,13 @@
 //! it is told to read; and nothing but `settings` and `limits` knows a key, so that parsing,
 //! `--help`, `ringway check --print`, the shell completions and the manual cannot disagree.
 
+mod accounts;
 mod address;
 mod block;
 mod collector;
 mod error;
 mod include;
+mod lifecycle;
 mod limits;
 mod load;
 mod log;
@@ -20,10 +22,13 @@ mod site_check;
 mod suggest;
 mod value;
 
+pub use accounts::Identity;
+pub(crate) use accounts::identity;
 pub use address::{Address, BadAddress, Descriptor};
 pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
 pub use collector::{BadCollectorUrl, CollectorUrl};
 pub use error::{Error, Errors, ValueOrigin};
+pub use lifecycle::{Account, LifecycleConfig, Sandbox};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{GivenOption, Loaded, Sources, load};
@@ -32,6 +37,7 @@ pub use log::{
     SyslogAddress,
 };
 pub use paths::missing_paths;
+pub use paths::unknown_accounts;
 pub use print::{print, reference};
 pub use scheme::Scheme;
 pub use settings::{Flag, SETTINGS, Setting, Takes};
@@ -97,6 +103,8 @@ pub struct Config {
     pub engine: Engine,
     /// The access log.
     pub log: LogConfig,
+    /// As whom the server serves, and what it may do.
+    pub lifecycle: LifecycleConfig,
     /// The bounds.
     pub limits: Limits,
 }

@@ -1,6 +1,7 @@
-//! Whether the files and directories that a configuration names are there. Apart from loading,
-//! because this looks at the machine and loading does not.
+//! Whether the files, directories and users that a configuration names are there. Apart from
+//! loading, because this looks at the machine and loading does not.
 
+use super::accounts::{NoIdentity, identity};
 use super::error::Error;
 use super::load::Loaded;
 use std::fs::File;
@@ -69,6 +70,18 @@ fn missing_of_sites(loaded: &Loaded) -> Vec<Error> {
         }
     }
     errors
+}
+
+/// An error if the configuration names a user or a group that there is not, or that would keep all
+/// privileges.
+pub fn unknown_accounts(loaded: &Loaded) -> Vec<Error> {
+    let wrong = identity(&loaded.config.lifecycle).err();
+    let wrong = wrong.map(|NoIdentity { key, message, hint }| Error {
+        origin: loaded.origin(key).clone(),
+        message: format!("`{key}`: {message}"),
+        hint,
+    });
+    wrong.into_iter().collect()
 }
 
 /// Why a path cannot be used, if so.

@@ -4,7 +4,7 @@
 
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
-use super::{Config, Congestion, Cpus, KeyLogMode, Misdirected, Simd, TlsVersion, Trace};
+use super::{Config, Congestion, Cpus, KeyLogMode, Misdirected, Sandbox, Simd, TlsVersion, Trace};
 use std::sync::LazyLock;
 
 /// One key of the configuration.
@@ -202,8 +202,14 @@ const fn means(name: &'static str, value: &'static str, doc: &'static str) -> Op
 }
 
 fn fields() -> Vec<Setting> {
-    let blocks =
-        [process_fields(), service_fields(), log_fields(), http3_fields(), engine_fields()];
+    let blocks = [
+        process_fields(),
+        service_fields(),
+        log_fields(),
+        http3_fields(),
+        engine_fields(),
+        lifecycle_fields(),
+    ];
     blocks.into_iter().flatten().collect()
 }
 
@@ -436,6 +442,31 @@ fn engine_fields() -> Vec<Setting> {
     ]
 }
 
+fn lifecycle_fields() -> Vec<Setting> {
+    vec![
+        field!(
+            "lifecycle.user",
+            lifecycle.user,
+            takes("user", "NAME"),
+            "the user that root becomes before it serves, by name or number"
+        ),
+        field!(
+            "lifecycle.group",
+            lifecycle.group,
+            None,
+            "the group that goes with it; the user's own if not given"
+        ),
+        field!(
+            "lifecycle.sandbox",
+            lifecycle.sandbox,
+            None,
+            "give up all that serving does not need; what is not on its list of calls fails, or kills"
+        ),
+        field!(list "lifecycle.readable", lifecycle.readable, None,
+            "further directories that the sandbox lets be read: where a root that is a link will lead"),
+    ]
+}
+
 pub(super) const SIMD: Words<Simd> = &[
     ("auto", Simd::Auto),
     ("scalar", Simd::Scalar),
@@ -451,6 +482,8 @@ const CONGESTION: Words<Congestion> =
 const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
 const KEY_LOG: Words<KeyLogMode> = &[("off", KeyLogMode::Off), ("env", KeyLogMode::Env)];
+const SANDBOX: Words<Sandbox> =
+    &[("off", Sandbox::Off), ("on", Sandbox::On), ("kill", Sandbox::Kill)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 macro_rules! typed_words {
@@ -470,7 +503,7 @@ macro_rules! typed_words {
 }
 typed_words!(
     Simd, SIMD; Trace, TRACE; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
-    Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG
+    Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG; Sandbox, SANDBOX
 );
 
 /// Maximum number of workers; more is a mistake.

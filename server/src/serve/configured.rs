@@ -13,6 +13,7 @@ use crate::serve::handle::ServerHandle;
 use crate::serve::handover::Inheritance;
 use crate::serve::lifetime;
 use crate::serve::listener::Bound;
+use crate::serve::privileges::Privileges;
 use crate::serve::server::Server;
 use crate::tls::{CertificateFiles, Flaw, Options, Tls};
 use crate::worker::Order;
@@ -88,7 +89,8 @@ fn finish(
         .http3(config.http3.clone())
         .trace(config.trace.iter().copied())
         .engine(config.engine.clone())
-        .log(config.log.clone());
+        .log(config.log.clone())
+        .privileges(Privileges::of(config)?);
     if let Some(hsts) = &config.tls.hsts {
         server = server.hsts(hsts.0.clone());
     }

@@ -1,9 +1,11 @@
 //! A server from its start to its end, under signals: as the command runs it, and
 //! [`Server::run`](crate::Server::run).
 
+use std::io;
 use std::sync::Arc;
 
 use super::handover::{self, Inheritance, Program};
+use super::privileges;
 use super::signals::Signals;
 use super::supervisor::Supervisor;
 use crate::app::error::Error;
@@ -36,6 +38,11 @@ pub(super) fn run(
         predecessor.relieve(begin).inspect_err(|_| running.stop())?;
         note!("process {} has been replaced by this one", predecessor.inheritance().pid());
     }
+    let program = if privileges::is_sandboxed() {
+        Err(io::Error::other("a process in its sandbox starts no other: restart it"))
+    } else {
+        program.map_err(|error| io::Error::other(format!("this program cannot be found: {error}")))
+    };
     print(&running);
     Supervisor::new(&running, limits.clone(), program, predecessor).run(signals, reload)
 }

@@ -10,6 +10,7 @@ mod lifetime;
 mod listener;
 mod log;
 mod notify;
+mod privileges;
 mod receipt;
 mod server;
 mod signals;

@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 
 use super::inherited;
 use super::listener::{self, Bound, Listener};
-use super::log::OpenedLog;
+use super::log::{self, OpenedLog};
 use super::notify;
 use crate::app::error::Error;
 use crate::app::handler::{Guarded, Handler, IntoHandler};
@@ -30,6 +30,7 @@ use crate::rt::threads::Threads;
 use crate::serve::handle::{Keeper, ServerHandle, Serving};
 use crate::serve::handover::Inheritance;
 use crate::serve::lifetime;
+use crate::serve::privileges::Privileges;
 use crate::serve::workers::{Alive, Parts, Plan};
 use crate::tls::{Alpn, ConfigError, Tls};
 use crate::udp::{self, Forwarder, Setup};
@@ -64,6 +65,9 @@ pub struct Server {
     metrics: Option<Result<Address, String>>,
     metrics_hosts: Vec<String>,
     otlp: Option<Result<CollectorUrl, String>>,
+    privileges: Option<Privileges>,
+    /// Bound already, before privileges were given up.
+    pub(super) bound: Vec<Listener>,
     /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
     /// What the process that it replaces has handed over.
@@ -93,6 +97,8 @@ impl Server {
             metrics: None,
             metrics_hosts: Vec::new(),
             otlp: None,
+            privileges: None,
+            bound: Vec::new(),
             is_reckoned: false,
             inheritance: None,
         }
@@ -248,6 +254,12 @@ impl Server {
         self
     }
 
+    /// Gives these up before the first thread starts.
+    pub(super) fn privileges(mut self, privileges: Option<Privileges>) -> Self {
+        self.privileges = privileges;
+        self
+    }
+
     /// How connections receive: for measurements.
     #[must_use]
     pub fn recv_mode(mut self, mode: RecvMode) -> Self {
@@ -295,7 +307,7 @@ impl Server {
 
     /// Starts, and returns when every worker is serving.
     pub fn start(mut self) -> Result<ServerHandle, Error> {
-        let metrics = self.metrics.take();
+        let metrics = self.bind_metrics()?;
         let guard = Guard::new(std::mem::take(&mut self.metrics_hosts));
         let pages = self.limits.metrics_pages;
         let cpus = self.choose_cpus();
@@ -309,6 +321,9 @@ impl Server {
             .iter()
             .try_for_each(|listener| listener.bound_unsent(unsent))
             .map_err(Error::Ring)?;
+        let sink = log::open(&self.log)?;
+        let privileges = self.privileges.take();
+        privileges.iter().try_for_each(Privileges::give_up)?;
         self.app.start();
         if !self.is_reckoned
             && let Some(fitted) =
@@ -317,7 +332,7 @@ impl Server {
             note!("{fitted}");
         }
         let dropped = Dropped::default();
-        let log = OpenedLog::of(&self.log, self.limits.log_queue, workers, &dropped)?;
+        let log = OpenedLog::of(&self.log, sink, self.limits.log_queue, workers, &dropped)?;
         let inheritance = self.inheritance.clone();
         let (generation, replacements) = self.succeed()?;
         let lifecycle = Arc::new(Lifecycle::begin(replacements));
@@ -347,12 +362,14 @@ impl Server {
             forwarder.started(number, &worker.post.mailbox);
             serving.add(worker);
         }
-        if let Some(address) = metrics {
+        if let Some(listeners) = metrics {
             let endpoint = Endpoint::new(figures, pages, guard);
-            let mut server = Self::of_metrics(endpoint, pages).listen(Scheme::Metrics, address);
+            let mut server = Self::of_metrics(endpoint, pages);
             server.inheritance = inheritance;
+            server.bound = listeners;
             serving.add_metrics(server.start().inspect_err(|_| serving.stop())?);
         }
+        privileges.iter().try_for_each(Privileges::seal).inspect_err(|_| serving.stop())?;
         Ok(serving.into_handle())
     }
 
@@ -420,13 +437,29 @@ impl Server {
         }
     }
 
-    fn bind(&self, workers: usize) -> Result<Vec<Listener>, Error> {
+    fn bind_metrics(&mut self) -> Result<Option<Vec<Listener>>, Error> {
+        let Some(address) = self.metrics.take() else { return Ok(None) };
+        self.bind_each(&[(Scheme::Metrics, address)], 1, false).map(Some)
+    }
+
+    fn bind(&mut self, workers: usize) -> Result<Vec<Listener>, Error> {
+        if !self.bound.is_empty() {
+            return Ok(std::mem::take(&mut self.bound));
+        }
         if self.listeners.is_empty() {
             return Err(Error::NoListener);
         }
-        let speaks_http3 = self.speaks_http3()?;
+        self.bind_each(&self.listeners, workers, self.speaks_http3()?)
+    }
+
+    fn bind_each(
+        &self,
+        wanted: &[(Scheme, Result<Address, String>)],
+        workers: usize,
+        speaks_http3: bool,
+    ) -> Result<Vec<Listener>, Error> {
         let mut listeners = Vec::new();
-        for (scheme, address) in &self.listeners {
+        for (scheme, address) in wanted {
             let address = address.as_ref().map_err(|why| Error::Address(why.clone()))?;
             if self.take_over(*scheme, address, workers, speaks_http3, &mut listeners)? {
                 continue;

@@ -199,7 +199,7 @@ impl<'a> Supervisor<'a> {
             _ if alive >= usize::from(self.limits.generations) => format!(
                 "{alive} generations serve already, as many as lifecycle.generations allows"
             ),
-            (_, Err(error)) => format!("this program cannot be found: {error}"),
+            (_, Err(error)) => error.to_string(),
             (_, Ok(program)) => {
                 self.replacements += 1;
                 let (number, tell) = (self.replacements, self.tell.clone());

@@ -81,7 +81,7 @@ fn pages_of_the_manual_are_in_rustdoc() {
 fn papers_name_keys_metrics_and_options_that_there_are() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
     let keys = read("server/CONFIGURATION.md");
-    let blocks = ["files.", "tls.", "http2.", "http3.", "log.", "engine.", "limits."];
+    let blocks = ["files.", "tls.", "http2.", "http3.", "log.", "engine.", "limits.", "lifecycle."];
     let mut known = String::new();
     for file in files(&root().join("server/src"), &|name| name.ends_with(".rs")) {
         known.push_str(&fs::read_to_string(file).unwrap());

@@ -11,6 +11,7 @@ mod writer;
 
 pub(crate) use entry::Entry;
 pub use format::Format;
+pub(crate) use sink::LogSink;
 pub use writer::{Dropped, Log, Writer};
 
 use std::net::SocketAddr;

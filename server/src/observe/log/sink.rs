@@ -29,14 +29,14 @@ const UNIX_MAX: usize = 180_000;
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// Where lines go.
-pub(super) enum Sink {
+pub(crate) enum LogSink {
     Standard,
     File { file: File, path: PathBuf },
-    Socket(Socket),
+    Socket(DaemonSocket),
 }
 
 /// A daemon that takes lines by a socket.
-pub(super) struct Socket {
+pub(crate) struct DaemonSocket {
     to: To,
     open: Option<Open>,
     /// No connection is tried before.
@@ -60,9 +60,9 @@ pub(super) struct Loss {
     pub(super) error: io::Error,
 }
 
-impl Sink {
+impl LogSink {
     /// Opens what `[log]` names. Only a file has to be there: a daemon may start later.
-    pub(super) fn open(config: &LogConfig) -> io::Result<Self> {
+    pub(crate) fn open(config: &LogConfig) -> io::Result<Self> {
         if let Some(path) = &config.file {
             return Ok(Self::File { file: append(path)?, path: path.clone() });
         }
@@ -71,7 +71,7 @@ impl Sink {
             None if config.journal => To::Journal(PathBuf::from(JOURNAL)),
             None => return Ok(Self::Standard),
         };
-        Ok(Self::Socket(Socket { to, open: None, next: None }))
+        Ok(Self::Socket(DaemonSocket { to, open: None, next: None }))
     }
 
     /// Opens a file again by its name, and a daemon's socket anew; if that fails the one that is
@@ -105,7 +105,7 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-impl Socket {
+impl DaemonSocket {
     /// Sends a batch, as far as it can be sent.
     fn send(&mut self, bytes: &[u8], lines: u64) -> Result<(), Loss> {
         let mut sent = 0;
@@ -247,7 +247,7 @@ mod tests {
         format.line(&Record { target: b"/a\nHTTP_STATUS=200", ..record.clone() }, &mut batch);
         format.line(&Record { target: b"/b", user: b"ann\n\nMESSAGE=x", ..record }, &mut batch);
         let mut sink =
-            Sink::Socket(Socket { to: To::Journal(path.clone()), open: None, next: None });
+            LogSink::Socket(DaemonSocket { to: To::Journal(path.clone()), open: None, next: None });
         assert!(sink.write(&batch, 2).is_ok());
         let mut buffer = [0; 4096];
         for target in ["HTTP_TARGET=/a\\x0AHTTP_STATUS=200", "HTTP_TARGET=/b"] {

@@ -5,7 +5,7 @@
 
 use super::entry::Settled;
 use super::filter::Filter;
-use super::sink::{Loss, Sink};
+use super::sink::{LogSink, Loss};
 use super::{Entry, Format, Record};
 use crate::config::{LogConfig, LogFormat};
 use crate::ring::token::Id;
@@ -104,19 +104,18 @@ impl Dropped {
 }
 
 impl Writer {
-    /// Opens what the configuration names and starts the thread; one [`Log`] for each worker.
-    /// `queue` is `limits.log_queue`: batches that may wait. Lines that are lost are added to
-    /// `dropped`.
+    /// Starts the thread, which writes to `sink`; one [`Log`] for each worker. `queue` is
+    /// `limits.log_queue`: batches that may wait. Lines that are lost are added to `dropped`.
     ///
     /// # Errors
-    /// The file cannot be opened for appending, or the thread cannot be started.
-    pub fn start(
+    /// The thread cannot be started.
+    pub(crate) fn start(
         config: &LogConfig,
+        sink: LogSink,
         queue: usize,
         workers: usize,
         dropped: &Dropped,
     ) -> io::Result<(Self, Vec<Log>)> {
-        let sink = Sink::open(config)?;
         let name = config.destination();
         let shared = Arc::new(Shared { dropped: dropped.clone(), ..Shared::default() });
         let (send, batches) = sync_channel(queue.max(1));
@@ -244,7 +243,7 @@ impl Drop for Log {
 
 /// The thread: until every sender is gone.
 fn write_all(
-    (mut sink, name): (Sink, &str),
+    (mut sink, name): (LogSink, &str),
     batches: &Receiver<Batch>,
     back: &[SyncSender<Vec<u8>>],
     shared: &Shared,
@@ -293,7 +292,7 @@ mod tests {
     ) -> io::Result<(Writer, Vec<Log>)> {
         let file = Some(file.to_owned());
         let config = LogConfig { format, file, ..LogConfig::default() };
-        Writer::start(&config, queue, workers, &Dropped::default())
+        Writer::start(&config, LogSink::open(&config)?, queue, workers, &Dropped::default())
     }
 
     fn record(target: &[u8]) -> Record<'_> {
