@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod doctor;
 mod hash_password;
+mod health;
 mod help;
 mod options;
 mod precompress;
@@ -24,6 +25,7 @@ pub(crate) enum Verb {
     Serve,
     Check,
     Doctor,
+    Health,
     Tune,
     HashPassword,
     Precompress,
@@ -65,6 +67,13 @@ pub(crate) const VERBS: &[VerbRow] = &[
         operand: "",
         choices: &[],
         doc: "say what kernel, machine and certificates lack: found, wanted, why, how",
+    },
+    VerbRow {
+        verb: Verb::Health,
+        name: "health",
+        operand: "[ADDRESS]",
+        choices: &[],
+        doc: "ask a running server whether it lives; exit code 0 or 1",
     },
     VerbRow {
         verb: Verb::Tune,
@@ -169,6 +178,7 @@ fn dispatch(parsed: &Parsed) -> Exit {
         Verb::Serve => serve::run(parsed),
         Verb::Check => check::run(parsed),
         Verb::Doctor => doctor::run(parsed),
+        Verb::Health => health::run(parsed),
         Verb::Tune => tune::run(parsed),
         Verb::HashPassword => hash_password::run(),
         Verb::Precompress => precompress::run(parsed),

@@ -38,6 +38,7 @@ enum Effect {
     Print,
     Json,
     Own(&'static str),
+    Ready,
     Verbose,
     Help,
 }
@@ -55,6 +56,7 @@ pub(crate) struct Parsed {
     pub(crate) json: bool,
     /// The options that only the verb reads, by name; a switch has an empty value.
     pub(crate) own: Vec<(&'static str, String)>,
+    pub(crate) ready: bool,
     pub(crate) verbose: bool,
     operand: Option<String>,
 }
@@ -91,7 +93,7 @@ fn own(long: &'static str, effect: Effect, doc: &'static str) -> Opt {
 /// The options of `verb`, in the order of the help.
 pub(crate) fn of(verb: Verb) -> Vec<Opt> {
     let mut all = Vec::new();
-    if matches!(verb, Verb::Serve | Verb::Check | Verb::Doctor) {
+    if matches!(verb, Verb::Serve | Verb::Check | Verb::Doctor | Verb::Health) {
         let config = own("config", Effect::Config, "read this configuration file");
         all.push(Opt { short: Some('c'), value: Some("FILE"), ..config });
     }
@@ -103,6 +105,9 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
         )),
         Verb::Doctor => {
             all.push(own("json", Effect::Json, "print one JSON object for programs to read"));
+        }
+        Verb::Health => {
+            all.push(own("ready", Effect::Ready, "ask whether it wants requests, instead"));
         }
         Verb::Tune => all.extend(super::tune::OPTIONS.iter().map(of_verb)),
         Verb::Precompress => all.extend(super::precompress::OPTIONS.iter().map(of_verb)),
@@ -271,6 +276,7 @@ fn apply(
         Effect::Print => parsed.print = true,
         Effect::Own(name) => parsed.own.push((name, text)),
         Effect::Json => parsed.json = true,
+        Effect::Ready => parsed.ready = true,
         Effect::Verbose => parsed.verbose = true,
         Effect::Help => parsed.help = true,
     }

@@ -198,6 +198,8 @@ limits! {
         "time for which the old process takes everything back should the new one end"
     "lifecycle.replace_timeout" replace_timeout: Duration, Time = 10 * MINUTE, 0 => 24 * HOUR;
         "time that the connections of a replaced process have to end by themselves"
+    "lifecycle.drain_delay" drain_delay: Duration, Time = 0, 0 => 10 * MINUTE;
+        "time for which all is served as before once the server is told to stop, while /readyz answers 503"
     "http2.streams" h2_streams: u32, Count = 100, 1 => 32_000;
         "requests that a client may have open at once on a connection"
     "http2.stream_window" h2_stream_window: u32, Bytes = 65_535, 0 => 0x7fff_ffff;

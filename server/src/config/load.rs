@@ -340,11 +340,12 @@ impl Layers {
             ("https", &config.https),
             ("h2c", &config.h2c),
             ("metrics", config.metrics.as_slice()),
+            ("health", config.health.as_slice()),
         ]
         .into_iter()
         .flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
         .collect();
-        if listeners.iter().all(|(key, _)| *key == "metrics") {
+        if listeners.iter().all(|(key, _)| matches!(*key, "metrics" | "health")) {
             found.push(("http", "nothing to listen on: no http, https or h2c address".into()));
         }
         for (index, (key, address)) in listeners.iter().enumerate() {

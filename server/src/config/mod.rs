@@ -71,6 +71,8 @@ pub struct Config {
     pub metrics_hosts: Vec<HostPattern>,
     /// The OpenTelemetry collector that metrics and traces are sent to; none sends nothing.
     pub otlp: Option<CollectorUrl>,
+    /// Where `/livez` and `/readyz` are answered, and nothing else.
+    pub health: Option<Address>,
     /// Worker threads; none means one for each CPU that the process may use.
     pub workers: Option<u16>,
     /// The CPUs that workers are pinned to, in worker order; none means the allowed ones.

@@ -15,6 +15,8 @@ pub enum Scheme {
     H3,
     /// The server's own metrics, over HTTP in the clear.
     Metrics,
+    /// Whether the server lives and is ready, over HTTP in the clear.
+    Health,
 }
 
 impl fmt::Display for Scheme {
@@ -25,6 +27,7 @@ impl fmt::Display for Scheme {
             Self::H2c => "h2c",
             Self::H3 => "h3",
             Self::Metrics => "metrics",
+            Self::Health => "health",
         })
     }
 }

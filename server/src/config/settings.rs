@@ -236,6 +236,12 @@ fn process_fields() -> Vec<Setting> {
             "send metrics and traces to this OpenTelemetry collector, by OTLP/HTTP: http://127.0.0.1:4318"
         ),
         field!(
+            "health",
+            health,
+            takes("health", "ADDR"),
+            "answer /livez and /readyz here, and nothing else: for balancers and containers"
+        ),
+        field!(
             "workers",
             workers,
             takes("workers", "N"),

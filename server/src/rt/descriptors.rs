@@ -32,26 +32,31 @@ pub(crate) struct Fitted {
     kept: u64,
 }
 
-/// Lowers `limits.connections` to what the descriptors allow; returns a message if it did.
-pub(crate) fn fit(
-    limits: &mut Limits,
-    workers: usize,
-    measured: bool,
-    usage: Usage,
-) -> Option<Fitted> {
-    let Usage { limit, open } = usage;
-    let kept = (limit / 4).clamp(KEPT_MIN, KEPT_MAX);
-    let readers = u64::from(METRICS + limits.metrics_pages);
-    let metrics = if measured { WORKER + readers + 1 } else { 0 };
-    let workers = workers.max(1) as u64;
-    let others = open + kept + PROCESS + metrics + workers * WORKER;
-    let most = (limit.saturating_sub(others) / workers).max(LEAST);
-    let wanted = limits.connections;
-    if most >= u64::from(wanted) {
-        return None;
+/// The small servers beside a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) metrics: bool,
+    pub(crate) health: bool,
+}
+
+impl Beside {
+    /// Lowers `limits.connections` to what the descriptors allow; returns a message if it did.
+    pub(crate) fn fit(self, limits: &mut Limits, workers: usize, usage: Usage) -> Option<Fitted> {
+        let Usage { limit, open } = usage;
+        let kept = (limit / 4).clamp(KEPT_MIN, KEPT_MAX);
+        let readers = u64::from(METRICS + limits.metrics_pages);
+        let metrics = if self.metrics { WORKER + readers + 1 } else { 0 };
+        let health = if self.health { WORKER + u64::from(METRICS) + 1 } else { 0 };
+        let workers = workers.max(1) as u64;
+        let others = open + kept + PROCESS + metrics + health + workers * WORKER;
+        let most = (limit.saturating_sub(others) / workers).max(LEAST);
+        let wanted = limits.connections;
+        if most >= u64::from(wanted) {
+            return None;
+        }
+        limits.connections = most as u32;
+        Some(Fitted { wanted, most: most as u32, limit, kept })
     }
-    limits.connections = most as u32;
-    Some(Fitted { wanted, most: most as u32, limit, kept })
 }
 
 impl fmt::Display for Fitted {
@@ -72,7 +77,11 @@ mod tests {
 
     fn fitted(limit: u64, open: u64, workers: usize, measured: bool) -> (u32, Option<u64>) {
         let mut limits = Limits::default();
-        let said = fit(&mut limits, workers, measured, Usage { limit, open });
+        let said = Beside { metrics: measured, health: false }.fit(
+            &mut limits,
+            workers,
+            Usage { limit, open },
+        );
         (limits.connections, said.map(|said| said.kept))
     }
 
@@ -100,7 +109,7 @@ mod tests {
     #[test]
     fn f11_what_is_said_names_the_remedy() {
         let mut limits = Limits::default();
-        let said = fit(&mut limits, 1, false, Usage { limit: 1024, open: 10 }).unwrap();
+        let said = Beside::default().fit(&mut limits, 1, Usage { limit: 1024, open: 10 }).unwrap();
         let said = said.to_string();
         assert!(said.contains("instead of 65536") && said.contains("1024 descriptors"), "{said}");
         assert!(said.contains("ulimit -n") && said.contains("LimitNOFILE"), "{said}");

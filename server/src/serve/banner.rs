@@ -57,6 +57,7 @@ fn spoken(scheme: Scheme, config: &Config) -> &'static str {
         }
         Scheme::Https => "HTTP/2, HTTP/1.1",
         Scheme::H3 => "HTTP/3",
+        Scheme::Health => "health: /livez, /readyz",
         Scheme::Metrics => "metrics: a page, /metrics, /stats.json",
     }
 }

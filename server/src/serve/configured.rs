@@ -125,6 +125,9 @@ fn finish(
         server = server.metrics(address.to_string());
         server = server.metrics_hosts(config.metrics_hosts.iter().map(|host| host.0.clone()));
     }
+    if let Some(address) = &config.health {
+        server = server.health(address.to_string());
+    }
     server.start()
 }
 

@@ -20,6 +20,7 @@ use crate::observe::otlp::{Exporter, Traced};
 use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
+use crate::serve::health::Health;
 use crate::serve::receipt::Receipt;
 use crate::serve::workers::{Alive, Post, WorkerThread};
 use crate::tls::{CertificateFiles, Change, Tls};
@@ -99,7 +100,8 @@ pub(super) struct Serving {
     /// Lines that were lost, by all its logs.
     dropped: Dropped,
     keeper: Option<Keeper>,
-    metrics: Option<ServerHandle>,
+    /// The servers of metrics and of health, which end with this one.
+    beside: Vec<ServerHandle>,
     lifecycle: Arc<Lifecycle>,
     /// The number by which its connection IDs are told from those of its predecessors.
     generation: u16,
@@ -135,7 +137,7 @@ impl Serving {
             log: Mutex::new(log),
             dropped,
             keeper,
-            metrics: None,
+            beside: Vec::new(),
             lifecycle,
             generation,
             exporter: Mutex::default(),
@@ -172,11 +174,16 @@ impl Serving {
         self.exporter = Mutex::new(Some(exporter));
     }
 
-    /// Adds the metrics server, which ends with this one.
-    pub(super) fn add_metrics(&mut self, metrics: ServerHandle) {
-        self.bound.extend_from_slice(&metrics.0.bound);
-        self.families.extend_from_slice(&metrics.0.families);
-        self.metrics = Some(metrics);
+    /// Adds a server of metrics or of health, which ends with this one.
+    pub(super) fn add_beside(&mut self, other: ServerHandle) {
+        self.bound.extend_from_slice(&other.0.bound);
+        self.families.extend_from_slice(&other.0.families);
+        self.beside.push(other);
+    }
+
+    /// What is asked about the server's health, before what `other` answers.
+    pub(super) fn health(&self, other: Option<Box<dyn Handler>>) -> Health {
+        Health::new(self.posts.clone(), Arc::clone(&self.lifecycle), other)
     }
 
     /// All workers serve.
@@ -225,6 +232,11 @@ impl ServerHandle {
     /// How many workers it has.
     pub fn workers(&self) -> usize {
         self.0.posts.len()
+    }
+
+    /// Has `/readyz` answer 503 from now on, and goes on serving: balancers send no more.
+    pub(crate) fn leave(&self) {
+        self.0.lifecycle.leave();
     }
 
     /// Stops accepting, and lets what is in flight, and the tasks of the application, finish
@@ -284,12 +296,12 @@ impl ServerHandle {
 
     /// Gives every worker, of the metrics too, a step of a hand-over.
     pub(super) fn hand_over(&self, step: &Handover) -> Receipt {
-        let metrics = self.0.metrics.iter().flat_map(|metrics| &metrics.0.posts);
+        let beside = self.0.beside.iter().flat_map(|other| &other.0.posts);
         let give = |post: &Post| {
             let order = Order::Handover(step.clone());
             (post.clone(), post.orders.give(vec![order], &post.mailbox))
         };
-        Receipt::of(self.0.posts.iter().chain(metrics).map(give))
+        Receipt::of(self.0.posts.iter().chain(beside).map(give))
     }
 
     /// The number of its generation.
@@ -399,9 +411,9 @@ impl ServerHandle {
             Some(error) => Err(Error::Worker(io::Error::new(error.kind(), Arc::clone(error)))),
             None => Ok(()),
         };
-        if let Some(metrics) = &self.0.metrics {
-            metrics.stop();
-            result = result.and(metrics.join());
+        for other in &self.0.beside {
+            other.stop();
+            result = result.and(other.join());
         }
         let exporter = lock(&self.0.exporter).take();
         if let Some(exporter) = exporter {

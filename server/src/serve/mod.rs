@@ -5,6 +5,7 @@ mod banner;
 mod configured;
 mod handle;
 pub mod handover;
+mod health;
 mod inherited;
 mod lifetime;
 mod listener;

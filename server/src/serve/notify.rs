@@ -125,7 +125,7 @@ pub(crate) fn reloading() {
 
 /// The server ends, within the time that a drain has.
 pub(crate) fn stopping(limits: &Limits) {
-    let usec = (limits.drain_timeout + ENDING).as_micros();
+    let usec = (limits.drain_delay + limits.drain_timeout + ENDING).as_micros();
     tell(format_args!("STOPPING=1\nEXTEND_TIMEOUT_USEC={usec}\nSTATUS=draining"));
 }
 
@@ -152,13 +152,11 @@ pub(crate) fn watch(server: &ServerHandle) -> Result<(), Error> {
     };
     let server = server.clone();
     let body = move || {
-        let mut asked = server.order(Vec::new);
         while !server.is_finished() {
-            std::thread::sleep(interval / 2);
-            match asked.wait(Duration::ZERO) {
-                Ok(_) => {
+            match server.order(Vec::new).wait(interval / 2) {
+                Ok(took) => {
                     tell(format_args!("WATCHDOG=1"));
-                    asked = server.order(Vec::new);
+                    std::thread::sleep((interval / 2).saturating_sub(took));
                 }
                 Err(late) => note!("the watchdog is not told that all is well: {late}"),
             }

@@ -37,11 +37,28 @@ impl Receipt {
     pub fn wait(&self, patience: Duration) -> Result<Duration, Late> {
         thread_state::forbid_blocking("Receipt::wait", "a thread of its own");
         let until = Instant::now() + patience;
+        let late = self.late_at(until);
+        if late.is_empty() { Ok(self.began.elapsed()) } else { Err(Late(late)) }
+    }
+
+    /// The workers that do not use it yet, by their numbers.
+    pub(super) fn late(&self) -> Vec<usize> {
+        self.late_at(self.began)
+    }
+
+    /// Announces it again to those who do not use it yet.
+    pub(super) fn remind(&self) {
+        for worker in self.late() {
+            let (post, _) = &self.given[worker];
+            post.orders.give(Vec::new(), &post.mailbox);
+        }
+    }
+
+    fn late_at(&self, until: Instant) -> Vec<usize> {
         let is_late =
             |(post, number): &(Post, u64)| !post.orders.wait(*number, until, &post.mailbox);
         let late = self.given.iter().enumerate().filter(|(_, given)| is_late(given));
-        let late: Vec<usize> = late.map(|(worker, _)| worker).collect();
-        if late.is_empty() { Ok(self.began.elapsed()) } else { Err(Late(late)) }
+        late.map(|(worker, _)| worker).collect()
     }
 }
 

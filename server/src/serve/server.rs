@@ -25,7 +25,7 @@ use crate::observe::metrics::{Endpoint, Figures, Guard, Lifecycle, Published, Re
 use crate::observe::otlp::{Exporter, Traced};
 use crate::ring::RecvMode;
 use crate::rt::console::note;
-use crate::rt::descriptors;
+use crate::rt::descriptors::{self, Beside};
 use crate::rt::threads::Threads;
 use crate::serve::handle::{Keeper, ServerHandle, Serving};
 use crate::serve::handover::Inheritance;
@@ -68,6 +68,7 @@ pub struct Server {
     privileges: Option<Privileges>,
     /// Bound already, before privileges were given up.
     pub(super) bound: Vec<Listener>,
+    health: Option<Result<Address, String>>,
     /// It serves another server's metrics; that one has counted its descriptors.
     is_reckoned: bool,
     /// What the process that it replaces has handed over.
@@ -99,6 +100,7 @@ impl Server {
             otlp: None,
             privileges: None,
             bound: Vec::new(),
+            health: None,
             is_reckoned: false,
             inheritance: None,
         }
@@ -260,6 +262,15 @@ impl Server {
         self
     }
 
+    /// Answers `/livez` and `/readyz` here, and nothing else: whether every worker has turned in
+    /// five seconds, and whether the server wants requests. The metrics listener answers both too.
+    #[must_use]
+    pub fn health(mut self, address: impl AsRef<str>) -> Self {
+        let parsed = address.as_ref().parse::<Address>();
+        self.health = Some(parsed.map_err(|error| error.to_string()));
+        self
+    }
+
     /// How connections receive: for measurements.
     #[must_use]
     pub fn recv_mode(mut self, mode: RecvMode) -> Self {
@@ -307,7 +318,7 @@ impl Server {
 
     /// Starts, and returns when every worker is serving.
     pub fn start(mut self) -> Result<ServerHandle, Error> {
-        let metrics = self.bind_metrics()?;
+        let (metrics, health) = self.bind_beside()?;
         let guard = Guard::new(std::mem::take(&mut self.metrics_hosts));
         let pages = self.limits.metrics_pages;
         let cpus = self.choose_cpus();
@@ -325,9 +336,9 @@ impl Server {
         let privileges = self.privileges.take();
         privileges.iter().try_for_each(Privileges::give_up)?;
         self.app.start();
+        let beside = Beside { metrics: metrics.is_some(), health: health.is_some() };
         if !self.is_reckoned
-            && let Some(fitted) =
-                descriptors::fit(&mut self.limits, workers, metrics.is_some(), start::descriptors())
+            && let Some(fitted) = beside.fit(&mut self.limits, workers, start::descriptors())
         {
             note!("{fitted}");
         }
@@ -364,10 +375,12 @@ impl Server {
         }
         if let Some(listeners) = metrics {
             let endpoint = Endpoint::new(figures, pages, guard);
-            let mut server = Self::of_metrics(endpoint, pages);
-            server.inheritance = inheritance;
-            server.bound = listeners;
-            serving.add_metrics(server.start().inspect_err(|_| serving.stop())?);
+            let app = serving.health(Some(Box::new(endpoint)));
+            Self::beside(app, listeners, pages, &inheritance).start_in(&mut serving)?;
+        }
+        if let Some(listeners) = health {
+            Self::beside(serving.health(None), listeners, 0, &inheritance)
+                .start_in(&mut serving)?;
         }
         privileges.iter().try_for_each(Privileges::seal).inspect_err(|_| serving.stop())?;
         Ok(serving.into_handle())
@@ -388,15 +401,29 @@ impl Server {
         Ok((all.generation(), Replacements::new(all.ends(), done + 1, failed)))
     }
 
-    /// The server that shows another one's metrics, to so many pages at once.
-    fn of_metrics(endpoint: Endpoint, pages: u32) -> Self {
+    /// A server of what is told about another one, also to so many pages that stay.
+    fn beside(
+        app: impl Handler,
+        listeners: Vec<Listener>,
+        pages: u32,
+        inheritance: &Option<Arc<Inheritance>>,
+    ) -> Self {
         // It is mostly idle, so it has no CPU of its own.
-        let mut server = Self::new(endpoint).workers(1).cpus([]);
+        let mut server = Self::new(app).workers(1).cpus([]);
+        server.bound = listeners;
+        server.inheritance = inheritance.clone();
         server.limits.connections = descriptors::METRICS + pages;
         // A page that takes nothing is noticed once this is full.
         server.limits.output_bytes = 16 * KIB as usize;
         server.is_reckoned = true;
         server
+    }
+
+    /// Starts it beside another server, which ends if it cannot.
+    fn start_in(self, serving: &mut Serving) -> Result<(), Error> {
+        let started = self.start().inspect_err(|_| serving.stop())?;
+        serving.add_beside(started);
+        Ok(())
     }
 
     /// Sends metrics and traces to a collector from now on, if there is one.
@@ -437,9 +464,13 @@ impl Server {
         }
     }
 
-    fn bind_metrics(&mut self) -> Result<Option<Vec<Listener>>, Error> {
-        let Some(address) = self.metrics.take() else { return Ok(None) };
-        self.bind_each(&[(Scheme::Metrics, address)], 1, false).map(Some)
+    /// The listeners of metrics and of health.
+    fn bind_beside(&mut self) -> Result<(Bindings, Bindings), Error> {
+        let (metrics, health) = (self.metrics.take(), self.health.take());
+        let bind = |scheme, address| self.bind_each(&[(scheme, address)], 1, false);
+        let metrics = metrics.map(|address| bind(Scheme::Metrics, address)).transpose()?;
+        let health = health.map(|address| bind(Scheme::Health, address)).transpose()?;
+        Ok((metrics, health))
     }
 
     fn bind(&mut self, workers: usize) -> Result<Vec<Listener>, Error> {
@@ -630,6 +661,9 @@ impl Server {
         Some(AltSvc { value, share: self.limits.h3_alt_svc_share })
     }
 }
+
+/// The listeners of a server beside this one, where there is one.
+type Bindings = Option<Vec<Listener>>;
 
 /// What each worker listens on: TCP, and UDP.
 type PerWorker = (Vec<Vec<ListenerConfig>>, Vec<Vec<udp::Socket>>);

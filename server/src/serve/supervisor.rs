@@ -48,6 +48,8 @@ pub(super) struct Supervisor<'a> {
     began: Instant,
     /// It is to end, because of a signal or because it has been replaced.
     ending: bool,
+    /// When it drains, where it goes on serving until then.
+    drain_at: Option<Time>,
     /// HUP has come while this process was being replaced.
     reload_waits: bool,
     replacement: Option<Replacement>,
@@ -83,6 +85,7 @@ impl<'a> Supervisor<'a> {
             tell,
             began: Instant::now(),
             ending: false,
+            drain_at: None,
             reload_waits: false,
             replacement: None,
             replacements: 0,
@@ -109,7 +112,10 @@ impl<'a> Supervisor<'a> {
                 Some(Happening::Signal(signal)) => self.signal(signal),
                 Some(Happening::Ended) => self.worker_ended(),
                 Some(Happening::Replacement(number, event)) => self.replacement(number, event),
-                None => self.replacement(self.replacements, GiverEvent::Time),
+                None => {
+                    self.drain_if_due();
+                    self.replacement(self.replacements, GiverEvent::Time);
+                }
             }
             if self.reload_waits && !self.is_being_replaced() {
                 self.hang_up(&mut reload);
@@ -118,9 +124,10 @@ impl<'a> Supervisor<'a> {
         self.server.join()
     }
 
-    /// Waits; none when a step of a replacement is late.
+    /// Waits; none when a step of a replacement is late, or a drain due.
     fn next(&self) -> Option<Happening> {
-        let deadline = self.replacement.as_ref().and_then(|all| all.giver.deadline());
+        let replacement = self.replacement.as_ref().and_then(|all| all.giver.deadline());
+        let deadline = replacement.into_iter().chain(self.drain_at).min();
         match deadline {
             // The supervisor itself can tell, so the queue has no end.
             None => self.queue.recv().ok(),
@@ -171,10 +178,28 @@ impl<'a> Supervisor<'a> {
                 }
                 // A second signal ends it at once.
                 self.replacement = None;
-                note!("draining: finishing what is in flight; signal again to end now");
-                self.server.drain();
+                self.server.leave();
+                let delay = self.limits.drain_delay;
+                self.drain_at = Some(self.now() + delay);
+                if was_replaced || delay.is_zero() {
+                    return self.drain();
+                }
+                note!("leaving: all is served for {delay:?}; signal again to end now");
             }
         }
+    }
+
+    /// Balancers have had the time to learn of the end.
+    fn drain_if_due(&mut self) {
+        if self.drain_at.is_some_and(|at| at <= self.now()) {
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.drain_at = None;
+        note!("draining: finishing what is in flight; signal again to end now");
+        self.server.drain();
     }
 
     fn worker_ended(&self) {

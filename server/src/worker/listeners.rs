@@ -124,7 +124,7 @@ impl Listeners {
     pub(crate) fn arrival(&mut self, listener: Id) -> Option<Arrival> {
         let listener = self.listeners.get_mut(listener.index as usize)?;
         match (listener.scheme, &mut listener.acceptor) {
-            (Scheme::Http | Scheme::Metrics, _) => Some(Arrival::Http),
+            (Scheme::Http | Scheme::Metrics | Scheme::Health, _) => Some(Arrival::Http),
             (Scheme::H3, _) => None,
             (Scheme::H2c, _) => Some(Arrival::H2c),
             (Scheme::Https, acceptor) => {

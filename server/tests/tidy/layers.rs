@@ -62,6 +62,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::completions",
             "cli::doctor",
             "cli::hash_password",
+            "cli::health",
             "cli::help",
             "cli::options",
             "cli::precompress",

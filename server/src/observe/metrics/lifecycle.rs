@@ -11,6 +11,7 @@ use super::replacements::Replacements;
 /// The life of a server as its page and its metrics tell it.
 pub(crate) struct Lifecycle {
     began: Instant,
+    leaving: AtomicBool,
     draining: AtomicBool,
     last_reload: Mutex<Option<LastReload>>,
     pub(crate) replacements: Replacements,
@@ -41,6 +42,7 @@ impl Lifecycle {
     pub(crate) fn begin(replacements: Replacements) -> Self {
         Self {
             began: Instant::now(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             last_reload: Mutex::new(None),
             replacements,
@@ -53,8 +55,19 @@ impl Lifecycle {
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 
+    /// The server is about to end; it serves as before for now.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is about to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// The server drains from now on.
     pub(crate) fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Relaxed);
     }
 
