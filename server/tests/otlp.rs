@@ -19,11 +19,14 @@ use ringway::config::Limits;
 use ringway::{OwnedRequest, Request, Response, Router, Scheme, Server, ServerHandle};
 use serde_json::Value;
 
+/// The signal and the body of a request.
+type Export = (String, Vec<u8>);
+
 /// A collector that keeps what it is sent, and answers with a status that can be changed.
 struct Collector {
     address: SocketAddr,
-    /// Signal and body of each request that was answered with 200.
-    taken: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    /// Those that were answered with 200.
+    taken: Arc<Mutex<Vec<Export>>>,
     asked: Arc<AtomicU16>,
     status: Arc<AtomicU16>,
     over: Arc<AtomicBool>,
@@ -92,7 +95,7 @@ impl Drop for Collector {
 }
 
 /// Answers a request; the signal that its path names, and its body.
-fn answer(stream: TcpStream, status: u16) -> Option<(String, Vec<u8>)> {
+fn answer(stream: TcpStream, status: u16) -> Option<Export> {
     let mut reader = BufReader::new(stream);
     let (mut first, mut length) = (String::new(), 0);
     reader.read_line(&mut first).ok()?;

@@ -165,6 +165,30 @@ fn alone_l29_charts_are_read_without_a_mouse() {
     assert_eq!(browser.evaluate(unnamed), 0);
 }
 
+/// L29: a paused page keeps what it shows, whatever happens, until it is told to go on.
+#[test]
+fn alone_l29_a_paused_page_keeps_still() {
+    let site = TempDir::new();
+    let server = serve(&site, &[]);
+    let Some(mut browser) = DevTools::start() else { return missing("chromium") };
+    browser.open(&format!("http://{}/", server.at("metrics")));
+    let state = "document.querySelector('#state')?.textContent";
+    eventually("the page is live", || browser.evaluate(state) == "Live");
+    browser.evaluate("document.querySelector('#pause').click()");
+    eventually("it says so", || browser.evaluate(state) == "Paused");
+    let requests = "document.querySelector('[data-of=requests]').value";
+    assert_eq!(server.client().get("/").status, 200);
+    eventually("the request is counted", || stats(&server)["requests"] == 1);
+    let up = stats(&server)["uptime"].as_u64().unwrap();
+    eventually("two seconds go by", || stats(&server)["uptime"].as_u64().unwrap() >= up + 2);
+    // Another span shows the same moment.
+    browser.evaluate("document.querySelector('input[value=\"60\"]').click()");
+    assert_eq!(browser.evaluate(requests), "0");
+    browser.evaluate("document.querySelector('#pause').click()");
+    eventually("it goes on", || browser.evaluate(requests) == "1");
+    assert_eq!(browser.evaluate(state), "Live");
+}
+
 /// L29: a page whose server is gone says so, keeps what it has seen, and goes on when one is back.
 #[test]
 fn alone_l29_a_lost_connection_is_said_and_found_again() {

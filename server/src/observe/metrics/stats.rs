@@ -375,8 +375,8 @@ mod tests {
         let drops = stats["drops"].as_array().unwrap();
         let head = "ringway_timeouts_total{kind=\"head\"}";
         assert_eq!(drops.iter().find(|row| row["name"] == head).unwrap()["count"], 2);
-        let names =
+        let is_there =
             |name: &&str| drops.iter().any(|row| row["name"].as_str().unwrap().starts_with(name));
-        assert!(DROPS.iter().all(|name| names(&name)), "each is in the table of counters");
+        assert!(DROPS.iter().all(is_there), "each is in the table of counters");
     }
 }

@@ -9,13 +9,17 @@ use serde_json::{Value, json};
 const DURATION: (&str, &str) =
     ("http_server_request_duration_seconds", "http.server.request.duration");
 
-/// A metric and its samples: name with suffix, labels, value.
+/// A metric and its samples.
 struct Family<'a> {
     name: &'a str,
     help: &'a str,
     kind: &'a str,
-    samples: Vec<(&'a str, Vec<(&'a str, &'a str)>, &'a str)>,
+    samples: Vec<Sample<'a>>,
 }
+
+/// The value of a name with its suffix and its labels.
+type Sample<'a> = (&'a str, Labels<'a>, &'a str);
+type Labels<'a> = Vec<(&'a str, &'a str)>;
 
 /// The metrics of a text in Prometheus' format, counted since `start`, read at `now`: nanoseconds
 /// since 1970.
@@ -42,7 +46,7 @@ fn families(text: &str) -> Vec<Family<'_>> {
 }
 
 /// `a="1",b="2"` as pairs.
-fn labels_of(mut text: &str) -> Vec<(&str, &str)> {
+fn labels_of(mut text: &str) -> Labels<'_> {
     let mut labels = Vec::new();
     while let Some((name, rest)) = text.split_once("=\"") {
         let Some((value, rest)) = rest.split_once('"') else { break };
@@ -57,7 +61,7 @@ fn metric(family: &Family<'_>, start: u64, now: u64) -> Value {
     if *kind == "histogram" {
         return histogram(family, start, now);
     }
-    let point = |(_, labels, value): &(&str, Vec<(&str, &str)>, &str)| {
+    let point = |(_, labels, value): &Sample<'_>| {
         let mut point = json!({
             "attributes": attributes(labels),
             "timeUnixNano": now.to_string(),
@@ -90,7 +94,7 @@ const CUMULATIVE: u32 = 2;
 
 /// The points of a histogram, by the labels other than `le`.
 fn histogram(family: &Family<'_>, start: u64, now: u64) -> Value {
-    let mut points: BTreeMap<Vec<(&str, &str)>, Value> = BTreeMap::new();
+    let mut points: BTreeMap<Labels<'_>, Value> = BTreeMap::new();
     for (name, labels, value) in &family.samples {
         let (bound, labels): (Vec<_>, Vec<_>) = labels.iter().partition(|(name, _)| *name == "le");
         let point = points.entry(labels).or_insert_with_key(|labels| {

@@ -208,7 +208,7 @@ export class Chart {
     const step = [15, 30, 60, 120, 180, 300].find((each) => span / each <= most) ?? 600;
     for (let ago = 0; ago <= span && x(this.to - ago * 1000) >= LEFT + 16; ago += step) {
       const at = x(this.to - ago * 1000);
-      const text = step % 60 ? `−${ago} s` : `−${ago / 60} min`;
+      const text = ago % 60 ? `−${ago} s` : `−${ago / 60} min`;
       yield shape("text", { x: at, y: base + 16, "text-anchor": ago ? "middle" : "end" },
         ago ? text : "now");
     }

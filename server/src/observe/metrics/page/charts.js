@@ -7,7 +7,7 @@ import { amount, bytes, count, millis, percentile } from "./figures.js";
 const PROTOCOLS = [["HTTP/1.1", "h1"], ["HTTP/2", "h2"], ["HTTP/3", "h3"]];
 
 /** The name of a protocol of the document. */
-export function protocolName({ protocol }) {
+function protocolName({ protocol }) {
   return `HTTP/${protocol}`;
 }
 
@@ -99,9 +99,9 @@ export const TRAFFIC = [
   {
     id: "cache", title: "File cache", unit: "files a second", format: amount, stacked: true,
     empty: "Waiting for a second reading",
-    series: [{ key: "misses", name: "read from disk", colour: "h2", total: "cache/misses" },
+    series: [{ key: "misses", name: "from disk", colour: "h2", total: "cache/misses" },
       { key: "checks", name: "checked", colour: "other", total: "cache/checks" },
-      { key: "hits", name: "in memory", colour: "h3", total: "cache/hits" }],
+      { key: "hits", name: "memory", colour: "h3", total: "cache/hits" }],
     value: rate((stats) => stats.cache),
   },
   {

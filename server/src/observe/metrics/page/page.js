@@ -1,7 +1,7 @@
 // The page: takes a document of figures each second, keeps what it has seen, draws it.
 
 import { Chart, element, exact } from "./chart.js";
-import { classes, latencies, protocolName, TRAFFIC, TRANSPORT } from "./charts.js";
+import { classes, latencies, TRAFFIC, TRANSPORT } from "./charts.js";
 import { amount, bytes, clock, count, day, duration, millis, percent } from "./figures.js";
 
 /** Milliseconds that are kept: the longest time that can be shown. */
@@ -19,37 +19,36 @@ const charts = [[TRAFFIC, "charts-traffic"], [TRANSPORT, "charts-transport"]].fl
     return { spec, chart, points: [] };
   }));
 
-const page = { stats: null, before: null, seconds: null, span: 300, paused: false, heard: 0 };
+/** A reading: the latest document, the one before it, and the seconds between them. */
+const page = { latest: null, view: null, span: 300, paused: false, heard: 0 };
 
 // ---- figures ----
 
 function take(stats) {
   const at = stats.at * 1000;
-  const last = page.stats;
+  const last = page.latest?.stats;
   // Another process counts from zero, and a long silence has no rate.
   const goes = last && last.pid === stats.pid && stats.at > last.at && stats.at - last.at < 10;
-  page.before = goes ? last : null;
-  page.seconds = goes ? stats.at - last.at : null;
-  page.stats = stats;
+  const seconds = goes ? stats.at - last.at : null;
+  page.latest = { stats, before: goes ? last : null, seconds };
   for (const { spec, points } of charts) {
-    const values = spec.gauge || goes ? spec.value(stats, page.before, page.seconds) : {};
+    const values = spec.gauge || goes ? spec.value(stats, last, seconds) : {};
     points.push({ at, values });
     while (points[0].at < at - KEPT) points.shift();
   }
-  if (!page.paused) draw();
+  draw();
 }
 
+/** Draws the latest reading, or the one at which the page was paused. */
 function draw() {
-  const { stats } = page;
-  if (!stats) return;
+  if (!page.paused) page.view = page.latest;
+  if (!page.view || document.hidden) return;
+  const { stats } = page.view;
   const to = stats.at * 1000;
   // A page that was just opened shows what there is, a minute at least.
   const age = Math.max(to - charts[0].points[0].at, 60000);
   const from = to - Math.min(page.span * 1000, age);
-  for (const { chart, points } of charts) {
-    // Copied, so that a paused chart keeps what it shows.
-    chart.show(points.slice(), from, to, stats);
-  }
+  for (const { chart, points } of charts) chart.show(points, from, to, stats);
   tiles();
   notices();
   workers();
@@ -66,11 +65,11 @@ function tile(name, value, unit, more, mood = "") {
 }
 
 function tiles() {
-  const { stats, before, seconds } = page;
+  const { stats, before, seconds } = page.view;
   const grown = (of) => (before ? (of(stats) - of(before)) / seconds : null);
   const open = stats.protocols.reduce((sum, protocol) => sum + protocol.open, 0);
   const each = stats.protocols.filter((protocol) => protocol.open > 0)
-    .map((protocol) => `${protocolName(protocol)} ${count(protocol.open)}`);
+    .map(({ protocol, open }) => `h${protocol[0]} ${count(open)}`);
   const { p50, p99 } = before ? latencies(stats, before) : {};
   const requests = grown((all) => all.requests);
   const errors = grown((all) => classes(all)[5]);
@@ -91,7 +90,7 @@ function tiles() {
 
 /** What needs a person. */
 function notices() {
-  const { certificates, reload, generations, process } = page.stats;
+  const { certificates, reload, generations, process } = page.view.stats;
   const found = [];
   for (const { names, days_left: days } of certificates) {
     const name = names[0] ?? "a certificate without a name";
@@ -102,7 +101,7 @@ function notices() {
     const at = clock(reload.at * 1000);
     found.push(["bad", `The reload of ${reload.of} at ${at} was not taken: ${reload.why}`]);
   }
-  if (generations.some(({ state }) => state === "draining")) {
+  if (generations[0].state === "draining") {
     found.push(["", "The server drains: it finishes what is in flight and takes nothing new."]);
   }
   if (process.panics > 0) found.push(["bad", `${count(process.panics)} panics were caught.`]);
@@ -112,7 +111,7 @@ function notices() {
 }
 
 function workers() {
-  const { stats, before, seconds } = page;
+  const { stats, before, seconds } = page.view;
   const rates = stats.workers.map(({ requests }, at) =>
     (before?.workers[at] ? (requests - before.workers[at].requests) / seconds : null));
   const most = Math.max(...rates, 1);
@@ -129,7 +128,7 @@ function workers() {
 }
 
 function certificates() {
-  const { stats } = page;
+  const { stats } = page.view;
   const there = stats.certificates.length > 0;
   $("no-certificates").hidden = there;
   $("certificates-table").hidden = !there;
@@ -145,8 +144,9 @@ function certificates() {
 }
 
 function process() {
-  const { stats } = page;
+  const { stats } = page.view;
   const { reload } = stats;
+  // Those that were replaced finish what they have.
   const generations = stats.generations.map(({ pid, state }) => `${pid} ${state}`);
   const rows = [
     ["Version", stats.version],
@@ -179,7 +179,8 @@ function live() {
 }
 
 function lost(why) {
-  const since = page.stats ? `figures of ${clock(page.stats.at * 1000)}` : "no figures yet";
+  const last = page.latest?.stats;
+  const since = last ? `figures of ${clock(last.at * 1000)}` : "no figures yet";
   say("lost", `${why}, ${since}; trying again`);
 }
 
@@ -240,9 +241,9 @@ $("pause").addEventListener("click", () => {
   page.paused = !page.paused;
   $("pause").setAttribute("aria-pressed", String(page.paused));
   $("pause").textContent = page.paused ? "Go on" : "Pause";
-  if (document.body.classList.contains("lost")) return;
-  live();
-  if (!page.paused) draw();
+  if (!document.body.classList.contains("lost")) live();
+  draw();
 });
+document.addEventListener("visibilitychange", draw);
 
 connect();
