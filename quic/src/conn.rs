@@ -11,6 +11,7 @@ use ringway_codec::h3::Code;
 
 use crate::amplification::Unvalidated;
 use crate::buf::Buffers;
+use crate::clients;
 use crate::fragments::{self, Excess, Fragments};
 use crate::gso::{Batch, Transmit};
 use crate::initial::Initial;
@@ -427,6 +428,11 @@ impl Conn {
     /// Whether the ClientHello was seen before, as noted by [`replay::mark`].
     pub fn is_replay(&mut self) -> bool {
         replay::marked(self.quic.as_mut())
+    }
+
+    /// Whether the client has shown a certificate of those that [`clients::ask`] asks for.
+    pub fn is_client_verified(&mut self) -> bool {
+        clients::is_verified(self.quic.as_mut())
     }
 
     /// The counts so far.

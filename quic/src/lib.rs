@@ -84,6 +84,7 @@
 mod amplification;
 mod buf;
 pub mod cid;
+pub mod clients;
 pub mod cmsg;
 pub mod conn;
 pub mod endpoint;

@@ -77,6 +77,8 @@ pub(crate) struct Origin {
     pub(crate) protocol: Protocol,
     /// It came over TLS or QUIC.
     pub(crate) secure: bool,
+    /// The client has shown a certificate.
+    pub(crate) certified: bool,
     pub(crate) peer: Peer,
     pub(crate) owner: TaskOwner,
 }
@@ -101,6 +103,7 @@ pub struct Request<'a> {
     pub(crate) line: &'a Line,
     pub(crate) protocol: Protocol,
     pub(crate) secure: bool,
+    pub(crate) certified: bool,
     pub(crate) body: &'a [u8],
     pub(crate) peer: Peer,
     pub(crate) params: Params<'a>,
@@ -118,9 +121,21 @@ impl<'a> Request<'a> {
         attached: &'a Attached,
         origin: Origin,
     ) -> Self {
-        let Origin { protocol, secure, peer, owner } = origin;
-        let params = Params::default();
-        Self { bytes, fields, line, protocol, secure, body: &[], peer, params, attached, owner }
+        let Origin { protocol, secure, certified, peer, owner } = origin;
+        let (body, params) = (&[][..], Params::default());
+        Self {
+            bytes,
+            fields,
+            line,
+            protocol,
+            secure,
+            certified,
+            body,
+            peer,
+            params,
+            attached,
+            owner,
+        }
     }
 
     /// The method.
@@ -210,6 +225,11 @@ impl<'a> Request<'a> {
         self.secure
     }
 
+    /// True if the client has shown a certificate of one of the authorities that it was asked for.
+    pub fn has_client_certificate(&self) -> bool {
+        self.certified
+    }
+
     /// The request's protocol.
     pub fn protocol(&self) -> Protocol {
         self.protocol
@@ -286,6 +306,7 @@ impl<'a> Request<'a> {
             line: *self.line,
             protocol: self.protocol,
             secure: self.secure,
+            certified: self.certified,
             body: self.body.to_vec(),
             peer: Peer::Address(self.peer.address()),
             spans: self.params.spans.into(),
@@ -314,6 +335,7 @@ pub struct OwnedRequest {
     pub(crate) line: Line,
     protocol: Protocol,
     pub(crate) secure: bool,
+    certified: bool,
     pub(crate) body: Vec<u8>,
     peer: Peer,
     /// Positions of the path parameters, as in [`Params`].
@@ -339,6 +361,7 @@ impl OwnedRequest {
             line: &self.line,
             protocol: self.protocol,
             secure: self.secure,
+            certified: self.certified,
             body: &self.body,
             peer: self.peer,
             params: Params { spans: &self.spans, names: self.names, route: self.route },
@@ -385,6 +408,11 @@ impl OwnedRequest {
     /// True if the request came over TLS or QUIC.
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Same as [`Request::has_client_certificate`].
+    pub fn has_client_certificate(&self) -> bool {
+        self.certified
     }
 
     /// The request's protocol.

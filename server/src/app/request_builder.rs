@@ -197,6 +197,7 @@ impl RequestBuilder {
         let origin = Origin {
             protocol: self.protocol,
             secure: self.secure,
+            certified: false,
             peer: Peer::Address(self.remote_addr),
             owner: TaskOwner::default(),
         };

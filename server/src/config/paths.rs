@@ -59,6 +59,9 @@ fn missing_of_sites(loaded: &Loaded) -> Vec<Error> {
                 expect("certificate", path, false);
             }
         }
+        if let Some(asked) = &site.client_certificate {
+            expect("client_certificate", &asked.ca, false);
+        }
         if !site.root.is_dir() {
             continue;
         }

@@ -44,6 +44,15 @@ pub(super) fn contradictions(
                 let message = "`certificate`: nothing listens for https";
                 found.push((at, "certificate", message.to_owned(), None));
             }
+            if site.client_certificate.is_some() {
+                let message = "`client_certificate`: nothing listens for https";
+                found.push((at, "client_certificate", message.to_owned(), None));
+            }
+        }
+        if site.client_certificate.is_some() && site.hosts.is_empty() {
+            let message = "`client_certificate`: clients are asked by the host that they name, and \
+                           this site has no `hosts`";
+            found.push((at, "client_certificate", message.to_owned(), None));
         }
         found.extend(fields(at, site));
         found.extend(circles(at, site));
@@ -75,6 +84,11 @@ pub(super) fn beside(
             );
             found.push((key, message));
         }
+    }
+    let asks = sites.iter().any(|site| site.client_certificate.is_some());
+    if asks && is_set("tls.client_ca") {
+        let message = "`tls.client_ca` asks the clients of all hosts: a site cannot ask for others";
+        found.push(("tls.client_ca", message.to_owned()));
     }
     if unknown_host && sites.iter().any(|site| site.hosts.is_empty()) {
         let message = "`unknown_host`: the site without `hosts` answers for all other hosts";

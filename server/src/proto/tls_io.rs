@@ -86,6 +86,11 @@ impl CertificateScope {
         Self { names, last: Vec::new(), kind }
     }
 
+    /// True if the client has shown a certificate.
+    pub(super) fn is_certified(&self) -> bool {
+        self.names.has_client_certificate()
+    }
+
     /// True if the certificate does not cover a canonical authority. The client has mistaken this
     /// server for another one (RFC 9110 section 7.4) and gets 421.
     pub(super) fn is_misdirected(&mut self, authority: &[u8]) -> bool {

@@ -4,7 +4,9 @@ use crate::app::error::Error;
 use crate::app::handler::Handler;
 use crate::app::preload::Preload;
 use crate::config::Scheme;
-use crate::config::{Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, TlsVersion};
+use crate::config::{
+    Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, SiteConfig, TlsVersion,
+};
 use crate::files;
 use crate::files::sites::Sites;
 use crate::rt::console::note;
@@ -15,7 +17,7 @@ use crate::serve::lifetime;
 use crate::serve::listener::Bound;
 use crate::serve::privileges::Privileges;
 use crate::serve::server::Server;
-use crate::tls::{CertificateFiles, Flaw, Options, Tls};
+use crate::tls::{CertificateFiles, ClientAuthority, Flaw, Options, Tls};
 use crate::worker::Order;
 use ringway_codec::scan::Backend;
 use std::io::IsTerminal;
@@ -173,7 +175,7 @@ fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
             return note!("the configuration is not taken: the former stays in use: {error}");
         }
     };
-    running.replace_certificates(certificates(fresh));
+    running.replace_certificates(certificates(fresh), client_authorities(fresh));
     let hsts = fresh.tls.hsts.as_ref().map(|hsts| hsts.0.clone());
     let given = running
         .order(|| vec![Order::Hsts(hsts.clone()), Order::Trace(fresh.trace.clone()), log.order()]);
@@ -197,6 +199,19 @@ fn certificates(config: &Config) -> Vec<CertificateFiles> {
             ..CertificateFiles::new(cert, key)
         })
         .collect()
+}
+
+/// The hosts whose clients are asked for certificates.
+fn client_authorities(config: &Config) -> Vec<ClientAuthority> {
+    let of_site = |site: &SiteConfig| {
+        let asked = site.client_certificate.as_ref()?;
+        Some(ClientAuthority {
+            hosts: site.hosts.iter().map(|host| host.0.clone()).collect(),
+            file: asked.ca.clone(),
+            is_required: asked.paths.is_empty(),
+        })
+    };
+    config.site.iter().filter_map(of_site).collect()
 }
 
 /// The HTTPS records (RFC 9460) for the names of the certificates, by which a client's first
@@ -268,6 +283,7 @@ fn looked_at(config: &Config) -> Result<Tls, Error> {
     Ok(Tls::new(Options {
         certificates: certificates(config),
         client_ca: config.tls.client_ca.clone(),
+        client_authorities: client_authorities(config),
         ..Options::default()
     })?)
 }
@@ -282,6 +298,7 @@ fn tls(config: &Config) -> Result<Tls, Error> {
         key_log,
         only_tls13: config.tls.min_version == TlsVersion::Tls13,
         client_ca: config.tls.client_ca.clone(),
+        client_authorities: client_authorities(config),
         serve_misdirected: config.tls.misdirected == Misdirected::Serve,
     })?;
     match (config.tls.key_log, named.as_ref().map(|file| file.display())) {

@@ -23,7 +23,7 @@ use crate::rt::{park, thread_state};
 use crate::serve::health::Health;
 use crate::serve::receipt::Receipt;
 use crate::serve::workers::{Alive, Post, WorkerThread};
-use crate::tls::{CertificateFiles, Change, Tls};
+use crate::tls::{CertificateFiles, Change, ClientAuthority, Tls};
 use crate::worker::{Control, Handover, Order};
 
 /// How long the last log lines may take: a pipe that nobody reads must not keep the server from
@@ -358,10 +358,17 @@ impl ServerHandle {
     }
 
     /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
-    pub(crate) fn replace_certificates(&self, files: Vec<CertificateFiles>) {
+    pub(crate) fn replace_certificates(
+        &self,
+        files: Vec<CertificateFiles>,
+        authorities: Vec<ClientAuthority>,
+    ) {
         if let Some(tls) = self.tls() {
             let lifecycle = &self.0.lifecycle;
-            say(&tls.replace(files).map_or_else(Change::Kept, Change::Reloaded), lifecycle);
+            say(
+                &tls.replace(files, authorities).map_or_else(Change::Kept, Change::Reloaded),
+                lifecycle,
+            );
             tell_flaws(tls, lifecycle);
         }
     }

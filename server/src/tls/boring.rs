@@ -47,12 +47,15 @@ fn build(tls: &Tls) -> Result<SslContextBuilder, ErrorStack> {
         let log = tls.key_log().clone();
         context.set_keylog_callback(move |_, line| log.line(line));
     }
-    let tickets = tls.tickets().clone();
+    let (of, tickets) = (tls.clone(), tls.tickets().clone());
     // SAFETY: BoringSSL demands that a callback which reports success has set up both contexts,
     // and for a new ticket has filled in name and IV: `ticket_key` gives `Success` on no other
     // path, and the name and IV that it leaves untouched when it opens a ticket are the ticket's.
     unsafe {
         context.set_ticket_key_callback(move |ssl, name, iv, cipher, hmac, is_new| {
+            if of.asks_client(ssl.servername(NameType::HOST_NAME)) {
+                return TicketKeyCallbackResult::Noop;
+            }
             ticket_key(&tickets, ssl, name, iv, cipher, hmac, is_new)
         });
     }
@@ -74,6 +77,8 @@ fn on_hello(tls: &Tls, mut hello: ClientHello<'_>) -> Result<(), SelectCertError
     let store = tls.store().clone();
     let certificate = store.choose(name.as_deref(), &schemes).ok_or(SelectCertError::ERROR)?;
     certificate.boring().install(hello.ssl_mut()).map_err(|_| SelectCertError::ERROR)?;
+    let asked = store.clients().ask(name.as_deref(), hello.ssl_mut());
+    asked.map_err(|_| SelectCertError::ERROR)?;
     if hello.get_extension(ExtensionType::EARLY_DATA).is_some() {
         let is_first = tls.is_first_use(hello.random());
         replay::mark(hello.ssl_mut(), !is_first);

@@ -15,6 +15,7 @@ use rustls::{RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::clients::Clients;
 use super::error::ConfigError;
 use super::{boring, tap, x509};
 
@@ -266,13 +267,20 @@ pub(super) struct Store {
     everyone: Vec<usize>,
     /// Whether to answer requests for hosts that no certificate covers.
     serve_misdirected: bool,
+    /// Hosts whose clients are asked for certificates.
+    clients: Arc<Clients>,
 }
 
 impl Store {
     /// `certificates` is not empty.
-    pub(super) fn new(certificates: Vec<Arc<Certificate>>, serve_misdirected: bool) -> Self {
+    pub(super) fn new(
+        certificates: Vec<Arc<Certificate>>,
+        serve_misdirected: bool,
+        clients: Arc<Clients>,
+    ) -> Self {
         assert!(!certificates.is_empty());
         let mut store = Self {
+            clients,
             certificates,
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -299,6 +307,10 @@ impl Store {
 
     pub(super) fn certificates(&self) -> &[Arc<Certificate>] {
         &self.certificates
+    }
+
+    pub(super) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     /// The certificates for `name`, best first; exact names before wildcards before the default.
@@ -331,7 +343,8 @@ impl Store {
             let certificate = &self.certificates[*at];
             certificate.is_nameless() || certificate.covers(host)
         };
-        self.serve_misdirected || self.candidates(name).iter().any(covers)
+        self.clients.allow(name, host)
+            && (self.serve_misdirected || self.candidates(name).iter().any(covers))
     }
 }
 
@@ -350,19 +363,25 @@ pub(super) fn clients(
     file: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-    let pem = read_pem(file)?;
     let refuse = |reason: String| ConfigError::new(file, reason);
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| refuse(bad_pem(error)))?;
+    for certificate in authorities(file)? {
         roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(refuse("holds no certificate".into()));
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|error| refuse(error.to_string()))
+}
+
+/// The certificates in a file of authorities.
+pub(super) fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let pem = read_pem(file)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(ConfigError::new(file, "holds no certificate")),
+        Ok(all) => Ok(all),
+        Err(error) => Err(ConfigError::new(file, bad_pem(error))),
+    }
 }
 
 /// In the label of an encrypted PKCS#8 key, and in the header of an old encrypted one.

@@ -167,7 +167,7 @@ impl Handshake {
         };
         let said = out.len();
         let rustls = &mut self.rustls;
-        let (driven, heard) = tap::listen(|| drive(rustls, buffer, out));
+        let (driven, heard) = tap::listen(about.name.take(), || drive(rustls, buffer, out));
         let buffer = if fresh { &*record } else { &self.pending };
         // rustls decrypts where the record lies.
         let hollow = self.is_hollow(kind, &buffer[buffer.len() - len + HEADER..]);
@@ -317,6 +317,7 @@ impl Handshake {
         about.group = rustls.negotiated_key_exchange_group().map(|group| group.name());
         about.alpn = rustls.alpn_protocol().and_then(Alpn::from_name);
         about.resumed = rustls.handshake_kind() == Some(HandshakeKind::Resumed);
+        about.client = rustls.peer_certificates().is_some();
         let version = match rustls.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
             _ => Version::Tls12,

@@ -10,6 +10,7 @@
 #[allow(unsafe_code)]
 pub(crate) mod boring;
 mod certs;
+mod clients;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -40,12 +41,14 @@ use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier}
 use rustls::version::{TLS12, TLS13};
 
 pub use certs::{Certificate, CertificateFiles, Flaw};
+pub use clients::ClientAuthority;
 pub use error::{ConfigError, Error};
 pub use keylog::KeyLog;
 pub use session::{Names, Session, SessionEvent, Step, Version};
 pub use tickets::{KeyMaterial, ROTATION, Tickets};
 
 use certs::Store;
+use clients::{ByHost, Clients, NotForClients};
 use reload::Watch;
 
 /// An application protocol that a listener speaks (RFC 7301).
@@ -87,6 +90,8 @@ pub struct Options {
     /// PEM: the authorities of which each client has to show a certificate. Such connections are
     /// never resumed, since a ticket would stand for a certificate that nobody looks at again.
     pub client_ca: Option<PathBuf>,
+    /// The same for some hosts only, on QUIC too.
+    pub client_authorities: Vec<ClientAuthority>,
     /// Answer requests for hosts that the connection's certificate does not cover, instead of
     /// refusing them with 421 (RFC 9110 §7.4).
     pub serve_misdirected: bool,
@@ -117,15 +122,17 @@ pub struct Tls {
 #[derive(Debug)]
 struct Source {
     files: Vec<CertificateFiles>,
+    authorities: Vec<ClientAuthority>,
     watch: Watch,
 }
 
 impl Source {
     /// Watches from the present state on: made before the files are read.
-    fn new(files: Vec<CertificateFiles>) -> Self {
-        let watch =
-            Watch::new(files.iter().flat_map(CertificateFiles::paths).map(Into::into).collect());
-        Self { files, watch }
+    fn new(files: Vec<CertificateFiles>, authorities: Vec<ClientAuthority>) -> Self {
+        let paths = files.iter().flat_map(CertificateFiles::paths);
+        let paths = paths.chain(authorities.iter().map(|authority| authority.file.as_path()));
+        let watch = Watch::new(paths.map(Into::into).collect());
+        Self { files, authorities, watch }
     }
 }
 
@@ -158,11 +165,11 @@ impl Tls {
     /// The file that cannot be used, and why.
     pub fn new(options: Options) -> Result<Self, ConfigError> {
         let now = SystemTime::now();
-        let source = Source::new(options.certificates);
-        let store = load(&source.files, options.serve_misdirected, now)?;
+        let source = Source::new(options.certificates, options.client_authorities);
         let tickets = Tickets::new(options.ticket_key.as_deref(), unix(now) as u64)?;
         let key_log = KeyLog::open(options.key_log.as_deref())?;
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let store = load(&source, options.serve_misdirected, &provider, now)?;
         let clients = options.client_ca.map(|file| certs::clients(&file, &provider)).transpose()?;
         let shared = Shared {
             only_tls13: options.only_tls13,
@@ -232,7 +239,7 @@ impl Tls {
         }
         let mut source = lock(&self.shared.source);
         if source.watch.changed() {
-            changes.push(match self.swap(&source.files, now) {
+            changes.push(match self.swap(&source, now) {
                 Ok(generation) => Change::Reloaded(generation),
                 Err(error) => Change::Kept(error),
             });
@@ -274,7 +281,7 @@ impl Tls {
             return Ok(self.generation());
         }
         source.watch.reset();
-        self.swap(&source.files, SystemTime::now())
+        self.swap(&source, SystemTime::now())
     }
 
     /// Takes other certificates from now on (SIGHUP with a changed configuration); the new
@@ -282,14 +289,18 @@ impl Tls {
     ///
     /// # Errors
     /// Those in use, and their files, stay in use: the file at fault and why.
-    pub fn replace(&self, certificates: Vec<CertificateFiles>) -> Result<u64, ConfigError> {
+    pub fn replace(
+        &self,
+        certificates: Vec<CertificateFiles>,
+        authorities: Vec<ClientAuthority>,
+    ) -> Result<u64, ConfigError> {
         let mut source = lock(&self.shared.source);
-        if source.files == certificates {
+        if source.files == certificates && source.authorities == authorities {
             drop(source);
             return self.reload();
         }
-        let fresh = Source::new(certificates);
-        let generation = self.swap(&fresh.files, SystemTime::now())?;
+        let fresh = Source::new(certificates, authorities);
+        let generation = self.swap(&fresh, SystemTime::now())?;
         *source = fresh;
         Ok(generation)
     }
@@ -315,8 +326,15 @@ impl Tls {
     }
 
     /// The hosts that a QUIC connection made for server name `sni` (lower case) may be asked for.
-    pub fn names(&self, sni: Option<&str>) -> Names {
-        Names::new(self.store().clone(), sni.map(Into::into))
+    /// `client`: the client has shown a certificate.
+    pub fn names(&self, sni: Option<&str>, client: bool) -> Names {
+        Names::new(self.store().clone(), sni.map(Into::into), client)
+    }
+
+    /// Whether a handshake for server name `sni` asks for a certificate.
+    fn asks_client(&self, sni: Option<&str>) -> bool {
+        let name = sni.map(str::to_ascii_lowercase);
+        self.store().clients().are_asked(name.as_deref())
     }
 
     /// Whether clients have to show a certificate, for which QUIC does not ask.
@@ -341,10 +359,11 @@ impl Tls {
         register.first_use(random, self.shared.began.elapsed().as_secs())
     }
 
-    fn swap(&self, files: &[CertificateFiles], now: SystemTime) -> Result<u64, ConfigError> {
-        let store = load(files, self.shared.serve_misdirected, now).inspect_err(|_| {
-            self.shared.kept.fetch_add(1, Ordering::Relaxed);
-        })?;
+    fn swap(&self, source: &Source, now: SystemTime) -> Result<u64, ConfigError> {
+        let store = load(source, self.shared.serve_misdirected, &self.shared.provider, now)
+            .inspect_err(|_| {
+                self.shared.kept.fetch_add(1, Ordering::Relaxed);
+            })?;
         let store = Arc::new(store);
         lock(&self.shared.told).clear();
         let mut slot = self.store();
@@ -367,12 +386,20 @@ impl Tls {
             .map_err(|error| ConfigError::general(error.to_string()))?;
         let clients = self.shared.clients.clone();
         let resumes = clients.is_none();
-        let clients = clients.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+        let asks_some = resumes && !store.clients().is_empty();
+        let clients = clients.unwrap_or_else(|| match asks_some {
+            true => Arc::new(ByHost(Arc::clone(store.clients()))),
+            false => WebPkiClientVerifier::no_client_auth(),
+        });
         let config = config.with_client_cert_verifier(clients);
-        let mut config = config.with_cert_resolver(store);
+        let mut config = config.with_cert_resolver(Arc::clone(&store) as _);
         config.alpn_protocols = alpn.iter().map(|alpn| alpn.name().into()).collect();
         if resumes {
-            config.ticketer = Arc::clone(&self.shared.tickets) as _;
+            let tickets = Arc::clone(&self.shared.tickets);
+            config.ticketer = match asks_some {
+                true => Arc::new(NotForClients(Arc::clone(store.clients()), tickets)),
+                false => tickets,
+            };
         }
         // Tickets carry all state: no table of sessions that workers would have to share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -455,18 +482,24 @@ impl Acceptor {
 }
 
 fn load(
-    files: &[CertificateFiles],
+    source: &Source,
     serve_misdirected: bool,
+    provider: &Arc<CryptoProvider>,
     now: SystemTime,
 ) -> Result<Store, ConfigError> {
-    let mut certificates = Vec::with_capacity(files.len().max(1));
-    for files in files {
+    let mut certificates = Vec::with_capacity(source.files.len().max(1));
+    for files in &source.files {
         certificates.push(Arc::new(Certificate::load(files)?));
     }
     if certificates.is_empty() {
         certificates.push(Arc::new(self_signed::make(unix(now))?));
     }
-    Ok(Store::new(certificates, serve_misdirected))
+    let mut clients = Clients::default();
+    for authority in &source.authorities {
+        let verifier = certs::clients(&authority.file, provider)?;
+        clients.add(authority, &certs::authorities(&authority.file)?, verifier)?;
+    }
+    Ok(Store::new(certificates, serve_misdirected, Arc::new(clients)))
 }
 
 /// Seconds since 1970; a clock before that counts as 0.

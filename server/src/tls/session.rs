@@ -81,11 +81,18 @@ enum State {
 pub struct Names {
     store: Arc<Store>,
     sni: Option<Box<str>>,
+    client: bool,
 }
 
 impl Names {
-    pub(super) fn new(store: Arc<Store>, sni: Option<Box<str>>) -> Self {
-        Self { store, sni }
+    /// `client`: the client has shown a certificate.
+    pub(super) fn new(store: Arc<Store>, sni: Option<Box<str>>, client: bool) -> Self {
+        Self { store, sni, client }
+    }
+
+    /// Whether the client has shown a certificate, of one of the authorities asked for.
+    pub fn has_client_certificate(&self) -> bool {
+        self.client
     }
 
     /// Whether the certificate covers `host` (lower case, no port): if not, 421 (RFC 9110 §7.4).
@@ -103,6 +110,8 @@ pub(super) struct About {
     pub(super) alpn: Option<Alpn>,
     pub(super) version: Option<Version>,
     pub(super) resumed: bool,
+    /// The client has shown a certificate.
+    pub(super) client: bool,
 }
 
 impl Session {
@@ -238,7 +247,7 @@ impl Session {
 
     /// The hosts that the certificate in use stands for.
     pub fn names(&self) -> Names {
-        Names { store: Arc::clone(&self.store), sni: self.about.name.clone() }
+        Names::new(Arc::clone(&self.store), self.about.name.clone(), self.about.client)
     }
 
     /// Whether the handshake resumed an earlier session by its ticket.

@@ -19,17 +19,20 @@ pub(super) struct Heard {
     pub(super) server: Option<Box<Secret>>,
     /// The name in the client's SNI extension, lower case.
     pub(super) name: Option<Box<str>>,
+    /// A call into rustls is under way.
+    listening: bool,
 }
 
 thread_local! {
     static HEARD: RefCell<Heard> = const {
-        RefCell::new(Heard { client: None, server: None, name: None })
+        RefCell::new(Heard { client: None, server: None, name: None, listening: false })
     };
 }
 
-/// Runs `call` and returns what rustls said meanwhile on this thread.
-pub(super) fn listen<T>(call: impl FnOnce() -> T) -> (T, Heard) {
-    HEARD.take();
+/// Runs `call` and returns what rustls said meanwhile on this thread; `name` is what it said before
+/// of the server name.
+pub(super) fn listen<T>(name: Option<Box<str>>, call: impl FnOnce() -> T) -> (T, Heard) {
+    HEARD.set(Heard { name, listening: true, ..Heard::default() });
     let result = call();
     (result, HEARD.take())
 }
@@ -41,6 +44,16 @@ pub(super) fn secret(label: &str, secret: &[u8]) {
         SERVER => heard.server = Secret::new(secret),
         _ => {}
     });
+}
+
+/// Whether this thread is in such a call.
+pub(super) fn is_listening() -> bool {
+    HEARD.with_borrow(|heard| heard.listening)
+}
+
+/// The server name that was heard.
+pub(super) fn with_name<T>(of: impl FnOnce(Option<&str>) -> T) -> T {
+    HEARD.with_borrow(|heard| of(heard.name.as_deref()))
 }
 
 /// Notes the server name.

@@ -191,12 +191,22 @@ impl H3 {
 
     /// A connection that has sent nothing yet.
     pub fn new(server: SocketAddr, config: &mut Config, session: Option<&[u8]>) -> Self {
+        Self::named(NAME, server, config, session)
+    }
+
+    /// The same, for a server of this name.
+    pub fn named(
+        name: &str,
+        server: SocketAddr,
+        config: &mut Config,
+        session: Option<&[u8]>,
+    ) -> Self {
         let udp = UdpSocket::bind((server.ip(), 0)).unwrap();
         let local = udp.local_addr().unwrap();
         let mut scid = [0xc1; 16];
         scid[..2].copy_from_slice(&local.port().to_be_bytes());
         let scid = ConnectionId::from_ref(&scid);
-        let mut conn = quiche::connect(Some(NAME), &scid, local, server, config).unwrap();
+        let mut conn = quiche::connect(Some(name), &scid, local, server, config).unwrap();
         if let Some(session) = session {
             conn.set_session(session).unwrap();
         }

@@ -21,6 +21,15 @@ pub struct AuthRule {
     pub users: Vec<(String, PasswordHash)>,
 }
 
+/// `client_certificate`: certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The authorities, PEM.
+    pub ca: PathBuf,
+    /// The paths that need one; all without, and then the handshake fails.
+    pub paths: Vec<PathPattern>,
+}
+
 /// A password as bcrypt hashed it. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
@@ -249,6 +258,18 @@ impl Typed for RateRule {
             ("per", Window(self.per).show()),
             ("field", self.field.clone().map(FieldName).show()),
         ])
+    }
+}
+
+impl Typed for ClientCertificate {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        let block = Block::of(written, &["ca", "paths"])?;
+        Ok(Self { ca: block.need("ca")?, paths: block.maybe("paths")?.unwrap_or_default() })
+    }
+
+    fn show(&self) -> String {
+        let paths = if self.paths.is_empty() { String::new() } else { self.paths.show() };
+        inline(&[("ca", self.ca.show()), ("paths", paths)])
     }
 }
 

@@ -9,7 +9,7 @@ mod network;
 mod pattern;
 
 pub use answer::{AnswerRule, CacheRule, ErrorPage, RedirectRule, RewriteRule};
-pub use auth::{AuthRule, PasswordHash, RateRule};
+pub use auth::{AuthRule, ClientCertificate, PasswordHash, RateRule};
 pub use fields::{Preset, SiteFields};
 pub use host::HostPattern;
 pub use network::{AccessRule, Network};
@@ -48,6 +48,8 @@ pub struct SiteConfig {
     pub access: Vec<AccessRule>,
     /// How often.
     pub rate: Vec<RateRule>,
+    /// Who may ask, by certificate.
+    pub client_certificate: Option<ClientCertificate>,
     /// Who may ask, by name and password.
     pub auth: Vec<AuthRule>,
     /// The largest body that a request may have.
@@ -127,6 +129,11 @@ pub const SITE_KEYS: &[(&str, &str)] = &[
         "[{ path, realm, users, file }]: names and passwords, { name = \"hash\" } or a file of lines \
          name:hash; `ringway hash-password` makes hashes; the first rule that matches",
     ),
+    (
+        "client_certificate",
+        "{ ca, paths }: clients have to show a certificate of one of these authorities, PEM, or the \
+         handshake fails; with `paths` only requests for them have to, and get 403",
+    ),
     ("body_bytes", "bytes of a request's body; more is 413"),
     ("errors", "{ \"404\" = \"404.html\", \"5xx\" = \"sorry.html\" }: bodies; the status stays"),
     ("preset", "named sets of fields: \"secure\", \"cors\", \"isolated\""),
@@ -190,6 +197,7 @@ impl Typed for SiteConfig {
             fallback: block.maybe("fallback")?,
             access: block.maybe("access")?.unwrap_or_default(),
             rate: block.maybe("rate")?.unwrap_or_default(),
+            client_certificate: block.maybe("client_certificate")?,
             auth: block.maybe("auth")?.unwrap_or_default(),
             body_bytes: block.maybe("body_bytes")?.map(|auth::Bytes(bytes)| bytes),
             errors: block
@@ -220,6 +228,7 @@ impl Typed for SiteConfig {
             ("fallback", self.fallback.show()),
             ("access", list(&self.access)),
             ("rate", list(&self.rate)),
+            ("client_certificate", self.client_certificate.show()),
             ("auth", list(&self.auth)),
             ("body_bytes", self.body_bytes.map(auth::Bytes).show()),
             ("errors", answer::show_pages(&self.errors)),

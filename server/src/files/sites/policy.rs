@@ -1,4 +1,5 @@
-//! Who may ask a site, how often and with how much: checked before its rules, in this order.
+//! Who may ask a site, how often and with how much, checked before its rules: address, rate,
+//! certificate, password, body.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) const CHALLENGE: &str = "/.well-known/acme-challenge/";
 pub(super) struct Policy {
     access: Vec<AccessRule>,
     rates: Vec<(Option<PathPattern>, RateLimit)>,
+    /// The paths that need a certificate of the client; an empty list is all.
+    certified: Option<Vec<PathPattern>>,
     auth: Vec<Arc<Auth>>,
     body_bytes: Option<u64>,
 }
@@ -39,11 +42,13 @@ impl Policy {
         let this = Self {
             access: site.access.clone(),
             rates: rates.collect(),
+            certified: site.client_certificate.as_ref().map(|asked| asked.paths.clone()),
             auth: auth.map(Arc::new).collect(),
             body_bytes: site.body_bytes,
         };
         let is_empty = this.access.is_empty() && this.rates.is_empty() && this.auth.is_empty();
-        (!is_empty || this.body_bytes.is_some()).then_some(this)
+        let is_empty = is_empty && this.certified.is_none() && this.body_bytes.is_none();
+        (!is_empty).then_some(this)
     }
 
     /// What a request gets: a refusal, or what `site` answers.
@@ -71,6 +76,13 @@ impl Policy {
         }
         // Authorities ask for what is no secret, and have no password (RFC 8555 section 8.3).
         let is_open = path.starts_with(CHALLENGE.as_bytes());
+        let needs_certificate = self.certified.as_ref().is_some_and(|paths| {
+            paths.is_empty() || paths.iter().any(|pattern| pattern.capture(&path).is_some())
+        });
+        // Where all paths need one, only who comes without TLS gets here without.
+        if needs_certificate && !is_open && !request.has_client_certificate() {
+            return Reply::Ready(StatusCode::FORBIDDEN.into());
+        }
         match self.auth.iter().find(|auth| !is_open && auth.is_for(&path)) {
             None => self.with_body(site, request),
             Some(auth) => match auth.admit(request) {

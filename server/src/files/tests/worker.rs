@@ -154,6 +154,7 @@ impl Worker {
             line: &line,
             protocol: Protocol::Http11,
             secure: false,
+            certified: false,
             body: &[],
             peer: Peer::Address(None),
             params: Params::default(),

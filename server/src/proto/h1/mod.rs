@@ -35,6 +35,8 @@ use crate::rt::executor::TaskOwner;
 pub(crate) struct Http1 {
     socket: RawFd,
     secure: bool,
+    /// The client has shown a certificate.
+    certified: bool,
     extra: Option<Box<Extra>>,
     resume: Resume,
     incoming: Option<Box<request_body::IncomingBody>>,
@@ -114,6 +116,7 @@ impl Http1 {
         Self {
             socket,
             secure,
+            certified: false,
             extra: None,
             resume: Resume::default(),
             incoming: None,
@@ -125,6 +128,7 @@ impl Http1 {
 
     /// Sets the names that the connection's certificate covers.
     pub(crate) fn set_scope(&mut self, scope: Option<Box<CertificateScope>>) {
+        self.certified = scope.as_ref().is_some_and(|scope| scope.is_certified());
         self.extra.get_or_insert_default().scope = scope;
     }
 

@@ -170,6 +170,7 @@ impl Http1 {
                 Version::H11 => Protocol::Http11,
             },
             secure: self.secure,
+            certified: self.certified,
             peer: Peer::Socket(self.socket),
             owner: Self::owner(output),
         };

@@ -114,6 +114,7 @@ impl Http2 {
         Origin {
             protocol: Protocol::Http2,
             secure: self.scope.is_some(),
+            certified: self.scope.as_ref().is_some_and(|scope| scope.is_certified()),
             peer: self.peer(),
             owner: stream_of(key).owner(output.id),
         }

@@ -66,19 +66,21 @@ impl Http3 {
         cx.tally.counters.streams_h3 += 1;
         self.since = cx.now;
         let (line, attached) = (asked.head.line(), Attached::default());
+        let scope = self.scope.get_or_insert_with(|| {
+            let is_certified = io.conn.is_client_verified();
+            let names = io.tls.names(io.conn.transport().server_name(), is_certified);
+            CertificateScope::new(names, CommonKind::OVER_TLS)
+        });
         let origin = Origin {
             protocol: Protocol::Http3,
             secure: true,
+            certified: scope.is_certified(),
             peer: Peer::Address(self.peer),
             owner: stream_of(key).owner(io.id),
         };
         let (bytes, fields) = (&io.shared.h3.bytes, &io.shared.h3.fields[asked.head.first..]);
         let request = Request::new(bytes, fields, &line, &attached, origin);
         self.exchanges.note(stream_of(key), &request, cx.log.as_deref_mut(), cx.now);
-        let scope = self.scope.get_or_insert_with(|| {
-            let names = io.tls.names(io.conn.transport().server_name());
-            CertificateScope::new(names, CommonKind::OVER_TLS)
-        });
         let refused = unfit.or_else(|| check_request(&request, Some(scope)));
         let counters = &mut cx.tally.counters;
         if let Some(refusal) = refused.or_else(|| self.refuse_early(asked, counters)) {

@@ -310,17 +310,20 @@ fn other_files_may_take_over() {
     let dir = Directory::new("replace");
     let tls = Tls::self_signed().unwrap();
     let one = dir.pair("one", &["one.example"]);
-    assert_eq!(tls.replace(vec![one.clone()]), Ok(2));
+    assert_eq!(tls.replace(vec![one.clone()], Vec::new()), Ok(2));
     assert!(!tls.is_self_signed());
     assert_eq!(served(&tls, "one.example"), ["one.example"]);
     let missing = CertificateFiles::new(dir.path("no.pem"), dir.path("no.key"));
-    assert_eq!(tls.replace(vec![missing.clone()]).unwrap_err().file(), Some(&*missing.chain));
+    assert_eq!(
+        tls.replace(vec![missing.clone()], Vec::new()).unwrap_err().file(),
+        Some(&*missing.chain)
+    );
     // The former files are still the ones watched.
     dir.pair("one", &["one.example", "more.example"]);
     assert!(tls.poll_changes(SystemTime::now()).is_empty());
     assert!(matches!(tls.poll_changes(SystemTime::now())[..], [Change::Reloaded(3)]));
-    assert_eq!(tls.replace(vec![one]), Ok(4), "the same again is a reload");
-    assert_eq!(tls.replace(Vec::new()), Ok(5));
+    assert_eq!(tls.replace(vec![one], Vec::new()), Ok(4), "the same again is a reload");
+    assert_eq!(tls.replace(Vec::new(), Vec::new()), Ok(5));
     assert!(tls.is_self_signed());
     assert_eq!(served(&tls, "localhost"), ["localhost"]);
 }
@@ -389,7 +392,7 @@ fn f7_a_certificate_that_names_no_host_covers_all() {
     let acceptor = tls.acceptor(BOTH).unwrap();
     for host in ["localhost", "127.0.0.1", "::1"] {
         assert!(acceptor.covers(Some("localhost"), host) && acceptor.covers(None, host));
-        assert!(tls.names(None).covers(host));
+        assert!(tls.names(None, false).covers(host));
     }
     assert_eq!(tls.out_of_date(SystemTime::now()), 0);
     // Beside one that names its hosts, each speaks for itself.
@@ -401,7 +404,7 @@ fn f7_a_certificate_that_names_no_host_covers_all() {
     let tls = Tls::new(any).unwrap();
     assert!(tls.acceptor(BOTH).unwrap().covers(Some("b.example"), "any.example"));
     tls.reload().unwrap();
-    assert!(tls.names(Some("b.example")).covers("any.example"), "a reload keeps that");
+    assert!(tls.names(Some("b.example"), false).covers("any.example"), "a reload keeps that");
     assert!(tls.new_flaws(SystemTime::now()).is_empty());
 }
 

@@ -162,8 +162,8 @@ fn the_server_name_chooses_the_certificate() {
     assert_eq!(served(&tls, Some("one.example")), ["one.example"]);
     assert_eq!(served(&tls, Some("three.example")), ["one.example"]);
     assert_eq!(served(&tls, None), ["one.example"]);
-    assert!(tls.names(Some("two.example")).covers("two.example"));
-    assert!(!tls.names(Some("two.example")).covers("one.example"));
+    assert!(tls.names(Some("two.example"), false).covers("two.example"));
+    assert!(!tls.names(Some("two.example"), false).covers("one.example"));
 }
 
 /// D5, E7: contexts of two workers, of two processes with one file and of an epoch later resume
@@ -271,12 +271,13 @@ fn certificates_change_under_a_running_endpoint() {
     assert!(shown(&tls, false));
     let old = tls.certificates()[0].chain()[0].clone();
     let second = dir.pair("two", &["localhost", "two.example"]);
-    tls.replace(vec![second]).unwrap();
+    tls.replace(vec![second], Vec::new()).unwrap();
     assert_ne!(tls.certificates()[0].chain()[0], old);
     assert!(shown(&tls, false), "the new one, without a new context");
     shown(&tls, true);
     let broken = dir.write("broken.pem", "nothing");
-    tls.replace(vec![crate::tls::CertificateFiles::new(broken, first.key)]).unwrap_err();
+    tls.replace(vec![crate::tls::CertificateFiles::new(broken, first.key)], Vec::new())
+        .unwrap_err();
     assert!(shown(&tls, false), "still the second");
 }
 
