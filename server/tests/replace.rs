@@ -351,3 +351,56 @@ fn an_idle_connection_stays_until_its_next_answer() {
     client.expect_end();
     assert!(server.first.wait().success());
 }
+
+/// A program that embeds the server is replaced in the same way: uploads and tasks that have begun
+/// go on in the process that they began in.
+#[test]
+fn an_embedded_server_is_replaced_while_uploads_go_on() {
+    let mut server = Generations::app("workers=2");
+    let upload = |server: &Generations| {
+        let mut client = server.first.client();
+        client.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
+        client
+    };
+    let mut uploads: Vec<Client> = (0..8).map(|_| upload(&server)).collect();
+    eventually("they have come", || server.first.client().get("/hello").status == 200);
+    let mut slow = server.first.client();
+    slow.send("GET /slow/1500 HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("it is at work", || server.first.client().get("/hello").status == 200);
+    let new = server.replace().unwrap();
+    for client in &mut uploads {
+        client.send("world");
+        let answer = client.response("POST");
+        assert_eq!((answer.text(), answer.says_close()), ("helloworld", true));
+        client.expect_end();
+    }
+    assert_eq!(slow.response("GET").text(), "slow");
+    assert!(server.first.wait().success());
+    assert_eq!(server.first.client().get("/hello").text(), "hello");
+    server.signal(new, "TERM");
+    server.ends(new);
+}
+
+/// Row 141: a pair that another user has made is not believed, not even where it offers nothing.
+#[test]
+fn row_141_another_users_hand_over_is_refused() {
+    let dir = site("workers = 1\n");
+    let script = "import os, socket, subprocess, sys\n\
+        os.seteuid(65534)\n\
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n\
+        os.seteuid(0)\n\
+        sys.exit(subprocess.run(sys.argv[1:], stdin=there).returncode)";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, RINGWAY.unwrap(), "serve", "-c"]);
+    command.arg(dir.path().join("ringway.toml")).env("RINGWAY_HANDOVER", "0");
+    let run = command.output().unwrap();
+    let text = String::from_utf8_lossy(&run.stderr);
+    // Only root can act as another user.
+    if text.contains("PermissionError") {
+        return;
+    }
+    assert_eq!(run.status.code(), Some(1), "{text}");
+    let words = "cannot replace the running server: RINGWAY_HANDOVER=0: the other side belongs to \
+                 user 65534";
+    assert!(text.contains(words), "{text}");
+}

@@ -434,7 +434,8 @@ impl H3 {
         }
     }
 
-    fn read(&mut self) {
+    /// Reads what has come, unless responses are not to be read.
+    pub fn read(&mut self) {
         if !self.reads {
             return;
         }

@@ -1,5 +1,7 @@
 //! A server and the processes that replace it, one after the other.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::process::Command;
 
 use super::harness::process::{Process, RINGWAY};
@@ -9,6 +11,8 @@ use super::harness::{TempDir, eventually};
 pub struct Generations {
     pub first: Process,
     told: usize,
+    /// What the command line of each holds.
+    mark: String,
 }
 
 impl Generations {
@@ -17,7 +21,15 @@ impl Generations {
         let mut command = Command::new(RINGWAY.unwrap());
         command.args(["serve", "-c"]).arg(dir.path().join("ringway.toml"));
         command.envs(variables.iter().copied());
-        Self { first: Process::start(&mut command), told: 0 }
+        let mark = dir.path().display().to_string();
+        Self { first: Process::start(&mut command), told: 0, mark }
+    }
+
+    /// The application of [`harness::app`](super::harness::app), which runs as programs run that
+    /// embed the server.
+    pub fn app(bounds: &str) -> Self {
+        let mark = "harness::app::serve".to_owned();
+        Self { first: Process::app(bounds), told: 0, mark }
     }
 
     fn processes(&self, before: &str, behind: &str) -> Vec<u32> {
@@ -82,7 +94,7 @@ impl Drop for Generations {
         for pid in self.processes("replacing: process ", " starts") {
             // Only those that are still this server: a number may be another's by now.
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if String::from_utf8_lossy(&line).contains("ringway.toml") {
+            if String::from_utf8_lossy(&line).contains(&self.mark) {
                 let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
             }
         }
