@@ -80,7 +80,8 @@ pub use ring::probe::{Found, KERNEL_FLOOR, probe};
 pub use ringway_codec::scan::Backend;
 #[doc(hidden)]
 pub use serve::{
-    CertificateReport, adopt_environment, certificates_of, dns_records, handover, serve, start,
+    Broker, CertificateReport, adopt_environment, certificates_of, dns_records, handover, serve,
+    start,
 };
 
 /// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].

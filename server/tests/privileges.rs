@@ -35,10 +35,7 @@ fn site(lifecycle: &str) -> TempDir {
         ("site/list/a", b""),
         ("site/big", &harness::pattern(4 << 20)),
     ]);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    dir.write("tls/cert.pem", params.self_signed(&key).unwrap().pem().as_bytes());
-    dir.write("tls/key.pem", key.serialize_pem().as_bytes());
+    certificate(&dir);
     for file in ["tls/key.pem", "site/secret"] {
         fs::set_permissions(dir.path().join(file), fs::Permissions::from_mode(0o600)).unwrap();
     }
@@ -50,6 +47,13 @@ fn site(lifecycle: &str) -> TempDir {
     );
     dir.write("ringway.toml", text.as_bytes());
     dir
+}
+
+fn certificate(dir: &TempDir) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    dir.write("tls/cert.pem", params.self_signed(&key).unwrap().pem().as_bytes());
+    dir.write("tls/key.pem", key.serialize_pem().as_bytes());
 }
 
 fn command(verb: &str, dir: &TempDir) -> Command {
@@ -91,7 +95,7 @@ fn threads(pid: u32) -> Vec<(String, String)> {
 }
 
 /// What is served over each protocol, while it is asked to do what signals ask for.
-fn work(server: &mut Process, reloaded: &str) {
+fn work(server: &mut Process) {
     let mut client = server.client();
     assert_eq!(client.get("/").text(), "the page");
     assert!(client.get("/list/").text().contains("href=\"a\""));
@@ -107,7 +111,7 @@ fn work(server: &mut Process, reloaded: &str) {
     assert!(server.metric("process_open_fds") > 10);
     for (signal, said) in [
         ("QUIT", "worker 1: "),
-        ("HUP", reloaded),
+        ("HUP", "the configuration is in use"),
         ("USR2", "in its sandbox starts no other"),
         ("TERM", "draining: "),
     ] {
@@ -153,8 +157,46 @@ fn l18_every_thread_has_given_everything_up() {
     }
     let said = server.output();
     assert!(said.contains("serving as 65534 (user 65534, group 65534)"), "{said}");
-    // Its key is root's.
-    work(&mut server, "the configuration is not taken: the former stays in use");
+    work(&mut server);
+}
+
+/// L18: a key of root (0600) is renewed at HUP, and the log is root's again after it was rotated,
+/// through the broker; its process ends with the server.
+#[test]
+fn l18_a_key_of_root_is_renewed() {
+    if !is_root() {
+        return;
+    }
+    let dir = site("user = \"nobody\"\nsandbox = \"kill\"");
+    let mut server = serve(&dir);
+    let shown = |server: &Process| {
+        let mut stream = tls::connect(server.at("https"), &[b"http/1.1"], "localhost");
+        std::io::Write::write_all(&mut stream, b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+        stream.conn.peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = shown(&server);
+    certificate(&dir);
+    server.signal("HUP");
+    eventually("the new certificate is shown", || shown(&server) != first);
+    let log = dir.path().join("access.log");
+    fs::rename(&log, dir.path().join("access.log.1")).unwrap();
+    server.signal("USR1");
+    eventually("the new log has lines", || {
+        server.client().get("/");
+        fs::metadata(&log).is_ok_and(|log| log.len() > 0 && log.uid() == 0)
+    });
+    let said = server.output();
+    assert!(!said.contains("denied") && !said.contains("refused"), "{said}");
+    let broker = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).unwrap();
+    let broker: u32 = broker.trim().parse().expect("one child");
+    let (_, status) = threads(broker).remove(0);
+    let rows = privileges(&status);
+    assert!(rows.contains(&("CapEff", "0000000000000000")), "{rows:?}");
+    server.signal("KILL");
+    server.wait();
+    eventually("the broker has ended", || !Path::new(&format!("/proc/{broker}/exe")).exists());
 }
 
 /// Row 84: the rings are made after the drop, so they open files as the user, though root's key was
@@ -188,7 +230,7 @@ fn l18_the_sandbox_without_another_user() {
             assert!(rows.contains(&row), "{row:?} of {name}: {rows:?}");
         }
     }
-    work(&mut server, "the configuration is in use");
+    work(&mut server);
 }
 
 /// A collector is found by its name.

@@ -2,14 +2,21 @@
 
 use super::options::Parsed;
 use super::{Exit, check, complain};
-use ringway::config::{Address, Config};
-use ringway::{Error, Scheme};
+use ringway::config::{self, Address, Config};
+use ringway::{Broker, Error, Scheme};
 use ringway_tuning::{Host, Transport, start};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
+    if let Some(broker) = Broker::of_this_process() {
+        broker.serve(|| {
+            let loaded = config::load(&parsed.sources()).ok()?;
+            Some((loaded.config, loaded.files))
+        });
+        return Exit::Fine;
+    }
     ringway::adopt_environment();
     let config = match load(parsed) {
         Ok(config) => config,

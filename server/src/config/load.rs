@@ -7,6 +7,7 @@ use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
 use super::value::{Entry, Shape, Written, Wrong};
 use super::{Address, Config, Limits, log, site_check};
+use crate::ring::broker;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -479,7 +480,7 @@ fn read(path: &Path) -> Result<String, Error> {
     if size > FILE_MAX {
         return Err(whole(format!("{size} bytes are too many for a configuration")));
     }
-    let bytes = std::fs::read(path).map_err(cannot)?;
+    let bytes = broker::read(path).map_err(cannot)?;
     // Some editors begin a text with a byte-order mark.
     let bytes = match bytes.strip_prefix("\u{feff}".as_bytes()) {
         Some(text) => text.to_vec(),

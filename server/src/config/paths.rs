@@ -4,6 +4,7 @@
 use super::accounts::{NoIdentity, identity};
 use super::error::Error;
 use super::load::Loaded;
+use crate::ring::broker;
 use std::fs::File;
 use std::path::Path;
 
@@ -89,7 +90,8 @@ pub fn unknown_accounts(loaded: &Loaded) -> Vec<Error> {
 
 /// Why a path cannot be used, if so.
 fn look(path: &Path, is_directory: bool) -> Result<(), String> {
-    match File::open(path).and_then(|file| file.metadata()) {
+    let opened = if is_directory { File::open(path) } else { broker::open(path) };
+    match opened.and_then(|file| file.metadata()) {
         Ok(found) if found.is_dir() == is_directory => Ok(()),
         Ok(_) if is_directory => Err("is not a directory".to_owned()),
         Ok(_) => Err("is a directory".to_owned()),

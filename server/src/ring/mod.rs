@@ -9,6 +9,7 @@
 
 #[cfg(ringway_asan)]
 mod asan;
+pub(crate) mod broker;
 mod buffers;
 pub(crate) mod datagram;
 pub(crate) mod job;

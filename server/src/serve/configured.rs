@@ -11,6 +11,7 @@ use crate::files;
 use crate::files::sites::Sites;
 use crate::rt::console::note;
 use crate::serve::banner;
+use crate::serve::broker;
 use crate::serve::handle::ServerHandle;
 use crate::serve::handover::Inheritance;
 use crate::serve::lifetime;
@@ -143,6 +144,9 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
             note!("{}", banner::text(config, running.local_addrs(), running.workers()).trim_end());
         }
     };
+    if Privileges::becomes_another(config) {
+        broker::start()?;
+    }
     let reload = |running: &ServerHandle| match again() {
         Some(fresh) => reload(running, config, &fresh),
         None => note!("the configuration is not taken: the former stays in use"),

@@ -2,6 +2,7 @@
 //! from a configuration.
 
 mod banner;
+mod broker;
 mod configured;
 mod handle;
 pub mod handover;
@@ -20,6 +21,7 @@ mod supervisor;
 pub mod test;
 mod workers;
 
+pub use broker::Broker;
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
 pub use handle::ServerHandle;
 pub use listener::Bound;

@@ -18,6 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::clients::Clients;
 use super::error::ConfigError;
 use super::{boring, tap, x509};
+use crate::ring::broker;
 
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -388,7 +389,7 @@ pub(super) fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, C
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::new(path, format!("cannot be read: {error}")))
+    broker::read(path).map_err(|error| ConfigError::new(path, format!("cannot be read: {error}")))
 }
 
 /// Text that editors of another system may have begun with a byte-order mark. Files that were

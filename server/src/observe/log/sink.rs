@@ -4,8 +4,9 @@
 
 use super::format::ENTRY_END;
 use crate::config::{LogConfig, SyslogAddress};
+use crate::ring::broker;
 use crate::rt::console::note;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
@@ -102,7 +103,7 @@ impl LogSink {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    broker::append(path)
 }
 
 impl DaemonSocket {

@@ -35,6 +35,13 @@ impl Program {
         let is_same = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path == running);
         Ok(Self { path: named.filter(is_same).unwrap_or(running), arguments: arguments.collect() })
     }
+
+    /// What starts it as this process was started.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments);
+        command
+    }
 }
 
 /// The program of this name on the search path.

@@ -58,6 +58,11 @@ impl Privileges {
         }))
     }
 
+    /// Whether the process will become another user.
+    pub(super) fn becomes_another(config: &Config) -> bool {
+        config.lifecycle.user.is_some() && rustix::process::geteuid().is_root()
+    }
+
     /// Gives it up. The calling thread has to be the only one: another would keep what it has.
     pub(super) fn give_up(&self) -> Result<(), Error> {
         let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
@@ -136,7 +141,7 @@ fn become_user(name: &Account, identity: &Identity) -> Result<Option<String>, Er
 }
 
 /// Who has not the right to empty it has no use for it either, once there are no new privileges.
-fn empty_bounding_set() -> io::Result<()> {
+pub(super) fn empty_bounding_set() -> io::Result<()> {
     for capability in CapabilitySet::all().iter() {
         match remove_capability_from_bounding_set(capability) {
             // Not of this kernel.
@@ -148,7 +153,7 @@ fn empty_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-fn give_up_capabilities() -> io::Result<()> {
+pub(super) fn give_up_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
     clear_ambient_capability_set()?;
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
