@@ -4,7 +4,7 @@
 
 /// A content coding, in the server's order of preference among equal weights: smallest output
 /// first, identity last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Coding {
     /// `br`, RFC 7932.
@@ -20,6 +20,9 @@ pub(crate) enum Coding {
 impl Coding {
     /// All codings, most preferred first.
     pub(crate) const ALL: [Self; 4] = [Self::Brotli, Self::Zstd, Self::Gzip, Self::Identity];
+
+    /// All but identity.
+    pub(crate) const COMPRESSED: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
     /// The value of `Content-Encoding`; `None` for identity.
     pub(crate) fn token(self) -> Option<&'static str> {
@@ -62,6 +65,21 @@ impl Codings {
     /// The set with `coding` added.
     pub(crate) fn with(self, coding: Coding) -> Self {
         Self(self.0 | 1 << coding as u8)
+    }
+
+    /// The set without `coding`.
+    pub(crate) fn without(self, coding: Coding) -> Self {
+        Self(self.0 & !(1 << coding as u8))
+    }
+
+    /// What is in either set.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether nothing is in the set.
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether `coding` is in the set.

@@ -18,12 +18,19 @@ pub(crate) enum Encoder {
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
 
-/// Compression levels: about as much time as producing the answer takes.
-const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 3;
-const BROTLI_QUALITY: u32 = 4;
-/// Window size as a power of two: 512 KiB. Browsers accept up to 8 MiB for zstd (RFC 9659).
-const WINDOW_LOG: u32 = 19;
+/// How hard a compressor tries.
+struct Effort {
+    gzip: u32,
+    zstd: i32,
+    brotli: u32,
+    /// The window's size as a power of two. Browsers accept up to 8 MiB for zstd (RFC 9659).
+    window: u32,
+}
+
+/// About as much time as producing the answer takes.
+const ONCE: Effort = Effort { gzip: 6, zstd: 3, brotli: 4, window: 19 };
+/// Tens of milliseconds for a mebibyte: nobody waits, and the result is sent often.
+const KEPT: Effort = Effort { gzip: 8, zstd: 12, brotli: 7, window: 22 };
 /// Size of brotli's buffer, in bytes.
 const BROTLI_BUFFER: usize = 4096;
 /// More bytes are compressed on another thread, so that the worker's other clients need not wait.
@@ -32,21 +39,21 @@ pub(crate) const INLINE_MAX: usize = 16 * 1024;
 const PIECE_MAX: usize = 128 * 1024;
 
 impl Encoder {
-    fn new(coding: Coding) -> Option<Self> {
+    fn new(coding: Coding, effort: &Effort) -> Option<Self> {
         Some(match coding {
             Coding::Gzip => {
-                let level = flate2::Compression::new(GZIP_LEVEL);
+                let level = flate2::Compression::new(effort.gzip);
                 Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), level))
             }
             Coding::Zstd => {
-                let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).ok()?;
-                zstd.window_log(WINDOW_LOG).ok()?;
+                let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), effort.zstd).ok()?;
+                zstd.window_log(effort.window).ok()?;
                 Self::Zstd(zstd)
             }
             Coding::Brotli => {
+                let Effort { brotli: quality, window, .. } = *effort;
                 let to = Vec::new();
-                let quality = BROTLI_QUALITY;
-                let writer = brotli::CompressorWriter::new(to, BROTLI_BUFFER, quality, WINDOW_LOG);
+                let writer = brotli::CompressorWriter::new(to, BROTLI_BUFFER, quality, window);
                 Self::Brotli(Box::new(writer))
             }
             Coding::Identity => return None,
@@ -55,7 +62,16 @@ impl Encoder {
 
     /// Compresses all bytes at once; `None` if the compressor fails.
     pub(crate) fn whole(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut encoder = Self::new(coding)?;
+        Self::run(coding, &ONCE, bytes)
+    }
+
+    /// Same as [`Self::whole`], trying harder, for what is sent often.
+    pub(crate) fn kept(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+        Self::run(coding, &KEPT, bytes)
+    }
+
+    fn run(coding: Coding, effort: &Effort, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut encoder = Self::new(coding, effort)?;
         encoder.writer().write_all(bytes).ok()?;
         encoder.finish().ok()
     }
@@ -132,7 +148,7 @@ impl Source {
 }
 
 async fn run(mut source: Source, length: Option<u64>, coding: Coding, mut out: BodyWriter) {
-    let Some(mut encoder) = Encoder::new(coding) else { return out.abort() };
+    let Some(mut encoder) = Encoder::new(coding, &ONCE) else { return out.abort() };
     let mut came = 0;
     loop {
         let piece = match source.next().await {

@@ -42,9 +42,10 @@ pub use print::{print, reference};
 pub use scheme::Scheme;
 pub use settings::{Flag, SETTINGS, Setting, Takes};
 pub use site::{
-    AccessRule, AnswerRule, AuthRule, CacheRule, Cleartext, ClientCertificate, ErrorPage,
-    Extension, HostPattern, Network, PasswordHash, PathPattern, Preset, RateRule, RedirectRule,
-    RewriteRule, RootedPath, SITE_KEYS, SiteConfig, SiteFields, Target, UnknownHost,
+    AccessRule, AnswerRule, AuthRule, CacheRule, Cleartext, ClientCertificate, CompressConfig,
+    ContentCoding, ErrorPage, Extension, HostPattern, Network, PasswordHash, PathPattern, Preset,
+    RateRule, RedirectRule, RewriteRule, RootedPath, SITE_KEYS, SiteConfig, SiteFields, Target,
+    UnknownHost,
 };
 pub use suggest::nearest;
 

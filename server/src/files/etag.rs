@@ -13,7 +13,7 @@ use super::meta::Meta;
 use crate::app::content_coding::Coding;
 
 /// An entity tag as it goes on the wire, quotes included. At most 24 bytes, kept inline.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ETag {
     bytes: [u8; 24],
     len: u8,

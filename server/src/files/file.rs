@@ -4,11 +4,12 @@
 //! field lines are shared with every response, so that a file in memory is sent without making
 //! anything.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use ringway_codec::Time;
 use ringway_codec::date::Date;
 
@@ -27,10 +28,14 @@ pub(crate) type Metas = [Option<Meta>; 4];
 
 /// A file in all the forms in which it can be sent.
 pub(crate) struct File {
-    /// The forms, by [`Coding`].
-    pub(crate) forms: [Option<Form>; 4],
+    /// The forms, by [`Coding`]. Compressed ones may be added.
+    forms: [OnceCell<Form>; 4],
     /// Which forms there are.
-    pub(crate) codings: Codings,
+    pub(crate) codings: Cell<Codings>,
+    /// Which further forms are to be made when somebody would take them.
+    pub(crate) wanted: Cell<Codings>,
+    /// What those are made with.
+    recipe: Option<Box<Recipe>>,
     /// The metadata from which this was made.
     pub(crate) metas: Metas,
     /// When the content of all forms last changed, in seconds since 1970, if its time is reliable:
@@ -106,6 +111,16 @@ impl File {
             .filter(|coding| contents[*coding as usize].is_some())
             .fold(Codings::default(), Codings::with);
         let cache_control = settings.policy.value(path, content_type);
+        let wanted = match &contents[Coding::Identity as usize] {
+            Some(FileContent::Memory(bytes)) if !mime::is_gzipped(path) => {
+                let wanted = settings.compressed(content_type, cache_control, bytes.len());
+                Coding::ALL.into_iter().fold(wanted, |wanted, coding| match codings.has(coding) {
+                    true => wanted.without(coding),
+                    false => wanted,
+                })
+            }
+            _ => Codings::default(),
+        };
         // A file from the far future is not racy: its next change brings the time back.
         let recent = |time: i128| (now - CLOCK_GRAIN_NS..now + LOOK_NS).contains(&time);
         let is_recent = |meta: &Meta| recent(meta.modified_ns) || recent(meta.changed_ns);
@@ -113,25 +128,32 @@ impl File {
         let describe = Describe {
             path,
             racy,
-            content_type,
-            cache_control,
-            // A time in the future is replaced by the present (RFC 9110, 8.8.2.1).
-            modified: match source.modified_ns > now {
-                true => Some(now.div_euclid(1_000_000_000) as i64),
-                false => source.dated(now),
-            },
             gzipped: mime::is_gzipped(path),
-            varies: codings != Codings::default().with(Coding::Identity),
             settings,
+            recipe: Recipe {
+                content_type,
+                cache_control: cache_control.map(Into::into),
+                // A time in the future is replaced by the present (RFC 9110, 8.8.2.1).
+                modified: match source.modified_ns > now {
+                    true => Some(now.div_euclid(1_000_000_000) as i64),
+                    false => source.dated(now),
+                },
+                varies: codings.or(wanted) != Codings::default().with(Coding::Identity),
+                headers: settings.headers.clone(),
+            },
         };
-        let mut forms = [const { None }; 4];
+        let forms = [const { OnceCell::new() }; 4];
         for (coding, content) in Coding::ALL.into_iter().zip(contents) {
             let meta = metas[coding as usize].unwrap_or_default();
-            forms[coding as usize] = content.map(|content| describe.form(coding, content, &meta));
+            if let Some(content) = content {
+                let _ = forms[coding as usize].set(describe.form(coding, content, &meta));
+            }
         }
         Self {
             forms,
-            codings,
+            codings: Cell::new(codings),
+            wanted: Cell::new(wanted),
+            recipe: (!wanted.is_empty()).then(|| Box::new(describe.recipe)),
             metas,
             modified: source.dated(now),
             changed: source.changed(),
@@ -160,17 +182,37 @@ impl File {
 
     /// The form with that coding.
     pub(crate) fn form(&self, coding: Coding) -> Option<&Form> {
-        self.forms[coding as usize].as_ref()
+        self.forms[coding as usize].get()
+    }
+
+    /// The forms that there are.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &Form> {
+        self.forms.iter().filter_map(OnceCell::get)
+    }
+
+    /// Adds a form that was made of the content; the bytes that it takes.
+    pub(crate) fn add(&self, coding: Coding, bytes: Rc<[u8]>) -> usize {
+        let (Some(recipe), false) = (&self.recipe, self.codings.get().has(coding)) else {
+            return 0;
+        };
+        let tag = ETag::of_content(&bytes, coding);
+        let form = recipe.form(coding.token(), FileContent::Memory(bytes), (tag, None));
+        let form = self.forms[coding as usize].get_or_init(|| form);
+        self.codings.set(self.codings.get().with(coding));
+        form.bytes().unwrap_or(0)
     }
 
     /// Bytes that this keeps in memory; `None` when a form is on disk and holds a descriptor.
     pub(crate) fn bytes(&self) -> Option<usize> {
-        let mut sum = 0;
-        for form in self.forms.iter().flatten() {
-            let FileContent::Memory(bytes) = &form.content else { return None };
-            sum += bytes.len() + form.fields.lines().len() + form.unchanged.lines().len() + 512;
-        }
-        Some(sum)
+        self.forms().map(Form::bytes).sum()
+    }
+}
+
+impl Form {
+    /// Bytes that this keeps in memory; `None` when it is on disk.
+    fn bytes(&self) -> Option<usize> {
+        let FileContent::Memory(bytes) = &self.content else { return None };
+        Some(bytes.len() + self.fields.lines().len() + self.unchanged.lines().len() + 512)
     }
 }
 
@@ -183,13 +225,19 @@ const LOOK_NS: i128 = 60_000_000_000;
 struct Describe<'a> {
     path: &'a [u8],
     racy: bool,
-    content_type: &'static str,
-    cache_control: Option<&'a str>,
-    modified: Option<i64>,
     /// The file as it is has been compressed.
     gzipped: bool,
-    varies: bool,
     settings: &'a SiteSettings,
+    recipe: Recipe,
+}
+
+/// What the field lines of a file's forms have in common.
+struct Recipe {
+    content_type: &'static str,
+    cache_control: Option<Box<str>>,
+    modified: Option<i64>,
+    varies: bool,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Describe<'_> {
@@ -208,17 +256,7 @@ impl Describe<'_> {
     }
 
     fn form(&self, coding: Coding, content: FileContent, meta: &Meta) -> Form {
-        let (etag, former) = self.tags(coding, &content, meta);
-        let mut unchanged = FieldBlock::default();
-        unchanged.push(b"etag", etag.as_bytes());
-        if let Some(value) = self.cache_control {
-            unchanged.push(b"cache-control", value.as_bytes());
-        }
-        if self.varies {
-            unchanged.push(b"vary", b"accept-encoding");
-        }
-        let mut fields = FieldBlock::default();
-        fields.push(b"content-type", self.content_type.as_bytes());
+        let tags = self.tags(coding, &content, meta);
         // A file that is compressed only by its name is sent as it is.
         let gzipped = self.gzipped
             && match &content {
@@ -226,7 +264,29 @@ impl Describe<'_> {
                 FileContent::Disk(..) => true,
             };
         let inherent = gzipped.then_some(Coding::Gzip).and_then(Coding::token);
-        if let Some(token) = coding.token().or(inherent) {
+        self.recipe.form(coding.token().or(inherent), content, tags)
+    }
+}
+
+impl Recipe {
+    /// A form with this `Content-Encoding` and these tags.
+    fn form(
+        &self,
+        encoding: Option<&str>,
+        content: FileContent,
+        (etag, former): (ETag, Option<ETag>),
+    ) -> Form {
+        let mut unchanged = FieldBlock::default();
+        unchanged.push(b"etag", etag.as_bytes());
+        if let Some(value) = &self.cache_control {
+            unchanged.push(b"cache-control", value.as_bytes());
+        }
+        if self.varies {
+            unchanged.push(b"vary", b"accept-encoding");
+        }
+        let mut fields = FieldBlock::default();
+        fields.push(b"content-type", self.content_type.as_bytes());
+        if let Some(token) = encoding {
             fields.push(b"content-encoding", token.as_bytes());
         }
         for (_, _, name, value) in unchanged.iter() {
@@ -236,7 +296,7 @@ impl Describe<'_> {
             fields.push(b"last-modified", Date::new(modified).imf());
         }
         fields.push(b"accept-ranges", b"bytes");
-        for (name, value) in &self.settings.headers {
+        for (name, value) in &self.headers {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
             unchanged.push(name.as_str().as_bytes(), value.as_bytes());
         }

@@ -8,6 +8,7 @@
 
 mod budget;
 mod cache_control;
+mod compress;
 mod conditional;
 mod counts;
 mod etag;
@@ -36,6 +37,7 @@ pub use precompress::{Precompress, PrecompressReport};
 pub(crate) use root::reopen;
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,9 +48,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use ringway_codec::field::Known;
 use ringway_codec::h1::request::Method;
 
+use crate::app::content_coding::{Coding, Codings};
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
+use compress::Compression;
 use conditional::RequestFields;
 use path::BadPath;
 use settings::SiteSettings;
@@ -156,6 +160,29 @@ impl Files {
     #[must_use]
     pub fn precompressed(self, precompressed: bool) -> Self {
         self.with(|settings| settings.precompressed = precompressed)
+    }
+
+    /// Compresses text of 1 KiB to 1 MiB in brotli, zstd and gzip when somebody asks for it who
+    /// takes that. The first is answered without; later ones find the result in memory. Do not use
+    /// it for files that hold a secret beside what an attacker chose, see
+    /// [`Compress`](crate::layer::Compress). `no-transform` in [`Self::cache_control`] exempts
+    /// files. Off unless set; [`Precompress`] makes better results ahead of time.
+    #[must_use]
+    pub fn compress(self, compress: bool) -> Self {
+        let codings = Coding::COMPRESSED.into_iter().fold(Codings::default(), Codings::with);
+        self.compressing(compress.then_some((codings, 1024..=1024 * 1024)))
+    }
+
+    /// As [`Self::compress`], with codings, and the sizes of the smallest and the largest file.
+    pub(crate) fn compressing(self, what: Option<(Codings, RangeInclusive<u64>)>) -> Self {
+        self.with(|settings| {
+            settings.compression = what.map(|(codings, sizes)| Compression {
+                codings,
+                min: *sizes.start(),
+                max: *sizes.end(),
+                results: Arc::default(),
+            });
+        })
     }
 
     /// Answers paths that name no file with this file and 200, as single-page applications want.

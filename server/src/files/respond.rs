@@ -29,7 +29,7 @@ pub(crate) fn respond(
     asked: &RequestFields<'_>,
     accepted: Accepted,
 ) -> Response {
-    let form = accepted.choose(file.codings).and_then(|coding| file.form(coding));
+    let form = accepted.choose(file.codings.get()).and_then(|coding| file.form(coding));
     let Some(form) = form else { return not_acceptable() };
     with_expiry(file, decide(file, form, head, asked))
 }

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::cache_control::Policy;
+use super::compress::Compression;
 use super::meta::Meta;
 use super::mime;
 use super::root::Root;
 use super::tags::Tags;
-use crate::app::content_coding::Coding;
+use crate::app::content_coding::{Coding, Codings, compressible};
 
 /// The settings of one static service.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct SiteSettings {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a directory without index is listed.
     pub(crate) browse: bool,
+    /// What is compressed on the way.
+    pub(crate) compression: Option<Compression>,
     /// Whether `.br`, `.zst` and `.gz` files beside a file are served in its place.
     pub(crate) precompressed: bool,
     /// The file that answers for every path that names none, with 200 (single-page applications).
@@ -76,6 +79,7 @@ impl SiteSettings {
             types: Vec::new(),
             headers: Vec::new(),
             browse: false,
+            compression: None,
             precompressed: true,
             fallback: None,
             fallback_for_all: true,
@@ -149,6 +153,33 @@ impl SiteSettings {
         let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let answers = self.fallback_for_all || !last.contains(&b'.');
         self.fallback.as_deref().filter(|_| answers)
+    }
+
+    /// Into what a file of that type and size is compressed on the way. `no-transform` forbids it
+    /// (RFC 9110 section 7.7), and so does a coding that the operator says it has.
+    pub(crate) fn compressed(
+        &self,
+        content_type: &str,
+        cache_control: Option<&str>,
+        size: usize,
+    ) -> Codings {
+        let Some(compression) = &self.compression else { return Codings::default() };
+        let forbids = |value: &[u8]| {
+            let mut directives = value.split(|byte| *byte == b',');
+            directives.any(|each| each.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+        };
+        let mut headers = self.headers.iter();
+        let is_fixed = cache_control.is_some_and(|value| forbids(value.as_bytes()))
+            || headers.any(|(name, value)| match *name {
+                header::CACHE_CONTROL => forbids(value.as_bytes()),
+                header::CONTENT_ENCODING => true,
+                _ => false,
+            });
+        let fits = (compression.min..=compression.max).contains(&(size as u64));
+        match fits && !is_fixed && compressible(content_type) {
+            true => compression.codings,
+            false => Codings::default(),
+        }
     }
 
     /// The content type of the file at `path`.

@@ -24,8 +24,9 @@ use super::respond;
 use super::root::is_exhausted;
 use super::settings::SiteSettings;
 use super::store::Store;
-use crate::app::content_coding::{Coding, Recent};
+use crate::app::content_coding::{Accepted, Coding, Recent};
 use crate::app::response::Response;
+use crate::rt::task::spawn;
 use crate::rt::thread_state;
 
 /// A worker's side of a service.
@@ -137,7 +138,11 @@ impl Site {
     /// The answer to a request without conditions for a file in memory that needs no check yet;
     /// `path` is as it came. `None` for everything else.
     #[inline]
-    pub(crate) fn at_once(&self, path: &[u8], accept_encoding: Option<&[u8]>) -> Option<Response> {
+    pub(crate) fn at_once(
+        self: &Rc<Self>,
+        path: &[u8],
+        accept_encoding: Option<&[u8]>,
+    ) -> Option<Response> {
         if self.root.borrow().0 != self.settings.root.generation() {
             return None;
         }
@@ -149,7 +154,13 @@ impl Site {
         }
         let coding = match accept_encoding {
             None => Coding::Identity,
-            value => self.accepted.borrow_mut().parse(value).choose(file.codings)?,
+            value => {
+                let accepted = self.accepted.borrow_mut().parse(value);
+                if !file.wanted.get().is_empty() {
+                    self.compress(file, accepted);
+                }
+                accepted.choose(file.codings.get())?
+            }
         };
         let form = file.form(coding)?;
         counts::hit();
@@ -157,9 +168,45 @@ impl Site {
     }
 
     /// Answers GET and HEAD (`head`) of a file.
-    pub(crate) fn respond(&self, file: &File, head: bool, asked: &RequestFields<'_>) -> Response {
+    pub(crate) fn respond(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        head: bool,
+        asked: &RequestFields<'_>,
+    ) -> Response {
         let accepted = self.accepted.borrow_mut().parse(asked.accept_encoding.as_deref());
+        if !file.wanted.get().is_empty() {
+            self.compress(file, accepted);
+        }
         respond::respond(file, head, asked, accepted)
+    }
+
+    /// Has the form made that a client would take, if it is wanted and not made yet.
+    #[cold]
+    fn compress(self: &Rc<Self>, file: &Rc<File>, accepted: Accepted) {
+        let wanted = file.wanted.get();
+        let coding = accepted.choose(file.codings.get().or(wanted));
+        let coding = coding.filter(|coding| wanted.has(*coding));
+        let (Some(coding), Some(compression)) = (coding, &self.settings.compression) else {
+            return;
+        };
+        let Some(form) = file.form(Coding::Identity) else { return };
+        let FileContent::Memory(bytes) = &form.content else { return };
+        // Where too much waits already, a later request tries again.
+        let Ok(made) = compression.results.ask(form.etag, coding, bytes) else { return };
+        file.wanted.set(wanted.without(coding));
+        let (site, file) = (Rc::clone(self), Rc::clone(file));
+        spawn(async move {
+            if let Ok(Some(bytes)) = made.await {
+                let grown = file.add(coding, Rc::from(&*bytes));
+                site.grow(&file, grown);
+            }
+        });
+    }
+
+    /// Counts bytes of a file in memory that were added to it.
+    fn grow(&self, file: &Rc<File>, bytes: usize) {
+        self.store.borrow_mut().grow(file, bytes, |old| self.let_go(&old));
     }
 
     /// Answers a request that memory could not answer at once.
@@ -185,7 +232,7 @@ impl Site {
         }
     }
 
-    async fn answer_from_disk(&self, ask: Ask) -> Response {
+    async fn answer_from_disk(self: &Rc<Self>, ask: Ask) -> Response {
         let found = self.look(&ask.path).await;
         if !matches!(found, Ok(Found::File(_)))
             && let Some(file) = self.extended(&ask.path).await
@@ -334,7 +381,7 @@ impl Site {
 
     /// Adds to the budget what leaves the store.
     fn let_go(&self, file: &File) {
-        for form in file.forms.iter().flatten() {
+        for form in file.forms() {
             if let FileContent::Memory(bytes) = &form.content {
                 self.budget.lend(bytes);
             }

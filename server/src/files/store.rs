@@ -72,6 +72,18 @@ impl<V> Store<V> {
         self.bytes += bytes;
     }
 
+    /// Counts `bytes` more for a value, if it is still held, and evicts until the bound holds.
+    /// Linear in the number of entries: only for files that were compressed.
+    pub(crate) fn grow(&mut self, value: &Rc<V>, bytes: usize, mut gone: impl FnMut(Rc<V>)) {
+        let held = self.entries.values_mut().find(|entry| Rc::ptr_eq(&entry.value, value));
+        let Some(entry) = held else { return };
+        entry.bytes += bytes;
+        self.bytes += bytes;
+        while self.bytes > self.bytes_max {
+            gone(self.evict());
+        }
+    }
+
     /// Forgets what is at `path`. Linear in the number of entries: only for files that changed.
     pub(crate) fn remove(&mut self, path: &[u8]) -> Option<Rc<V>> {
         let entry = self.entries.remove(path)?;

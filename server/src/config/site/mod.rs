@@ -3,6 +3,7 @@
 
 mod answer;
 mod auth;
+mod compress;
 mod fields;
 mod host;
 mod network;
@@ -10,6 +11,7 @@ mod pattern;
 
 pub use answer::{AnswerRule, CacheRule, ErrorPage, RedirectRule, RewriteRule};
 pub use auth::{AuthRule, ClientCertificate, PasswordHash, RateRule};
+pub use compress::{CompressConfig, ContentCoding};
 pub use fields::{Preset, SiteFields};
 pub use host::HostPattern;
 pub use network::{AccessRule, Network};
@@ -38,6 +40,8 @@ pub struct SiteConfig {
     pub expires: bool,
     /// Whether the compressed files beside the plain ones are sent.
     pub precompressed: bool,
+    /// What is compressed on the way.
+    pub compress: Option<CompressConfig>,
     /// Content types by extension, before those that are built in.
     pub types: ContentTypes,
     /// Extensions that a path may leave out.
@@ -110,6 +114,11 @@ pub const SITE_KEYS: &[(&str, &str)] = &[
     ("index", "the file that stands for its directory; \"index.html\" unless set"),
     ("browse", "list directories that have no index file"),
     ("expires", "say in Expires what max-age says"),
+    (
+        "compress",
+        "{ codings = [\"br\", \"zstd\", \"gzip\"], min = \"1KiB\" }: compress text on the way, once; the first \
+         client gets it as it is; not unless set",
+    ),
     ("precompressed", "send the .br, .zst and .gz files beside the plain ones; true unless set"),
     ("types", "{ extension = \"type/subtype\" }: content types of files"),
     ("extensions", "extensions that a path may leave out: [\"html\"] answers /a with a.html"),
@@ -192,6 +201,7 @@ impl Typed for SiteConfig {
             browse: block.maybe("browse")?.unwrap_or(false),
             expires: block.maybe("expires")?.unwrap_or(false),
             precompressed: block.maybe("precompressed")?.unwrap_or(true),
+            compress: block.maybe("compress")?,
             types: block.maybe("types")?.unwrap_or_default(),
             extensions: block.maybe("extensions")?.unwrap_or_default(),
             fallback: block.maybe("fallback")?,
@@ -223,6 +233,7 @@ impl Typed for SiteConfig {
             ("browse", unless(self.browse, false)),
             ("expires", unless(self.expires, false)),
             ("precompressed", unless(self.precompressed, true)),
+            ("compress", self.compress.show()),
             ("types", self.types.show()),
             ("extensions", list(&self.extensions)),
             ("fallback", self.fallback.show()),

@@ -17,10 +17,11 @@ use ringway_codec::h1::request::Method;
 
 use super::conditional::RequestFields;
 use super::{Files, file_at};
+use crate::app::content_coding::{Coding, Codings};
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
-use crate::config::{Address, Cleartext, Config, SiteConfig, UnknownHost};
+use crate::config::{Address, Cleartext, Config, ContentCoding, SiteConfig, UnknownHost};
 use additions::Additions;
 use auth::Hashing;
 use policy::{CHALLENGE, Policy};
@@ -238,6 +239,15 @@ fn files(site: &SiteConfig, config: &Config) -> Files {
         .extensions(site.extensions.iter().map(|each| each.0.clone()))
         .cache(limits.cache_bytes / share, limits.cache_file_bytes)
         .content_tags(limits.tags / share, limits.tag_rate / share as u64);
+    if let Some(compress) = &site.compress {
+        let codings = compress.codings.iter().map(|coding| match coding {
+            ContentCoding::Brotli => Coding::Brotli,
+            ContentCoding::Zstd => Coding::Zstd,
+            ContentCoding::Gzip => Coding::Gzip,
+        });
+        let codings = codings.fold(Codings::default(), Codings::with);
+        files = files.compressing(Some((codings, compress.min..=limits.compress_bytes)));
+    }
     if let Some(index) = &site.index {
         files = files.index(index.0.clone());
     }
