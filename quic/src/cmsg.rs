@@ -90,6 +90,14 @@ impl ReceivedMessage {
     }
 }
 
+/// The range of the payload in the buffer of a completed receive, whoever sent it, and whether
+/// something of it is missing. `None` if the buffer is none of a receive.
+pub fn message(buffer: &[u8]) -> Option<(Range<usize>, bool)> {
+    let (len, flags) = (word(buffer, 8)? as usize, word(buffer, 12)?);
+    let end = buffer.len().min(BEFORE + len);
+    Some((BEFORE.min(end)..end, flags & (MSG_TRUNC | MSG_CTRUNC) != 0))
+}
+
 /// The control messages of one send. They must not move until its completion.
 #[derive(Clone, Debug)]
 #[repr(align(8))]

@@ -200,6 +200,10 @@ limits! {
         "time that the connections of a replaced process have to end by themselves"
     "lifecycle.drain_delay" drain_delay: Duration, Time = 0, 0 => 10 * MINUTE;
         "time for which all is served as before once the server is told to stop, while /readyz answers 503"
+    "lifecycle.forward_bytes" forward_bytes: usize, Bytes = 4 * MIB, 256 * KIB => 64 * MIB;
+        "bytes of QUIC datagrams that may wait for each worker of a replaced process; the kernel may grant less"
+    "lifecycle.half_open" half_open: usize, Count = 16_384, 0 => 1 << 20;
+        "QUIC handshakes under way that a process hands over as it is replaced"
     "http2.streams" h2_streams: u32, Count = 100, 1 => 32_000;
         "requests that a client may have open at once on a connection"
     "http2.stream_window" h2_stream_window: u32, Bytes = 65_535, 0 => 0x7fff_ffff;

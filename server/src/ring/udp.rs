@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use io_uring::opcode;
 use io_uring::types::{CancelBuilder, Fd};
-use ringway_quic::cmsg;
+use ringway_quic::{cmsg, forward};
 
 use super::Ring;
 use super::buffers::Buffers;
@@ -16,8 +16,9 @@ use super::token::{Id, OpKind, Token};
 
 /// The group of the larger buffers into which UDP sockets receive.
 const UDP_GROUP: u16 = 1;
-/// UDP_GRO coalesces at most one UDP payload; the kernel truncates what does not fit.
-const UDP_BUFFER: u32 = cmsg::BEFORE as u32 + 65_527;
+/// UDP_GRO coalesces at most one UDP payload, before which stands a head where another process has
+/// handed it on; the kernel truncates what does not fit.
+const UDP_BUFFER: u32 = (cmsg::BEFORE + forward::HEAD + forward::PAYLOAD_MAX) as u32;
 
 /// What a ring keeps for UDP.
 pub(super) struct UdpBuffers {

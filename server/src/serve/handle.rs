@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use ringway_quic::HalfOpen;
 
 use super::listener::{Bound, Listener};
 use crate::app::error::Error;
@@ -21,9 +23,10 @@ use crate::ring::token::{Id, OpKind, Token};
 use crate::rt::console::note;
 use crate::rt::{park, thread_state};
 use crate::serve::health::Health;
-use crate::serve::receipt::Receipt;
+use crate::serve::receipt::{Late, Receipt};
 use crate::serve::workers::{Alive, Post, WorkerThread};
 use crate::tls::{CertificateFiles, Change, ClientAuthority, Tls};
+use crate::udp::{FrameEnds, HalfOpenExport};
 use crate::worker::{Control, Handover, Order};
 
 /// How long the last log lines may take: a pipe that nobody reads must not keep the server from
@@ -106,6 +109,10 @@ pub(super) struct Serving {
     /// The number by which its connection IDs are told from those of its predecessors.
     generation: u16,
     exporter: Mutex<Option<Exporter>>,
+    /// How many of its workers speak QUIC.
+    quic_workers: usize,
+    /// Where later generations hand those datagrams back; made when this one is first replaced.
+    frame_ends: Mutex<Vec<OwnedFd>>,
 }
 
 /// The threads to be joined, and then what came of it.
@@ -141,12 +148,19 @@ impl Serving {
             lifecycle,
             generation,
             exporter: Mutex::default(),
+            quic_workers: 0,
+            frame_ends: Mutex::default(),
         }
     }
 
     /// Who counts the workers.
     pub(super) fn alive(&self) -> Arc<Alive> {
         Arc::clone(&self.alive)
+    }
+
+    /// The first so many workers speak QUIC.
+    pub(super) fn speak_quic(&mut self, workers: usize) {
+        self.quic_workers = workers;
     }
 
     pub(super) fn add(&mut self, worker: WorkerThread) {
@@ -309,9 +323,39 @@ impl ServerHandle {
         self.0.generation
     }
 
-    /// Where its workers are handed datagrams of their connections, in their order.
-    pub(super) fn forward_ends(&self) -> io::Result<Vec<OwnedFd>> {
-        Ok(Vec::new())
+    /// Where its workers are handed datagrams of their connections, in their order. About `bytes`
+    /// may wait for each.
+    pub(super) fn forward_ends(&self, bytes: usize) -> io::Result<Vec<OwnedFd>> {
+        let mut ends = lock(&self.0.frame_ends);
+        if ends.is_empty() {
+            let (ours, theirs) = FrameEnds::pairs(self.0.quic_workers, bytes)?;
+            drop(self.hand_over(&Handover::TakeFrames(Arc::new(ours))));
+            *ends = theirs;
+        }
+        ends.iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Takes no more new connections over QUIC, and tells which handshakes are half-way, `most` of
+    /// them: when no worker reads any more.
+    pub(super) fn half_open(&self, most: usize, patience: Duration) -> Result<Vec<u8>, Late> {
+        let export = Arc::new(HalfOpenExport::new(most, self.0.quic_workers));
+        self.hand_over(&Handover::HalfOpen(Arc::clone(&export))).wait(patience)?;
+        Ok(export.take())
+    }
+
+    /// Begins to read and to accept, with what another process has handed over last.
+    pub(super) fn begin(&self, half_open: &[u8], most: usize, replay: &[u8]) {
+        if let Some(tls) = self.tls()
+            && !replay.is_empty()
+            && !tls.import_early(replay)
+        {
+            note!("what early data was taken before is not known: it is refused for a while");
+        }
+        let table = HalfOpen::import(half_open, most, Instant::now());
+        if table.is_none() {
+            note!("which QUIC handshakes are half-way is not known: they fail");
+        }
+        drop(self.hand_over(&Handover::Begin(table.map(Arc::new))));
     }
 
     /// What is counted of replacements.

@@ -12,7 +12,6 @@ use crate::app::error::Error;
 use crate::config::Limits;
 use crate::rt::console::note;
 use crate::serve::handle::ServerHandle;
-use crate::worker::Handover;
 
 /// Starts a server, in place of another process if one has started this one for that, says where it
 /// serves (`print`), and watches over it until it has ended.
@@ -34,7 +33,11 @@ pub(super) fn run(
         (started, _) => started?,
     };
     if let Some(predecessor) = &mut predecessor {
-        let begin = || drop(running.hand_over(&Handover::Begin));
+        let all = predecessor.inheritance();
+        let begin = || {
+            let (half_open, replay) = all.last_state();
+            running.begin(&half_open, limits.half_open, &replay);
+        };
         predecessor.relieve(begin).inspect_err(|_| running.stop())?;
         note!("process {} has been replaced by this one", predecessor.inheritance().pid());
     }

@@ -1,5 +1,6 @@
 //! The server: listeners bound, one worker started on each CPU, stopped together.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use crate::serve::lifetime;
 use crate::serve::privileges::Privileges;
 use crate::serve::workers::{Alive, Parts, Plan};
 use crate::tls::{Alpn, ConfigError, Tls};
-use crate::udp::{self, Forwarder, Setup};
+use crate::udp::{self, Forwarder, Older, Setup};
 use crate::worker::{AltSvc, ListenerConfig, Listeners};
 
 /// A server to be started: its handler and its listeners.
@@ -358,7 +359,9 @@ impl Server {
         self.export(&figures, &mut serving)?;
         let (configs, sockets) = self.by_worker(listeners, workers)?;
         let forwarder = Forwarder::new(workers, self.limits.h3_forward_queue);
-        let mut setups = self.setups(sockets, &forwarder, generation)?.into_iter();
+        let setups = self.setups(sockets, &forwarder, generation)?;
+        serving.speak_quic(setups.len());
+        let mut setups = setups.into_iter();
         let plan = self.plan(serving.alive());
         for (number, (configs, log)) in configs.into_iter().zip(log.ends).enumerate() {
             let parts = Parts {
@@ -598,13 +601,20 @@ impl Server {
         let Some(tls) = &self.tls else { return Ok(Vec::new()) };
         let workers = sockets.iter().filter(|sockets| !sockets.is_empty()).count();
         let spreads = sockets.iter().flatten().any(|socket| !socket.receives);
+        let mut groups = HashMap::new();
+        sockets.iter().flatten().for_each(|socket| *groups.entry(socket.local).or_insert(0) += 1);
+        let groups = Arc::new(groups);
+        let older = self.inheritance.as_ref().map_or_else(Vec::new, |all| all.frame_ends());
+        let older = Arc::new(Older::new(older, generation));
         let setup = |(worker, sockets): (usize, _)| {
             Ok(Setup {
                 worker: worker as u8,
                 workers,
                 spreads,
                 generation,
+                older: Arc::clone(&older),
                 sockets,
+                groups: Arc::clone(&groups),
                 http3: self.http3.clone(),
                 tls: tls.clone(),
                 config: udp::config(tls, &self.limits, &self.http3)?,

@@ -14,8 +14,8 @@ use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 use super::handover::give::{Giver, GiverAct, GiverEvent, Patience};
 use super::handover::{
-    Generation, Hello, Predecessor, Program, Successor, VERSION, WireRecord, by_listener, reads_on,
-    stops_late,
+    Generation, Hello, Part, Predecessor, Program, Successor, VERSION, WireRecord, by_listener,
+    reads_on, stops_late,
 };
 use super::notify;
 use super::signals::Signals;
@@ -58,6 +58,8 @@ pub(super) struct Supervisor<'a> {
     generations: Vec<Generation<OwnedFd>>,
     /// Reports to later generations that this process has ended; the other end is what they get.
     life: Option<(UnixStream, OwnedFd)>,
+    /// Since when nobody reads UDP.
+    unread: Option<Instant>,
 }
 
 struct Replacement {
@@ -92,6 +94,7 @@ impl<'a> Supervisor<'a> {
             predecessor,
             generations,
             life: None,
+            unread: None,
         }
     }
 
@@ -268,18 +271,32 @@ impl<'a> Supervisor<'a> {
                     predecessor.settle();
                 }
             }
-            GiverAct::StopUdp => self.stop_udp(),
+            GiverAct::StopUdp => {
+                self.unread = Some(Instant::now());
+                self.stop_udp();
+            }
             GiverAct::SayStopped => {
-                let said = successor.say(&WireRecord::Stopped);
+                let said = self.hand_over_last(successor);
                 self.heed(said);
             }
-            GiverAct::GoUdp => drop(self.server.hand_over(&Handover::GoUdp)),
+            GiverAct::GoUdp => {
+                if let Some(tls) = self.server.tls() {
+                    // Once it has served it may have taken early data, which nobody knows of now.
+                    tls.take_back_early(self.ending);
+                }
+                drop(self.server.hand_over(&Handover::GoUdp));
+            }
             GiverAct::StepBack => {
                 drop(self.server.hand_over(&Handover::StepBack));
                 self.ending = true;
                 self.server.replacements().done();
                 notify::replaced(pid);
-                note!("replaced: process {pid} serves, this one finishes its connections");
+                let pause = self.unread.take().map(|since| since.elapsed()).unwrap_or_default();
+                note!(
+                    "replaced: process {pid} serves, this one finishes its connections; UDP was \
+                     not read for {:.1} ms",
+                    pause.as_secs_f64() * 1e3
+                );
             }
             GiverAct::StepForward => {
                 drop(self.server.hand_over(&Handover::StepForward));
@@ -331,7 +348,7 @@ impl<'a> Supervisor<'a> {
                 }
             };
             let mut descriptors = vec![ends];
-            descriptors.extend(self.server.forward_ends()?);
+            descriptors.extend(self.server.forward_ends(self.limits.forward_bytes)?);
             let (number, pid) = (self.server.generation(), std::process::id());
             generations.push(Generation { number, pid, descriptors });
             let secrets = self.server.tls().map(|tls| tls.tickets().to_successor());
@@ -346,6 +363,16 @@ impl<'a> Supervisor<'a> {
             successor.offer(hello, &by_listener(lent.take()), &generations, secrets.as_deref())
         })();
         self.heed(offered);
+    }
+
+    /// Nobody reads UDP: hands over what has changed until now.
+    fn hand_over_last(&self, successor: &Successor) -> io::Result<()> {
+        let half_open = self.server.half_open(self.limits.half_open, PAUSE);
+        successor.state(Part::HalfOpen, &half_open.map_err(io::Error::other)?)?;
+        if let Some(tls) = self.server.tls() {
+            successor.state(Part::Replay, &tls.export_early())?;
+        }
+        successor.say(&WireRecord::Stopped)
     }
 
     fn stop_udp(&self) {

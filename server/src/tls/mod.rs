@@ -39,6 +39,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
+use zeroize::Zeroizing;
 
 pub use certs::{Certificate, CertificateFiles, Flaw};
 pub use clients::ClientAuthority;
@@ -350,6 +351,35 @@ impl Tls {
     /// Whether the certificate is the one made at start.
     pub fn is_self_signed(&self) -> bool {
         lock(&self.shared.source).files.is_empty()
+    }
+
+    /// What early data was taken, for the process that replaces this one. From now on all is
+    /// refused here.
+    pub(crate) fn export_early(&self) -> Zeroizing<Vec<u8>> {
+        let register = self.shared.early.get_or_init(|| Register::new(EARLY_HELLOS));
+        register.export(self.shared.began.elapsed().as_secs())
+    }
+
+    /// Knows what early data another process has taken; false if that cannot be read. Early data is
+    /// refused then for as long as it could be a repetition.
+    pub(crate) fn import_early(&self, bytes: &[u8]) -> bool {
+        let now_s = self.shared.began.elapsed().as_secs();
+        let register = Register::import(bytes, now_s);
+        let is_known = register.is_some();
+        let register = register.unwrap_or_else(|| {
+            let register = Register::new(EARLY_HELLOS);
+            register.take_back(true, now_s);
+            register
+        });
+        self.shared.early.set(register).is_ok() && is_known
+    }
+
+    /// Takes early data again, after an export whose receiver has failed; not at once if it
+    /// `has_served`.
+    pub(crate) fn take_back_early(&self, has_served: bool) {
+        if let Some(register) = self.shared.early.get() {
+            register.take_back(has_served, self.shared.began.elapsed().as_secs());
+        }
     }
 
     /// Whether early data of the ClientHello with this random comes for the first time, to any

@@ -3,15 +3,19 @@
 //! turn is worked on once, after its last datagram. All contact with io_uring is in `ring`.
 
 mod forward;
+mod generations;
+mod leaving;
 mod setup;
 mod sockets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringway_codec::Time;
+use ringway_quic::cid::Origin;
+use ringway_quic::forward::FrameHead;
 use ringway_quic::http::{self, Code};
 use ringway_quic::{Endpoint, Received, Transmit, cmsg};
 
@@ -25,16 +29,16 @@ use crate::ring::{Completion, Ring};
 use crate::rt::console::note;
 use crate::tls::Tls;
 use forward::Forwarded;
+use generations::Generations;
+use leaving::{Farewell, Stage};
 
 pub(crate) use forward::Forwarder;
+pub(crate) use generations::{FrameEnds, HalfOpenExport, Older};
 pub(crate) use setup::{Setup, config, generation};
 pub(crate) use sockets::{Socket, WORKERS_MAX, adopt, bind, share};
 
 /// How often all connections are checked for timeouts.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Minimum time between the two steps of a drain; the maximum is [`SWEEP`].
-const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// Marks the id of a QUIC connection: indices of TCP connections have 24 bits.
 const MARK: u32 = 1 << 31;
@@ -69,7 +73,10 @@ pub(crate) struct Udp {
     idle_timeout: Duration,
     sweep_at: Option<Time>,
     stage: Stage,
+    /// Handshakes are finished during a drain, and may have a request.
+    gentle: bool,
     reading: Reading,
+    generations: Generations,
     /// The message about missing segmentation offload was printed.
     said_unsplit: bool,
 }
@@ -82,6 +89,8 @@ struct State {
     is_touched: bool,
     /// It has been counted among the connections that were opened.
     is_counted: bool,
+    /// How far its client has been told to leave.
+    farewell: Farewell,
     /// Its path does not split batches.
     is_unsplit: bool,
     /// Migrations that were counted.
@@ -102,17 +111,6 @@ enum Reading {
     Off,
 }
 
-/// The stage of a drain.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// No drain.
-    Open,
-    /// Clients were told to begin no more requests; the next stage begins then.
-    Leaving(Time),
-    /// Requests that have not begun are rejected.
-    Refusing,
-}
-
 /// Replies to datagrams without a connection, until there is room to send them.
 #[derive(Default)]
 struct Replies {
@@ -123,6 +121,7 @@ struct Replies {
 impl Udp {
     /// Starts receiving on every socket that is not receiving yet.
     pub(crate) fn open(&mut self, ring: &mut Ring) {
+        self.generations.open(ring);
         if !matches!(self.reading, Reading::On) {
             return;
         }
@@ -142,7 +141,9 @@ impl Udp {
         ring: &mut Ring,
         worker: &mut WorkerState,
     ) {
-        let Some(bound) = self.sockets.get_mut(socket.index as usize) else { return };
+        let Some(bound) = self.sockets.get_mut(socket.index as usize) else {
+            return self.received_frame(completion, ring, worker);
+        };
         bound.receiving = completion.more();
         let (local, result) = (bound.socket.local, completion.result);
         self.note_silence();
@@ -158,50 +159,34 @@ impl Udp {
             counters.received_bytes += received.payload.len() as u64;
             let to = SocketAddr::new(received.to.unwrap_or(local.ip()), local.port());
             let to = if local.ip().is_unspecified() { to } else { local };
-            let now = worker.instant();
-            for datagram in whole[received.payload].chunks_mut(received.segment) {
-                worker.tally.counters.udp_received += 1;
-                self.take(datagram, received.from, to, now, worker);
-            }
+            let (from, segment) = (received.from, received.segment as u16);
+            let datagrams = &mut whole[received.payload];
+            worker.tally.counters.udp_received += datagrams.len().div_ceil(received.segment) as u64;
+            let head = FrameHead { hops: 0, generation: 0, segment, from, to };
+            self.take_batch(datagrams, head, worker);
         }
         ring.recycle_datagrams(buffer);
     }
 
-    /// Reads no more: datagrams wait in the sockets. `stopped` is dropped once the last receive has
-    /// ended; what that delivers is still taken.
-    pub(crate) fn stop_reading(&mut self, stopped: impl Send + 'static, ring: &mut Ring) {
-        self.reading = Reading::Ending(Box::new(stopped));
-        for (index, _) in self.sockets.iter().enumerate().filter(|(_, bound)| bound.receiving) {
-            ring.stop_receiving(Id { index: index as u32, generation: 0 });
+    /// Takes datagrams of one sender. Neighbours that belong to one worker of an older generation
+    /// are handed to it together.
+    fn take_batch(&mut self, datagrams: &mut [u8], head: FrameHead, worker: &mut WorkerState) {
+        let (segment, now) = (usize::from(head.segment.max(1)), worker.instant());
+        let (mut at, mut run) = (0, None::<(Origin, usize)>);
+        while at < datagrams.len() {
+            let end = datagrams.len().min(at + segment);
+            let older = self.take(&mut datagrams[at..end], head.from, head.to, now, worker);
+            if let Some((origin, begin)) = run.take_if(|(origin, _)| older != Some(*origin)) {
+                self.hand_back(origin, head, &datagrams[begin..at], worker);
+            }
+            if let (None, Some(origin)) = (run, older) {
+                run = Some((origin, at));
+            }
+            at = end;
         }
-        self.note_silence();
-    }
-
-    /// Reads again, or begins to.
-    pub(crate) fn read(&mut self, ring: &mut Ring) {
-        self.reading = Reading::On;
-        self.open(ring);
-    }
-
-    fn note_silence(&mut self) {
-        let is_silent = self.sockets.iter().all(|bound| !bound.receiving);
-        if is_silent && matches!(self.reading, Reading::Ending(_)) {
-            self.reading = Reading::Off;
+        if let Some((origin, begin)) = run {
+            self.hand_back(origin, head, &datagrams[begin..], worker);
         }
-    }
-
-    /// A further descriptor of each socket, with its address.
-    pub(crate) fn lend(&self) -> std::io::Result<Vec<(Arc<str>, OwnedFd)>> {
-        let lend = |BoundSocket { socket, .. }: &BoundSocket| {
-            Ok((socket.local.to_string().into(), socket.fd.try_clone()?))
-        };
-        self.sockets.iter().map(lend).collect()
-    }
-
-    /// Takes new connections again after [`Self::drain`]; those that were told to leave do.
-    pub(crate) fn resume(&mut self) {
-        self.endpoint.resume();
-        self.stage = Stage::Open;
     }
 
     /// Takes datagrams that other workers received for this one.
@@ -211,11 +196,16 @@ impl Udp {
         let now = worker.instant();
         for Forwarded { from, to, mut bytes } in forwarded.drain(..) {
             worker.tally.counters.quic_forwarded_taken += 1;
-            self.take(&mut bytes, from, to, now, worker);
+            if let Some(origin) = self.take(&mut bytes, from, to, now, worker) {
+                let segment = bytes.len() as u16;
+                let head = FrameHead { hops: 0, generation: 0, segment, from, to };
+                self.hand_back(origin, head, &bytes, worker);
+            }
         }
         self.forwarded = forwarded;
     }
 
+    /// Takes a datagram; gives the worker of an older generation whose it is.
     fn take(
         &mut self,
         datagram: &mut [u8],
@@ -223,7 +213,7 @@ impl Udp {
         to: SocketAddr,
         now: Instant,
         worker: &mut WorkerState,
-    ) {
+    ) -> Option<Origin> {
         let out = self.replies.room();
         match self.endpoint.receive(datagram, from, to, now, out) {
             Received::Accepted(id) if !worker.ip_limits.admit_quic(id.slot(), from.ip()) => {
@@ -244,6 +234,7 @@ impl Udp {
                 }
             }
             Received::Reply(transmit) => self.replies.push(transmit),
+            Received::Forward(origin) if self.generations.is_older(origin) => return Some(origin),
             Received::Forward(origin) => {
                 let forwarded = Forwarded { from, to, bytes: (*datagram).into() };
                 let counters = &mut worker.tally.counters;
@@ -255,6 +246,7 @@ impl Udp {
             }
             Received::Dropped(_) => {}
         }
+        None
     }
 
     /// Processes the connections that got datagrams in this turn; requests go to their handlers.
@@ -442,58 +434,6 @@ impl Udp {
         !self.touched.is_empty()
     }
 
-    /// First step of a drain: clients are told to begin no more requests. Requests sent before that
-    /// are answered.
-    pub(crate) fn drain(&mut self, worker: &WorkerState) {
-        self.endpoint.drain();
-        self.collect();
-        let mut step = DRAIN_STEP;
-        for at in 0..self.ids.len() {
-            let Some((conn, state)) = self.endpoint.get(self.ids[at]) else { continue };
-            state.h3.http.drain(conn);
-            let rtt = conn.transport().path_stats().map(|path| path.rtt).max();
-            step = step.max(rtt.unwrap_or_default());
-        }
-        self.stage = Stage::Leaving(worker.now() + step.min(SWEEP));
-    }
-
-    /// Second step of a drain: requests that have not begun are rejected, and connections close as
-    /// they finish.
-    fn refuse(&mut self) {
-        self.stage = Stage::Refusing;
-        self.collect();
-        for at in 0..self.ids.len() {
-            let id = self.ids[at];
-            if let Some((conn, state)) = self.endpoint.get(id) {
-                state.h3.http.refuse(conn);
-                self.touch(id);
-            }
-        }
-    }
-
-    /// Cuts every connection off.
-    pub(crate) fn stop(&mut self, worker: &mut WorkerState) {
-        self.endpoint.drain();
-        self.stage = Stage::Refusing;
-        self.collect();
-        for at in 0..self.ids.len() {
-            if let Some((conn, state)) = self.endpoint.get(self.ids[at]) {
-                state.h3.http.close(Code::NoError, b"the server stops", conn);
-                state.h3.abandon(&mut worker.cx());
-            }
-        }
-    }
-
-    /// True after [`Self::drain`] when every connection has ended and has been told so.
-    pub(crate) fn is_over(&mut self, ring: &Ring) -> bool {
-        if ring.datagrams_under_way() > 0 || !self.touched.is_empty() {
-            return false;
-        }
-        self.collect();
-        let Self { ids, endpoint, .. } = self;
-        ids.iter().all(|id| endpoint.peek(*id).is_none_or(|(conn, _)| conn.is_ending()))
-    }
-
     /// Number of connections.
     pub(crate) fn len(&self) -> usize {
         self.endpoint.load().0
@@ -524,7 +464,10 @@ impl Udp {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             let Some((conn, state)) = self.endpoint.peek(id) else { continue };
-            if state.h3.http.is_waiting() {
+            let is_leaving = self.stage == Stage::Refusing && self.gentle;
+            if is_leaving && state.farewell != Farewell::Refused && conn.is_established() {
+                state.farewell.say(&mut state.h3.http, conn);
+            } else if state.h3.http.is_waiting() {
                 state.h3.since = now;
                 state.h3.http.expire(instant, conn, &self.shared);
             } else if conn.is_established() && now >= state.h3.since + self.idle_timeout {

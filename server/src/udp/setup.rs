@@ -1,8 +1,10 @@
 //! Builds a worker's QUIC from the configuration: transport settings, policy, keys, HTTP/3
 //! settings.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use ringway_quic::cid::Origin;
 use ringway_quic::endpoint::{Drop, QlogOpener, Totals};
 use ringway_quic::{Endpoint, Keys, Policy, Settings, http, steering};
 
-use super::{BoundSocket, Forwarder, Reading, Replies, Socket, Stage, Udp};
+use super::{BoundSocket, Forwarder, Generations, Older, Reading, Replies, Socket, Stage, Udp};
 use crate::app::error::Error;
 use crate::config::{Http3Config, Limits};
 use crate::observe::metrics::Counters;
@@ -29,8 +31,12 @@ pub(crate) struct Setup {
     /// Some workers receive for all: they spread new connections.
     pub(crate) spreads: bool,
     pub(crate) generation: u16,
-    /// One for each listener.
+    /// Processes that were replaced and still serve.
+    pub(crate) older: Arc<Older>,
+    /// One for each listener, or several that another process had for more workers.
     pub(crate) sockets: Vec<Socket>,
+    /// How many sockets all workers have on each address.
+    pub(crate) groups: Arc<HashMap<SocketAddr, u16>>,
     pub(crate) http3: Http3Config,
     pub(crate) tls: Tls,
     /// Of [`config`].
@@ -103,6 +109,7 @@ impl Setup {
             answers_per_second: limits.h3_answers,
             fragments: limits.h3_fragments,
             spread: if self.spreads { self.workers as u16 } else { 0 },
+            predecessors: self.older.predecessors(),
             ..Policy::new(origin)
         };
         let keys = Keys::derive(&self.tls.tickets().endpoint());
@@ -112,8 +119,9 @@ impl Setup {
             endpoint.write_qlog(opener(dir));
         }
         if self.http3.steering && self.worker == 0 && !self.spreads {
-            let program = steering::program(endpoint.steering(), self.workers as u16);
             for socket in &self.sockets {
+                let sockets = self.groups.get(&socket.local).copied().unwrap_or(1);
+                let program = steering::program(endpoint.steering(), sockets);
                 if let Err(error) = sys::steer(&socket.fd, &program) {
                     note!("the kernel takes no filter for QUIC, workers forward: {error}");
                 }
@@ -139,6 +147,8 @@ impl Setup {
             idle_timeout: limits.idle_timeout,
             sweep_at: None,
             stage: Stage::Open,
+            gentle: false,
+            generations: Generations::new(self.generation, self.older),
             reading: if self.reads { Reading::On } else { Reading::Off },
             said_unsplit: false,
         }

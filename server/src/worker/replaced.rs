@@ -5,10 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ringway_quic::HalfOpen;
+
 use super::Worker;
 use crate::proto::{Event, Leaving};
 use crate::rt::console::note;
 use crate::rt::thread_state::{self, ThreadState};
+use crate::udp::{FrameEnds, HalfOpenExport};
 
 /// A step of a hand-over.
 #[derive(Clone)]
@@ -16,9 +19,13 @@ pub(crate) enum Handover {
     /// Give a descriptor of each socket.
     Lend(Arc<Lent>),
     /// Read UDP and accept: of a process that has begun with neither.
-    Begin,
+    Begin(Option<Arc<HalfOpen>>),
+    /// Take datagrams that later generations hand back.
+    TakeFrames(Arc<FrameEnds>),
     /// Read no UDP; the last worker that has stopped tells it.
     StopUdp(Stopping),
+    /// Take no more new connections over QUIC, and tell which handshakes are half-way.
+    HalfOpen(Arc<HalfOpenExport>),
     /// Read UDP again.
     GoUdp,
     /// Accept no more, and tell every client to use another connection.
@@ -78,8 +85,9 @@ impl Worker {
     pub(super) fn hand_over(&mut self, step: Handover) {
         match step {
             Handover::Lend(lent) => self.lend(&lent),
-            Handover::Begin => {
+            Handover::Begin(half_open) => {
                 if let Some(udp) = &mut self.udp {
+                    half_open.into_iter().for_each(|table| udp.import_half_open(table));
                     udp.read(&mut self.ring);
                 }
                 self.listeners.reopen(&mut self.ring);
@@ -90,9 +98,19 @@ impl Worker {
                     udp.stop_reading(stopping, &mut self.ring);
                 }
             }
+            Handover::TakeFrames(ends) => {
+                if let Some(udp) = &mut self.udp {
+                    udp.take_frames(&ends, &mut self.ring);
+                }
+            }
+            Handover::HalfOpen(export) => {
+                if let Some(udp) = &mut self.udp {
+                    udp.export_half_open(&export, &mut self.state);
+                }
+            }
             Handover::GoUdp => {
                 if let Some(udp) = &mut self.udp {
-                    udp.read(&mut self.ring);
+                    udp.take_back(&mut self.ring);
                 }
             }
             Handover::StepBack => self.step_back(),
@@ -118,7 +136,7 @@ impl Worker {
             self.deliver(id, Event::Leave);
         }
         if let Some(udp) = &mut self.udp {
-            udp.drain(&self.state);
+            udp.leave(&self.state);
         }
     }
 

@@ -119,7 +119,11 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &["tls::handshake", "tls::record_layer", "tls::session"],
         "one type: the session, whose states these are",
     ),
-    ("server/src", &["udp", "udp::setup"], "one type: QUIC on a worker, and how it is made"),
+    (
+        "server/src",
+        &["udp", "udp::generations", "udp::leaving", "udp::setup"],
+        "one type: QUIC on a worker, how it is made and how it is replaced",
+    ),
     (
         "codec/src",
         &["h1::framing", "h1::request", "h1::target"],

@@ -119,6 +119,14 @@ counters! {
         "Datagrams for a connection of another worker."
     quic_forwarded_taken "ringway_quic_forwarded_total" r#"result="taken""#
         "Datagrams for a connection of another worker."
+    quic_older_sent "ringway_quic_older_total" r#"result="sent""#
+        "Batches of datagrams for a connection of a process that was replaced."
+    quic_older_dropped "ringway_quic_older_total" r#"result="dropped""#
+        "Batches of datagrams for a connection of a process that was replaced."
+    quic_older_taken "ringway_quic_older_total" r#"result="taken""#
+        "Batches of datagrams for a connection of a process that was replaced."
+    quic_older_refused "ringway_quic_older_total" r#"result="refused""#
+        "Batches of datagrams for a connection of a process that was replaced."
     early_taken "ringway_quic_early_requests_total" r#"result="accepted""#
         "Requests in 0-RTT data."
     early_refused "ringway_quic_early_requests_total" r#"result="refused""#

@@ -22,4 +22,4 @@ pub(super) use offer::Generation;
 pub use predecessor::decline;
 pub(super) use predecessor::{Inheritance, Predecessor, meet};
 pub(super) use successor::{Program, Successor, by_listener};
-pub(super) use wire::{Hello, VERSION, WireRecord};
+pub(super) use wire::{Hello, Part, VERSION, WireRecord};

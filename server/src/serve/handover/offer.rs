@@ -9,7 +9,7 @@ const LISTENERS_MAX: usize = 1024;
 /// Generations at most.
 const GENERATIONS_MAX: usize = 16;
 /// Octets of all state at most.
-const STATE_MAX: usize = 8 << 20;
+const STATE_MAX: usize = 32 << 20;
 
 /// A listener's sockets; `D` is a descriptor.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringway_codec::Time;
 use socket2::Socket;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::channel::{Channel, VARIABLE};
 use super::fault::{self, Fault};
@@ -229,6 +229,23 @@ impl Inheritance {
     /// The generations that still serve, the one that hands over among them.
     pub(crate) fn generations(&self) -> Vec<Generation<OwnedFd>> {
         std::mem::take(&mut self.offer().generations)
+    }
+
+    /// Of each generation where its workers are handed datagrams.
+    pub(crate) fn frame_ends(&self) -> Vec<(u16, Vec<OwnedFd>)> {
+        let offer = self.offer();
+        let ends = |each: &Generation<OwnedFd>| {
+            let ends = each.descriptors.iter().skip(1).map(OwnedFd::try_clone);
+            Some((each.number, ends.collect::<io::Result<Vec<_>>>().ok()?))
+        };
+        offer.generations.iter().filter_map(ends).collect()
+    }
+
+    /// What was handed over last: the QUIC handshakes that are half-way, and the early data that
+    /// was taken.
+    pub(crate) fn last_state(&self) -> (Vec<u8>, Zeroizing<Vec<u8>>) {
+        let mut offer = self.offer();
+        (std::mem::take(&mut offer.half_open), Zeroizing::new(std::mem::take(&mut offer.replay)))
     }
 
     /// The secrets of tickets and of the QUIC endpoint. Wiped where they came; to be wiped by the
