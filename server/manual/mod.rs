@@ -6,6 +6,7 @@
 //! * [HTTP/3](http3): UDP, firewalls, early data, clients that move
 //! * [Static files](static_files): caching, compression, ranges
 //! * [Sites](sites): many hosts, redirects, error pages, fields
+//! * [Moving from nginx or Caddy](moving): what is made of their files, what differs
 //! * [Operating](operating): signals, limits, containers
 //! * [Replacement](replacement): another version or configuration without a lost request
 //! * [Metrics](metrics): the page, what to watch, who may read them, OpenTelemetry
@@ -28,6 +29,7 @@ macro_rules! definitions {
 [http3.md]: crate::manual::http3
 [static-files.md]: crate::manual::static_files
 [sites.md]: crate::manual::sites
+[moving.md]: crate::manual::moving
 [operating.md]: crate::manual::operating
 [metrics.md]: crate::manual::metrics
 [replacement.md]: crate::manual::replacement
@@ -59,6 +61,7 @@ pages! {
     http3 "http3.md"
     static_files "static-files.md"
     sites "sites.md"
+    moving "moving.md"
     operating "operating.md"
     metrics "metrics.md"
     replacement "replacement.md"

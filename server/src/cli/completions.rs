@@ -81,7 +81,11 @@ fn bash() -> String {
     out.push_str("    esac\n    case \"$verb\" in\n");
     for row in default_last() {
         let pattern = if row.verb == Verb::Serve { "*" } else { row.name };
-        let directories = if row.operand.contains("DIR") { "-d " } else { "" };
+        let directories = match row.operand {
+            operand if operand.contains("DIR") => "-d ",
+            operand if operand.contains("FILE") => "-f ",
+            _ => "",
+        };
         let words = format!("{} {}", typed(row), row.choices.join(" "));
         let words = words.trim();
         let reply = format!("COMPREPLY=($(compgen -W '{words}' {directories}-- \"$word\"))");
@@ -113,6 +117,9 @@ fn zsh() -> String {
         let operand = match (row.choices, row.operand) {
             ([], operand) if operand.contains("DIR") => "'*:directory:_directories'".to_owned(),
             ([], _) => "'*:: :'".to_owned(),
+            (choices, operand) if operand.contains("FILE") => {
+                format!("'1:operand:({})' '*:file:_files'", choices.join(" "))
+            }
             (choices, _) => format!("'*:operand:({})'", choices.join(" ")),
         };
         let _ = writeln!(out, "                {operand}\n            ;;");

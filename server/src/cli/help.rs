@@ -136,7 +136,13 @@ fn is_setting(option: &Opt) -> bool {
 
 fn usage(verb: Verb) -> String {
     let row = verb.row();
-    let operand = if row.choices.is_empty() { row.operand.into() } else { row.choices.join("|") };
+    let mut operand = match row.choices {
+        [] => row.operand.to_owned(),
+        choices => choices.join("|"),
+    };
+    if let (false, Some((_, second))) = (row.choices.is_empty(), row.operand.split_once(' ')) {
+        operand = format!("{operand} {second}");
+    }
     let mut out = format!("ringway {}", row.name);
     if !operand.is_empty() {
         let _ = write!(out, " {operand}");

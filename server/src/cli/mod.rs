@@ -7,6 +7,7 @@ mod doctor;
 mod hash_password;
 mod health;
 mod help;
+mod import;
 mod options;
 mod precompress;
 mod serve;
@@ -29,6 +30,7 @@ pub(crate) enum Verb {
     Tune,
     HashPassword,
     Precompress,
+    Import,
     Version,
     Completions,
     Man,
@@ -94,7 +96,14 @@ pub(crate) const VERBS: &[VerbRow] = &[
         name: "precompress",
         operand: "DIR",
         choices: &[],
-        doc: "make the .br, .zst and .gz files that are served in place of the plain ones",
+        doc: "make the .br, .zst and .gz files that are served in place of plain ones",
+    },
+    VerbRow {
+        verb: Verb::Import,
+        name: "import",
+        operand: "SERVER FILE",
+        choices: import::SERVERS,
+        doc: "print a configuration made of another server's, and name what it lacks",
     },
     VerbRow {
         verb: Verb::Version,
@@ -146,6 +155,8 @@ pub(crate) enum Exit {
     Failed,
     /// Exit code 2: the command line is invalid.
     Usage,
+    /// Exit code 3: done, but for what standard error names.
+    LeftOut,
 }
 
 impl From<Exit> for ExitCode {
@@ -154,6 +165,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::from(1),
             Exit::Usage => Self::from(2),
+            Exit::LeftOut => Self::from(3),
         }
     }
 }
@@ -182,6 +194,7 @@ fn dispatch(parsed: &Parsed) -> Exit {
         Verb::Tune => tune::run(parsed),
         Verb::HashPassword => hash_password::run(),
         Verb::Precompress => precompress::run(parsed),
+        Verb::Import => import::run(parsed),
         Verb::Version => print(&version::text(parsed.verbose)),
         Verb::Completions => print(&completions::of(parsed.operand().unwrap_or("bash"))),
         Verb::Man => print(&help::man()),

@@ -59,6 +59,8 @@ pub(crate) struct Parsed {
     pub(crate) ready: bool,
     pub(crate) verbose: bool,
     operand: Option<String>,
+    /// What follows it, where a verb takes two.
+    second: Option<String>,
 }
 
 /// An invalid command line: the error, with a suggestion.
@@ -68,6 +70,10 @@ pub(crate) struct Usage(pub(crate) String);
 impl Parsed {
     pub(crate) fn operand(&self) -> Option<&str> {
         self.operand.as_deref()
+    }
+
+    pub(crate) fn second_operand(&self) -> Option<&str> {
+        self.second.as_deref()
     }
 
     /// The configuration layers that this command line selects, with the process's environment.
@@ -115,7 +121,12 @@ pub(crate) fn of(verb: Verb) -> Vec<Opt> {
             short: Some('v'),
             ..own("verbose", Effect::Verbose, "say what it was built with and runs on")
         }),
-        Verb::Serve | Verb::HashPassword | Verb::Completions | Verb::Man | Verb::Help => {}
+        Verb::Serve
+        | Verb::Import
+        | Verb::HashPassword
+        | Verb::Completions
+        | Verb::Man
+        | Verb::Help => {}
     }
     if matches!(verb, Verb::Serve | Verb::Check) {
         all.extend(SETTINGS.iter().filter_map(setting));
@@ -287,6 +298,10 @@ fn operand(parsed: &mut Parsed, word: String, named: bool) -> Result<(), Usage> 
     let row = parsed.verb.row();
     if row.operand.is_empty() {
         return Err(Usage(format!("`ringway {}` takes no operand, found `{word}`", row.name)));
+    }
+    if parsed.operand.is_some() && parsed.second.is_none() && row.operand.contains(' ') {
+        parsed.second = Some(word);
+        return Ok(());
     }
     if let Some(first) = &parsed.operand {
         return Err(Usage(format!("one operand too many: `{first}` and `{word}`")));

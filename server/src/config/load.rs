@@ -70,30 +70,23 @@ impl Loaded {
 /// Every mistake of every layer: a file that cannot be read or parsed, unknown keys, values of the
 /// wrong type or out of range, and values that contradict each other.
 pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
-    let mut layers = Layers {
-        loaded: Loaded {
-            config: Config::default(),
-            warnings: Vec::new(),
-            files: Vec::new(),
-            origins: BTreeMap::new(),
-            sites: Vec::new(),
-        },
-        errors: Vec::new(),
-        includes: Vec::new(),
-    };
+    let mut layers = Layers::new();
     if let Some(path) = &sources.file {
         layers.file(path, 0);
     }
     layers.environment(&sources.environment);
     layers.command_line(&sources.command_line);
-    layers.listeners();
-    if layers.errors.is_empty() {
-        layers.contradictions();
-    }
-    match layers.errors {
-        errors if errors.is_empty() => Ok(layers.loaded),
-        errors => Err(Errors(errors)),
-    }
+    layers.finish()
+}
+
+/// As [`load`], of a text that is called `path` and stands in no file yet.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn load_text(path: &Path, text: &str) -> Result<Loaded, Errors> {
+    let mut layers = Layers::new();
+    layers.text(path, text, 0);
+    layers.finish()
 }
 
 /// Bounds that must be at least as large as another bound.
@@ -121,6 +114,31 @@ struct Layers {
 }
 
 impl Layers {
+    fn new() -> Self {
+        Self {
+            loaded: Loaded {
+                config: Config::default(),
+                warnings: Vec::new(),
+                files: Vec::new(),
+                origins: BTreeMap::new(),
+                sites: Vec::new(),
+            },
+            errors: Vec::new(),
+            includes: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Result<Loaded, Errors> {
+        self.listeners();
+        if self.errors.is_empty() {
+            self.contradictions();
+        }
+        match self.errors {
+            errors if errors.is_empty() => Ok(self.loaded),
+            errors => Err(Errors(errors)),
+        }
+    }
+
     fn set(&mut self, setting: &'static Setting, written: &Written<'_>, origin: ValueOrigin) {
         if setting.key == "include" {
             return self.refuse(setting, Wrong::new("`include` stands in files only"), origin);
@@ -149,8 +167,12 @@ impl Layers {
             Err(error) => return self.errors.push(error),
         };
         self.loaded.files.push(path.to_owned());
-        let file = File { path, text: &text };
-        let (table, wrongs) = DeTable::parse_recoverable(&text);
+        self.text(path, &text, depth);
+    }
+
+    fn text(&mut self, path: &Path, text: &str, depth: usize) {
+        let file = File { path, text };
+        let (table, wrongs) = DeTable::parse_recoverable(text);
         let from = self.errors.len();
         for wrong in wrongs {
             let at = wrong.span().map_or(0, |span| span.start);

@@ -1,6 +1,6 @@
 //! `[log]`: the access log. Where its lines go, which requests have one, and what is left out.
 
-use super::site::PathPattern;
+use super::site::LoggedPath;
 use super::value::{self, Typed, Words, Written, Wrong, name_of, quote};
 use http::HeaderName;
 use std::fmt;
@@ -126,10 +126,6 @@ impl Statuses {
     }
 }
 
-/// A path of requests: exact, `/dir/*`, or with one `*` elsewhere; decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedPath(pub PathPattern);
-
 /// The name of a header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldName(pub HeaderName);
@@ -240,16 +236,6 @@ impl Typed for Statuses {
             true => first.to_string(),
             false => format!("{}xx", first / 100),
         })
-    }
-}
-
-impl Typed for LoggedPath {
-    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
-        PathPattern::of(written).map(Self)
-    }
-
-    fn show(&self) -> String {
-        self.0.show()
     }
 }
 

@@ -31,16 +31,16 @@ pub use error::{Error, Errors, ValueOrigin};
 pub use lifecycle::{Account, LifecycleConfig, Sandbox};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
-pub use load::{GivenOption, Loaded, Sources, load};
+pub use load::{GivenOption, Loaded, Sources, load, load_text};
 pub use log::{
-    Addresses, Facility, FieldName, LogConfig, LogFormat, LoggedPath, Sample, Sampling, Statuses,
-    SyslogAddress,
+    Addresses, Facility, FieldName, LogConfig, LogFormat, Sample, Sampling, Statuses, SyslogAddress,
 };
 pub use paths::missing_paths;
 pub use paths::unknown_accounts;
 pub use print::{print, reference};
 pub use scheme::Scheme;
 pub use settings::{Flag, SETTINGS, Setting, Takes};
+pub use site::LoggedPath;
 pub use site::{
     AccessRule, AnswerRule, AuthRule, CacheRule, Cleartext, ClientCertificate, CompressConfig,
     ContentCoding, ErrorPage, Extension, HostPattern, Network, PasswordHash, PathPattern, Preset,

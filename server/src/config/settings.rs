@@ -233,7 +233,7 @@ fn process_fields() -> Vec<Setting> {
             "otlp",
             otlp,
             takes("otlp", "URL"),
-            "send metrics and traces to this OpenTelemetry collector, by OTLP/HTTP: http://127.0.0.1:4318"
+            "send metrics and traces to this collector by OTLP/HTTP: http://127.0.0.1:4318"
         ),
         field!(
             "health",

@@ -64,12 +64,28 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "cli::hash_password",
             "cli::health",
             "cli::help",
+            "cli::import",
             "cli::options",
             "cli::precompress",
             "cli::serve",
             "cli::tune",
         ],
         "a dispatcher and its verbs, which share one type of ending and one table of options",
+    ),
+    (
+        "server/src",
+        &["cli::import::caddy", "cli::import::caddy::rules"],
+        "one conversion: a file's blocks, and the rules in them",
+    ),
+    (
+        "server/src",
+        &[
+            "cli::import::nginx",
+            "cli::import::nginx::location",
+            "cli::import::nginx::rules",
+            "cli::import::nginx::server",
+        ],
+        "one conversion: servers, their locations and the rules in both",
     ),
     (
         "server/src",

@@ -15,7 +15,7 @@ pub use compress::{CompressConfig, ContentCoding};
 pub use fields::{Preset, SiteFields};
 pub use host::HostPattern;
 pub use network::{AccessRule, Network};
-pub use pattern::{PathPattern, RootedPath, Target};
+pub use pattern::{LoggedPath, PathPattern, RootedPath, Target};
 
 use super::block::{Block, CertificateConfig, ContentTypes, inline};
 use super::value::{self, Typed, Written, Wrong, name_of, quote};

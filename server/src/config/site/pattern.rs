@@ -12,6 +12,10 @@ pub struct PathPattern {
     after: Option<String>,
 }
 
+/// As [`PathPattern`], of requests that are not logged: also of what is never served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedPath(pub PathPattern);
+
 /// Where a rule leads: text in which `$1` stands for what the `*` matched. A path, or in redirects
 /// also a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ impl PathPattern {
 
 impl PathPattern {
     /// The pattern of any path, also of one that is never served.
-    pub(crate) fn of(written: &Written<'_>) -> Result<Self, Wrong> {
+    fn of(written: &Written<'_>) -> Result<Self, Wrong> {
         let wanted = "a path like \"/a.html\" or \"/dir/*\"";
         let text = written.text(wanted)?;
         let wrong = || Wrong::new(format!("expected {wanted}, found \"{text}\""));
@@ -96,6 +100,16 @@ impl Typed for PathPattern {
 
     fn show(&self) -> String {
         quote(&self.text())
+    }
+}
+
+impl Typed for LoggedPath {
+    fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
+        PathPattern::of(written).map(Self)
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
     }
 }
 
