@@ -54,6 +54,81 @@ fn a15_l2_hosts_choose_their_site() {
     }
 }
 
+/// What the site of each spelling answers; nothing of it is another site's. 40 authorities.
+const AUTHORITIES: &[(&str, &str)] = &[
+    ("a.test", "a"),
+    ("A.test", "a"),
+    ("A.TEST", "a"),
+    ("a.test.", "a"),
+    ("a.test:443", "a"),
+    ("a.test:1", "a"),
+    ("a.test:65535", "a"),
+    ("a.test.:80", "a"),
+    ("a.test:", "a"),
+    ("[::1]", "a"),
+    ("[::1]:8", "a"),
+    ("[0:0:0:0:0:0:0:1]", "a"),
+    ("[0::1]:443", "a"),
+    ("b.test", "b"),
+    ("B.test.:80", "b"),
+    ("x.w.test", "b"),
+    ("X.W.TEST.", "b"),
+    ("1.w.test:2", "b"),
+    ("xn--p1ai.w.test", "b"),
+    ("-.w.test", "b"),
+    ("w.test", ""),
+    ("x.y.w.test", ""),
+    ("a.test.b.test", ""),
+    ("test", ""),
+    ("xa.test", ""),
+    ("127.0.0.1", ""),
+    ("127.0.0.1:443", ""),
+    ("[::2]", ""),
+    ("unknown.test", ""),
+    ("c.test:9", ""),
+    ("x@a.test", "!"),
+    ("a:b@a.test", "!"),
+    ("a.test:80:80", "!"),
+    ("[::1", "!"),
+    ("a..test", "!"),
+    ("a.test..", "!"),
+    ("a.test/", "!"),
+    ("a.test:x", "!"),
+    ("a\0.test", "!"),
+    ("LONG", "!"),
+];
+
+/// Row 101: by every protocol, with `tls.misdirected` and without, each spelling of a host is its
+/// site's, another's is 421, and what is no authority is refused.
+#[test]
+fn row_101_l2_forty_authorities() {
+    assert_eq!(AUTHORITIES.len(), 40);
+    let long = format!("{}.test", ["a".repeat(49).as_str(); 5].join("."));
+    assert_eq!(long.len(), 254);
+    for serves in [false, true] {
+        let dir = folder(TWO, TWO_FILES);
+        if serves {
+            let path = dir.path().join("ringway.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, format!("{text}misdirected = \"serve\"\n")).unwrap();
+        }
+        let server = serve(&dir);
+        for (authority, wanted) in AUTHORITIES {
+            let authority = if *authority == "LONG" { &*long } else { authority };
+            for answer in secure(&server, "GET", authority, "/", &[]) {
+                let got = (answer.status, &*answer.body);
+                let is_right = match *wanted {
+                    "!" => got.0 == 400 || (got.0 == 0 && answer.reset.is_some()),
+                    "" => got.0 == 421,
+                    site => got == (200, &*format!("site {site}")),
+                };
+                assert!(is_right, "{} {serves}: {authority:?}: {got:?}", answer.way);
+                assert!(got.0 == 200 || !answer.body.contains("site "), "{authority}");
+            }
+        }
+    }
+}
+
 /// Row 101: the target and `:authority` win over Host; what is no authority is 400.
 #[test]
 fn row_101_one_host_and_no_other() {
