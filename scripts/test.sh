@@ -51,11 +51,7 @@ fi
 # Real clients that black-box tests drive, a browser among them, and valgrind for the instruction
 # counts. Fonts, so that the browser's screenshots have letters. Namespaces to tune a network in,
 # and a packet filter for one of them.
-<<<<<<< HEAD
 test_packages=(curl wrk nghttp2-client openssl valgrind chromium fonts-dejavu-core goaccess nginx-light
-=======
-test_packages=(curl wrk nginx-light nghttp2-client openssl valgrind chromium fonts-dejavu-core goaccess
->>>>>>> 5ddea31 (Sites: the pair beside real nginx, forty authorities, README's two hosts)
     python3 python3-venv iproute2 nftables util-linux)
 # Python's independent implementations, for differential tests.
 python_packages=(hpack==4.2.0 h2==4.4.1 "httpx[http2]==0.28.1" aioquic==1.7.2
