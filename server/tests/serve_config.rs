@@ -85,12 +85,12 @@ fn certificates_are_chosen_by_name_and_taken_anew_at_hup() {
     for (host, name) in [("a.test", "a.pem"), ("b.test", "b.pem"), ("c.test", "a.pem")] {
         assert_eq!(shown(at, host), file(name), "{host}");
     }
-    // HUP reads the file again: one certificate more, and a key that binds from the next start on.
+    // HUP reads the file again: one certificate more, and a key that counts from the next start on.
     let third = "[[tls.certificates]]\ncert = \"c.pem\"\nkey = \"c.key\"\n";
-    configure(&dir, &format!("limits.body_bytes = 5\n{first}{more}{third}"));
+    configure(&dir, &format!("limits.tags = 5\n{first}{more}{third}"));
     server.signal("HUP");
     eventually("the third certificate is served", || shown(at, "c.test") == file("c.pem"));
-    let restart = "`limits.body_bytes` has changed: that takes effect after a restart";
+    let restart = "`limits.tags` has changed: that takes effect at the next start";
     eventually(restart, || server.output().contains(restart));
     let said = server.output();
     assert!(!said.contains("`tls."), "{said}");

@@ -86,6 +86,7 @@ pub(super) enum Drain {
 /// Settings of ours that bind the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announced {
+    pub(super) streams: u32,
     pub(super) stream_window: u32,
     pub(super) max_frame_size: u32,
     pub(super) header_table: u32,
@@ -148,6 +149,7 @@ impl Conn {
             cold: None,
             peer: Peer::default(),
             announced: Announced {
+                streams: config.max_concurrent_streams,
                 stream_window: config.stream_window,
                 max_frame_size: config.max_frame_size,
                 header_table: config.header_table,

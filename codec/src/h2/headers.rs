@@ -141,7 +141,7 @@ impl Conn {
             self.charge(Kind::Refused, id, io)?;
             return Ok(false);
         }
-        if self.requests >= io.shared.config.max_concurrent_streams {
+        if self.requests >= self.announced.streams {
             self.charge(Kind::Refused, id, io)?;
             self.refuse(id, Code::REFUSED_STREAM, io)?;
             return Ok(false);

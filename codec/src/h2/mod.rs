@@ -102,6 +102,12 @@ impl Shared {
             head_cache: request::HeadCache::default(),
         }
     }
+
+    /// Replaces the configuration, brought into the RFC's ranges as by [`Self::new`].
+    pub fn set_config(&mut self, mut config: Config) {
+        config.clamp();
+        self.config = config;
+    }
 }
 
 /// What a connection works with while it handles one call: shared state, output and time.

@@ -158,6 +158,12 @@ impl<T: Default> Endpoint<T> {
         self.config = config;
     }
 
+    /// Replaces [`Policy::retry_from`] and [`Policy::fragments`]; the latter for new connections.
+    pub fn bound(&mut self, retry_from: usize, fragments: u32) {
+        self.policy.retry_from = retry_from;
+        self.policy.fragments = fragments;
+    }
+
     /// Writes a qlog of every new connection for which `opener` gives a writer.
     pub fn write_qlog(&mut self, opener: QlogOpener) {
         self.qlog = Some(opener);

@@ -3,7 +3,7 @@
 use super::options::Parsed;
 use super::{Exit, complain, print};
 use ringway::Error;
-use ringway::config::{self, Config, Errors, Loaded, Trace, ValueOrigin};
+use ringway::config::{self, Config, Errors, Loaded, Sources, Trace, ValueOrigin};
 use std::fmt::Write;
 
 pub(crate) fn run(parsed: &Parsed) -> Exit {
@@ -35,7 +35,16 @@ fn examine(config: &Config) -> Result<Vec<String>, Error> {
 
 /// The configuration that the command line selects. Errors are printed, not returned.
 pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
-    let loaded = config::load(&parsed.sources()).and_then(|loaded| {
+    load_from(&parsed.sources())
+}
+
+/// The same again, for a server that has a configuration.
+pub(crate) fn reload(parsed: &Parsed) -> Option<Loaded> {
+    load_from(&Sources { reload: true, ..parsed.sources() }).ok()
+}
+
+fn load_from(sources: &Sources) -> Result<Loaded, Exit> {
+    let loaded = config::load(sources).and_then(|loaded| {
         let mut missing = config::missing_paths(&loaded);
         missing.extend(config::unknown_accounts(&loaded));
         if missing.is_empty() { Ok(loaded) } else { Err(Errors(missing)) }

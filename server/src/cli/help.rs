@@ -13,7 +13,7 @@ const EXITS: &[(&str, &str)] = &[
 
 const SIGNALS: &[(&str, &str)] = &[
     ("TERM, INT", "stop accepting, finish what is in flight, exit; a second one: now"),
-    ("HUP", "load the configuration and the certificates again, open served directories again"),
+    ("HUP", "take a changed configuration into use, all of it or nothing"),
     ("USR1", "open the access log's file again"),
     ("USR2", "start a new process on the same sockets, and end when the connections here have"),
     ("QUIT", "print what every worker is doing, and go on"),

@@ -85,6 +85,7 @@ impl Parsed {
             .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
             .collect();
         Sources {
+            reload: false,
             file: self.config.clone().or_else(|| named.map(PathBuf::from)),
             environment,
             command_line: self.given.clone(),

@@ -2,7 +2,7 @@
 
 use super::options::Parsed;
 use super::{Exit, check, complain};
-use ringway::config::{self, Address, Config};
+use ringway::config::{self, Address, Config, Loaded};
 use ringway::{Broker, Error, Scheme};
 use ringway_tuning::{Host, Transport, start};
 use std::io;
@@ -18,36 +18,36 @@ pub(crate) fn run(parsed: &Parsed) -> Exit {
         return Exit::Fine;
     }
     ringway::adopt_environment();
-    let config = match load(parsed) {
-        Ok(config) => config,
+    let loaded = match check::load(parsed) {
+        Ok(loaded) => readable(loaded, parsed),
         Err(end) => {
             ringway::handover::decline("its configuration has a mistake, which it has told");
             return end;
         }
     };
+    let config = &loaded.config;
     let descriptors = start::raise_descriptors();
     // Warns only below `FEW`, not below the configured number: most servers never reach their limit
     // of connections.
     if let Some(answer) = start::explain_descriptors(descriptors, FEW) {
         complain(&format!("warning: {answer}"));
     }
-    match ringway::serve(&config, || load(parsed).ok()) {
+    match ringway::serve(&loaded, || Some(readable(check::reload(parsed)?, parsed))) {
         Ok(()) => Exit::Fine,
         Err(error) => {
-            complain(&explain(&config, &error));
+            complain(&explain(config, &error));
             Exit::Failed
         }
     }
 }
 
 /// The configuration, whose own directory stays readable, so that it can be read again.
-fn load(parsed: &Parsed) -> Result<Config, Exit> {
-    let mut config = check::load(parsed)?.config;
+fn readable(mut loaded: Loaded, parsed: &Parsed) -> Loaded {
     if let Some(file) = parsed.sources().file {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        config.lifecycle.readable.push(parent.unwrap_or(Path::new(".")).to_owned());
+        loaded.config.lifecycle.readable.push(parent.unwrap_or(Path::new(".")).to_owned());
     }
-    Ok(config)
+    loaded
 }
 
 /// With fewer descriptors a single test client reaches the limit.

@@ -5,12 +5,13 @@ use super::error::{Error, Errors, ValueOrigin};
 use super::include::Include;
 use super::settings::{SETTINGS, Setting};
 use super::suggest::nearest;
+use super::text;
 use super::value::{Entry, Shape, Written, Wrong};
 use super::{Address, Config, Limits, log, site_check};
-use crate::ring::broker;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -23,6 +24,9 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// The options of the command line, in their order.
     pub command_line: Vec<GivenOption>,
+    /// Whether a server has a configuration already: then files are read only once they have been
+    /// at rest for a tenth of a second, for which 2 s are waited.
+    pub reload: bool,
 }
 
 /// One option that was given on the command line.
@@ -71,6 +75,7 @@ impl Loaded {
 /// wrong type or out of range, and values that contradict each other.
 pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     let mut layers = Layers::new();
+    layers.until = sources.reload.then(|| Instant::now() + PATIENCE);
     if let Some(path) = &sources.file {
         layers.file(path, 0);
     }
@@ -100,15 +105,17 @@ const HOLDS: [(&str, &str); 3] = [
 const DEPTH_MAX: usize = 8;
 /// Files of one configuration.
 const FILES_MAX: usize = 4096;
-/// A larger file is not a configuration.
-const FILE_MAX: u64 = 4 * 1024 * 1024;
-
 /// Lists to which every file adds. Any other key stands in one file only.
 const ADDED_TO: [&str; 5] = ["site", "hints", "push", "tls.certificates", "include"];
+
+/// How long files that change are waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Layers {
     loaded: Loaded,
     errors: Vec<Error>,
+    /// Until when files have to be at rest; none where that does not matter.
+    until: Option<Instant>,
     /// What the file that is being read includes.
     includes: Vec<Include>,
 }
@@ -125,6 +132,7 @@ impl Layers {
             },
             errors: Vec::new(),
             includes: Vec::new(),
+            until: None,
         }
     }
 
@@ -162,7 +170,7 @@ impl Layers {
 
     /// Reads a file, and those that it includes; `depth` files include it.
     fn file(&mut self, path: &Path, depth: usize) {
-        let text = match read(path) {
+        let text = match read(path, self.until) {
             Ok(text) => text,
             Err(error) => return self.errors.push(error),
         };
@@ -491,18 +499,17 @@ impl File<'_> {
     }
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+fn read(path: &Path, until: Option<Instant>) -> Result<String, Error> {
     let whole = |message: String| Error {
         origin: ValueOrigin::File { path: path.to_owned(), line: 0, column: 0 },
         message,
         hint: None,
     };
-    let cannot = |error: std::io::Error| whole(format!("cannot be read: {error}"));
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > FILE_MAX {
-        return Err(whole(format!("{size} bytes are too many for a configuration")));
-    }
-    let bytes = broker::read(path).map_err(cannot)?;
+    let bytes = match until {
+        None => text::now(path),
+        Some(until) => text::at_rest(path, until),
+    };
+    let bytes = bytes.map_err(|error| whole(format!("cannot be read: {error}")))?;
     // Some editors begin a text with a byte-order mark.
     let bytes = match bytes.strip_prefix("\u{feff}".as_bytes()) {
         Some(text) => text.to_vec(),

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod address;
+mod applies;
 mod block;
 mod collector;
 mod error;
@@ -20,11 +21,13 @@ mod settings;
 mod site;
 mod site_check;
 mod suggest;
+mod text;
 mod value;
 
 pub use accounts::Identity;
 pub(crate) use accounts::identity;
 pub use address::{Address, BadAddress, Descriptor};
+pub use applies::Applies;
 pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
 pub use collector::{BadCollectorUrl, CollectorUrl};
 pub use error::{Error, Errors, ValueOrigin};

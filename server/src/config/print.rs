@@ -4,7 +4,7 @@
 use super::load::Loaded;
 use super::settings::{SETTINGS, Setting, show_amount};
 use super::value::show_bytes;
-use super::{Config, Preset, SITE_KEYS, Unit};
+use super::{Applies, Config, Preset, SITE_KEYS, Unit};
 use std::fmt::Write;
 
 /// Every setting with its value and its origin, as a TOML file. Loading it gives the same
@@ -55,7 +55,8 @@ fn presets(config: &Config) -> String {
 /// The settings as a Markdown table: key, default, range, option and variable, meaning.
 pub fn reference() -> String {
     let mut out = String::from(
-        "| Key | Default | Range | Option | Variable | Meaning |\n|---|---|---|---|---|---|\n",
+        "| Key | Default | Range | Option | Variable | At HUP | Meaning |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     let default = Config::default();
     for setting in SETTINGS.iter() {
@@ -63,7 +64,7 @@ pub fn reference() -> String {
         let option = setting.flag.map_or(String::new(), |flag| format!("`--{}`", flag.name));
         let _ = writeln!(
             out,
-            "| `{}` | {} | {} | {option} | `{}` | {} |",
+            "| `{}` | {} | {} | {option} | `{}` | {} | {} |",
             setting.key,
             if value.is_empty() || value == "[]" {
                 "none".to_owned()
@@ -72,6 +73,11 @@ pub fn reference() -> String {
             },
             range(setting),
             setting.variable(),
+            match setting.applies() {
+                Applies::AtOnce => "at once",
+                Applies::NewConnections => "new connections",
+                Applies::NextStart => "at the next start",
+            },
             // A block's name is no link.
             setting.doc.replace('[', "\\["),
         );

@@ -2,6 +2,7 @@
 //! documentation and the field it sets. The rows of `limits` are settings too and are appended to
 //! these.
 
+use super::applies::{self, Applies};
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
 use super::{Config, Congestion, Cpus, KeyLogMode, Misdirected, Sandbox, Simd, TlsVersion, Trace};
@@ -50,7 +51,12 @@ type ParseField = fn(&mut Config, &Written<'_>) -> Result<(), Wrong>;
 
 #[derive(Clone, Copy)]
 enum Rule {
-    Field { parse: ParseField, show: fn(&Config) -> String, choices: fn() -> Vec<&'static str> },
+    Field {
+        parse: ParseField,
+        show: fn(&Config) -> String,
+        copy: fn(&mut Config, &Config),
+        choices: fn() -> Vec<&'static str>,
+    },
     Bound(&'static Limit),
 }
 
@@ -123,6 +129,19 @@ impl Setting {
         }
     }
 
+    /// When a changed value takes effect.
+    pub fn applies(&self) -> Applies {
+        applies::of(self.key, self.block())
+    }
+
+    /// Gives `to` the value that `from` has.
+    pub(crate) fn copy(&self, to: &mut Config, from: &Config) {
+        match self.rule {
+            Rule::Field { copy, .. } => copy(to, from),
+            Rule::Bound(row) => (row.write)(&mut to.limits, row.of(&from.limits)),
+        }
+    }
+
     pub(super) fn set(&self, config: &mut Config, written: &Written<'_>) -> Result<(), Wrong> {
         match self.rule {
             Rule::Field { parse, .. } => parse(config, written),
@@ -187,6 +206,7 @@ macro_rules! field {
                     Ok(())
                 },
                 show: |config| config.$($path).+.show(),
+                copy: |to, from| to.$($path).+.clone_from(&from.$($path).+),
                 choices: || choices_of(|config| &config.$($path).+),
             },
         }

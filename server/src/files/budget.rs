@@ -7,11 +7,33 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many bytes of files each worker keeps. Services that share it share the memory too.
+#[derive(Debug)]
+pub(crate) struct CacheBound(AtomicUsize);
+
+impl CacheBound {
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(bytes)))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        // Nothing else is published by this number.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Another bound: workers hold to it from their next look at the disk on.
+    pub(crate) fn set(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+}
 
 /// The account. Worker-local.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    bytes_max: usize,
+    bytes_max: Cell<usize>,
     loading: Cell<usize>,
     /// Contents that left the store while being sent. Freed when nobody else holds them, which is
     /// checked before each load.
@@ -21,7 +43,12 @@ pub(crate) struct Budget {
 impl Budget {
     /// An account for `bytes_max` bytes, the store's included.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, loading: Cell::new(0), lent: RefCell::default() }
+        Self { bytes_max: Cell::new(bytes_max), loading: Cell::new(0), lent: RefCell::default() }
+    }
+
+    /// Changes the bound.
+    pub(crate) fn resize(&self, bytes_max: usize) {
+        self.bytes_max.set(bytes_max);
     }
 
     /// Reserves `bytes` while the store holds `stored`, until the result is dropped.
@@ -30,7 +57,7 @@ impl Budget {
         lent.retain(|bytes| Rc::strong_count(bytes) > 1);
         let lent: usize = lent.iter().map(|bytes| bytes.len()).sum();
         let held = stored + lent + self.loading.get();
-        if held.saturating_add(bytes) > self.bytes_max {
+        if held.saturating_add(bytes) > self.bytes_max.get() {
             return None;
         }
         self.loading.set(self.loading.get() + bytes);

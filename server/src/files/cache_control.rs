@@ -11,7 +11,7 @@ pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 pub(crate) const CHECK: &str = "no-cache";
 
 /// The rules of one static service. The default has none of its own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Policy {
     rules: Vec<(String, String)>,
 }

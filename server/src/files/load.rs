@@ -81,10 +81,10 @@ impl Look {
     /// Bytes that keeping all forms in memory takes; `None` when that is too much for it.
     pub(crate) fn weight(&self, settings: &SiteSettings) -> Option<usize> {
         let metas = || self.metas.iter().flatten();
-        let keep =
-            settings.cache_bytes > 0 && metas().all(|meta| meta.size <= settings.cache_file_bytes);
+        let keep = settings.cache.bytes() > 0
+            && metas().all(|meta| meta.size <= settings.cache_file_bytes);
         let bytes = metas().map(|meta| meta.size as usize).sum();
-        (keep && bytes < settings.cache_bytes).then_some(bytes)
+        (keep && bytes < settings.cache.bytes()).then_some(bytes)
     }
 
     /// Makes the file, its content read if it is to be `kept` and left on disk otherwise. `path` is

@@ -4,6 +4,9 @@
 //! browsers guess. Nothing is sniffed from content: a type that is not in the table is
 //! `application/octet-stream`. RFC 9110 section 8.3, RFC 9239 (JavaScript).
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 /// What a file without a known extension is.
 pub(crate) const UNKNOWN: &str = "application/octet-stream";
 
@@ -274,6 +277,18 @@ const fn less(left: &[u8], right: &[u8]) -> bool {
         at += 1;
     }
     left.len() < right.len()
+}
+
+/// The text for the life of the process; equal ones once, so that reloads add nothing.
+pub(crate) fn kept(text: &str) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = kept.get(text) {
+        return same;
+    }
+    let text: &'static str = text.to_owned().leak();
+    kept.insert(text);
+    text
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod file;
 mod hash;
 mod listing;
 mod load;
+mod memory;
 mod meta;
 mod mime;
 mod multipart;
@@ -25,6 +26,7 @@ mod range;
 mod respond;
 mod root;
 mod route;
+pub(crate) mod services;
 mod settings;
 mod sidecar;
 mod site;
@@ -33,6 +35,7 @@ mod store;
 mod tags;
 
 pub(crate) use counts::cache_counts;
+pub(crate) use memory::fit;
 pub use precompress::{Precompress, PrecompressReport};
 pub(crate) use root::reopen;
 
@@ -40,8 +43,8 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -52,6 +55,7 @@ use crate::app::content_coding::{Coding, Codings};
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
+use budget::CacheBound;
 use compress::Compression;
 use conditional::RequestFields;
 use path::BadPath;
@@ -78,12 +82,27 @@ use tags::Tags;
 pub struct Files {
     settings: Arc<SiteSettings>,
     id: usize,
+    /// Dropped with the last copy of the service: workers then forget it.
+    life: Arc<()>,
 }
 
 thread_local! {
     /// The sites that this worker has opened, in the order of their services' numbers: there may
     /// be hundreds.
-    static SITES: RefCell<Vec<(usize, Rc<Site>)>> = const { RefCell::new(Vec::new()) };
+    static SITES: RefCell<Vec<(usize, Opened)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A worker's side of a service.
+struct Opened {
+    site: Rc<Site>,
+    life: Weak<()>,
+}
+
+/// Has this worker forget the services that are gone, with what it keeps of their files in memory.
+pub(crate) fn forget_gone() {
+    let is_gone = |(_, opened): &mut (usize, Opened)| opened.life.strong_count() == 0;
+    let gone: Vec<_> = SITES.with_borrow_mut(|sites| sites.extract_if(.., is_gone).collect());
+    drop(gone);
 }
 
 impl Files {
@@ -93,7 +112,7 @@ impl Files {
     /// while none is there, requests are answered with 503.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let settings = Arc::new(SiteSettings::new("/", directory.into()));
-        Self { settings, id: number() }
+        Self { settings, id: number(), life: Arc::default() }
     }
 
     /// Takes `prefix` off each path before looking for the file: set it to where the route is.
@@ -134,7 +153,7 @@ impl Files {
     /// the life of the process.
     #[must_use]
     pub fn content_type(self, extension: &str, value: HeaderValue) -> Self {
-        let value: &'static str = String::from_utf8_lossy(value.as_bytes()).into_owned().leak();
+        let value = mime::kept(&String::from_utf8_lossy(value.as_bytes()));
         let extension = extension.trim_start_matches('.').to_ascii_lowercase();
         self.with(|settings| {
             settings.types.retain(|(other, _)| *other != extension);
@@ -222,7 +241,7 @@ impl Files {
     #[must_use]
     pub fn cache(self, bytes: usize, file_bytes: usize) -> Self {
         self.with(|settings| {
-            settings.cache_bytes = bytes;
+            settings.cache = CacheBound::new(bytes);
             settings.cache_file_bytes = file_bytes as u64;
         })
     }
@@ -246,26 +265,27 @@ impl Files {
         change(Arc::make_mut(&mut self.settings));
         // A copy that was changed is another service.
         self.id = number();
+        self.life = Arc::default();
         self
     }
 
     /// This worker's side of the service, once it is opened.
-    fn opened<'a>(&self, sites: &'a [(usize, Rc<Site>)]) -> Option<&'a Rc<Site>> {
+    fn opened<'a>(&self, sites: &'a [(usize, Opened)]) -> Option<&'a Rc<Site>> {
         let at = sites.binary_search_by_key(&self.id, |(id, _)| *id).ok()?;
-        sites.get(at).map(|(_, site)| site)
+        sites.get(at).map(|(_, opened)| &opened.site)
     }
 
     /// This worker's side of the service, or what to answer while there is nothing to serve.
     fn site(&self) -> Result<Rc<Site>, StatusCode> {
-        let site = SITES.with_borrow_mut(|sites| {
-            if let Some(site) = self.opened(sites) {
-                return Rc::clone(site);
-            }
-            // Services that are gone (a reload) leave nothing behind.
-            sites.retain(|(_, site)| !site.is_last());
+        let known = SITES.with_borrow(|sites| self.opened(sites).map(Rc::clone));
+        let site = known.unwrap_or_else(|| {
+            forget_gone();
             let site = Rc::new(Site::new(Arc::clone(&self.settings)));
-            let at = sites.partition_point(|(id, _)| *id < self.id);
-            sites.insert(at, (self.id, Rc::clone(&site)));
+            let opened = Opened { site: Rc::clone(&site), life: Arc::downgrade(&self.life) };
+            SITES.with_borrow_mut(|sites| {
+                let at = sites.partition_point(|(id, _)| *id < self.id);
+                sites.insert(at, (self.id, opened));
+            });
             site
         });
         site.follow().map(|()| site)

@@ -30,6 +30,8 @@ pub(crate) struct Root {
     /// Incremented when another directory, or none, is open; 0 until one was.
     generation: AtomicU64,
     state: Mutex<State>,
+    /// The generation whose large files were looked for.
+    walked: AtomicU64,
     watched: Once,
 }
 
@@ -47,8 +49,8 @@ impl Root {
     /// The root at `dir`, not open yet.
     pub(crate) fn new(dir: PathBuf) -> Self {
         let dir = std::path::absolute(&dir).unwrap_or(dir);
-        let (generation, state) = Default::default();
-        Self { dir, generation, state, watched: Once::new() }
+        let (generation, state, walked) = Default::default();
+        Self { dir, generation, state, walked, watched: Once::new() }
     }
 
     /// Opens the directory, once, and has it watched from then on. Blocks for the open.
@@ -64,14 +66,20 @@ impl Root {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Whether what is open has not been asked for here; true once for each generation.
+    pub(crate) fn is_unwalked(&self) -> bool {
+        let generation = self.generation();
+        generation > 0 && self.walked.swap(generation, Ordering::Relaxed) != generation
+    }
+
     /// What is open, with its number.
     pub(crate) fn current(&self) -> (u64, Option<Arc<OwnedFd>>) {
         let state = self.state();
         (self.generation(), state.open.clone())
     }
 
-    /// Compares the open directory with the path; `anew` reopens it in any case and believes the
-    /// first failure.
+    /// Compares the open directory with the path, and opens what is there now if it is another;
+    /// `anew` believes the first failure.
     fn look(&self, anew: bool) {
         let found = std::fs::metadata(&self.dir);
         let mut state = self.state();
@@ -79,7 +87,8 @@ impl Root {
             state.open.is_some() && state.identity == identity(found) && found.is_dir()
         };
         match found {
-            Ok(found) if !anew && is_known(&found) => state.misses = 0,
+            // What workers have in memory of this very directory stays.
+            Ok(found) if is_known(&found) => state.misses = 0,
             Ok(_) => match open(&self.dir) {
                 Ok((fd, identity)) => self.take(&mut state, fd, identity),
                 Err(error) => self.miss(&mut state, anew, &error),
@@ -143,7 +152,7 @@ fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// Reopens every root as soon as possible, at the operator's request.
+/// Compares every root with its path as soon as possible, at the operator's request.
 pub(crate) fn reopen() {
     let mut watched = Watched::lock();
     watched.reopen = true;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use super::budget::CacheBound;
 use super::cache_control::Policy;
 use super::compress::Compression;
 use super::meta::Meta;
@@ -48,8 +49,8 @@ pub(crate) struct SiteSettings {
     pub(crate) extensions: Vec<String>,
     /// Files that are the bodies of error responses.
     pub(crate) pages: Vec<(StatusCode, Vec<u8>)>,
-    /// Bytes of files that a worker keeps in memory.
-    pub(crate) cache_bytes: usize,
+    /// How many bytes of files a worker keeps in memory.
+    pub(crate) cache: Arc<CacheBound>,
     /// The largest file that is kept in memory; larger ones are streamed from disk.
     pub(crate) cache_file_bytes: u64,
     /// Tags of the content of larger files.
@@ -85,7 +86,7 @@ impl SiteSettings {
             fallback_for_all: true,
             extensions: Vec::new(),
             pages: Vec::new(),
-            cache_bytes: 64 << 20,
+            cache: CacheBound::new(64 << 20),
             cache_file_bytes: 2 << 20,
             tags: Arc::new(Tags::new(TAGS, TAG_RATE)),
             fresh_for: Duration::from_millis(100),
@@ -111,6 +112,49 @@ impl SiteSettings {
         })
     }
 
+    /// Whether a service with these settings is one with `other`, down to the memory it uses.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            root,
+            prefix,
+            index,
+            policy,
+            expires,
+            types,
+            headers,
+            browse,
+            compression,
+            precompressed,
+            fallback,
+            fallback_for_all,
+            extensions,
+            pages,
+            cache,
+            cache_file_bytes,
+            tags,
+            fresh_for,
+            warned: _,
+        } = self;
+        root.dir == other.root.dir
+            && *prefix == other.prefix
+            && *index == other.index
+            && *policy == other.policy
+            && *expires == other.expires
+            && *types == other.types
+            && *headers == other.headers
+            && *browse == other.browse
+            && *compression == other.compression
+            && *precompressed == other.precompressed
+            && *fallback == other.fallback
+            && *fallback_for_all == other.fallback_for_all
+            && *extensions == other.extensions
+            && *pages == other.pages
+            && Arc::ptr_eq(cache, &other.cache)
+            && *cache_file_bytes == other.cache_file_bytes
+            && Arc::ptr_eq(tags, &other.tags)
+            && *fresh_for == other.fresh_for
+    }
+
     /// Opens the root and has what is to be known of its large files found out, both once.
     pub(crate) fn start(&self) {
         self.root.watch();
@@ -119,10 +163,9 @@ impl SiteSettings {
 
     /// Has the tags of large files found out, once for each directory that is the root.
     pub(crate) fn find_tags(&self) {
-        let above = if self.cache_bytes == 0 { 0 } else { self.cache_file_bytes };
-        let generation = self.root.generation();
-        if generation > 0 {
-            self.tags.walk(generation, &self.root.dir, above);
+        let above = if self.cache.bytes() == 0 { 0 } else { self.cache_file_bytes };
+        if self.root.is_unwalked() {
+            self.tags.walk(&self.root.dir, above);
         }
     }
 

@@ -14,16 +14,16 @@ use std::task::{Poll, Waker};
 
 use http::StatusCode;
 
-use super::budget::Budget;
 use super::conditional::RequestFields;
 use super::counts;
 use super::file::{File, FileContent};
 use super::listing;
 use super::load::{self, Look, Seen};
+use super::memory::Memory;
 use super::respond;
 use super::root::is_exhausted;
 use super::settings::SiteSettings;
-use super::store::Store;
+use super::store::ShelfNumber;
 use crate::app::content_coding::{Accepted, Coding, Recent};
 use crate::app::response::Response;
 use crate::rt::task::spawn;
@@ -34,8 +34,8 @@ pub(crate) struct Site {
     settings: Arc<SiteSettings>,
     /// The root, and the number under which this worker knows it.
     root: RefCell<(u64, Option<Arc<OwnedFd>>)>,
-    store: RefCell<Store<File>>,
-    budget: Budget,
+    memory: Rc<Memory>,
+    shelf: ShelfNumber,
     /// Paths that are being checked.
     looking: RefCell<HashMap<Box<[u8]>, Rc<Gate>>>,
     listings: Cell<u32>,
@@ -77,17 +77,22 @@ enum Found {
 /// Listings that one worker makes at the same time; each has a thread.
 const LISTINGS_MAX: u32 = 4;
 
-/// Memory for files, in sizes of the store: as much again for what is read and what is still sent.
-const BUDGET: usize = 2;
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.memory.store.borrow_mut().take_down(self.shelf, |old| self.memory.let_go(&old));
+    }
+}
 
 impl Site {
     /// A worker's side of the service; its root is opened at the first one's.
     pub(crate) fn new(settings: Arc<SiteSettings>) -> Self {
         settings.start();
+        let memory = Memory::under(&settings.cache);
+        let shelf = memory.store.borrow_mut().put_up();
         Self {
             root: RefCell::new(settings.root.current()),
-            store: RefCell::new(Store::new(settings.cache_bytes)),
-            budget: Budget::new(settings.cache_bytes.saturating_mul(BUDGET)),
+            memory,
+            shelf,
             looking: RefCell::default(),
             listings: Cell::new(0),
             accepted: RefCell::default(),
@@ -112,16 +117,11 @@ impl Site {
         }
     }
 
-    /// True when this is all that is left of its service.
-    pub(crate) fn is_last(&self) -> bool {
-        Arc::strong_count(&self.settings) == 1
-    }
-
     /// What memory has for `path`. A key of the store is a path that was accepted and decoded:
     /// nothing else can be found.
     pub(crate) fn held(&self, path: &[u8]) -> Held {
-        let store = self.store.borrow();
-        let Some(file) = store.find(path) else { return Held::Nothing };
+        let store = self.memory.store.borrow();
+        let Some(file) = store.find(self.shelf, path) else { return Held::Nothing };
         let now = thread_state::with(|thread| thread.now());
         if now >= file.fresh_until.get() {
             return Held::Nothing;
@@ -146,8 +146,8 @@ impl Site {
         if self.root.borrow().0 != self.settings.root.generation() {
             return None;
         }
-        let store = self.store.borrow();
-        let file = store.find(path)?;
+        let store = self.memory.store.borrow();
+        let file = store.find(self.shelf, path)?;
         let now = thread_state::with(|thread| thread.now());
         if !file.is_fresh(now) || file.escaped {
             return None;
@@ -206,7 +206,10 @@ impl Site {
 
     /// Counts bytes of a file in memory that were added to it.
     fn grow(&self, file: &Rc<File>, bytes: usize) {
-        self.store.borrow_mut().grow(file, bytes, |old| self.let_go(&old));
+        self.memory
+            .store
+            .borrow_mut()
+            .grow(self.shelf, file, bytes, |old| self.memory.let_go(&old));
     }
 
     /// Answers a request that memory could not answer at once.
@@ -316,7 +319,7 @@ impl Site {
                 }
                 // Out of descriptors or memory: serve what is in memory, if anything.
                 Err(error) if is_exhausted(&error) => {
-                    let kept = self.store.borrow().find(path).map(Rc::clone);
+                    let kept = self.memory.store.borrow().find(self.shelf, path).map(Rc::clone);
                     return kept.map(Found::File).ok_or(error);
                 }
                 Err(error) => {
@@ -344,8 +347,10 @@ impl Site {
             counts::check();
             return Ok(Found::File(file));
         }
-        let stored = self.store.borrow().bytes();
-        let room = look.weight(&self.settings).and_then(|bytes| self.budget.reserve(bytes, stored));
+        self.memory.fit();
+        let stored = self.memory.store.borrow().bytes();
+        let weight = look.weight(&self.settings);
+        let room = weight.and_then(|bytes| self.memory.budget.reserve(bytes, stored));
         counts::miss();
         let file = Rc::new(look.read(on_disk, &self.settings, room.is_some()).await?);
         file.checked(now, self.settings.fresh_for);
@@ -353,8 +358,9 @@ impl Site {
             // Nothing is kept of a directory that was replaced meanwhile.
             _ if generation != self.settings.root.generation() => {}
             Some(bytes) => {
-                let gone = |old: Rc<File>| self.let_go(&old);
-                self.store.borrow_mut().insert(path, Rc::clone(&file), bytes, gone);
+                let gone = |old: Rc<File>| self.memory.let_go(&old);
+                let mut store = self.memory.store.borrow_mut();
+                store.insert((self.shelf, path), Rc::clone(&file), bytes, gone);
             }
             None => self.forget(path),
         }
@@ -362,14 +368,14 @@ impl Site {
     }
 
     fn forget(&self, path: &[u8]) {
-        let old = self.store.borrow_mut().remove(path);
+        let old = self.memory.store.borrow_mut().remove(self.shelf, path);
         if let Some(old) = old {
-            self.let_go(&old);
+            self.memory.let_go(&old);
         }
     }
 
     fn clear(&self) {
-        self.store.borrow_mut().clear(|old| self.let_go(&old));
+        self.memory.store.borrow_mut().clear(self.shelf, |old| self.memory.let_go(&old));
     }
 
     /// The root, with the number under which it is known.
@@ -379,19 +385,10 @@ impl Site {
         Ok((*generation, Arc::clone(root)))
     }
 
-    /// Adds to the budget what leaves the store.
-    fn let_go(&self, file: &File) {
-        for form in file.forms() {
-            if let FileContent::Memory(bytes) = &form.content {
-                self.budget.lend(bytes);
-            }
-        }
-    }
-
     /// The file in memory, if a look at the disk shows that it is still right.
     fn unchanged(&self, path: &[u8], look: &Look) -> Option<Rc<File>> {
-        let store = self.store.borrow();
-        let file = store.find(path)?;
+        let store = self.memory.store.borrow();
+        let file = store.find(self.shelf, path)?;
         (!file.racy && file.metas == look.metas).then(|| Rc::clone(file))
     }
 

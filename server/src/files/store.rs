@@ -15,15 +15,25 @@ use super::hash::PathHasher;
 /// What one entry costs beside its bytes: map slot, queue slot, reference counts.
 const OVERHEAD: usize = 256;
 
-/// The map. `V` is shared with whoever is sending it: an evicted value lives until it is sent.
+/// The map, in shelves: one for each service. `V` is shared with whoever is sending it: an evicted
+/// value lives until it is sent.
 #[derive(Debug)]
 pub(crate) struct Store<V> {
-    entries: HashMap<Rc<[u8]>, Entry<V>, BuildHasherDefault<PathHasher>>,
-    /// Every key once, the next candidate for eviction first.
-    order: VecDeque<Rc<[u8]>>,
+    shelves: Vec<Shelf<V>>,
+    /// Numbers of shelves that were taken down.
+    free: Vec<ShelfNumber>,
+    /// Every key once, the next candidate for eviction first; and keys of entries that were removed
+    /// otherwise, which are passed over.
+    order: VecDeque<(ShelfNumber, Rc<[u8]>)>,
+    entries: usize,
     bytes: usize,
     bytes_max: usize,
 }
+
+type Shelf<V> = HashMap<Rc<[u8]>, Entry<V>, BuildHasherDefault<PathHasher>>;
+
+/// The number of a service's shelf.
+pub(crate) type ShelfNumber = u32;
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -35,13 +45,29 @@ struct Entry<V> {
 impl<V> Store<V> {
     /// An empty store for `bytes_max` bytes; 0 holds nothing.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let entries = HashMap::default();
-        Self { entries, order: VecDeque::new(), bytes: 0, bytes_max }
+        let (shelves, free, order) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { shelves, free, order, entries: 0, bytes: 0, bytes_max }
+    }
+
+    /// An empty shelf.
+    pub(crate) fn put_up(&mut self) -> ShelfNumber {
+        self.free.pop().unwrap_or_else(|| {
+            self.shelves.push(HashMap::default());
+            self.shelves.len() as ShelfNumber - 1
+        })
+    }
+
+    /// Removes a shelf with what is on it; `gone` is called with each value.
+    pub(crate) fn take_down(&mut self, shelf: ShelfNumber, gone: impl FnMut(Rc<V>)) {
+        self.clear(shelf, gone);
+        self.shelves[shelf as usize] = HashMap::default();
+        self.free.push(shelf);
     }
 
     /// The value at `path`, which thereby counts as used.
-    pub(crate) fn find(&self, path: &[u8]) -> Option<&Rc<V>> {
-        let entry = self.entries.get(path)?;
+    #[inline]
+    pub(crate) fn find(&self, shelf: ShelfNumber, path: &[u8]) -> Option<&Rc<V>> {
+        let entry = self.shelves.get(shelf as usize)?.get(path)?;
         entry.used.set(true);
         Some(&entry.value)
     }
@@ -51,52 +77,65 @@ impl<V> Store<V> {
     /// the whole store leaves at once.
     pub(crate) fn insert(
         &mut self,
-        path: &[u8],
+        (shelf, path): (ShelfNumber, &[u8]),
         value: Rc<V>,
         bytes: usize,
         mut gone: impl FnMut(Rc<V>),
     ) {
-        if let Some(old) = self.remove(path) {
+        if let Some(old) = self.remove(shelf, path) {
             gone(old);
         }
         let bytes = bytes + path.len() + OVERHEAD;
         if bytes > self.bytes_max {
             return gone(value);
         }
-        while self.bytes + bytes > self.bytes_max {
-            gone(self.evict());
-        }
+        self.evict_to(self.bytes_max - bytes, gone);
         let key: Rc<[u8]> = Rc::from(path);
-        self.order.push_back(Rc::clone(&key));
-        self.entries.insert(key, Entry { value, bytes, used: Cell::new(false) });
+        self.order.push_back((shelf, Rc::clone(&key)));
+        self.shelves[shelf as usize].insert(key, Entry { value, bytes, used: Cell::new(false) });
+        self.entries += 1;
         self.bytes += bytes;
     }
 
-    /// Counts `bytes` more for a value, if it is still held, and evicts until the bound holds.
-    /// Linear in the number of entries: only for files that were compressed.
-    pub(crate) fn grow(&mut self, value: &Rc<V>, bytes: usize, mut gone: impl FnMut(Rc<V>)) {
-        let held = self.entries.values_mut().find(|entry| Rc::ptr_eq(&entry.value, value));
-        let Some(entry) = held else { return };
+    /// Counts `bytes` more for a value, if it is still on the shelf, and evicts until the bound
+    /// holds. Linear in the shelf's entries: only for files that were compressed.
+    pub(crate) fn grow(
+        &mut self,
+        shelf: ShelfNumber,
+        value: &Rc<V>,
+        bytes: usize,
+        gone: impl FnMut(Rc<V>),
+    ) {
+        let mut entries = self.shelves[shelf as usize].values_mut();
+        let Some(entry) = entries.find(|entry| Rc::ptr_eq(&entry.value, value)) else { return };
         entry.bytes += bytes;
         self.bytes += bytes;
-        while self.bytes > self.bytes_max {
-            gone(self.evict());
-        }
+        self.evict_to(self.bytes_max, gone);
     }
 
-    /// Forgets what is at `path`. Linear in the number of entries: only for files that changed.
-    pub(crate) fn remove(&mut self, path: &[u8]) -> Option<Rc<V>> {
-        let entry = self.entries.remove(path)?;
+    /// Forgets what is at `path`.
+    pub(crate) fn remove(&mut self, shelf: ShelfNumber, path: &[u8]) -> Option<Rc<V>> {
+        let entry = self.shelves[shelf as usize].remove(path)?;
+        self.entries -= 1;
         self.bytes -= entry.bytes;
-        self.order.retain(|key| key.as_ref() != path);
+        self.tidy();
         Some(entry.value)
     }
 
-    /// Forgets everything; `gone` is called with each value.
-    pub(crate) fn clear(&mut self, mut gone: impl FnMut(Rc<V>)) {
-        self.order.clear();
-        self.entries.drain().for_each(|(_, entry)| gone(entry.value));
-        self.bytes = 0;
+    /// Forgets everything on a shelf; `gone` is called with each value.
+    pub(crate) fn clear(&mut self, shelf: ShelfNumber, mut gone: impl FnMut(Rc<V>)) {
+        for (_, entry) in self.shelves[shelf as usize].drain() {
+            self.entries -= 1;
+            self.bytes -= entry.bytes;
+            gone(entry.value);
+        }
+        self.tidy();
+    }
+
+    /// Changes the bound, and evicts until it holds.
+    pub(crate) fn resize(&mut self, bytes_max: usize, gone: impl FnMut(Rc<V>)) {
+        self.bytes_max = bytes_max;
+        self.evict_to(bytes_max, gone);
     }
 
     /// Bytes held, overhead included.
@@ -104,18 +143,36 @@ impl<V> Store<V> {
         self.bytes
     }
 
-    /// Removes the first entry that was not used recently.
-    fn evict(&mut self) -> Rc<V> {
-        loop {
-            let Some(key) = self.order.pop_front() else {
+    /// The bound.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Drops the keys of removed entries from the queue once they are the most of it.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * self.entries + IDLE_KEYS {
+            let shelves = &self.shelves;
+            self.order.retain(|(shelf, key)| is_current(&shelves[*shelf as usize], key));
+        }
+    }
+
+    /// Removes entries until `bytes` or fewer are held: each the first that was not used recently.
+    fn evict_to(&mut self, bytes: usize, mut gone: impl FnMut(Rc<V>)) {
+        while self.bytes > bytes {
+            let Some((shelf, key)) = self.order.pop_front() else {
                 unreachable!("{} bytes without entries", self.bytes);
             };
-            match self.entries.get(&key) {
-                Some(entry) if entry.used.replace(false) => self.order.push_back(key),
+            let on = &mut self.shelves[shelf as usize];
+            if !is_current(on, &key) {
+                continue;
+            }
+            match on.get(&key) {
+                Some(entry) if entry.used.replace(false) => self.order.push_back((shelf, key)),
                 _ => {
-                    if let Some(entry) = self.entries.remove(&key) {
+                    if let Some(entry) = on.remove(&key) {
+                        self.entries -= 1;
                         self.bytes -= entry.bytes;
-                        return entry.value;
+                        gone(entry.value);
                     }
                 }
             }
@@ -123,9 +180,23 @@ impl<V> Store<V> {
     }
 }
 
+/// Keys of removed entries that the queue may hold beside as many as there are entries.
+const IDLE_KEYS: usize = 64;
+
+/// Whether this very key is on the shelf: an equal one belongs to a later entry.
+fn is_current<V>(shelf: &Shelf<V>, key: &Rc<[u8]>) -> bool {
+    shelf.get_key_value(key).is_some_and(|(there, _)| Rc::ptr_eq(there, key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn one_shelf<V>(bytes_max: usize) -> Store<V> {
+        let mut store = Store::new(bytes_max);
+        assert_eq!(store.put_up(), 0);
+        store
+    }
 
     fn entry_bytes(entries: usize) -> usize {
         entries * (100 + 1 + OVERHEAD)
@@ -133,61 +204,95 @@ mod tests {
 
     #[test]
     fn finds_what_was_inserted_until_removed() {
-        let mut store = Store::new(entry_bytes(2));
-        store.insert(b"a", Rc::new(1), 100, drop);
-        store.insert(b"b", Rc::new(2), 100, drop);
-        assert_eq!(store.find(b"a").map(|v| **v), Some(1));
-        store.insert(b"a", Rc::new(3), 50, drop);
-        assert_eq!(store.find(b"a").map(|v| **v), Some(3));
+        let mut store = one_shelf(entry_bytes(2));
+        store.insert((0, b"a"), Rc::new(1), 100, drop);
+        store.insert((0, b"b"), Rc::new(2), 100, drop);
+        assert_eq!(store.find(0, b"a").map(|v| **v), Some(1));
+        store.insert((0, b"a"), Rc::new(3), 50, drop);
+        assert_eq!(store.find(0, b"a").map(|v| **v), Some(3));
         assert_eq!(store.bytes(), entry_bytes(2) - 50);
-        store.remove(b"a");
-        store.remove(b"a");
-        assert_eq!(store.find(b"a"), None);
-        store.remove(b"b");
-        assert_eq!((store.bytes(), store.order.len()), (0, 0));
-        store.insert(b"c", Rc::new(4), 100, drop);
+        store.remove(0, b"a");
+        store.remove(0, b"a");
+        assert_eq!(store.find(0, b"a"), None);
+        store.remove(0, b"b");
+        assert_eq!((store.bytes(), store.entries), (0, 0));
+        store.insert((0, b"c"), Rc::new(4), 100, drop);
         let mut gone = Vec::new();
-        store.clear(|value| gone.push(*value));
-        assert_eq!((gone, store.bytes(), store.order.len()), (vec![4], 0, 0));
-        assert_eq!(store.find(b"c"), None);
+        store.clear(0, |value| gone.push(*value));
+        assert_eq!((gone, store.bytes(), store.entries), (vec![4], 0, 0));
+        assert_eq!(store.find(0, b"c"), None);
     }
 
     #[test]
     fn a_walk_does_not_push_out_what_is_in_use() {
-        let mut store = Store::new(entry_bytes(4));
-        store.insert(b"hot", Rc::new(0), 98, drop);
+        let mut store = one_shelf(entry_bytes(4));
+        store.insert((0, b"hot"), Rc::new(0), 98, drop);
         for number in 0..100 {
-            assert!(store.find(b"hot").is_some(), "at {number}");
-            store.insert(&[number], Rc::new(number), 100, drop);
+            assert!(store.find(0, b"hot").is_some(), "at {number}");
+            store.insert((0, &[number]), Rc::new(number), 100, drop);
             assert!(store.bytes() <= entry_bytes(4));
         }
-        assert_eq!(store.entries.len(), 4);
+        assert_eq!(store.entries, 4);
         let mut gone = Vec::new();
-        store.insert(b"z", Rc::new(9), 100, |value| gone.push(*value));
+        store.insert((0, b"z"), Rc::new(9), 100, |value| gone.push(*value));
         assert_eq!(gone, [97], "the oldest that nobody used");
     }
 
     #[test]
     fn the_bound_holds_even_when_everything_is_in_use() {
-        let mut store = Store::new(entry_bytes(3));
+        let mut store = one_shelf(entry_bytes(3));
         for number in 0..50 {
-            store.insert(&[number], Rc::new(()), 100, drop);
+            store.insert((0, &[number]), Rc::new(()), 100, drop);
             for number in 0..50 {
-                store.find(&[number]);
+                store.find(0, &[number]);
             }
             assert!(store.bytes() <= entry_bytes(3));
-            assert_eq!(store.order.len(), store.entries.len());
+            assert_eq!(store.order.len(), store.entries);
         }
     }
 
     #[test]
     fn what_is_larger_than_the_store_is_not_kept() {
-        let mut store = Store::new(entry_bytes(1));
-        store.insert(b"a", Rc::new(()), 100, drop);
-        store.insert(b"b", Rc::new(()), 101, drop);
-        assert!(store.find(b"b").is_none() && store.find(b"a").is_some());
-        let mut none = Store::new(0);
-        none.insert(b"", Rc::new(()), 0, drop);
-        assert!(none.find(b"").is_none());
+        let mut store = one_shelf(entry_bytes(1));
+        store.insert((0, b"a"), Rc::new(()), 100, drop);
+        store.insert((0, b"b"), Rc::new(()), 101, drop);
+        assert!(store.find(0, b"b").is_none() && store.find(0, b"a").is_some());
+        let mut none = one_shelf(0);
+        none.insert((0, b""), Rc::new(()), 0, drop);
+        assert!(none.find(0, b"").is_none());
+    }
+
+    #[test]
+    fn shelves_share_the_bound_and_nothing_else() {
+        let mut store = one_shelf(entry_bytes(3));
+        let other = store.put_up();
+        store.insert((0, b"a"), Rc::new(1), 100, drop);
+        store.insert((other, b"a"), Rc::new(2), 100, drop);
+        store.insert((other, b"b"), Rc::new(3), 100, drop);
+        let found =
+            [(0, b"a"), (other, b"a")].map(|(shelf, path)| **store.find(shelf, path).unwrap());
+        assert_eq!((found, store.find(0, b"b")), ([1, 2], None));
+        let mut gone = Vec::new();
+        store.insert((0, b"c"), Rc::new(4), 100, |value| gone.push(*value));
+        assert_eq!(gone, [3], "what nobody used, on whichever shelf");
+        store.take_down(other, |value| gone.push(*value));
+        assert_eq!((gone, store.bytes()), (vec![3, 2], entry_bytes(2)));
+        assert_eq!(store.put_up(), other);
+        assert!(store.find(other, b"a").is_none(), "nothing is left for the next");
+        store.insert((other, b"a"), Rc::new(5), 100, drop);
+        let mut gone = Vec::new();
+        store.resize(entry_bytes(1), |value| gone.push(*value));
+        assert_eq!((store.entries, gone.len()), (1, 2));
+    }
+
+    #[test]
+    fn files_that_change_all_the_time_leave_no_keys_behind() {
+        let mut store = one_shelf(entry_bytes(8));
+        for number in 0..10_000 {
+            store.insert((0, b"a"), Rc::new(number), 100, drop);
+            store.insert((0, b"b"), Rc::new(number), 100, drop);
+            assert!(store.order.len() <= 2 * store.entries + IDLE_KEYS + 1);
+        }
+        assert_eq!((store.entries, store.bytes()), (2, entry_bytes(2)));
     }
 }

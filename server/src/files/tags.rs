@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +30,7 @@ const WANTED_MAX: usize = 1024;
 /// Entries of directories that a walk looks at.
 const WALK_MAX: usize = 200_000;
 
-/// The tags of a service.
+/// The tags of the services that share them.
 #[derive(Debug)]
 pub(crate) struct Tags {
     /// Maximum number of tags.
@@ -39,8 +38,6 @@ pub(crate) struct Tags {
     /// Bytes that may be read in a second.
     rate: u64,
     known: Mutex<Known>,
-    /// The generation of the root that was walked last.
-    walked: AtomicU64,
 }
 
 /// Fingerprints by file; `None` while one is being made.
@@ -54,7 +51,7 @@ struct Known {
 impl Tags {
     /// At most `most` tags, for which `rate` bytes a second are read; none where either is 0.
     pub(crate) fn new(most: usize, rate: u64) -> Self {
-        Self { most, rate, known: Mutex::default(), walked: AtomicU64::new(0) }
+        Self { most, rate, known: Mutex::default() }
     }
 
     fn is_off(&self) -> bool {
@@ -89,10 +86,9 @@ impl Tags {
         None
     }
 
-    /// Queues all files above `above` bytes below `dir`, once for each generation.
-    pub(crate) fn walk(self: &Arc<Self>, generation: u64, dir: &Path, above: u64) {
-        let is_new = self.walked.swap(generation, Ordering::Relaxed) != generation;
-        if is_new && !self.is_off() {
+    /// Queues all files above `above` bytes below `dir`.
+    pub(crate) fn walk(self: &Arc<Self>, dir: &Path, above: u64) {
+        if !self.is_off() {
             let job = Job { above: Some(above), ..Job::new(self, dir.to_owned(), None) };
             Queue::want(job);
         }
@@ -291,8 +287,8 @@ fn is_settled(meta: &Meta) -> bool {
 }
 
 /// Finds the files above so many bytes: those that a request could name without a symbolic link.
-fn walk(tags: &Arc<Tags>, dir: &Path, above: u64) {
-    let (mut dirs, mut seen, mut found) = (vec![dir.to_owned()], 0, VecDeque::new());
+fn walk(tags: &Arc<Tags>, root: &Path, above: u64) {
+    let (mut dirs, mut seen, mut found) = (vec![root.to_owned()], 0, VecDeque::new());
     while let Some(dir) = dirs.pop() {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
         for entry in entries.flatten() {
@@ -317,6 +313,8 @@ fn walk(tags: &Arc<Tags>, dir: &Path, above: u64) {
     }
     let mut queue = Queue::lock();
     // Results of an earlier walk belong to a directory that is gone.
-    queue.found.retain(|job| !std::ptr::eq(job.tags.as_ptr(), Arc::as_ptr(tags)));
+    queue.found.retain(|job| {
+        !std::ptr::eq(job.tags.as_ptr(), Arc::as_ptr(tags)) || !job.path.starts_with(root)
+    });
     queue.found.append(&mut found);
 }

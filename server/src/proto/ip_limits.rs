@@ -31,10 +31,16 @@ const NOBODY: u32 = u32::MAX;
 
 impl IpLimits {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let bounds = limits.connections_per_ip < limits.connections;
-        let most = bounds.then_some(limits.connections_per_ip);
         let (hosts, numbers) = (Slab::default(), HashMap::new());
-        Self { most, hosts, numbers, quic: Vec::new() }
+        let mut this = Self { most: None, hosts, numbers, quic: Vec::new() };
+        this.bound(limits);
+        this
+    }
+
+    /// Other bounds. Connections that were not counted stay uncounted.
+    pub(crate) fn bound(&mut self, limits: &Limits) {
+        let bounds = limits.connections_per_ip < limits.connections;
+        self.most = bounds.then_some(limits.connections_per_ip);
     }
 
     /// Counts a connection of this socket's peer, if allowed. Returns the host's index, to be given

@@ -155,6 +155,15 @@ impl WorkerState {
         }
     }
 
+    /// Holds to other bounds; the number of connections is what its tables were made for.
+    pub(crate) fn use_limits(&mut self, limits: Limits) {
+        let connections = self.limits.connections;
+        self.limits = Limits { connections, ..limits };
+        self.soonest = proto::soonest(&self.limits);
+        self.ip_limits.bound(&self.limits);
+        self.h2.set_config(h2_config(&self.limits));
+    }
+
     /// The turn's time.
     pub(crate) fn now(&self) -> Time {
         self.clock.now

@@ -1,81 +1,52 @@
 //! `ringway serve` as a library function: from a configuration to a running file server.
 
 use crate::app::error::Error;
-use crate::app::handler::Handler;
-use crate::app::preload::Preload;
 use crate::config::Scheme;
-use crate::config::{
-    Address, Config, KeyLogMode, Misdirected, SETTINGS, Simd, SiteConfig, TlsVersion,
-};
-use crate::files;
-use crate::files::sites::Sites;
+use crate::config::{Address, Config, KeyLogMode, Loaded, Misdirected, Simd, TlsVersion};
+use crate::files::services::Services;
 use crate::rt::console::note;
 use crate::serve::banner;
 use crate::serve::broker;
+use crate::serve::content::{Content, bound_https, certificates, client_authorities, content};
 use crate::serve::handle::ServerHandle;
 use crate::serve::handover::Inheritance;
 use crate::serve::lifetime;
-use crate::serve::listener::Bound;
 use crate::serve::privileges::Privileges;
+use crate::serve::reload::Current;
 use crate::serve::server::Server;
-use crate::tls::{CertificateFiles, ClientAuthority, Flaw, Options, Tls};
-use crate::worker::Order;
+use crate::tls::{Flaw, Options, Tls};
 use ringway_codec::scan::Backend;
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts the server that a configuration describes.
 pub fn start(config: &Config) -> Result<ServerHandle, Error> {
-    start_with(config, None)
+    start_with(config, None).map(|(running, _)| running)
 }
 
-/// As [`start`], in place of the process that has handed `inheritance` over, if there is one.
+/// As [`start`], in place of the process that has handed `inheritance` over, if there is one; also
+/// what the server's file services are, for a reload.
 fn start_with(
     config: &Config,
     inheritance: Option<Arc<Inheritance>>,
-) -> Result<ServerHandle, Error> {
+) -> Result<(ServerHandle, Services), Error> {
     let tls = match config.https.is_empty() {
         true => None,
         false => Some(tls(config)?),
     };
-    if config.site.is_empty() {
-        return finish(with_hints(default_files(config), config), config, tls, inheritance);
-    }
-    let certificates = match &tls {
+    let known = match &tls {
         Some(tls) if !certificates(config).is_empty() => tls.certificates(),
         _ => Vec::new(),
     };
-    let covers = |host: &str| certificates.iter().any(|each| each.covers(host));
-    let sites = Sites::compile(config, covers);
-    let port = sites.https_port();
-    let running = finish(with_hints(sites, config), config, tls, inheritance)?;
-    let https = running.local_addrs().iter().find_map(|(scheme, bound)| match bound {
-        Bound::Ip(address) if *scheme == Scheme::Https => Some(address.port()),
-        _ => None,
-    });
-    port.learn(https.unwrap_or(443));
-    Ok(running)
-}
-
-/// The files of `[files]`, for all hosts.
-fn default_files(config: &Config) -> files::Files {
-    let mut files = files::Files::new(config.files.root.clone())
-        .browse(config.files.browse)
-        .cache(config.limits.cache_bytes, config.limits.cache_file_bytes)
-        .content_tags(config.limits.tags, config.limits.tag_rate);
-    for (extension, value) in &config.files.types.0 {
-        files = files.content_type(extension, value.clone());
+    let Content { app, services, https_port } = content(config, &known, None);
+    let running = finish(Server::of(app), config, tls, inheritance)?;
+    if let Some(port) = https_port {
+        port.learn(bound_https(&running));
     }
-    files
-}
-
-fn with_hints(app: impl Handler, config: &Config) -> Server {
-    match Preload::new(app, config) {
-        Ok(app) => Server::new(app),
-        Err(app) => Server::new(app),
-    }
+    Ok((running, services))
 }
 
 /// Tells the server the rest of what the configuration says, and starts it.
@@ -137,7 +108,14 @@ fn finish(
 /// Starts the server that a configuration describes, prints where it listens, and serves until told
 /// to stop. At SIGHUP `again` reads the configuration again; it returns `None` if that has a
 /// mistake, and the current one stays in use.
-pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Result<(), Error> {
+pub fn serve(loaded: &Loaded, mut again: impl FnMut() -> Option<Loaded>) -> Result<(), Error> {
+    let config = &loaded.config;
+    let current = RefCell::new(None);
+    let start = |inheritance| {
+        let (running, services) = start_with(config, inheritance)?;
+        current.replace(Some(Current::new(config.clone(), services)));
+        Ok(running)
+    };
     let print = |running: &ServerHandle| {
         running.print_listeners();
         if std::io::stderr().is_terminal() {
@@ -147,75 +125,12 @@ pub fn serve(config: &Config, mut again: impl FnMut() -> Option<Config>) -> Resu
     if Privileges::becomes_another(config) {
         broker::start()?;
     }
-    let reload = |running: &ServerHandle| match again() {
-        Some(fresh) => reload(running, config, &fresh),
-        None => note!("the configuration is not taken: the former stays in use"),
-    };
-    lifetime::run(&config.limits, |inheritance| start_with(config, inheritance), print, reload)
-}
-
-/// Keys that a reload applies. Others take effect at the next start.
-const LIVE: [&str; 7] =
-    ["include", "tls.cert", "tls.key", "tls.ocsp", "tls.certificates", "tls.hsts", "trace"];
-
-/// As [`LIVE`]: the block of the access log.
-const LIVE_BLOCK: &str = "log";
-
-/// How long workers have to take what a reload gives them.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-fn reload(running: &ServerHandle, used: &Config, fresh: &Config) {
-    for setting in SETTINGS.iter() {
-        if LIVE.contains(&setting.key) || setting.block() == LIVE_BLOCK {
-            continue;
-        }
-        if setting.show(used) != setting.show(fresh) {
-            note!("`{}` has changed: that takes effect after a restart", setting.key);
-        }
-    }
-    let mut log = match running.open_log(&fresh.log, fresh.limits.log_queue) {
-        Ok(log) => log,
-        Err(error) => {
-            return note!("the configuration is not taken: the former stays in use: {error}");
+    let reload = |running: &ServerHandle| {
+        if let Some(current) = &mut *current.borrow_mut() {
+            current.reload(running, again());
         }
     };
-    running.replace_certificates(certificates(fresh), client_authorities(fresh));
-    let hsts = fresh.tls.hsts.as_ref().map(|hsts| hsts.0.clone());
-    let given = running
-        .order(|| vec![Order::Hsts(hsts.clone()), Order::Trace(fresh.trace.clone()), log.order()]);
-    running.keep_log(log.writer.take());
-    match given.wait(PATIENCE) {
-        Ok(took) => note!("the configuration is in use (all workers after {took:.1?})"),
-        Err(late) => note!("the configuration is in use, but not yet everywhere: {late}"),
-    }
-}
-
-fn certificates(config: &Config) -> Vec<CertificateFiles> {
-    let tls = &config.tls;
-    let first = tls.cert.iter().zip(&tls.key).map(|(cert, key)| (cert, key, &tls.ocsp));
-    let of_sites = config.site.iter().filter_map(|site| site.certificate.as_ref());
-    let further = tls.certificates.iter().chain(of_sites);
-    let further = further.map(|each| (&each.cert, &each.key, &each.ocsp));
-    let files = first.chain(further);
-    files
-        .map(|(cert, key, ocsp)| CertificateFiles {
-            ocsp: ocsp.clone(),
-            ..CertificateFiles::new(cert, key)
-        })
-        .collect()
-}
-
-/// The hosts whose clients are asked for certificates.
-fn client_authorities(config: &Config) -> Vec<ClientAuthority> {
-    let of_site = |site: &SiteConfig| {
-        let asked = site.client_certificate.as_ref()?;
-        Some(ClientAuthority {
-            hosts: site.hosts.iter().map(|host| host.0.clone()).collect(),
-            file: asked.ca.clone(),
-            is_required: asked.paths.is_empty(),
-        })
-    };
-    config.site.iter().filter_map(of_site).collect()
+    lifetime::run(&config.limits, start, print, reload)
 }
 
 /// The HTTPS records (RFC 9460) for the names of the certificates, by which a client's first

@@ -25,7 +25,7 @@ use crate::rt::{park, thread_state};
 use crate::serve::health::Health;
 use crate::serve::receipt::{Late, Receipt};
 use crate::serve::workers::{Alive, Post, WorkerThread};
-use crate::tls::{CertificateFiles, Change, ClientAuthority, Tls};
+use crate::tls::{Change, Prepared, Tls};
 use crate::udp::{FrameEnds, HalfOpenExport};
 use crate::worker::{Control, Handover, Order};
 
@@ -401,20 +401,18 @@ impl ServerHandle {
         }
     }
 
-    /// As [`Self::reload_certificates`], from other files: those of a configuration that changed.
-    pub(crate) fn replace_certificates(
-        &self,
-        files: Vec<CertificateFiles>,
-        authorities: Vec<ClientAuthority>,
-    ) {
+    /// Uses certificates that were prepared, of a configuration that changed.
+    pub(super) fn take_certificates(&self, prepared: Prepared) {
         if let Some(tls) = self.tls() {
             let lifecycle = &self.0.lifecycle;
-            say(
-                &tls.replace(files, authorities).map_or_else(Change::Kept, Change::Reloaded),
-                lifecycle,
-            );
+            say(&Change::Reloaded(tls.take(prepared)), lifecycle);
             tell_flaws(tls, lifecycle);
         }
+    }
+
+    /// Where the life of the server is written down.
+    pub(super) fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
     }
 
     /// True when every worker has ended.

@@ -1,9 +1,10 @@
-//! Starting a server and holding it: the builder, its listeners, the handle, signals, and the way
-//! from a configuration.
+//! Starting a server and holding it: the builder, its listeners, the handle, signals, the way from
+//! a configuration, and from one to the next while it runs.
 
 mod banner;
 mod broker;
 mod configured;
+mod content;
 mod handle;
 pub mod handover;
 mod health;
@@ -14,6 +15,7 @@ mod log;
 mod notify;
 mod privileges;
 mod receipt;
+mod reload;
 mod server;
 mod signals;
 mod store;

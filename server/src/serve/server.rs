@@ -80,8 +80,13 @@ impl Server {
     /// A server that answers with `app`, a [`Router`](crate::Router) or any other handler, and does
     /// not listen anywhere yet.
     pub fn new<K>(app: impl IntoHandler<K>) -> Self {
+        Self::of(Arc::new(Guarded(app.into_handler())))
+    }
+
+    /// A server that answers with `app`, whose panics it catches itself.
+    pub(super) fn of(app: Arc<dyn Handler>) -> Self {
         Self {
-            app: Arc::new(Guarded(app.into_handler())),
+            app,
             listeners: Vec::new(),
             tls: None,
             workers: None,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ pub(super) struct Supervisor<'a> {
     ending: bool,
     /// When it drains, where it goes on serving until then.
     drain_at: Option<Time>,
+    /// HUP has come and is in the queue.
+    reload_comes: Arc<AtomicBool>,
     /// HUP has come while this process was being replaced.
     reload_waits: bool,
     replacement: Option<Replacement>,
@@ -88,6 +91,7 @@ impl<'a> Supervisor<'a> {
             began: Instant::now(),
             ending: false,
             drain_at: None,
+            reload_comes: Arc::default(),
             reload_waits: false,
             replacement: None,
             replacements: 0,
@@ -104,14 +108,21 @@ impl<'a> Supervisor<'a> {
         signals: Signals,
         mut reload: impl FnMut(&ServerHandle),
     ) -> Result<(), Error> {
-        let tell = self.tell.clone();
-        let _listening =
-            signals.forward(move |signal| drop(tell.send(Happening::Signal(signal))))?;
+        let (tell, reload_comes) = (self.tell.clone(), Arc::clone(&self.reload_comes));
+        let _listening = signals.forward(move |signal| {
+            // A reload takes what is there when it begins: until then, further ones are the same.
+            if signal != SIGHUP || !reload_comes.swap(true, Ordering::AcqRel) {
+                let _ = tell.send(Happening::Signal(signal));
+            }
+        })?;
         notify::serving(self.server);
         notify::watch(self.server)?;
         while !self.server.is_finished() {
             match self.next() {
-                Some(Happening::Signal(SIGHUP)) => self.hang_up(&mut reload),
+                Some(Happening::Signal(SIGHUP)) => {
+                    self.reload_comes.store(false, Ordering::Release);
+                    self.hang_up(&mut reload);
+                }
                 Some(Happening::Signal(signal)) => self.signal(signal),
                 Some(Happening::Ended) => self.worker_ended(),
                 Some(Happening::Replacement(number, event)) => self.replacement(number, event),

@@ -137,6 +137,20 @@ impl Source {
     }
 }
 
+/// Certificates that are loaded and not in use yet.
+#[derive(Debug)]
+pub struct Prepared {
+    source: Source,
+    store: Arc<Store>,
+}
+
+impl Prepared {
+    /// The certificates, the default first.
+    pub fn certificates(&self) -> &[Arc<Certificate>] {
+        self.store.certificates()
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     only_tls13: bool,
@@ -285,8 +299,29 @@ impl Tls {
         self.swap(&source, SystemTime::now())
     }
 
-    /// Takes other certificates from now on (SIGHUP with a changed configuration); the new
-    /// generation.
+    /// Loads other certificates, for [`Self::take`] (SIGHUP with a changed configuration). Without
+    /// any, a self-signed one that is in use stays in use.
+    ///
+    /// # Errors
+    /// The file at fault and why.
+    pub fn prepare(
+        &self,
+        certificates: Vec<CertificateFiles>,
+        authorities: Vec<ClientAuthority>,
+    ) -> Result<Prepared, ConfigError> {
+        let source = Source::new(certificates, authorities);
+        let is_as_it_was = source.authorities == lock(&self.shared.source).authorities;
+        if source.files.is_empty() && self.is_self_signed() && is_as_it_was {
+            return Ok(Prepared { store: Arc::clone(&self.store()), source });
+        }
+        let shared = &self.shared;
+        let now = SystemTime::now();
+        let store = load(&source, shared.serve_misdirected, &shared.provider, now)
+            .inspect_err(|_| self.count_kept())?;
+        Ok(Prepared { store: Arc::new(store), source })
+    }
+
+    /// [`Self::prepare`] and [`Self::take`].
     ///
     /// # Errors
     /// Those in use, and their files, stay in use: the file at fault and why.
@@ -295,15 +330,14 @@ impl Tls {
         certificates: Vec<CertificateFiles>,
         authorities: Vec<ClientAuthority>,
     ) -> Result<u64, ConfigError> {
-        let mut source = lock(&self.shared.source);
-        if source.files == certificates && source.authorities == authorities {
-            drop(source);
-            return self.reload();
-        }
-        let fresh = Source::new(certificates, authorities);
-        let generation = self.swap(&fresh, SystemTime::now())?;
-        *source = fresh;
-        Ok(generation)
+        Ok(self.take(self.prepare(certificates, authorities)?))
+    }
+
+    /// Uses prepared certificates from now on; the new generation.
+    pub fn take(&self, Prepared { source, store }: Prepared) -> u64 {
+        let mut former = lock(&self.shared.source);
+        *former = source;
+        self.put(store)
     }
 
     /// How many reloads there were: those that were taken, and those that were not fit for use.
@@ -391,15 +425,20 @@ impl Tls {
 
     fn swap(&self, source: &Source, now: SystemTime) -> Result<u64, ConfigError> {
         let store = load(source, self.shared.serve_misdirected, &self.shared.provider, now)
-            .inspect_err(|_| {
-                self.shared.kept.fetch_add(1, Ordering::Relaxed);
-            })?;
-        let store = Arc::new(store);
+            .inspect_err(|_| self.count_kept())?;
+        Ok(self.put(Arc::new(store)))
+    }
+
+    fn put(&self, store: Arc<Store>) -> u64 {
         lock(&self.shared.told).clear();
         let mut slot = self.store();
         *slot = store;
         // Counted under the lock: a worker that sees the number finds the store or a later one.
-        Ok(self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1)
+        self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn count_kept(&self) {
+        self.shared.kept.fetch_add(1, Ordering::Relaxed);
     }
 
     fn store(&self) -> MutexGuard<'_, Arc<Store>> {

@@ -128,14 +128,11 @@ impl Setup {
             }
         }
         let mut shared = http::Shared::new(h3_config(state.backend(), limits));
-        shared.header_timeout = limits.header_timeout;
-        shared.stall_timeout = limits.h3_stall_timeout;
-        shared.stall_octets = limits.least_taken(limits.h3_stall_timeout);
-        shared.read_ahead = limits.h3_stream_window as usize;
-        let bound = |socket| BoundSocket { socket, receiving: false };
+        bound(&mut shared, limits);
+        let unarmed = |socket| BoundSocket { socket, receiving: false };
         Udp {
             worker: self.worker,
-            sockets: self.sockets.into_iter().map(bound).collect(),
+            sockets: self.sockets.into_iter().map(unarmed).collect(),
             endpoint,
             shared,
             tls: self.tls,
@@ -152,6 +149,29 @@ impl Setup {
             reading: if self.reads { Reading::On } else { Reading::Off },
             said_unsplit: false,
         }
+    }
+}
+
+fn bound(shared: &mut http::Shared, limits: &Limits) {
+    shared.header_timeout = limits.header_timeout;
+    shared.stall_timeout = limits.h3_stall_timeout;
+    shared.stall_octets = limits.least_taken(limits.h3_stall_timeout);
+    shared.read_ahead = limits.h3_stream_window as usize;
+}
+
+impl Udp {
+    /// The transport of connections that begin from now on.
+    pub(crate) fn use_config(&mut self, config: ringway_quic::Config) {
+        self.endpoint.replace_config(config);
+    }
+
+    /// Holds to the worker's bounds: at once, but for what clients were told when they came.
+    pub(crate) fn use_limits(&mut self, state: &WorkerState) {
+        let limits = state.limits();
+        self.idle_timeout = limits.idle_timeout;
+        self.endpoint.bound(limits.h3_retry_from as usize, limits.h3_fragments);
+        self.shared.h3.config = h3_config(state.backend(), limits);
+        bound(&mut self.shared, limits);
     }
 }
 

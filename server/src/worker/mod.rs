@@ -528,6 +528,14 @@ impl Connections {
         Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
     }
 
+    /// After a change of the bounds: sets every timer anew.
+    fn reschedule_all(&mut self, cx: &Context<'_>) {
+        for id in self.slots.ids() {
+            let Some(slot) = self.slots.get_mut(id) else { continue };
+            Self::reschedule(id, slot, &mut self.timers, &mut self.over, cx);
+        }
+    }
+
     /// The longest idle connection that may be closed now, if any.
     fn oldest_idle(&mut self, now: Time, grace: Duration) -> Option<Id> {
         let Self { slots, shed, .. } = self;

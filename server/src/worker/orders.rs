@@ -13,7 +13,8 @@ use http::HeaderValue;
 use super::replaced::Handover;
 use super::{Control, Worker};
 use crate::app::handler::Handler;
-use crate::config::Trace;
+use crate::config::{Http2Config, Limits, Trace};
+use crate::files;
 use crate::observe::log::Log;
 use crate::observe::trace::Tracer;
 use crate::ring::message::Mailbox;
@@ -27,6 +28,13 @@ pub(crate) enum Order {
     Hsts(Option<HeaderValue>),
     /// The access log, or none; requests that have a line to come get it there.
     Log(Option<Box<Log>>),
+    /// The bounds, and which parts of HTTP/2 are spoken. What tables and rings were made for stays
+    /// as it was.
+    Limits(Box<Limits>, Http2Config),
+    /// The transport of QUIC connections that begin from now on.
+    Quic(Box<ringway_quic::Config>),
+    /// Let go of what nobody uses any more: file services that are gone, memory above its bound.
+    Tidy,
     /// The protocols that are traced; connections that are open are traced from here on.
     Trace(Vec<Trace>),
     /// A step of being replaced, or of replacing.
@@ -139,6 +147,16 @@ impl Worker {
         match order {
             Order::App(app) => self.state.use_app(app),
             Order::Log(log) => self.state.use_log(log.map(|log| *log)),
+            Order::Limits(limits, http2) => self.use_limits(*limits, &http2),
+            Order::Quic(config) => {
+                if let Some(udp) = &mut self.udp {
+                    udp.use_config(*config);
+                }
+            }
+            Order::Tidy => {
+                files::forget_gone();
+                files::fit();
+            }
             Order::Hsts(policy) => {
                 self.state.hsts = policy;
                 self.state.advertise(&self.listeners.alt_svc_values);
@@ -148,6 +166,18 @@ impl Worker {
             }
             Order::Handover(step) => self.hand_over(step),
         }
+    }
+}
+
+impl Worker {
+    /// Other bounds, also for the connections that are open.
+    fn use_limits(&mut self, limits: Limits, http2: &Http2Config) {
+        self.state.use_limits(limits);
+        self.state.speak(http2);
+        if let Some(udp) = &mut self.udp {
+            udp.use_limits(&self.state);
+        }
+        self.connections.reschedule_all(&self.state.cx());
     }
 }
 

@@ -16,12 +16,13 @@ use ringway_codec::authority;
 use ringway_codec::h1::request::Method;
 
 use super::conditional::RequestFields;
+use super::services::Services;
 use super::{Files, file_at};
 use crate::app::content_coding::{Coding, Codings};
 use crate::app::handler::{BodyMode, Handler, Reply};
 use crate::app::request::Request;
 use crate::app::response::Response;
-use crate::config::{Address, Cleartext, Config, ContentCoding, SiteConfig, UnknownHost};
+use crate::config::{Address, Cleartext, Config, ContentCoding, Limits, SiteConfig, UnknownHost};
 use additions::Additions;
 use auth::Hashing;
 use policy::{CHALLENGE, Policy};
@@ -81,8 +82,14 @@ struct Served {
 }
 
 impl Sites {
-    /// The sites of `config`; `covers` says whether some certificate covers a host.
-    pub(crate) fn compile(config: &Config, covers: impl Fn(&str) -> bool) -> Self {
+    /// The sites of `config`; `covers` says whether some certificate covers a host. Their file
+    /// services are added to `services`; those that are as they were in `former` stay the same.
+    pub(crate) fn compile(
+        config: &Config,
+        covers: impl Fn(&str) -> bool,
+        services: &mut Services,
+        former: Option<&Services>,
+    ) -> Self {
         let (mut exact, mut wildcard, mut default) = (HashMap::new(), HashMap::new(), None);
         for (at, site) in config.site.iter().enumerate() {
             for host in &site.hosts {
@@ -96,7 +103,10 @@ impl Sites {
             }
         }
         let hashing = Hashing::new();
-        let hosted = config.site.iter().map(|site| Hosted::new(site, config, &covers, &hashing));
+        let hosted = config.site.iter().map(|site| {
+            let files = services.add(files(site, &config.limits), former);
+            Hosted::new(site, files, config, &covers, &hashing)
+        });
         Self {
             exact,
             wildcard,
@@ -153,6 +163,7 @@ impl Sites {
 impl Hosted {
     fn new(
         site: &SiteConfig,
+        files: Files,
         config: &Config,
         covers: impl Fn(&str) -> bool,
         hashing: &Arc<Hashing>,
@@ -166,10 +177,6 @@ impl Hosted {
             false => Cleartext::Serve,
         };
         let fields = site.headers.with(&site.preset);
-        let mut files = files(site, config);
-        for (name, value) in &fields {
-            files = files.header(name.clone(), value.clone());
-        }
         Self {
             cleartext: site.cleartext.unwrap_or(usual),
             policy: Policy::new(site, config.limits.rate_keys, hashing).map(Arc::new),
@@ -228,17 +235,12 @@ impl Served {
 }
 
 /// The file service of a site.
-fn files(site: &SiteConfig, config: &Config) -> Files {
-    // The bounds are those of a worker, for all sites together.
-    let share = config.site.len().max(1);
-    let limits = &config.limits;
+fn files(site: &SiteConfig, limits: &Limits) -> Files {
     let mut files = Files::new(site.root.clone())
         .browse(site.browse)
         .expires(site.expires)
         .precompressed(site.precompressed)
-        .extensions(site.extensions.iter().map(|each| each.0.clone()))
-        .cache(limits.cache_bytes / share, limits.cache_file_bytes)
-        .content_tags(limits.tags / share, limits.tag_rate / share as u64);
+        .extensions(site.extensions.iter().map(|each| each.0.clone()));
     if let Some(compress) = &site.compress {
         let codings = compress.codings.iter().map(|coding| match coding {
             ContentCoding::Brotli => Coding::Brotli,
@@ -247,6 +249,9 @@ fn files(site: &SiteConfig, config: &Config) -> Files {
         });
         let codings = codings.fold(Codings::default(), Codings::with);
         files = files.compressing(Some((codings, compress.min..=limits.compress_bytes)));
+    }
+    for (name, value) in site.headers.with(&site.preset) {
+        files = files.header(name, value);
     }
     if let Some(index) = &site.index {
         files = files.index(index.0.clone());

@@ -61,6 +61,10 @@ impl Figures {
             sample(out, name, "", u8::from(last.is_ok()));
         }
         replacements(&self.lifecycle.replacements, out);
+        let name = "ringway_config_ok";
+        let doc = "1 if the configuration that was loaded last is in use, 0 if it has a mistake.";
+        family(out, name, "gauge", doc);
+        sample(out, name, "", u8::from(self.lifecycle.is_config_used()));
         let name = "ringway_draining";
         family(out, name, "gauge", "1 while the server drains, else 0.");
         sample(out, name, "", u8::from(self.lifecycle.is_draining()));

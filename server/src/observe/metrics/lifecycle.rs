@@ -15,6 +15,8 @@ pub(crate) struct Lifecycle {
     draining: AtomicBool,
     last_reload: Mutex<Option<LastReload>>,
     pub(crate) replacements: Replacements,
+    /// The last configuration was refused.
+    is_refused: AtomicBool,
 }
 
 /// The last reload and what came of it.
@@ -35,6 +37,8 @@ pub(super) struct LastReload {
 pub(crate) enum ReloadKind {
     /// The certificates: their files have changed, or the server was told.
     Certificates,
+    /// The configuration: the server was told.
+    Configuration,
 }
 
 impl Lifecycle {
@@ -46,11 +50,15 @@ impl Lifecycle {
             draining: AtomicBool::new(false),
             last_reload: Mutex::new(None),
             replacements,
+            is_refused: AtomicBool::new(false),
         }
     }
 
     /// A reload is over; `Err` says why the former stay in use.
     pub(crate) fn reloaded(&self, of: ReloadKind, result: Result<(), String>) {
+        if of == ReloadKind::Configuration {
+            self.is_refused.store(result.is_err(), Ordering::Relaxed);
+        }
         let reload = LastReload { at: unix_seconds(), of, ok: result.is_ok(), why: result.err() };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
@@ -74,6 +82,11 @@ impl Lifecycle {
     /// Whether it drains.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the configuration that was loaded last is in use.
+    pub(super) fn is_config_used(&self) -> bool {
+        !self.is_refused.load(Ordering::Relaxed)
     }
 
     /// Whole seconds since the start.
