@@ -81,7 +81,7 @@ pub use ringway_codec::scan::Backend;
 #[doc(hidden)]
 pub use serve::{
     Broker, CertificateReport, adopt_environment, certificates_of, dns_records, handover, serve,
-    start,
+    start, supervise, wants_parent,
 };
 
 /// Types of what runs beside answers: see [`spawn`] and [`spawn_blocking`].

@@ -45,14 +45,16 @@ fn until_told(server: &Process, beginning: &str, times: usize) -> Vec<String> {
 /// L17: READY with the status, RELOADING with its time, STOPPING with what the drain may take.
 #[test]
 fn l17_the_manager_is_told_each_step() {
-    for manager in [&["--abstract"][..], &[]] {
+    for (manager, parent) in [(&["--abstract"][..], "off"), (&[], "auto")] {
         let site = site();
-        let serve = ["serve", site.path().to_str().unwrap(), "--http", "127.0.0.1:0"];
+        let parent = format!("lifecycle.parent={parent}");
+        let path = site.path().to_str().unwrap();
+        let serve = ["serve", path, "--http", "127.0.0.1:0", "--set", &parent];
         let mut server = Process::start(&mut managed(manager, RINGWAY.unwrap(), &serve));
         let ready = until_told(&server, "READY=1", 1).remove(0);
         let address = server.http();
         assert!(ready.contains(&format!("STATUS=serving http {address}")), "{ready}");
-        assert!(ready.contains("MAINPID="), "{ready}");
+        assert_eq!(ready.contains("MAINPID="), parent.ends_with("off"), "a parent stays: {ready}");
         server.signal("HUP");
         until_told(&server, "READY=1", 2);
         let reloading = told(&server, "RELOADING=1");

@@ -33,33 +33,40 @@ fn examine(config: &Config) -> Result<Vec<String>, Error> {
     ringway::dns_records(config)
 }
 
-/// The configuration that the command line selects. Errors are printed, not returned.
+/// The configuration that the command line selects. Errors and warnings are printed.
 pub(crate) fn load(parsed: &Parsed) -> Result<Loaded, Exit> {
-    load_from(&parsed.sources())
+    read(parsed).inspect(warn)
 }
 
 /// The same again, for a server that has a configuration.
 pub(crate) fn reload(parsed: &Parsed) -> Option<Loaded> {
-    load_from(&Sources { reload: true, ..parsed.sources() }).ok()
+    read_from(&Sources { reload: true, ..parsed.sources() }).ok().inspect(warn)
 }
 
-fn load_from(sources: &Sources) -> Result<Loaded, Exit> {
+/// Prints the warnings.
+pub(crate) fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    if loaded.config.trace.contains(&Trace::H3) {
+        let origin = loaded.origin("trace");
+        complain(&format!("warning: {origin}: h3 is not traced; `qlog` shows it"));
+    }
+}
+
+/// As [`load`], without its warnings.
+pub(crate) fn read(parsed: &Parsed) -> Result<Loaded, Exit> {
+    read_from(&parsed.sources())
+}
+
+fn read_from(sources: &Sources) -> Result<Loaded, Exit> {
     let loaded = config::load(sources).and_then(|loaded| {
         let mut missing = config::missing_paths(&loaded);
         missing.extend(config::unknown_accounts(&loaded));
         if missing.is_empty() { Ok(loaded) } else { Err(Errors(missing)) }
     });
     match loaded {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                complain(&format!("warning: {warning}"));
-            }
-            if loaded.config.trace.contains(&Trace::H3) {
-                let origin = loaded.origin("trace");
-                complain(&format!("warning: {origin}: h3 is not traced; `qlog` shows it"));
-            }
-            Ok(loaded)
-        }
+        Ok(loaded) => Ok(loaded),
         Err(errors) => {
             for error in &errors.0 {
                 complain(&error.to_string());

@@ -157,6 +157,8 @@ pub(crate) enum Exit {
     Usage,
     /// Exit code 3: done, but for what standard error names.
     LeftOut,
+    /// The exit code of another process.
+    Of(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -166,6 +168,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => Self::from(1),
             Exit::Usage => Self::from(2),
             Exit::LeftOut => Self::from(3),
+            Exit::Of(code) => Self::from(code),
         }
     }
 }

@@ -18,13 +18,25 @@ pub(crate) fn run(parsed: &Parsed) -> Exit {
         return Exit::Fine;
     }
     ringway::adopt_environment();
-    let loaded = match check::load(parsed) {
-        Ok(loaded) => readable(loaded, parsed),
+    let loaded = match check::read(parsed) {
+        Ok(loaded) => loaded,
         Err(end) => {
             ringway::handover::decline("its configuration has a mistake, which it has told");
             return end;
         }
     };
+    if ringway::wants_parent(&loaded.config) {
+        // The server says the rest.
+        return ringway::supervise().map_or_else(
+            |error| {
+                complain(&error.to_string());
+                Exit::Failed
+            },
+            Exit::Of,
+        );
+    }
+    check::warn(&loaded);
+    let loaded = readable(loaded, parsed);
     let config = &loaded.config;
     let descriptors = start::raise_descriptors();
     // Warns only below `FEW`, not below the configured number: most servers never reach their limit

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// `[lifecycle]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LifecycleConfig {
+    /// Whether a parent process starts the server, and starts it again should it crash.
+    pub parent: ParentMode,
     /// The user that root becomes once ports are bound and keys are read; none stays what it is.
     pub user: Option<Account>,
     /// Its group; none means the user's own. Its further groups are those of the user.
@@ -23,6 +25,18 @@ impl LifecycleConfig {
     pub fn gives_up(&self) -> bool {
         self.user.is_some() || self.sandbox != Sandbox::Off
     }
+}
+
+/// Whether `ringway serve` is the parent of the process that serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParentMode {
+    /// Where it is process 1, as in a container, or a service of systemd.
+    #[default]
+    Auto,
+    /// Everywhere.
+    On,
+    /// Nowhere.
+    Off,
 }
 
 /// A user or a group: a name of `/etc/passwd` or `/etc/group`, or a number.

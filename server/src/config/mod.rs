@@ -31,7 +31,7 @@ pub use applies::Applies;
 pub use block::{CertificateConfig, ContentTypes, Hints, Hsts, LinkField, Push, UrlPath};
 pub use collector::{BadCollectorUrl, CollectorUrl};
 pub use error::{Error, Errors, ValueOrigin};
-pub use lifecycle::{Account, LifecycleConfig, Sandbox};
+pub use lifecycle::{Account, LifecycleConfig, ParentMode, Sandbox};
 pub(crate) use limits::least;
 pub use limits::{GIB, KIB, Limit, Limits, MIB, Unit};
 pub use load::{GivenOption, Loaded, Sources, load, load_text};

@@ -5,7 +5,9 @@
 use super::applies::{self, Applies};
 use super::limits::{Limit, Limits, Unit};
 use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
-use super::{Config, Congestion, Cpus, KeyLogMode, Misdirected, Sandbox, Simd, TlsVersion, Trace};
+use super::{
+    Config, Congestion, Cpus, KeyLogMode, Misdirected, ParentMode, Sandbox, Simd, TlsVersion, Trace,
+};
 use std::sync::LazyLock;
 
 /// One key of the configuration.
@@ -471,6 +473,12 @@ fn engine_fields() -> Vec<Setting> {
 fn lifecycle_fields() -> Vec<Setting> {
     vec![
         field!(
+            "lifecycle.parent",
+            lifecycle.parent,
+            None,
+            "a parent process starts the server, and again on the same sockets should it crash; auto: as process 1, or under systemd"
+        ),
+        field!(
             "lifecycle.user",
             lifecycle.user,
             takes("user", "NAME"),
@@ -508,6 +516,8 @@ const CONGESTION: Words<Congestion> =
 const MISDIRECTED: Words<Misdirected> =
     &[("refuse", Misdirected::Refuse), ("serve", Misdirected::Serve)];
 const KEY_LOG: Words<KeyLogMode> = &[("off", KeyLogMode::Off), ("env", KeyLogMode::Env)];
+const PARENT: Words<ParentMode> =
+    &[("auto", ParentMode::Auto), ("on", ParentMode::On), ("off", ParentMode::Off)];
 const SANDBOX: Words<Sandbox> =
     &[("off", Sandbox::Off), ("on", Sandbox::On), ("kill", Sandbox::Kill)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
@@ -529,7 +539,7 @@ macro_rules! typed_words {
 }
 typed_words!(
     Simd, SIMD; Trace, TRACE; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
-    Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG; Sandbox, SANDBOX
+    Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG; Sandbox, SANDBOX; ParentMode, PARENT
 );
 
 /// Maximum number of workers; more is a mistake.

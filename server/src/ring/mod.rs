@@ -17,6 +17,7 @@ pub(crate) mod message;
 mod operations;
 pub(crate) mod passing;
 pub(crate) mod probe;
+pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod send;
 pub(crate) mod sys;

@@ -127,8 +127,17 @@ pub(crate) fn monotonic_us() -> u64 {
 
 /// Has a descriptor closed when this process starts another program.
 pub(crate) fn close_on_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: an integer goes in; a number that is not open is an error.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
+    set_flags(fd, libc::FD_CLOEXEC)
+}
+
+/// Leaves a descriptor to the programs that this process starts.
+pub(crate) fn leave_open(fd: RawFd) -> io::Result<()> {
+    set_flags(fd, 0)
+}
+
+fn set_flags(fd: RawFd, flags: i32) -> io::Result<()> {
+    // SAFETY: integers go in; a number that is not open is an error.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

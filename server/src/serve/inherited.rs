@@ -22,10 +22,20 @@ const MOST: RawFd = 4096;
 /// The variables that say what was handed over.
 const VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
+/// Names the descriptor by which a server talks to its parent, which talks to the manager.
+pub(crate) const CHANNEL: &str = "RINGWAY_PARENT";
+/// The sockets that a parent leaves to its server: `7=NAME:9=NAME`.
+pub(crate) const SOCKETS: &str = "RINGWAY_SOCKETS";
+
 static HANDED: LazyLock<Handed> = LazyLock::new(|| {
     let variable = |name| std::env::var(name).ok();
-    let [count, process, names] = VARIABLES.map(variable);
-    let mut found = Handed::read(count.as_deref(), process.as_deref(), names.as_deref());
+    let mut found = match variable(SOCKETS) {
+        Some(sockets) if variable(CHANNEL).is_some() => Handed::left(&sockets),
+        _ => {
+            let [count, process, names] = VARIABLES.map(variable);
+            Handed::read(count.as_deref(), process.as_deref(), names.as_deref())
+        }
+    };
     for each in found.sockets.extract_if(.., |each| each.name.starts_with(store::PREFIX)) {
         if let Ok(socket) = sys::own(each.number) {
             store::add(each.name, socket);
@@ -36,12 +46,18 @@ static HANDED: LazyLock<Handed> = LazyLock::new(|| {
         let _ = sys::close_on_exec(each.number);
     }
     sys::forget_variables(&VARIABLES);
+    sys::forget_variables(&[SOCKETS]);
     found
 });
 
 /// Reads what was handed over, before anything else opens a descriptor or starts a thread.
 pub(crate) fn find() {
     LazyLock::force(&HANDED);
+}
+
+/// All that the service manager has handed over: names and numbers.
+pub(crate) fn all() -> Vec<(String, RawFd)> {
+    HANDED.sockets.iter().map(|each| (each.name.clone(), each.number)).collect()
 }
 
 /// What the variables say.
@@ -80,6 +96,16 @@ impl Handed {
         let named = |number| Named { number, name: names.next().unwrap_or("unknown").into() };
         let sockets = (FIRST..FIRST + count).map(named).collect();
         Self { sockets, why_none: "LISTEN_FDS is 0".into() }
+    }
+
+    /// What a parent has left.
+    fn left(sockets: &str) -> Self {
+        let named = |each: &str| {
+            let (number, name) = each.split_once('=')?;
+            Some(Named { number: number.parse().ok()?, name: name.into() })
+        };
+        let sockets = sockets.split(':').filter_map(named).collect();
+        Self { sockets, why_none: "LISTEN_FDS is not set".into() }
     }
 
     /// What there is, for messages.

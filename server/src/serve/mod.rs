@@ -13,6 +13,7 @@ mod lifetime;
 mod listener;
 mod log;
 mod notify;
+mod parent;
 mod privileges;
 mod receipt;
 mod reload;
@@ -27,6 +28,7 @@ pub use broker::Broker;
 pub use configured::{CertificateReport, certificates_of, dns_records, serve, start};
 pub use handle::ServerHandle;
 pub use listener::Bound;
+pub use parent::{supervise, wants_parent};
 pub use receipt::{Late, Receipt};
 pub use server::Server;
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::handle::ServerHandle;
+use super::inherited::CHANNEL;
 use super::listener::Listener;
 use super::store::{self, Name};
 use crate::app::error::Error;
@@ -30,11 +31,21 @@ const ENDING: Duration = Duration::from_secs(5);
 
 static MANAGER: LazyLock<Option<Manager>> = LazyLock::new(|| {
     let [socket, usec, pid] = VARIABLES.map(std::env::var_os);
+    let channel = std::env::var_os(CHANNEL);
     sys::forget_variables(&VARIABLES);
-    let name = socket.filter(|name| !name.is_empty())?;
+    sys::forget_variables(&[CHANNEL]);
     let watchdog = watchdog(usec, pid);
+    if let Some(name) = channel
+        && let Some(number) = name.to_str().and_then(|name| name.parse().ok())
+        && passing::is_pair(number)
+        && let Ok(socket) = sys::duplicate(number)
+    {
+        // The number itself stays open, also for a process that replaces this one.
+        return Some(Manager { socket, found_by: (CHANNEL, name), watchdog });
+    }
+    let name = socket.filter(|name| !name.is_empty())?;
     match connect(&name) {
-        Ok(socket) => Some(Manager { socket, name, watchdog }),
+        Ok(socket) => Some(Manager { socket, found_by: (VARIABLES[0], name), watchdog }),
         Err(error) => {
             note!("the service manager cannot be told: NOTIFY_SOCKET {}: {error}", name.display());
             None
@@ -45,8 +56,8 @@ static MANAGER: LazyLock<Option<Manager>> = LazyLock::new(|| {
 /// The service manager.
 struct Manager {
     socket: OwnedFd,
-    /// Its name, for a process that replaces this one.
-    name: OsString,
+    /// The variable by which it was found, for a process that replaces this one.
+    found_by: (&'static str, OsString),
     /// How often it wants to hear that all is well.
     watchdog: Option<Duration>,
 }
@@ -76,14 +87,13 @@ fn watchdog(usec: Option<OsString>, pid: Option<OsString>) -> Option<Duration> {
     usec.and_then(number).filter(|usec| *usec > 0).map(Duration::from_micros)
 }
 
-fn tell(message: fmt::Arguments<'_>) {
+pub(crate) fn tell(message: fmt::Arguments<'_>) {
     tell_with(message, &[]);
 }
 
-fn tell_with(message: fmt::Arguments<'_>, sockets: &[&OwnedFd]) {
+pub(crate) fn tell_with(message: fmt::Arguments<'_>, sockets: &[BorrowedFd<'_>]) {
     let Some(manager) = &*MANAGER else { return };
-    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-    if let Err(error) = passing::send(&manager.socket, message.to_string().as_bytes(), &sockets) {
+    if let Err(error) = passing::send(&manager.socket, message.to_string().as_bytes(), sockets) {
         note!("the service manager does not listen: {error}");
     }
 }
@@ -107,9 +117,37 @@ pub(crate) fn serving(server: &ServerHandle) {
 /// The variables by which a process that replaces this one finds the manager.
 pub(crate) fn variables() -> Vec<(&'static str, OsString)> {
     let Some(manager) = &*MANAGER else { return Vec::new() };
-    let [name, usec, _] = VARIABLES;
-    let watchdog = manager.watchdog.map(|each| (usec, each.as_micros().to_string().into()));
-    [(name, manager.name.clone())].into_iter().chain(watchdog).collect()
+    [manager.found_by.clone()].into_iter().chain(watchdog_variable()).collect()
+}
+
+/// The variable that says how often the manager wants to hear that all is well.
+pub(crate) fn watchdog_variable() -> Option<(&'static str, OsString)> {
+    let interval = MANAGER.as_ref()?.watchdog?;
+    Some((VARIABLES[1], interval.as_micros().to_string().into()))
+}
+
+/// Whether there is a service manager, or a parent in its place.
+pub(crate) fn has_manager() -> bool {
+    MANAGER.is_some()
+}
+
+/// Whether this process serves for a parent.
+pub(crate) fn has_parent() -> bool {
+    MANAGER.as_ref().is_some_and(|manager| manager.found_by.0 == CHANNEL)
+}
+
+/// Takes the end of the parent for TERM.
+pub(crate) fn heed_parent() -> Result<(), Error> {
+    let Some(manager) = MANAGER.as_ref().filter(|_| has_parent()) else { return Ok(()) };
+    let body = move || {
+        // It never says anything.
+        let mut room = [0; 8];
+        while passing::receive(&manager.socket, &mut room).is_ok_and(|message| message.len > 0) {}
+        note!("the parent process has ended");
+        let _ = signal_hook::low_level::raise(signal_hook::consts::SIGTERM);
+    };
+    let builder = std::thread::Builder::new().name("ringway-parent".into());
+    builder.spawn(body).map(drop).map_err(Error::Worker)
 }
 
 /// Another process serves in place of this one; it tells the rest itself.
@@ -140,7 +178,7 @@ pub(crate) fn keep(listener: &Listener, address: &Address) {
     for (at, (scheme, socket)) in tcp.enumerate().chain(udp.enumerate()) {
         let name = Name { scheme, address, at };
         // Unpolled: an error that is reported on a UDP socket does not end it.
-        tell_with(format_args!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), &[socket]);
+        tell_with(format_args!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), &[socket.as_fd()]);
     }
 }
 

@@ -74,6 +74,11 @@ pub(crate) fn take(scheme: Scheme, address: &Address) -> Vec<OwnedFd> {
     taken.into_iter().map(|(_, socket)| socket).collect()
 }
 
+/// All that have come back, with their names: for a parent, which asks for none.
+pub(crate) fn take_all() -> Vec<(String, OwnedFd)> {
+    std::mem::take(&mut *stored())
+}
+
 /// The names of those that nobody has asked for, which are closed.
 pub(crate) fn drop_rest() -> Vec<String> {
     stored().drain(..).map(|(name, _)| name).collect()

@@ -11,7 +11,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use ringway_codec::Time;
-use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::handover::give::{Giver, GiverAct, GiverEvent, Patience};
 use super::handover::{
@@ -117,6 +117,7 @@ impl<'a> Supervisor<'a> {
         })?;
         notify::serving(self.server);
         notify::watch(self.server)?;
+        notify::heed_parent()?;
         while !self.server.is_finished() {
             match self.next() {
                 Some(Happening::Signal(SIGHUP)) => {
@@ -183,6 +184,8 @@ impl<'a> Supervisor<'a> {
             SIGQUIT => self.server.report(),
             SIGUSR1 => self.server.reopen_log(),
             SIGUSR2 => self.replace(),
+            // A service manager may tell every process, and the parent passes it on: INT is "now".
+            SIGTERM if self.ending && notify::has_parent() => {}
             _ if self.ending && !self.is_being_replaced() => self.server.stop(),
             _ => {
                 self.replacement(self.replacements, GiverEvent::Told);

@@ -51,6 +51,15 @@ def start():
     os.execvpe(arguments[0], arguments, variables)
 
 
+def descendants(process):
+    try:
+        with open(f"/proc/{process}/task/{process}/children") as file:
+            children = [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+    return children + [below for each in children for below in descendants(each)]
+
+
 def ended():
     """The service's status, once it has ended."""
     done, status = os.waitpid(child, os.WNOHANG)
@@ -106,6 +115,10 @@ while True:
         elif child is not None:
             ending |= wish == signal.SIGTERM
             sent = {signal.SIGUSR1: signal.SIGTERM, signal.SIGUSR2: signal.SIGKILL}.get(wish, wish)
+            if sent == signal.SIGKILL:
+                # All of the service's processes, as the kernel kills a control group.
+                for below in descendants(child):
+                    os.kill(below, sent)
             os.kill(child, sent)
         elif wish == signal.SIGTERM:
             sys.exit(0)

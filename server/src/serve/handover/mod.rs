@@ -23,3 +23,8 @@ pub use predecessor::decline;
 pub(super) use predecessor::{Inheritance, Predecessor, meet};
 pub(super) use successor::{Program, Successor, by_listener};
 pub(super) use wire::{Hello, Part, VERSION, WireRecord};
+
+/// Whether this process was started to replace another one.
+pub(crate) fn is_successor() -> bool {
+    std::env::var_os(channel::VARIABLE).is_some()
+}
