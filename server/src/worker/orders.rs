@@ -223,7 +223,9 @@ mod tests {
     #[test]
     fn an_announcement_that_was_refused_is_repeated() {
         let (heard, hears) = std::sync::mpsc::channel();
-        let mailbox = Mailbox::to(move |token| drop(heard.send(token.aux())));
+        let mailbox = Mailbox::to(move |token| {
+            let _ = heard.send(token.aux());
+        });
         let orders = Orders::default();
         let number = orders.give(Vec::new(), &mailbox);
         assert!(!orders.wait(number, now() + AGAIN * 3, &mailbox));

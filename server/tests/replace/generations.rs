@@ -1,6 +1,6 @@
 //! A server and the processes that replace it, one after the other.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::process::Command;
 
