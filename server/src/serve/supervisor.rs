@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -146,10 +146,7 @@ impl<'a> Supervisor<'a> {
         match deadline {
             // The supervisor itself can tell, so the queue has no end.
             None => self.queue.recv().ok(),
-            Some(deadline) => match self.queue.recv_timeout(deadline.since(self.now())) {
-                Ok(happening) => Some(happening),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Some(deadline) => self.queue.recv_timeout(deadline.since(self.now())).ok(),
         }
     }
 

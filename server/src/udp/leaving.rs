@@ -1,4 +1,4 @@
-//! How the connections of a worker leave: a drain in two steps, and the gentle one of a process
+//! How the connections of a worker leave: a drain in three steps, and the gentle one of a process
 //! that has been replaced.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{SWEEP, Udp};
 use crate::proto::state::WorkerState;
 use crate::ring::Ring;
 
-/// Minimum time between the two steps of a drain; the maximum is [`SWEEP`].
+/// Minimum time between the steps of a drain; the maximum is [`SWEEP`].
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// How far a client has been told to leave.
@@ -22,6 +22,8 @@ pub(super) enum Farewell {
     Told,
     /// Requests that it begins are rejected.
     Refused,
+    /// It has had the time to see that: its connection closes once everything is answered.
+    Parted,
 }
 
 /// The stage of a drain.
@@ -31,8 +33,11 @@ pub(super) enum Stage {
     Open,
     /// Clients were told to begin no more requests; the next stage begins then.
     Leaving(Time),
-    /// Requests that have not begun are rejected.
-    Refusing,
+    /// Requests that have not begun are rejected; the next stage begins then. To close at once would
+    /// be to take back the last GOAWAY, and clients could not tell what of theirs was begun.
+    Refusing(Time),
+    /// Connections close as they finish.
+    Closing,
 }
 
 impl Udp {
@@ -53,7 +58,6 @@ impl Udp {
     fn begin_drain(&mut self, worker: &WorkerState) {
         self.endpoint.drain();
         self.collect();
-        let mut step = DRAIN_STEP;
         for at in 0..self.ids.len() {
             let Some((conn, state)) = self.endpoint.get(self.ids[at]) else { continue };
             if self.gentle && !conn.is_established() {
@@ -61,17 +65,34 @@ impl Udp {
             }
             state.farewell = Farewell::Told;
             state.h3.http.drain(conn);
+        }
+        self.stage = Stage::Leaving(worker.now() + self.step());
+    }
+
+    /// How long the slowest client takes to see a step.
+    fn step(&mut self) -> Duration {
+        let mut step = DRAIN_STEP;
+        for id in &self.ids {
+            let Some((conn, _)) = self.endpoint.peek(*id) else { continue };
             let rtt = conn.transport().path_stats().map(|path| path.rtt).max();
             step = step.max(rtt.unwrap_or_default());
         }
-        self.stage = Stage::Leaving(worker.now() + step.min(SWEEP));
+        step.min(SWEEP)
     }
 
-    /// Second step of a drain: requests that have not begun are rejected, and connections close as
-    /// they finish.
-    pub(super) fn refuse(&mut self) {
-        self.stage = Stage::Refusing;
+    /// Begins the next step of a drain if it is due.
+    pub(super) fn go_on(&mut self, now: Time) {
+        match self.stage {
+            Stage::Leaving(until) if until <= now => self.refuse(now),
+            Stage::Refusing(until) if until <= now => self.part(),
+            _ => {}
+        }
+    }
+
+    /// Second step of a drain: requests that have not begun are rejected.
+    fn refuse(&mut self, now: Time) {
         self.collect();
+        self.stage = Stage::Refusing(now + self.step());
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             if let Some((conn, state)) = self.endpoint.get(id)
@@ -84,10 +105,25 @@ impl Udp {
         }
     }
 
+    /// Third step of a drain: connections close as they finish.
+    fn part(&mut self) {
+        self.stage = Stage::Closing;
+        self.collect();
+        for at in 0..self.ids.len() {
+            let id = self.ids[at];
+            if let Some((_, state)) = self.endpoint.get(id)
+                && state.farewell == Farewell::Refused
+            {
+                state.farewell = Farewell::Parted;
+                self.touch(id);
+            }
+        }
+    }
+
     /// Cuts every connection off.
     pub(crate) fn stop(&mut self, worker: &mut WorkerState) {
         self.endpoint.drain();
-        self.stage = Stage::Refusing;
+        self.stage = Stage::Closing;
         self.collect();
         for at in 0..self.ids.len() {
             if let Some((conn, state)) = self.endpoint.get(self.ids[at]) {
@@ -127,7 +163,7 @@ impl Farewell {
                 http.refuse(conn);
                 Self::Refused
             }
-            Self::Refused => return,
+            Self::Refused | Self::Parted => Self::Parted,
         };
     }
 }

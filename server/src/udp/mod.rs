@@ -284,11 +284,7 @@ impl Udp {
     pub(crate) fn expire(&mut self, worker: &mut WorkerState) {
         let now = worker.now();
         self.endpoint.expire(worker.instant());
-        if let Stage::Leaving(until) = self.stage
-            && until <= now
-        {
-            self.refuse();
-        }
+        self.go_on(now);
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = None;
             self.endpoint.tick(worker.unix_s());
@@ -307,7 +303,7 @@ impl Udp {
             let (shared, cx, tls) = (&mut self.shared, &mut worker.cx(), &self.tls);
             let mut io = Io { id: conn_id(*id), conn, shared, tls, cx };
             state.h3.pull(&mut io);
-            if self.stage == Stage::Refusing && state.h3.http.is_done(io.conn, io.shared) {
+            if state.farewell == Farewell::Parted && state.h3.http.is_done(io.conn, io.shared) {
                 state.h3.http.close(Code::NoError, b"", io.conn);
             }
             state.is_touched = state.h3.http.wants_output();
@@ -422,8 +418,8 @@ impl Udp {
     /// When the next timeout is due.
     pub(crate) fn deadline(&self, worker: &WorkerState) -> Option<Time> {
         let step = match self.stage {
-            Stage::Leaving(until) => Some(until),
-            _ => None,
+            Stage::Leaving(until) | Stage::Refusing(until) => Some(until),
+            Stage::Open | Stage::Closing => None,
         };
         let timers = self.endpoint.deadline().map(|at| worker.time_of(at));
         [timers, step, self.sweep_at].into_iter().flatten().min()
@@ -464,8 +460,9 @@ impl Udp {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             let Some((conn, state)) = self.endpoint.peek(id) else { continue };
-            let is_leaving = self.stage == Stage::Refusing && self.gentle;
-            if is_leaving && state.farewell != Farewell::Refused && conn.is_established() {
+            let is_leaving =
+                self.gentle && matches!(self.stage, Stage::Refusing(_) | Stage::Closing);
+            if is_leaving && state.farewell != Farewell::Parted && conn.is_established() {
                 state.farewell.say(&mut state.h3.http, conn);
             } else if state.h3.http.is_waiting() {
                 state.h3.since = now;

@@ -229,7 +229,8 @@ impl Out {
 
     /// A text with its length; a very long one is cut.
     fn text(&mut self, text: &str) -> &mut Self {
-        let len = text.floor_char_boundary(TEXT_MAX);
+        let most = text.len().min(TEXT_MAX);
+        let len = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         self.number(len as u16).bytes(&text.as_bytes()[..len])
     }
 }
