@@ -14,6 +14,13 @@ use std::collections::HashMap;
 const SNIPPETS_MAX: usize = 8;
 const DIRECTIVES_MAX: usize = 10_000;
 const WORD_MAX: usize = 1024;
+
+/// The beginning of a word that is too long.
+fn shortened(word: &str) -> &str {
+    let most = word.len().min(WORD_MAX);
+    let len = (0..=most).rev().find(|at| word.is_char_boundary(*at)).unwrap_or(0);
+    &word[..len]
+}
 const ARGS_MAX: usize = 16;
 
 /// Global options that ask for what ringway does anyway.
@@ -108,13 +115,13 @@ fn expand(
 
 /// A snippet's directive with the arguments of its import.
 fn fill(directive: &Directive, args: &[&str]) -> Directive {
-    let cut = |word: &mut String| word.truncate(word.floor_char_boundary(WORD_MAX));
+    let cut = |word: &mut String| word.truncate(shortened(word).len());
     let fill_word = |word: &String| {
         let mut word = word.clone();
         for (at, arg) in args.iter().enumerate().take(ARGS_MAX) {
             // Arguments may hold what stands for others, and so grow.
             cut(&mut word);
-            let arg = &arg[..arg.floor_char_boundary(WORD_MAX)];
+            let arg = shortened(arg);
             word = word.replace(&format!("{{args[{at}]}}"), arg);
             word = word.replace(&format!("{{args.{at}}}"), arg);
         }

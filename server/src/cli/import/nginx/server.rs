@@ -107,7 +107,7 @@ fn last(directives: &[Directive], name: &str) -> Option<String> {
 impl location::Location {
     /// The server's own directives, as a location for all paths.
     fn of_server(directives: &[Directive]) -> Self {
-        let mut directive = directives.first().cloned().unwrap_or_else(|| no_directive());
+        let mut directive = directives.first().cloned().unwrap_or_else(no_directive);
         directive.block = Some(directives.to_vec());
         Self::whole(directive)
     }
