@@ -287,12 +287,10 @@ fn rows_40_to_45_every_budget_has_its_counter() {
     ];
     let count =
         |kind: &str| server.metric(&format!("ringway_h2_glitches_total{{kind=\"{kind}\"}}"));
-    let mut goaways = 0;
-    for (kind, most, piece) in floods {
+    for (goaways, (kind, most, piece)) in (1..).zip(floods) {
         let before = count(kind);
         let code = flood(&mut H2::connect(server.http()), most, piece);
         assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{kind}");
-        goaways += 1;
         eventually("it is counted", || server.metric("ringway_goaway_total") == goaways);
         assert!(count(kind) > before, "{kind}");
     }

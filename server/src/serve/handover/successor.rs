@@ -184,8 +184,7 @@ mod tests {
     #[test]
     fn sockets_are_in_the_order_in_which_they_were_bound() {
         let sockets: Vec<_> = (0..4).map(|_| crate::ring::passing::pair().unwrap().0).collect();
-        let numbers: Vec<_> =
-            sockets.iter().map(|socket| std::os::fd::AsRawFd::as_raw_fd(socket)).collect();
+        let numbers: Vec<_> = sockets.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
         // Two workers with two sockets of a listener each: 0 and 2, 1 and 3.
         let lent = sockets.into_iter().enumerate().map(|(at, socket)| LentSocket {
             worker: at as u32 % 2,
@@ -200,7 +199,7 @@ mod tests {
         let listeners = by_listener(lent);
         assert_eq!((listeners.len(), &*listeners[0].name), (1, ":80"));
         let sockets = listeners[0].sockets.iter();
-        let found: Vec<_> = sockets.map(|socket| std::os::fd::AsRawFd::as_raw_fd(socket)).collect();
+        let found: Vec<_> = sockets.map(std::os::fd::AsRawFd::as_raw_fd).collect();
         assert_eq!(found, numbers);
     }
 }
