@@ -255,13 +255,13 @@ fn process_fields() -> Vec<Setting> {
             "otlp",
             otlp,
             takes("otlp", "URL"),
-            "send metrics and traces to this collector by OTLP/HTTP: http://127.0.0.1:4318"
+            "send metrics and traces to this collector, OTLP/HTTP: http://[::1]:4318"
         ),
         field!(
             "health",
             health,
             takes("health", "ADDR"),
-            "answer /livez and /readyz here, and nothing else: for balancers and containers"
+            "answer /livez and /readyz here, and nothing else, for balancers"
         ),
         field!(
             "workers",
