@@ -33,8 +33,8 @@ pub(super) enum Stage {
     Open,
     /// Clients were told to begin no more requests; the next stage begins then.
     Leaving(Time),
-    /// Requests that have not begun are rejected; the next stage begins then. To close at once would
-    /// be to take back the last GOAWAY, and clients could not tell what of theirs was begun.
+    /// Requests that have not begun are rejected; the next stage begins then. To close at once
+    /// would take back the last GOAWAY, and clients could not tell what of theirs was begun.
     Refusing(Time),
     /// Connections close as they finish.
     Closing,
