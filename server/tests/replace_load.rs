@@ -1,5 +1,4 @@
-//! Replacement and reload under load: 100 HUPs and 5 USR2s, over HTTP/1.1 and HTTP/2. What QUIC
-//! does meanwhile is in `replace_quic.rs`.
+//! Replacement and reload under load, over every protocol: 100 HUPs and 5 USR2s.
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
 
@@ -51,7 +50,7 @@ fn is_told(server: &Generations, age: usize) -> bool {
 }
 
 fn busy(server: &Generations) -> Load {
-    let [http, https] = ["http", "https"].map(|kind| server.first.at(kind));
+    let [http, https, quic] = ["http", "https", "h3"].map(|kind| server.first.at(kind));
     let mut load = Load::new();
     for _ in 0..4 {
         load.add("h1", move |shared| load::h1(http, shared));
@@ -59,10 +58,15 @@ fn busy(server: &Generations) -> Load {
     for _ in 0..2 {
         load.add("h2", move |shared| load::h2(https, 32, shared));
     }
-    for _ in 0..3 {
+    for n in 0..2 {
+        load.add("h3", move |shared| load::h3(quic, 16, n == 0, shared));
+    }
+    for _ in 0..2 {
         load.add("handshakes", move |shared| load::handshake(https, shared));
+        load.add("h3 handshakes", move |shared| load::h3_handshake(quic, shared));
     }
     load.add("download", move |shared| load::download(http, DOWNLOAD, 1 << 20, shared));
+    load.add("h3 download", move |shared| load::h3_download(quic, DOWNLOAD, shared));
     load
 }
 
@@ -74,8 +78,8 @@ fn p99(times: &[(Instant, u32)], from: Instant, to: Instant) -> f64 {
     all.get(all.len() * 99 / 100).map_or(0.0, |micros| f64::from(*micros) / 1e3)
 }
 
-/// L11: under load reloads and replacements lose nothing: no request, no handshake, and no body is
-/// wrong. A download is always under way.
+/// L11 and L8: under load over every protocol, with clients that move, reloads and replacements
+/// lose nothing. A download of each protocol is always under way.
 #[test]
 fn alone_l11_nothing_is_lost_over_100_hups_and_5_usr2s() {
     const HUPS: usize = 100;
@@ -105,9 +109,13 @@ fn alone_l11_nothing_is_lost_over_100_hups_and_5_usr2s() {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     let shared = std::sync::Arc::clone(&load.shared);
-    let counts =
-        || [&shared.requests, &shared.handshakes].map(|count| count.load(Ordering::Relaxed));
-    let is_enough = |[requests, handshakes]: [u64; 2]| requests >= 100_000 && handshakes >= 5_000;
+    let counts = || {
+        [&shared.requests, &shared.handshakes, &shared.migrations]
+            .map(|count| count.load(Ordering::Relaxed))
+    };
+    let is_enough = |[requests, handshakes, migrations]: [u64; 3]| {
+        requests >= 100_000 && handshakes >= 5_000 && migrations >= 100
+    };
     // More load until there has been enough of it, on a machine that is busy with other things too.
     let patience = Instant::now() + Duration::from_secs(120);
     while !is_enough(counts()) && Instant::now() < patience {
@@ -115,10 +123,11 @@ fn alone_l11_nothing_is_lost_over_100_hups_and_5_usr2s() {
     }
     let ended = Instant::now();
     load.end();
-    let [requests, handshakes] = counts();
+    let [requests, handshakes, migrations] = counts();
     let notes = shared.notes.lock().unwrap();
     println!(
-        "{requests} requests, {handshakes} handshakes, {HUPS} HUPs, {} USR2s in {:.0} s; {} lost",
+        "{requests} requests, {handshakes} handshakes, {migrations} migrations, {HUPS} HUPs, {} \
+         USR2s in {:.0} s; {} lost",
         replaced.len(),
         (ended - began).as_secs_f64(),
         notes.lost.len()
@@ -130,10 +139,10 @@ fn alone_l11_nothing_is_lost_over_100_hups_and_5_usr2s() {
         println!("p99 in the second of a replacement: {:.1} ms", p99(&notes.times, from, to));
     }
     assert!(notes.lost.is_empty(), "{:#?}", notes.lost);
-    assert!(is_enough([requests, handshakes]), "too little load to show anything");
+    assert!(is_enough([requests, handshakes, migrations]), "too little load to show anything");
 }
 
-/// L11: the proof that these clients see what is lost: where the old process goes on reading UDP
+/// L11: the proof that the test above sees something: where the old process goes on reading UDP
 /// while the new one reads, QUIC connections are lost.
 #[test]
 fn l11_two_readers_lose_connections() {
