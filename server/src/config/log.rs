@@ -1,7 +1,7 @@
 //! `[log]`: the access log. Where its lines go, which requests have one, and what is left out.
 
 use super::site::LoggedPath;
-use super::value::{self, Typed, Words, Written, Wrong, name_of, quote};
+use super::value::{self, Typed, Words, Written, Wrong, quote, typed_words};
 use http::HeaderName;
 use std::fmt;
 use std::net::SocketAddr;
@@ -184,21 +184,6 @@ const FACILITIES: Words<Facility> = &[
     ("local7", Facility(23)),
 ];
 
-macro_rules! typed_words {
-    ($($type:ty, $words:ident);*) => { $(impl Typed for $type {
-        fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
-            value::word(written, $words)
-        }
-
-        fn show(&self) -> String {
-            quote(name_of($words, *self))
-        }
-
-        fn choices() -> Vec<&'static str> {
-            $words.iter().map(|(name, _)| *name).collect()
-        }
-    })* };
-}
 typed_words!(LogFormat, LOG; Sampling, SAMPLING; Addresses, ADDRESSES; Facility, FACILITIES);
 
 impl Typed for Sample {

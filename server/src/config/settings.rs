@@ -4,7 +4,7 @@
 
 use super::applies::{self, Applies};
 use super::limits::{Limit, Limits, Unit};
-use super::value::{self, Shape, Typed, Words, Written, Wrong, name_of, quote};
+use super::value::{self, Shape, Typed, Words, Written, Wrong, quote, typed_words};
 use super::{
     Config, Congestion, Cpus, KeyLogMode, Misdirected, ParentMode, Sandbox, Simd, TlsVersion, Trace,
 };
@@ -522,21 +522,6 @@ const SANDBOX: Words<Sandbox> =
     &[("off", Sandbox::Off), ("on", Sandbox::On), ("kill", Sandbox::Kill)];
 const TLS_VERSION: Words<TlsVersion> = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
-macro_rules! typed_words {
-    ($($type:ty, $words:ident);*) => { $(impl Typed for $type {
-        fn parse(written: &Written<'_>) -> Result<Self, Wrong> {
-            value::word(written, $words)
-        }
-
-        fn show(&self) -> String {
-            quote(name_of($words, *self))
-        }
-
-        fn choices() -> Vec<&'static str> {
-            $words.iter().map(|(name, _)| *name).collect()
-        }
-    })* };
-}
 typed_words!(
     Simd, SIMD; Trace, TRACE; Congestion, CONGESTION; TlsVersion, TLS_VERSION;
     Misdirected, MISDIRECTED; KeyLogMode, KEY_LOG; Sandbox, SANDBOX; ParentMode, PARENT

@@ -262,6 +262,26 @@ pub(super) fn name_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
     words.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
 }
 
+/// Implements [`Typed`] for types whose values are [`Words`].
+macro_rules! typed_words {
+    ($($type:ty, $words:ident);*) => { $(impl $crate::config::value::Typed for $type {
+        fn parse(
+            written: &$crate::config::value::Written<'_>,
+        ) -> Result<Self, $crate::config::value::Wrong> {
+            $crate::config::value::word(written, $words)
+        }
+
+        fn show(&self) -> String {
+            $crate::config::value::quote($crate::config::value::name_of($words, *self))
+        }
+
+        fn choices() -> Vec<&'static str> {
+            $words.iter().map(|(name, _)| *name).collect()
+        }
+    })* };
+}
+pub(super) use typed_words;
+
 /// A basic string as TOML writes it.
 pub(super) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
